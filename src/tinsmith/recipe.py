@@ -1,0 +1,266 @@
+"""The whole configuration of a run on one page: one model per section, every field with unit and default."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from tinsmith.foundation.errors import RecipeError
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+GgufFormat = Literal["f16", "q8_0", "q4_k_m"]
+
+
+class Section(BaseModel):
+    """A part of the recipe: unknown fields are refused, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class IngestConfig(Section):
+    """Which documents to read, and how long to try."""
+
+    sources: tuple[str, ...] = Field(min_length=1, description="folders, files, globs or named corpora")
+    exclude: tuple[str, ...] = Field((), description="glob patterns of paths to leave out")
+    text_field: str = Field("text", description="field of a JSON, JSONL, CSV or Parquet record that holds its text")
+    seconds_per_file: float = Field(60.0, gt=0, description="time limit for one file, then it is dropped")
+    max_megabytes_per_file: float = Field(200.0, gt=0, description="bigger files are dropped with this reason")
+    workers: int = Field(0, ge=0, description="reader processes; 0 means one per core")
+    licence: str = Field("", description="licence of the documents where neither corpus nor front matter says")
+
+
+class CurateConfig(Section):
+    """Fixed rules that each document must pass. Thresholds are those published for Gopher and C4."""
+
+    languages: tuple[str, ...] = Field((), description="ISO 639-1 codes to keep; empty keeps every language")
+    min_language_probability: Fraction = Field(0.5, description="below it a document's language is unsure")
+    min_words: int = Field(50, ge=0, description="Gopher: 50")
+    max_words: int = Field(100_000, gt=0, description="Gopher: 100,000")
+    min_mean_word_length: float = Field(3.0, description="characters, Gopher: 3")
+    max_mean_word_length: float = Field(10.0, description="characters, Gopher: 10")
+    max_symbol_word_ratio: float = Field(0.1, description="# and ellipsis per word, Gopher: 0.1")
+    max_bullet_lines: Fraction = Field(0.9, description="share of lines that start with a bullet, Gopher: 0.9")
+    max_ellipsis_lines: Fraction = Field(0.3, description="share of lines that end in an ellipsis, Gopher: 0.3")
+    min_alphabetic_words: Fraction = Field(0.8, description="share of words with a letter, Gopher: 0.8")
+    max_duplicate_line_characters: Fraction = Field(0.2, description="Gopher: 0.2 of characters in repeated lines")
+    max_top_bigram: Fraction = Field(0.2, description="share of characters in the commonest 2-gram, Gopher: 0.2")
+    max_top_trigram: Fraction = Field(0.18, description="share of characters in the commonest 3-gram, Gopher: 0.18")
+    max_top_fourgram: Fraction = Field(0.16, description="share of characters in the commonest 4-gram, Gopher: 0.16")
+    near_duplicate_jaccard: Fraction = Field(0.7, description="word 5-gram Jaccard from which two texts are one; 1 is off")
+
+
+class SplitConfig(Section):
+    """What is put aside before anything is learnt."""
+
+    held_out: float = Field(0.05, gt=0, description="below 1 a fraction of the clusters, from 1 a count of documents")
+    shared_run_words: int = Field(50, ge=8, description="a verbatim run this long shared with a held-out document is named")
+    drop_shared: bool = Field(False, description="also drop training documents that share such runs")
+
+
+class ModelConfig(Section):
+    """Where the weights start."""
+
+    base: str = Field("smollm2-135m", description="named model, local directory, GGUF file or Hugging Face id")
+    scratch: str | None = Field(None, description="family@size such as llama@15m: fresh weights, the base's tokenizer")
+
+
+class TaskConfig(Section):
+    """A question over a document's text with an answer from its metadata."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    question: str = Field(description="template; {text} is the document's opening, {choices} the choices, {key} a meta key")
+    answer: str = Field(description="template over meta, for example {category}")
+    choices: tuple[str, ...] = Field((), description="possible answers; empty means: those seen in training documents")
+    characters: int = Field(1200, gt=0, description="how much of the document's opening {text} holds")
+
+
+class TokenizeConfig(Section):
+    """How text becomes rows of tokens."""
+
+    context: int = Field(512, ge=32, description="tokens in a packed row")
+    task_repeats: float = Field(1.0, ge=0, description="how often each task example is seen per epoch of documents")
+
+
+class TrainConfig(Section):
+    """How long and how to learn."""
+
+    budget: str = Field("8m", description="time (8m, 1.5h, 90s), tokens (200k tokens), steps (20 steps) or epochs (2 epochs)")
+    optimizer: Literal["adamw", "muon"] = Field("adamw")
+    learning_rate: float = Field(5e-4, gt=0, description="peak")
+    weight_decay: float = Field(0.01, ge=0)
+    batch_tokens: int = Field(2048, gt=0, description="tokens in one optimiser step")
+    micro_rows: int = Field(1, ge=1, description="rows in one forward pass")
+    warmup: Fraction = Field(0.05, description="share of the budget")
+    decay: Fraction = Field(0.5, description="share of the budget at the end, down to zero")
+    clip_norm: float = Field(1.0, gt=0)
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto measures both and takes the faster")
+    compile: Literal["auto", "on", "off"] = Field("auto", description="auto compiles where the run is long enough to repay it")
+    checkpoint_seconds: float = Field(60.0, gt=0, description="time between checkpoints")
+
+    @field_validator("budget")
+    @classmethod
+    def _budget_parses(cls, text: str) -> str:
+        Budget.parse(text)
+        return text
+
+
+class PackageConfig(Section):
+    """What is handed over, and how near it must be to what was trained."""
+
+    formats: tuple[GgufFormat, ...] = Field(("f16", "q8_0", "q4_k_m"), min_length=1)
+    precision: Literal["float32", "float16", "bfloat16"] = Field("bfloat16", description="of the saved safetensors")
+    parity_prompts: int = Field(200, ge=1)
+    parity_positions: int = Field(2000, ge=1)
+    max_kl: dict[str, float] = Field(
+        default={"saved": 0.002, "f16": 0.002, "q8_0": 0.01, "q4_k_m": 0.2}, description="mean KL, nats, per format"
+    )
+    min_top1: dict[str, float] = Field(
+        default={"saved": 0.98, "f16": 0.98, "q8_0": 0.95, "q4_k_m": 0.75}, description="top-1 agreement per format"
+    )
+
+
+class EvaluateConfig(Section):
+    """What is measured on held-out documents, and against whom."""
+
+    rivals: tuple[str, ...] = Field((), description="named models, directories, GGUF files or Hugging Face ids")
+    quantised: bool = Field(True, description="score our own smallest GGUF beside the 4-bit rivals")
+    documents: int = Field(60, ge=1, description="held-out documents for bits per byte, at most")
+    characters: int = Field(3000, ge=100, description="how much of each document's opening is scored")
+    window: int = Field(512, ge=32, description="tokens of context in a scoring window")
+    exam_items: int = Field(100, ge=1, description="exam items per task, at most")
+    shots: tuple[int, ...] = Field((0, 3), description="examples shown before the question; 0 is zero-shot")
+    bootstrap: int = Field(2000, ge=100, description="resamples over documents")
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+    max_interval: float = Field(0.0, ge=0, description="widest half interval of bits per byte allowed; 0 asks for nothing")
+    speed_tokens: int = Field(64, ge=1, description="tokens generated to measure speed")
+
+
+class MeterConfig(Section):
+    """What a joule costs here."""
+
+    country: str = Field("WORLD", description="ISO 3166 alpha-3 code of the grid; WORLD is the average")
+    pue: float = Field(1.0, ge=1.0, description="power usage effectiveness of the building")
+    price_per_kwh: float = Field(0.25, ge=0)
+    machine_price_per_hour: float = Field(0.0, ge=0, description="rent of the machine; 0 if owned")
+    currency: str = Field("EUR", min_length=1)
+
+
+class ReportConfig(Section):
+    """How the report introduces itself."""
+
+    title: str = Field("", description="empty takes the recipe's name")
+
+
+class Recipe(Section):
+    """One recipe goes in, one bundle comes out."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="names the run directory")
+    seed: int = Field(7, ge=0)
+    runs: str = Field("runs", description="directory for runs, beside the working directory")
+    ingest: IngestConfig
+    curate: CurateConfig = CurateConfig()
+    split: SplitConfig = SplitConfig()
+    model: ModelConfig = ModelConfig()
+    tasks: tuple[TaskConfig, ...] = ()
+    tokenize: TokenizeConfig = TokenizeConfig()
+    train: TrainConfig = TrainConfig()
+    package: PackageConfig = PackageConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    meter: MeterConfig = MeterConfig()
+    report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="after")
+    def _task_names_differ(self) -> Recipe:
+        names = [task.name for task in self.tasks]
+        if len(set(names)) != len(names):
+            raise ValueError("two tasks have one name")
+        return self
+
+
+class Budget(Section):
+    """How much training: an amount of seconds, tokens, steps or epochs."""
+
+    kind: Literal["seconds", "tokens", "steps", "epochs"]
+    amount: float
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Read '8m', '1.5h', '90s', '200k tokens', '20 steps' or '2 epochs'."""
+        match = re.fullmatch(r"\s*([0-9.]+)\s*([kM]?)\s*(s|m|h|tokens?|steps?|epochs?)\s*", text)
+        try:
+            number = float(match[1]) if match else 0.0
+        except ValueError:
+            number = 0.0
+        if not match or number <= 0 or (match[2] and match[3][0] not in "ts"):
+            raise ValueError(f"cannot read the budget {text!r}; write 8m, 1.5h, 200k tokens, 20 steps or 2 epochs")
+        number *= {"": 1, "k": 1e3, "M": 1e6}[match[2]]
+        unit = match[3]
+        if unit in ("s", "m", "h"):
+            return cls(kind="seconds", amount=number * {"s": 1, "m": 60, "h": 3600}[unit])
+        kinds: dict[str, Literal["tokens", "steps", "epochs"]] = {"t": "tokens", "e": "epochs", "s": "steps"}
+        return cls(kind=kinds[unit[0]], amount=number)
+
+
+def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Read a TOML recipe and apply overrides such as 'train.budget=20m'. Raises RecipeError."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError("no such recipe", where=str(path), next_step="write one with: tinsmith init DIR --documents PATH") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot be read ({error})", where=str(path), next_step="name a TOML file that you may read") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"is no valid TOML: {error}", where=str(path), next_step="mend the line that it names") from None
+    for override in overrides:
+        _apply_override(data, override)
+    return parse_recipe(data, where=str(path))
+
+
+def parse_recipe(data: dict[str, Any], *, where: str) -> Recipe:
+    """Check a recipe's data. Raises RecipeError that names every bad field and the nearest known one."""
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise RecipeError("; ".join(lines), where=where, next_step="mend the recipe; all fields: tinsmith init --fields") from None
+
+
+def _apply_override(data: dict[str, Any], override: str) -> None:
+    dotted, equals, text = override.partition("=")
+    keys = dotted.strip().split(".")
+    if not equals or not all(keys):
+        raise RecipeError(f"{override!r} is no override", where="--set", next_step="write it as section.field=value")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for key in keys[:-1]:
+        data = data.setdefault(key, {})
+        if not isinstance(data, dict):
+            raise RecipeError(f"{dotted} is no field of a section", where="--set", next_step="write it as section.field=value")
+    data[keys[-1]] = value
+
+
+def _explain(problem: Any) -> str:
+    location = [str(part) for part in problem["loc"]]
+    dotted = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(location[-1], _fields_at(location[:-1]), n=1, cutoff=0.5)
+        return f"{dotted}: unknown field" + (f"; did you mean {near[0]}?" if near else "")
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{dotted}: {message}" + (f" (it is {problem['input']!r})" if problem["type"] != "missing" else "")
+
+
+def _fields_at(location: list[str]) -> list[str]:
+    model: Any = Recipe
+    for part in location:
+        if part.isdigit():
+            continue
+        annotation = model.model_fields[part].annotation
+        model = next((arg for arg in getattr(annotation, "__args__", ()) if isinstance(arg, type)), annotation)
+    return list(model.model_fields)
