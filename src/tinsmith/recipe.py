@@ -83,7 +83,7 @@ class TokenizeConfig(Section):
     """How text becomes rows of tokens."""
 
     context: int = Field(512, ge=32, description="tokens in a packed row")
-    task_repeats: float = Field(1.0, ge=0, description="how often each task example is seen per epoch of documents")
+    task_share: Fraction = Field(1.0, description="share of training documents whose opening ends in a task's question")
 
 
 class TrainConfig(Section):
