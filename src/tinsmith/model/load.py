@@ -1,0 +1,65 @@
+"""Open stock Hugging Face models from a directory of safetensors or from a GGUF file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.utils import logging
+
+from tinsmith.foundation.errors import AssetError
+
+logging.set_verbosity_error()
+logging.disable_progress_bar()
+
+
+def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """Load a causal language model in evaluation mode. Refuses pickle; raises AssetError that names the path."""
+    try:
+        model = _from_gguf(path, dtype) if path.is_file() else _from_directory(path, dtype)
+    except AssetError:
+        raise
+    except Exception as error:
+        # transformers raises a dozen types for damaged or unknown files; each of them means the same to a person.
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise AssetError(
+            f"cannot be opened as a causal language model ({type(error).__name__}: {reason})",
+            where=str(path),
+            next_step="check that the file is whole and that its architecture is one that transformers reads",
+        ) from error
+    # A model read from a GGUF remembers its quantisation, which would make it untrainable and unsaveable.
+    for leftover in ("quantization_config", "_pre_quantization_dtype"):
+        if hasattr(model.config, leftover):
+            delattr(model.config, leftover)
+    model.is_quantized = False
+    model.hf_quantizer = None
+    return model.eval()
+
+
+def parameter_count(model: PreTrainedModel) -> int:
+    """Count distinct parameters; tied weights count once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _from_directory(path: Path, dtype: torch.dtype) -> PreTrainedModel:
+    if not any(path.glob("*.safetensors")):
+        raise AssetError("holds no *.safetensors", where=str(path), next_step="convert the checkpoint to safetensors")
+    return AutoModelForCausalLM.from_pretrained(path, dtype=dtype, use_safetensors=True, local_files_only=True)
+
+
+def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise AssetError("is no GGUF file", where=str(path), next_step="name a .gguf file or a directory")
+    return AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=dtype, local_files_only=True)
+
+
+def load_config(path: Path) -> object:
+    """Read a model's configuration without its weights."""
+    if path.is_file():
+        return AutoConfig.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
+    return AutoConfig.from_pretrained(path, local_files_only=True)
