@@ -8,7 +8,7 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
 from tinsmith.foundation.errors import AssetError
@@ -57,9 +57,3 @@ def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
             raise AssetError("is no GGUF file", where=str(path), next_step="name a .gguf file or a directory")
     return AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=dtype, local_files_only=True)
 
-
-def load_config(path: Path) -> object:
-    """Read a model's configuration without its weights."""
-    if path.is_file():
-        return AutoConfig.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
-    return AutoConfig.from_pretrained(path, local_files_only=True)
