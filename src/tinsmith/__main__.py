@@ -1,0 +1,5 @@
+"""Run the command line: python -m tinsmith."""
+
+from tinsmith.cli import main
+
+main()

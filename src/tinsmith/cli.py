@@ -1,0 +1,149 @@
+"""The command line: parses, calls, prints. Nothing heavy is imported before a verb needs it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+app = typer.Typer(
+    name="tinsmith",
+    help="Turn your own documents into a small language model, and prove what it is worth.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+RecipePath = Annotated[Path, typer.Argument(help="A recipe in TOML.")]
+BundlePath = Annotated[Path, typer.Argument(help="A bundle, as `tinsmith build` makes it.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a field: section.field=value. May be repeated.")
+]
+Until = Annotated[str | None, typer.Option(help="Stop after this stage.")]
+
+
+@app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(help="Directory to make; the recipe goes into it.")],
+    documents: Annotated[str, typer.Option(help="Folder, file, glob or named corpus with your documents.")],
+) -> None:
+    """Write a commented recipe for your own documents."""
+    from tinsmith.recipe import write_recipe
+
+    path = write_recipe(directory, documents)
+    print(f"wrote {path}\nlook at it, then: tinsmith plan {path}")
+
+
+@app.command()
+def plan(recipe: RecipePath, set_: Overrides = None, until: Until = None) -> None:
+    """Say stage by stage what is cached, what would run and why, and what it will take."""
+    from tinsmith.overview import describe_plan
+    from tinsmith.recipe import load_recipe
+
+    print(describe_plan(load_recipe(recipe, tuple(set_ or ())), until))
+
+
+@app.command()
+def build(recipe: RecipePath, set_: Overrides = None, until: Until = None) -> None:
+    """Run what is not yet done. May be stopped at any moment; the same command goes on."""
+    from tinsmith.foundation.progress import default_progress
+    from tinsmith.pipeline import build as run
+    from tinsmith.recipe import load_recipe
+
+    root = run(load_recipe(recipe, tuple(set_ or ())), progress=default_progress(), until=until)
+    page = root / "bundle" / "report.html"
+    print(f"report: {page.resolve()}" if until in (None, "report") else f"stages: {root.resolve()}")
+
+
+@app.command()
+def report(bundle: BundlePath) -> None:
+    """Make report.html and evidence.json anew from what the bundle holds."""
+    from tinsmith.bundle import rebuild
+
+    print(f"report: {rebuild(bundle).resolve()}")
+
+
+@app.command()
+def chat(
+    bundle: BundlePath,
+    format_: Annotated[
+        str, typer.Option("--format", help="f16, q8_0 or q4_k_m; empty takes the smallest.")
+    ] = "",
+) -> None:
+    """Chat with a bundle's model in the terminal."""
+    from tinsmith.serve.chat import chat as talk
+
+    talk(bundle, format=format_ or None)
+
+
+@app.command()
+def serve(
+    bundle: BundlePath,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; loopback unless you say otherwise.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8080,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="TINSMITH_API_KEY", help="Key that clients must send.")
+    ] = None,
+    format_: Annotated[
+        str, typer.Option("--format", help="f16, q8_0 or q4_k_m; empty takes the smallest.")
+    ] = "",
+) -> None:
+    """Serve a bundle's model: OpenAI-compatible, with a page to try it at /."""
+    from tinsmith.serve.api import serve as run
+
+    run(bundle, host=host, port=port, api_key=api_key, format=format_ or None)
+
+
+@app.command()
+def verify(bundle: BundlePath) -> None:
+    """Check every hash of a bundle."""
+    from tinsmith.bundle import verify as check
+
+    files, size = check(bundle)
+    print(f"{bundle}: {files} files, {size / 1e6:,.0f} MB, every hash as written")
+
+
+@app.command()
+def models() -> None:
+    """List named models and corpora: licence, size, hash, whether cached."""
+    from tinsmith.foundation.assets import KNOWN, is_cached
+
+    for named in KNOWN.values():
+        state = "cached" if is_cached(named.name) else "not fetched yet"
+        print(f"{named.name:20} {named.kind:7} {named.megabytes:>5} MB  {state:16} {named.licence}")
+        print(f"{'':20} {named.about}; {named.attribution}; sha256 {named.sha256[:16]}...")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine can do, and what is missing."""
+    from tinsmith.doctor import examine
+
+    for finding in examine():
+        print(f"{finding.mark:8} {finding.what}: {finding.result}")
+
+
+def main() -> NoReturn:
+    """Run the command line; print a person's mistakes without a traceback."""
+    from tinsmith.foundation.errors import TinsmithError
+
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app()
+    except TinsmithError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nstopped; what is done is kept. The same command goes on from here.", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _terminate(signum: int, frame: Any) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,84 @@
+"""What this machine can do, and what is missing."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tinsmith.foundation import assets
+from tinsmith.meter.energy import EnergyMeter
+from tinsmith.meter.machine import describe_machine
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the examination: `mark` is ok, note or missing."""
+
+    mark: str
+    what: str
+    result: str
+
+
+def examine() -> Iterator[Finding]:
+    """Yield what was found, one thing at a time."""
+    machine = describe_machine()
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Finding(
+        "ok" if sys.version_info >= (3, 11) else "missing", "Python", f"{version} (3.11 or 3.12 wanted)"
+    )
+    yield Finding("ok", "processor", ", ".join(f"{key} {value}" for key, value in machine.items()))
+    yield _memory_and_disk()
+    yield _compiler()
+    yield _torch()
+    with EnergyMeter() as meter:
+        pass
+    modelled = "load model" in meter.reading.method
+    yield Finding("note" if modelled else "ok", "energy meter", meter.reading.method)
+    yield _namespaces()
+    for name in assets.KNOWN:
+        cached = assets.is_cached(name)
+        yield Finding(
+            "ok" if cached else "note",
+            name,
+            "cached" if cached else "fetched when a recipe first asks for it",
+        )
+
+
+def _memory_and_disk() -> Finding:
+    import psutil
+
+    memory = psutil.virtual_memory().total / 1e9
+    free = shutil.disk_usage(".").free / 1e9
+    enough = memory >= 8 and free >= 6
+    return Finding(
+        "ok" if enough else "missing",
+        "memory and disk",
+        f"{memory:.0f} GB, {free:.0f} GB free here (8 and 6 wanted)",
+    )
+
+
+def _compiler() -> Finding:
+    compiler = next((name for name in ("g++", "clang++") if shutil.which(name)), None)
+    result = compiler or "none: training runs uncompiled, which short runs do anyway"
+    return Finding("ok" if compiler else "note", "C++ compiler", result)
+
+
+def _torch() -> Finding:
+    import torch
+
+    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
+    return Finding("ok", "PyTorch", f"{torch.__version__}, {torch.get_num_threads()} threads, {device}")
+
+
+def _namespaces() -> Finding:
+    command = ["unshare", "--user", "--net", "--map-root-user", "true"]
+    able = (
+        shutil.which("unshare") and subprocess.run(command, capture_output=True, check=False).returncode == 0
+    )
+    result = (
+        "builds can be run with the network cut off" if able else "cannot be cut off from the network here"
+    )
+    return Finding("ok" if able else "note", "network namespaces", result)

@@ -1,0 +1,405 @@
+"""The table of stages, and how a run goes through it: keys, resume, metering, manifests."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import importlib
+import importlib.metadata
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tinsmith.foundation import assets
+from tinsmith.foundation.errors import RecipeError, RunError
+from tinsmith.foundation.files import list_files, read_json, sha256_file, sha256_json, write_json
+from tinsmith.foundation.progress import Progress
+from tinsmith.meter.energy import EnergyMeter, Reading
+from tinsmith.meter.machine import describe_machine
+from tinsmith.recipe import Recipe
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the table: which sections of the recipe and which earlier stages a stage reads."""
+
+    name: str
+    version: int
+    inputs: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+    models: Callable[[Recipe], tuple[str, ...]] = lambda recipe: ()
+    seeded: bool = True
+    resumable: bool = False
+
+    @property
+    def directory(self) -> str:
+        """Return the name of the directory that the stage makes."""
+        return "bundle" if self.name == "report" else self.name
+
+
+def _base(recipe: Recipe) -> tuple[str, ...]:
+    return (recipe.model.base,)
+
+
+def _subjects(recipe: Recipe) -> tuple[str, ...]:
+    return (recipe.model.base, *recipe.evaluate.rivals)
+
+
+# *refine* (what learns from or compares across training documents) will stand between split and tokenize.
+STAGES = (
+    Stage("ingest", 1, seeded=False),
+    Stage("curate", 1, inputs=("ingest",)),
+    Stage("split", 1, inputs=("curate",)),
+    Stage("tokenize", 1, inputs=("split",), sections=("model", "tasks"), models=_base),
+    Stage("train", 1, inputs=("tokenize",), sections=("model",), models=_base, resumable=True),
+    Stage("package", 1, inputs=("split", "tokenize", "train"), resumable=True),
+    Stage(
+        "evaluate",
+        1,
+        inputs=("split", "tokenize", "package"),
+        sections=("model", "tasks", "meter"),
+        models=_subjects,
+        resumable=True,
+    ),
+    Stage("report", 1, inputs=("ingest", "curate", "split", "tokenize", "train", "package", "evaluate")),
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a build would do with one stage, and why."""
+
+    stage: Stage
+    cached: bool
+    why: str
+
+
+def run_directory(recipe: Recipe) -> Path:
+    """Return where a recipe's stages live."""
+    return Path(recipe.runs) / recipe.name
+
+
+def plan(recipe: Recipe, until: str | None = None) -> list[Step]:
+    """Say stage by stage what is cached and what would run, and why. Changes nothing."""
+    root, steps, stale = run_directory(recipe), [], False
+    for stage in _stages_until(until):
+        manifest = _manifest(root / stage.directory)
+        if stale:
+            steps.append(Step(stage, False, "an earlier stage runs"))
+            continue
+        key = stage_key(stage, recipe, root)
+        cached = (
+            manifest is not None
+            and manifest["key"] == key
+            and _outputs_present(root / stage.directory, manifest)
+        )
+        steps.append(Step(stage, cached, _why(stage, recipe, root, manifest, key, cached)))
+        stale = not cached
+    return steps
+
+
+def build(recipe: Recipe, *, progress: Progress, until: str | None = None) -> Path:
+    """Run what is not yet done, under the meter; return the run directory. Raises TinsmithError."""
+    root = run_directory(recipe)
+    with _disk_errors(root), _locked(root):
+        for stage in _stages_until(until):
+            _recover(root, stage)
+            key = stage_key(stage, recipe, root)
+            manifest = _manifest(root / stage.directory)
+            if manifest and manifest["key"] == key and _outputs_present(root / stage.directory, manifest):
+                progress.say(f"{stage.name}: cached")
+                continue
+            _run_stage(stage, recipe, root, key, progress)
+    return root
+
+
+def stage_key(stage: Stage, recipe: Recipe, root: Path) -> str:
+    """Hash all that a stage's outputs depend on: version, configuration, assets, inputs."""
+    parts = {
+        "stage": stage.name,
+        "version": stage.version,
+        "config": _configuration(stage, recipe),
+        "seed": recipe.seed if stage.seeded else None,
+        "models": {name: assets.identify(name) for name in stage.models(recipe)},
+        "sources": _sources(recipe) if stage.name == "ingest" else None,
+        "inputs": {name: _manifest_of(root, name)["digest"] for name in stage.inputs},
+    }
+    if stage.name == "report":
+        # The report prints seconds and joules, which differ between equal outputs.
+        parts["manifests"] = {name: sha256_file(root / name / MANIFEST) for name in stage.inputs}
+    return sha256_json(parts)
+
+
+def _stages_until(until: str | None) -> tuple[Stage, ...]:
+    names = [stage.name for stage in STAGES]
+    if until is None:
+        return STAGES
+    if until not in names:
+        raise RecipeError(
+            f"{until!r} is no stage", where="--until", next_step=f"use one of {', '.join(names)}"
+        )
+    return STAGES[: names.index(until) + 1]
+
+
+def _configuration(stage: Stage, recipe: Recipe) -> dict[str, Any]:
+    everything = recipe.model_dump(mode="json")
+    if stage.name == "report":
+        return {k: v for k, v in everything.items() if k != "runs"}
+    return {section: everything[section] for section in (stage.name, *stage.sections)}
+
+
+def _sources(recipe: Recipe) -> list[str]:
+    """Return stamps of all source files, so that a changed document is noticed without reading any."""
+    from tinsmith.corpus.read import find_sources
+
+    named = [name for name in recipe.ingest.sources if name in assets.KNOWN]
+    stamps = [assets.identify(name) for name in named]
+    for path in find_sources([s for s in recipe.ingest.sources if s not in named], recipe.ingest.exclude):
+        status = path.stat()
+        stamps.append(f"{path}:{status.st_size}:{status.st_mtime_ns}")
+    return stamps
+
+
+def _why(
+    stage: Stage, recipe: Recipe, root: Path, manifest: dict[str, Any] | None, key: str, cached: bool
+) -> str:
+    if cached:
+        return "nothing changed"
+    partial = root / f"{stage.directory}.partial"
+    if partial.exists():
+        return (
+            "goes on where it was stopped"
+            if stage.resumable and _partial_key(partial) == key
+            else "was stopped"
+        )
+    if manifest is None:
+        return "not yet run"
+    if manifest["key"] == key:
+        return "a file of it is missing or has another size"
+    changed = [
+        name for name, value in _configuration(stage, recipe).items() if manifest["config"].get(name) != value
+    ]
+    if changed:
+        return f"changed: {', '.join(changed)}"
+    if stage.seeded and manifest["seed"] != recipe.seed:
+        return "changed: seed"
+    moved = [n for n in stage.inputs if manifest["inputs"].get(n) != _manifest_of(root, n)["digest"]]
+    return f"changed input: {', '.join(moved)}" if moved else "changed documents, model or stage version"
+
+
+def _run_stage(stage: Stage, recipe: Recipe, root: Path, key: str, progress: Progress) -> None:
+    partial = root / f"{stage.directory}.partial"
+    if partial.exists() and not (stage.resumable and _partial_key(partial) == key):
+        shutil.rmtree(partial)
+    resumed = partial.exists()
+    partial.mkdir(parents=True, exist_ok=True)
+    write_json(partial / ".key.json", {"key": key})
+    progress.say(f"{stage.name}: {'goes on' if resumed else 'runs'}")
+    function = getattr(importlib.import_module(f"tinsmith.stages.{stage.name}"), stage.name)
+    with _metered(partial / ".meter.json") as spent:
+        statistics = function(**_arguments(stage, recipe, root), out=partial, progress=progress)
+    reading, attempts = spent()
+    manifest = _make_manifest(stage, recipe, root, key, partial, statistics, reading, attempts)
+    for leftover in (".key.json", ".meter.json"):
+        (partial / leftover).unlink(missing_ok=True)
+    write_json(partial / MANIFEST, manifest)
+    _swap(root, stage)
+    progress.say(
+        f"{stage.name}: done in {reading.seconds:,.0f} s"
+        + (f" over {attempts} attempts" if attempts > 1 else "")
+    )
+
+
+def _arguments(stage: Stage, recipe: Recipe, root: Path) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"config": getattr(recipe, stage.name)}
+    if stage.name == "report":
+        return arguments | {"recipe": recipe, "runs": {name: root / name for name in stage.inputs}}
+    arguments |= {section: getattr(recipe, section) for section in stage.sections}
+    arguments |= {name: root / name for name in stage.inputs}
+    return arguments | ({"seed": recipe.seed} if stage.seeded else {})
+
+
+@contextlib.contextmanager
+def _metered(path: Path) -> Iterator[Callable[[], tuple[Reading, int]]]:
+    """Meter an attempt; what killed attempts used was saved every few seconds and is added."""
+    before = read_json(path) if path.exists() else None
+    earlier = Reading.from_dict(before["reading"]) if before else None
+    attempts = 1 + (before["attempts"] if before else 0)
+    total: list[Reading] = []
+
+    def save(reading: Reading) -> None:
+        whole = earlier + reading if earlier else reading
+        write_json(path, {"reading": whole.to_dict(), "attempts": attempts})
+
+    with EnergyMeter(on_sample=save, sample_seconds=5.0) as meter:
+        yield lambda: (total[0], attempts)
+        reading = meter.reading
+        total.append(earlier + reading if earlier else reading)
+
+
+def _make_manifest(
+    stage: Stage,
+    recipe: Recipe,
+    root: Path,
+    key: str,
+    partial: Path,
+    statistics: dict[str, float],
+    reading: Reading,
+    attempts: int,
+) -> dict[str, Any]:
+    hidden = {".key.json", ".meter.json"}
+    names = [name for name in list_files(partial) if str(name) not in hidden]
+    outputs = {
+        str(name): {"sha256": sha256_file(partial / name), "bytes": (partial / name).stat().st_size}
+        for name in names
+    }
+    energy = reading.to_dict()
+    return {
+        "stage": stage.name,
+        "version": stage.version,
+        "key": key,
+        "config": _configuration(stage, recipe),
+        "seed": recipe.seed,
+        "inputs": {name: _manifest_of(root, name)["digest"] for name in stage.inputs},
+        "outputs": outputs,
+        "digest": sha256_json({name: row["sha256"] for name, row in outputs.items()}),
+        "statistics": statistics,
+        "seconds": reading.seconds,
+        "energy": {k: energy[k] for k in ("joules_low", "joules", "joules_high", "method")},
+        "peak_rss_bytes": reading.peak_rss_bytes,
+        "cpu_seconds": reading.cpu_seconds,
+        "attempts": attempts,
+        "versions": _versions(),
+        "machine": describe_machine(),
+        "assets": [asset.describe() for asset in _assets_used(stage, recipe)],
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _assets_used(stage: Stage, recipe: Recipe) -> list[assets.Asset]:
+    if stage.name == "ingest":
+        return [assets.fetch(n) for n in recipe.ingest.sources if n in assets.KNOWN]
+    return [assets.resolve_model(name) for name in stage.models(recipe)]
+
+
+def _versions() -> dict[str, str]:
+    names = (
+        "tinsmith",
+        "torch",
+        "transformers",
+        "tokenizers",
+        "daft",
+        "kreuzberg",
+        "gguf",
+        "libgguf",
+        "xllamacpp",
+    )
+    found = {}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _manifest(directory: Path) -> dict[str, Any] | None:
+    path = directory / MANIFEST
+    if not path.exists():
+        return None
+    try:
+        return dict(read_json(path))
+    except ValueError as error:
+        raise RunError(
+            f"is damaged ({error})", where=str(path), next_step=f"remove {directory} and build again"
+        ) from None
+
+
+def _manifest_of(root: Path, name: str) -> dict[str, Any]:
+    manifest = _manifest(root / name)
+    if manifest is None:
+        raise RunError(
+            "has no finished stage", where=str(root / name), next_step=f"run: tinsmith build --until {name}"
+        )
+    return manifest
+
+
+def _outputs_present(directory: Path, manifest: dict[str, Any]) -> bool:
+    """Check presence and size of every output; `tinsmith verify` checks hashes."""
+    for name, row in manifest["outputs"].items():
+        path = directory / name
+        if not path.is_file() or path.stat().st_size != row["bytes"]:
+            return False
+    return True
+
+
+def _partial_key(partial: Path) -> str | None:
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return str(read_json(partial / ".key.json")["key"])
+    return None
+
+
+def _swap(root: Path, stage: Stage) -> None:
+    """Put a complete partial directory in place; a kill in between is mended by _recover."""
+    final, partial = root / stage.directory, root / f"{stage.directory}.partial"
+    old = root / f"{stage.directory}.old"
+    if final.exists():
+        os.rename(final, old)
+    os.rename(partial, final)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _recover(root: Path, stage: Stage) -> None:
+    """Finish a swap that a kill interrupted."""
+    final, partial = root / stage.directory, root / f"{stage.directory}.partial"
+    old = root / f"{stage.directory}.old"
+    if (partial / MANIFEST).exists():
+        _swap(root, stage)
+    elif old.exists() and not final.exists():
+        os.rename(old, final)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise RunError(
+                f"another build (process {holder}) works here",
+                where=str(root),
+                next_step="wait for it, or stop it, then build again",
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+@contextlib.contextmanager
+def _disk_errors(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunError(
+                "the disk is full",
+                where=str(root),
+                next_step="free space and run the same command: what is done is kept",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS) and str(error.filename or "").startswith(str(root)):
+            raise RunError(
+                f"cannot be written ({error.strerror})",
+                where=str(root),
+                next_step="set `runs` in the recipe to a directory that you may write",
+            ) from error
+        raise
