@@ -1,0 +1,105 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tinsmith.foundation.errors import RecipeError
+from tinsmith.recipe import Budget, Recipe, load_recipe, parse_recipe, render_recipe, write_recipe
+
+MINIMAL = {"name": "r", "ingest": {"sources": ["."]}}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"train": {"lrr": 1}}, "train.lrr: unknown field"),
+        ({"train": {"learning_rat": 1}}, "did you mean learning_rate"),
+        ({"tran": {}}, "tran: unknown field; did you mean train"),
+        ({"tasks": [{"name": "a", "questio": "x", "answer": "y"}]}, "did you mean question"),
+        ({"train": {"learning_rate": -1}}, "train.learning_rate: Input should be greater than 0"),
+        ({"train": {"budget": "8 parsecs"}}, "cannot read the budget '8 parsecs'; write 8m"),
+        ({"train": {"budget": "0m"}}, "cannot read the budget"),
+        ({"train": {"budget": "3k epochs"}}, "cannot read the budget"),
+        ({"ingest": {"sources": []}}, "ingest.sources"),
+        ({"name": "../up"}, "name"),
+    ],
+)
+def test_a_bad_field_is_named_with_what_to_do(data, message):
+    with pytest.raises(RecipeError, match=message.replace("(", r"\(").replace("'", "'")) as caught:
+        parse_recipe(MINIMAL | data, where="r.toml")
+    assert str(caught.value).startswith("r.toml: ")
+    assert "->" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "amount"),
+    [
+        ("8m", "seconds", 480),
+        ("1.5h", "seconds", 5400),
+        ("90s", "seconds", 90),
+        ("200k tokens", "tokens", 200_000),
+        ("2M tokens", "tokens", 2_000_000),
+        ("20 steps", "steps", 20),
+        ("0.5 epochs", "epochs", 0.5),
+    ],
+)
+def test_budgets(text, kind, amount):
+    assert Budget.parse(text) == Budget(kind=kind, amount=amount)
+
+
+def test_overrides_reach_their_field_and_bad_ones_are_refused(tmp_path):
+    path = tmp_path / "r.toml"
+    path.write_text('name = "r"\n[ingest]\nsources = ["."]\n')
+    recipe = load_recipe(
+        path, ("train.budget=20m", "train.learning_rate=0.1", "evaluate.shots=[0]", "seed=3")
+    )
+    assert recipe.train.budget == "20m"
+    assert recipe.train.learning_rate == 0.1
+    assert recipe.evaluate.shots == (0,)
+    assert recipe.seed == 3
+    for bad in ("train.budget", "=3", "name.x=3"):
+        with pytest.raises(RecipeError, match="--set"):
+            load_recipe(path, (bad,))
+
+
+def test_missing_damaged_and_binary_recipes(tmp_path):
+    with pytest.raises(RecipeError, match=r"no such recipe(.|\n)*tinsmith init"):
+        load_recipe(tmp_path / "none.toml")
+    (tmp_path / "bad.toml").write_text("name = ")
+    with pytest.raises(RecipeError, match="no valid TOML"):
+        load_recipe(tmp_path / "bad.toml")
+    (tmp_path / "bin.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        load_recipe(tmp_path / "bin.toml")
+
+
+def test_a_written_recipe_loads_and_names_every_field(tmp_path):
+    (tmp_path / "my docs").mkdir()
+    path = write_recipe(tmp_path / "new", str(tmp_path / "my docs"))
+    recipe = load_recipe(path)
+    assert recipe.ingest.sources == (str(tmp_path / "my docs"),)
+    text = path.read_text()
+    for section, field in Recipe.model_fields.items():
+        if hasattr(field.annotation, "model_fields"):
+            assert f"[{section}]" in text
+            assert all(f"{name}" in text for name in field.annotation.model_fields)
+    with pytest.raises(RecipeError, match="exists already"):
+        write_recipe(tmp_path / "new", str(tmp_path / "my docs"))
+    with pytest.raises(RecipeError, match="no such file or folder"):
+        write_recipe(tmp_path / "other", str(tmp_path / "nowhere"))
+
+
+def test_the_defaults_written_as_comments_are_the_defaults(tmp_path):
+    lines = render_recipe("r", ".", runs="runs").splitlines()
+    live = [
+        line[2:] if line.startswith("# ") and " = " in line and "[[" not in line else line for line in lines
+    ]
+    live = live[: next(i for i, line in enumerate(live) if line.startswith("# A task"))]
+    assert parse_recipe(tomllib.loads("\n".join(live[1:])), where="r") == parse_recipe(
+        {"name": "r", "runs": "runs", "ingest": {"sources": ["."]}}, where="r"
+    )
+
+
+def test_the_projects_own_recipes_load():
+    for path in (Path(__file__).parents[1] / "recipes").glob("*.toml"):
+        assert load_recipe(path).name == path.stem

@@ -1,0 +1,175 @@
+"""The whole way through all stages: cached, killed, cut off from the network, two at once."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT, SMOKE, tinsmith
+from tinsmith.foundation.files import read_json, read_jsonl
+from tinsmith.pipeline import STAGES
+
+DETERMINISTIC = ("ingest", "curate", "split", "tokenize", "train", "package")
+
+
+def digests(run: Path) -> dict[str, dict[str, str]]:
+    """Return the hashes of what must be equal in equal runs: everything but measured seconds."""
+    timed = {"log.jsonl", "schedule.jsonl", "files.jsonl"}
+    return {
+        stage: {
+            name: row["sha256"]
+            for name, row in read_json(run / stage / "manifest.json")["outputs"].items()
+            if Path(name).name not in timed
+        }
+        for stage in DETERMINISTIC
+    }
+
+
+def test_every_stage_leaves_a_manifest_with_what_it_took(smoke):
+    for stage in STAGES:
+        manifest = read_json(smoke / stage.directory / "manifest.json")
+        assert manifest["seconds"] > 0
+        assert (
+            manifest["energy"]["joules_low"]
+            <= manifest["energy"]["joules"]
+            <= manifest["energy"]["joules_high"]
+        )
+        assert manifest["peak_rss_bytes"] > 10e6
+        assert manifest["outputs"]
+
+
+def test_a_second_build_runs_nothing(smoke):
+    before = {path: path.stat().st_mtime_ns for path in smoke.rglob("manifest.json")}
+    result = tinsmith("build", SMOKE, "--set", f"runs={smoke.parent}")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count(": cached") == len(STAGES)
+    assert before == {path: path.stat().st_mtime_ns for path in smoke.rglob("manifest.json")}
+
+
+def test_plan_says_what_would_run_and_why(smoke):
+    same = tinsmith("plan", SMOKE, "--set", f"runs={smoke.parent}")
+    assert same.stdout.count("cached") == len(STAGES)
+    changed = tinsmith("plan", SMOKE, "--set", f"runs={smoke.parent}", "--set", "train.learning_rate=0.1")
+    lines = {line.split()[0]: line for line in changed.stdout.splitlines() if line.strip()}
+    assert "cached" in lines["tokenize"]
+    assert "changed: learning_rate" in lines["train"]
+    assert "an earlier stage runs" in lines["package"]
+
+
+def test_killed_at_fifty_instants_it_ends_with_the_same_bytes(smoke, tmp_path):
+    command = [sys.executable, ROOT / "tests" / "kill_worker.py", SMOKE, tmp_path, "11", "50"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert result.returncode == 0, result.stderr[-3000:]
+    outcome = json.loads(result.stdout.splitlines()[-1])
+    assert outcome["status"] == 0
+    assert len(outcome["hits"]) >= 40
+    where = " ".join(outcome["hits"])
+    for stage in ("package", "evaluate", "train", "rename"):
+        assert stage in where, outcome["hits"]
+    assert digests(tmp_path / "smoke") == digests(smoke)
+    assert exam_answers(tmp_path / "smoke") == exam_answers(smoke)
+    assert tinsmith("verify", tmp_path / "smoke" / "bundle").returncode == 0
+    assert not list((tmp_path / "smoke").glob("*.partial")) + list((tmp_path / "smoke").glob("*.old"))
+
+
+def exam_answers(run):
+    items = sorted((run / "evaluate" / "items").glob("*.jsonl"))
+    kept = [path for path in items if "speed" not in path.name]
+    assert kept
+    return {path.name: list(read_jsonl(path)) for path in kept}
+
+
+def test_two_builds_in_one_directory_do_not_meet(tmp_path):
+    arguments = ("build", SMOKE, "--set", f"runs={tmp_path}", "--until", "ingest")
+    command = [sys.executable, "-m", "tinsmith", *map(str, arguments)]
+    first = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    for line in first.stderr:
+        if "ingest: runs" in line:
+            break
+    second = tinsmith(*arguments)
+    first.communicate()
+    assert first.returncode == 0
+    assert second.returncode == 2
+    assert f"another build (process {first.pid})" in second.stderr
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
+    command = [sys.executable, "-m", "tinsmith", "build", str(SMOKE), "--set", f"runs={tmp_path}"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    for line in process.stderr:
+        if "curate: runs" in line:
+            break
+    os.killpg(process.pid, 2)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "The same command goes on" in errors
+    assert "Traceback" not in errors
+    assert (tmp_path / "smoke" / "ingest" / "manifest.json").exists()
+
+
+def test_a_full_disk_is_named_and_what_is_done_is_kept(smoke, tmp_path):
+    shutil.copytree(
+        smoke, tmp_path / "smoke", ignore=shutil.ignore_patterns("train", "package", "evaluate", "bundle")
+    )
+    script = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "import tinsmith.pipeline, errno, builtins\n"
+        "from pathlib import Path\n"
+        "from tinsmith.foundation import files\n"
+        "from tinsmith.foundation.progress import SilentProgress\n"
+        "from tinsmith.recipe import load_recipe\n"
+        "import tinsmith.stages.train\n"
+        "real = tinsmith.stages.train.train\n"
+        "def train(*a, **k):\n"
+        "    raise OSError(errno.ENOSPC, 'No space left on device')\n"
+        "tinsmith.stages.train.train = train\n"
+        "tinsmith.pipeline.build(load_recipe(Path(sys.argv[1]), (f'runs={sys.argv[2]}',)), progress=SilentProgress())\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script, SMOKE, tmp_path], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert "the disk is full" in result.stderr
+    assert "what is done is kept" in result.stderr
+    assert (tmp_path / "smoke" / "tokenize" / "manifest.json").exists()
+
+
+CUT_OFF = """
+import fcntl, socket, struct, subprocess, sys
+
+def no_route():
+    with open("/proc/net/snmp") as file:
+        rows = [line.split() for line in file if line.startswith("Ip:")]
+    return int(dict(zip(*rows))["OutNoRoutes"])
+
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+    fcntl.ioctl(control, 0x8914, struct.pack("16sH14s", b"lo", 0x1 | 0x40, b""))
+code = subprocess.run(sys.argv[1:]).returncode
+attempts = no_route()
+for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+    with socket.socket(socket.AF_INET, kind) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pass
+print(f"attempts={attempts} seen_by_probe={no_route() - attempts}")
+sys.exit(code)
+"""
+
+
+def test_nothing_leaves_the_machine(smoke, tmp_path):
+    """Build and serve in an empty network namespace; the kernel counts every packet without a route."""
+    unshare = ["unshare", "--user", "--net", "--map-root-user"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], check=False).returncode:
+        pytest.skip("this machine allows no network namespaces")
+    command = [*unshare, sys.executable, "-c", CUT_OFF, sys.executable, ROOT / "tests" / "build_and_serve.py"]
+    result = subprocess.run(
+        [*command, SMOKE, tmp_path], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "attempts=0 seen_by_probe=2" in result.stdout
+    assert "answered" in result.stdout
