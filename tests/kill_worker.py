@@ -1,6 +1,6 @@
-"""Build a recipe, killed with SIGKILL at seeded random instants, until it is done; print what was hit as JSON.
+"""Build a recipe, killed with SIGKILL at seeded random instants, until it is done; print what was hit.
 
-Everything heavy is imported once; each attempt is a fork, so that fifty attempts do not pay for fifty imports.
+Everything heavy is imported once and each attempt is a fork: fifty attempts do not pay for fifty imports.
 Usage: python kill_worker.py RECIPE RUNS SEED KILLS
 """
 

@@ -13,7 +13,7 @@ REBUILT = ("report.html", "evidence.json")
 
 
 def verify(bundle: Path) -> tuple[int, int]:
-    """Check every hash of a bundle; return files and bytes. Raises BundleError that names the first difference."""
+    """Check every hash of a bundle; return (files, bytes). Raises BundleError that names the first fault."""
     manifest = _read_manifest(bundle)
     total = 0
     for name, row in manifest["outputs"].items():

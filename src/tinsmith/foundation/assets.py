@@ -43,6 +43,7 @@ class Named:
     attribution: str
     about: str
     megabytes: int
+    parameters: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ KNOWN: dict[str, Named] = {
             "SmolLM2 by Hugging Face TB",
             "SmolLM2-135M-Instruct, 4-bit (Q4_1); may be trained further",
             98,
+            134_515_008,
         ),
         Named(
             "gemma-3-270m",
@@ -102,6 +104,7 @@ KNOWN: dict[str, Named] = {
             "Gemma 3 by Google DeepMind",
             "Gemma 3 270M, pretrained, 4-bit (Q4_K_M); a rival, not a base",
             253,
+            268_098_176,
         ),
         Named(
             "licence-agreements",
