@@ -3,14 +3,14 @@
 import shutil
 
 import pytest
-from conftest import tinsmith
 
+from helpers import tinsmith
 from tinsmith.bundle import rebuild, verify
 from tinsmith.foundation.errors import BundleError
 from tinsmith.foundation.files import read_json
 
 
-@pytest.fixture()
+@pytest.fixture
 def bundle(smoke, tmp_path):
     return shutil.copytree(smoke / "bundle", tmp_path / "bundle")
 

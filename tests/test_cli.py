@@ -4,7 +4,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import SMOKE, tinsmith
+
+from helpers import SMOKE, tinsmith
 
 HEAVY = ("torch", "transformers", "daft", "numpy", "pydantic", "rich", "matplotlib")
 

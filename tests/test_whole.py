@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, SMOKE, tinsmith
+from helpers import ROOT, SMOKE, tinsmith
 from tinsmith.foundation.files import read_json, read_jsonl
 from tinsmith.pipeline import STAGES
 
