@@ -1,0 +1,238 @@
+"""Seconds, joules and memory of a piece of work, as a range with the name of the method."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tinsmith.meter.counters import Counter, open_gpu, open_rapl
+from tinsmith.meter.machine import describe_cpu
+
+# A busy core with its share of cache and memory controller. Low: server parts of 96 and more cores (360 W
+# over 96 is 3.8 W, part of it drawn idle too). High: desktop parts at full clock. Central: 32 to 64 cores.
+BUSY_WATTS_PER_CORE = (3.0, 6.0, 12.0)
+# What memory, board, fans and power supply draw in any case, per core that this machine shows.
+IDLE_WATTS_PER_CORE = (0.5, 1.5, 4.0)
+# RAPL sees processor and often memory, but neither board nor power supply.
+UNSEEN_BY_RAPL = 1.35
+UNSEEN_BY_NVML = 1.1
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a piece of work took: joules, wall and processor seconds, peak memory of the process tree."""
+
+    joules_low: float
+    joules: float
+    joules_high: float
+    method: str
+    seconds: float
+    cpu_seconds: float
+    peak_rss_bytes: int
+
+    def __add__(self, other: Reading) -> Reading:
+        """Add a later attempt: amounts add up, the peak is the higher one, both methods are named."""
+        methods = (
+            [self.method] if other.method in self.method.split("; then ") else [self.method, other.method]
+        )
+        return Reading(
+            self.joules_low + other.joules_low,
+            self.joules + other.joules,
+            self.joules_high + other.joules_high,
+            "; then ".join(methods),
+            self.seconds + other.seconds,
+            self.cpu_seconds + other.cpu_seconds,
+            max(self.peak_rss_bytes, other.peak_rss_bytes),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Reading:
+        """Rebuild a reading from `to_dict`."""
+        return cls(**data)
+
+
+class EnergyMeter:
+    """Measure everything between entry and exit, children included.
+
+    `reading` may be read at any time. `on_sample` gets it at the start and every `sample_seconds`, from
+    another thread, so that a killed process leaves a trace of what it used.
+    """
+
+    def __init__(
+        self,
+        on_sample: Callable[[Reading], None] | None = None,
+        sample_seconds: float = 5.0,
+        *,
+        tree_seconds: float = 0.2,
+        powercap: Path = Path("/sys/class/powercap"),
+    ) -> None:
+        self._on_sample, self._sample_seconds, self._tree_seconds = on_sample, sample_seconds, tree_seconds
+        self._rapl: Counter | None = open_rapl(powercap)
+        self._gpu: Counter | None = open_gpu()
+        self._tree = _Tree()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="energy-meter", daemon=True)
+        self._start = self._end = 0.0
+
+    def __enter__(self) -> EnergyMeter:
+        """Start to measure."""
+        self._start = time.monotonic()
+        self._sample()
+        self._report()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Take the last sample; the reading stands still from here."""
+        self._stop.set()
+        self._thread.join()
+        self._sample()
+        self._end = time.monotonic()
+
+    @property
+    def reading(self) -> Reading:
+        """What was used so far, or in all once the block has ended."""
+        if not self._end:
+            self._sample()
+        seconds = (self._end or time.monotonic()) - self._start
+        with self._lock:
+            low, central, high, method = self._joules(seconds)
+            return Reading(
+                low, central, high, method, seconds, self._tree.cpu_seconds, self._tree.peak_rss_bytes
+            )
+
+    def _watch(self) -> None:
+        shown = time.monotonic()
+        pause = self._tree_seconds
+        while not self._stop.wait(pause):
+            before = time.monotonic()
+            self._sample()
+            now = time.monotonic()
+            # Where a look at the process tree is slow, look less often: the meter takes two per cent at most.
+            pause = max(self._tree_seconds, 50 * (now - before))
+            if now - shown >= self._sample_seconds:
+                shown = now
+                self._report()
+
+    def _report(self) -> None:
+        # A disk that cannot take the sample is the stage's to report; measuring goes on.
+        with contextlib.suppress(OSError):
+            if self._on_sample:
+                self._on_sample(self.reading)
+
+    def _sample(self) -> None:
+        with self._lock:
+            self._tree.sample()
+            for counter in (self._rapl, self._gpu):
+                if counter:
+                    counter.sample()
+
+    def _joules(self, seconds: float) -> tuple[float, float, float, str]:
+        if self._rapl:
+            j = self._rapl.joules
+            parts = [
+                (
+                    j,
+                    j,
+                    j * UNSEEN_BY_RAPL,
+                    f"{self._rapl.name}, up to {UNSEEN_BY_RAPL - 1:.0%} added for what it does not see",
+                )
+            ]
+        else:
+            parts = [load_model(seconds, self._tree.cpu_seconds)]
+        if self._gpu:
+            j = self._gpu.joules
+            parts.append((j, j, j * UNSEEN_BY_NVML, self._gpu.name))
+        low, central, high = (sum(part[n] for part in parts) for n in range(3))  # type: ignore[misc]
+        return float(low), float(central), float(high), " + ".join(part[3] for part in parts)
+
+
+def load_model(seconds: float, cpu_seconds: float) -> tuple[float, float, float, str]:
+    """Return joules (low, central, high) and the method's name, from wall and processor seconds alone."""
+    cpu = describe_cpu()
+    cores, model = cpu["cores"], cpu["model"]
+    joules = [
+        seconds * cores * idle + cpu_seconds * busy
+        for idle, busy in zip(IDLE_WATTS_PER_CORE, BUSY_WATTS_PER_CORE, strict=True)
+    ]
+    whose = (
+        f"{cores} of an unknown number of cores ({model})" if cpu["virtual"] else f"{cores} cores ({model})"
+    )
+    busy_range = f"{BUSY_WATTS_PER_CORE[0]:g} to {BUSY_WATTS_PER_CORE[2]:g} W a busy core"
+    idle_range = f"{IDLE_WATTS_PER_CORE[0]:g} to {IDLE_WATTS_PER_CORE[2]:g} W a core for the idle machine"
+    return joules[0], joules[1], joules[2], f"load model: {whose}, {busy_range} and {idle_range}"
+
+
+class _Tree:
+    """Processor seconds and peak memory of this process and all below it, ended children included."""
+
+    def __init__(self) -> None:
+        self.process = psutil.Process()
+        self.maxrss_before = _maxrss()
+        self.cpu_before = self._cpu_now(self._children())
+        self.cpu_seconds = 0.0
+        self.peak_rss_bytes = 0
+
+    def sample(self) -> None:
+        children = self._children()
+        # A child that ends between two looks is missing until it was waited for, so the total never falls.
+        self.cpu_seconds = max(self.cpu_seconds, self._cpu_now(children) - self.cpu_before)
+        rss = self.process.memory_info().rss + sum(_rss_of(child) for child in children)
+        # The kernel's own high-water mark sees spikes between looks, but counts only if it rose meanwhile.
+        grown = [now for now, before in zip(_maxrss(), self.maxrss_before, strict=True) if now > before]
+        self.peak_rss_bytes = int(max([self.peak_rss_bytes, rss, *grown]))
+
+    def _children(self) -> list[psutil.Process]:
+        with contextlib.suppress(psutil.Error):
+            return self.process.children(recursive=True)
+        return []
+
+    def _cpu_now(self, children: list[psutil.Process]) -> float:
+        # Own times first: a child that ends in between is then counted by nobody for a moment, never twice.
+        own = os.times()
+        return own.user + own.system + own.children_user + own.children_system + sum(map(_cpu_of, children))
+
+
+def _cpu_of(process: psutil.Process) -> float:
+    def read() -> float:
+        times = process.cpu_times()
+        return float(
+            times.user
+            + times.system
+            + getattr(times, "children_user", 0)
+            + getattr(times, "children_system", 0)
+        )
+
+    return _quietly(read)
+
+
+def _rss_of(process: psutil.Process) -> float:
+    return _quietly(lambda: float(process.memory_info().rss))
+
+
+def _quietly(read: Callable[[], float]) -> float:
+    with contextlib.suppress(psutil.Error):
+        return read()
+    return 0.0
+
+
+def _maxrss() -> tuple[int, int]:
+    unit = 1 if sys.platform == "darwin" else 1024
+    usages = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    own, child = (resource.getrusage(who).ru_maxrss * unit for who in usages)
+    return own, child

@@ -1,0 +1,167 @@
+"""The meter sees processor time, memory and energy of the whole process tree, and says how it knows."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tinsmith.meter import energy
+from tinsmith.meter.counters import WrappingCounters, open_gpu, open_rapl
+from tinsmith.meter.energy import BUSY_WATTS_PER_CORE, IDLE_WATTS_PER_CORE, EnergyMeter, Reading, load_model
+from tinsmith.meter.machine import usable_cores
+
+BURN = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass"
+
+
+def make_zone(powercap: Path, zone: str, name: str, microjoules: int, limit: int = 1_000_000) -> Path:
+    directory = powercap / zone
+    directory.mkdir(parents=True)
+    (directory / "name").write_text(name + "\n")
+    (directory / "energy_uj").write_text(f"{microjoules}\n")
+    (directory / "max_energy_range_uj").write_text(f"{limit}\n")
+    return directory / "energy_uj"
+
+
+@pytest.fixture
+def no_hardware(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setattr(energy, "open_gpu", lambda: None)
+    return tmp_path / "none"
+
+
+def test_a_child_that_ended_counts(no_hardware: Path) -> None:
+    with EnergyMeter(powercap=no_hardware) as meter:
+        subprocess.run([sys.executable, "-c", BURN.format(seconds=0.4)], check=True)
+    assert 0.4 <= meter.reading.cpu_seconds < 2.0
+    assert meter.reading.seconds >= 0.4
+
+
+def test_work_before_the_block_does_not_count(no_hardware: Path) -> None:
+    exec(compile(BURN.format(seconds=0.3), "burn", "exec"), {})
+    with EnergyMeter(powercap=no_hardware) as meter:
+        time.sleep(0.05)
+    assert meter.reading.cpu_seconds < 0.2
+
+
+def test_peak_memory_is_that_of_the_tree(no_hardware: Path) -> None:
+    hog = "b = bytearray(200_000_000); import time; time.sleep(1.2)"
+    with EnergyMeter(powercap=no_hardware, tree_seconds=0.05) as meter:
+        own = meter._tree.process.memory_info().rss
+        children = [subprocess.Popen([sys.executable, "-c", hog]) for _ in range(2)]
+        for child in children:
+            child.wait()
+    # Two at once: no high-water mark of a single process would show it.
+    assert meter.reading.peak_rss_bytes > own + 300_000_000
+
+
+def test_reading_stands_still_after_the_block(no_hardware: Path) -> None:
+    with EnergyMeter(powercap=no_hardware) as meter:
+        first = meter.reading
+    last = meter.reading
+    time.sleep(0.05)
+    assert meter.reading == last
+    assert last.seconds >= first.seconds
+
+
+def test_samples_arrive_from_the_start_and_a_full_disk_does_not_stop_them(no_hardware: Path) -> None:
+    seen: list[Reading] = []
+
+    def save(reading: Reading) -> None:
+        seen.append(reading)
+        raise OSError("disk full")
+
+    with EnergyMeter(save, sample_seconds=0.1, tree_seconds=0.02, powercap=no_hardware):
+        time.sleep(1.0)
+    assert len(seen) >= 2
+    assert seen[0].seconds < 0.1 < seen[-1].seconds
+
+
+def test_load_model_is_a_range_with_its_name() -> None:
+    low, central, high, method = load_model(seconds=10, cpu_seconds=4)
+    assert low == pytest.approx(10 * usable_cores() * IDLE_WATTS_PER_CORE[0] + 4 * BUSY_WATTS_PER_CORE[0])
+    assert low < central < high
+    assert method.startswith("load model: ")
+    assert "3 to 12 W" in method
+
+
+def test_readings_add_up_over_attempts_and_survive_json() -> None:
+    first = Reading(1, 2, 3, "load model: a", 10, 5, 100)
+    second = Reading(1, 2, 3, "load model: a", 20, 6, 80)
+    total = first + second
+    assert total == Reading(2, 4, 6, "load model: a", 30, 11, 100)
+    assert Reading.from_dict(json.loads(json.dumps(total.to_dict()))) == total
+    mixed = total + Reading(1, 1, 1, "RAPL: b", 1, 1, 1) + second
+    assert mixed.method == "load model: a; then RAPL: b"
+
+
+def test_rapl_counts_packages_and_memory_and_survives_a_wrap(tmp_path: Path) -> None:
+    package = make_zone(tmp_path, "intel-rapl:0", "package-0", 900_000)
+    make_zone(tmp_path, "intel-rapl:0:0", "core", 500_000)
+    memory = make_zone(tmp_path, "intel-rapl:0:1", "dram", 100_000)
+    make_zone(tmp_path, "intel-rapl:1", "psys", 5_000_000)
+    counter = open_rapl(tmp_path)
+    assert counter is not None
+    package.write_text("100000\n")  # 0.1 J to the limit of 1 J, 0.1 J beyond
+    memory.write_text("150000\n")
+    counter.sample()
+    assert counter.joules == pytest.approx(0.2 + 0.05)
+    assert counter.name == "RAPL: 1 processor package with memory, all load on the machine"
+
+
+def test_meter_prefers_rapl_and_says_what_it_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(energy, "open_gpu", lambda: None)
+    package = make_zone(tmp_path, "intel-rapl:0", "package-0", 0)
+    with EnergyMeter(powercap=tmp_path) as meter:
+        package.write_text("500000\n")
+    reading = meter.reading
+    assert (reading.joules_low, reading.joules) == (0.5, 0.5)
+    assert reading.joules_high == pytest.approx(0.675)
+    assert "RAPL" in reading.method
+    assert "35%" in reading.method
+
+
+def test_unreadable_rapl_is_no_rapl(tmp_path: Path) -> None:
+    make_zone(tmp_path, "intel-rapl:0", "package-0", 0).unlink()
+    assert open_rapl(tmp_path) is None
+    assert open_rapl(tmp_path / "missing") is None
+
+
+def test_a_counter_without_limit_that_falls_began_again() -> None:
+    values = iter([5_000, 7_000, 1_000])
+    counter = WrappingCounters("board", [lambda: next(values)], [0], 1e-3)
+    counter.sample()
+    counter.sample()
+    assert counter.joules == pytest.approx(2 + 1)
+
+
+class FakeNvml:
+    """The six calls of the driver's library that are used; the energy grows by 250 J a read."""
+
+    def __init__(self) -> None:
+        self.millijoules = 0
+
+    def nvmlDeviceGetCount_v2(self, count: object) -> int:
+        count._obj.value = 1
+        return 0
+
+    def nvmlDeviceGetHandleByIndex_v2(self, index: int, handle: object) -> int:
+        return 0
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: object, value: object) -> int:
+        self.millijoules += 250_000
+        value._obj.value = self.millijoules
+        return 0
+
+
+def test_gpu_energy_stands_beside_that_of_the_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(energy, "open_gpu", lambda: open_gpu(FakeNvml()))
+    with EnergyMeter(powercap=tmp_path) as meter:
+        pass
+    reading = meter.reading
+    assert reading.joules_low >= 250
+    assert reading.method.startswith("load model: ")
+    assert reading.method.endswith("+ NVML: 1 board, all their load")

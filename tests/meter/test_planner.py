@@ -1,0 +1,56 @@
+"""Estimates follow from stated rules and move in the right direction."""
+
+from typing import Any
+
+import pytest
+
+from tinsmith.meter.planner import estimate, measure_gflops
+from tinsmith.recipe import Recipe, parse_recipe
+
+
+def make_recipe(**sections: Any) -> Recipe:
+    return parse_recipe({"name": "plan", "ingest": {"sources": ["docs"]}, **sections}, where="test")
+
+
+def by_stage(recipe: Recipe, **changes: Any) -> dict[str, dict[str, Any]]:
+    arguments = {"corpus_bytes": 16_000_000, "parameters": 134_500_000, "gflops": 100.0} | changes
+    return {row["stage"]: row for row in estimate(recipe, **arguments)}
+
+
+def test_every_stage_has_a_row_in_order() -> None:
+    rows = estimate(make_recipe(), 16_000_000, 134_500_000, 100.0)
+    order = ["ingest", "curate", "split", "tokenize", "train", "package", "evaluate", "report"]
+    assert [row["stage"] for row in rows] == order
+    assert all(row["minutes"] > 0 and row["memory_bytes"] > 0 and row["disk_bytes"] > 0 for row in rows)
+
+
+def test_a_time_budget_is_kept_and_tells_its_tokens() -> None:
+    row = by_stage(make_recipe(train={"budget": "8m"}))["train"]
+    assert 8 <= row["minutes"] < 8.5
+    # 80 GFLOP/s over 6 operations per parameter: about 100 tokens a second.
+    assert row["tokens"] == pytest.approx(480 * 99, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("budget", "tokens"), [("200k tokens", 200_000), ("20 steps", 40_960), ("2 epochs", 2 * 16e6 / 4.2)]
+)
+def test_other_budgets_take_what_the_machine_needs(budget: str, tokens: float) -> None:
+    slow = by_stage(make_recipe(train={"budget": budget}), gflops=50.0)["train"]
+    fast = by_stage(make_recipe(train={"budget": budget}), gflops=100.0)["train"]
+    assert slow["tokens"] == pytest.approx(tokens, rel=1e-3)
+    assert 1.5 < slow["minutes"] / fast["minutes"] <= 2
+
+
+def test_formats_rivals_and_corpus_cost() -> None:
+    small = by_stage(make_recipe(package={"formats": ["q8_0"]}))
+    large = by_stage(make_recipe(evaluate={"rivals": ["other"]}), corpus_bytes=160_000_000)
+    assert large["package"]["disk_bytes"] > 1.5 * small["package"]["disk_bytes"]
+    assert large["evaluate"]["minutes"] > small["evaluate"]["minutes"]
+    assert large["curate"]["minutes"] > small["curate"]["minutes"]
+    assert (
+        large["tokenize"]["tokens"] == 10 * small["tokenize"]["tokens"] or large["tokenize"]["tokens"] > 3e7
+    )
+
+
+def test_the_probe_measures_something_plausible() -> None:
+    assert 0.5 < measure_gflops(0.1, size=256) < 100_000
