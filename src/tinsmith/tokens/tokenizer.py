@@ -1,0 +1,70 @@
+"""Tokenizers from Hugging Face directories and from the vocabulary inside a GGUF file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from tinsmith.foundation.errors import AssetError
+from tinsmith.foundation.files import write_json
+from tinsmith.tokens.gguf_vocabulary import tokenizer_from_gguf
+
+
+def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
+    """Open the tokenizer of a Hugging Face directory or a GGUF file. Raises AssetError."""
+    tokenizer = tokenizer_from_gguf(path) if path.is_file() else _from_directory(path)
+    if tokenizer.eos_token_id is None:
+        raise AssetError(
+            "the tokenizer has no end-of-text token",
+            where=str(path),
+            next_step="name eos_token in tokenizer_config.json, or take another base",
+        )
+    return tokenizer
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    """Encode text alone: nothing is added, and markup such as <|im_end|> in it stays ordinary text."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)[
+        "input_ids"
+    ]
+    return ids
+
+
+def prefix_ids(tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """Return what the tokenizer puts before every text: [bos], or nothing."""
+    ids: list[int] = tokenizer("")["input_ids"]
+    return [ids[0]] if ids and ids[0] == tokenizer.bos_token_id else []
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
+    """Write a Hugging Face tokenizer directory that older and newer transformers open."""
+    tokenizer.save_pretrained(path)
+    config = path / "tokenizer_config.json"
+    facts = json.loads(config.read_text(encoding="utf-8"))
+    if facts.get("tokenizer_class") == "TokenizersBackend":
+        # The name that transformers 5 gives the plain fast tokenizer is unknown to transformers 4.
+        facts["tokenizer_class"] = "PreTrainedTokenizerFast"
+        write_json(config, facts)
+
+
+def _from_directory(path: Path) -> PreTrainedTokenizerFast:
+    if not (path / "tokenizer.json").is_file() and not (path / "tokenizer.model").is_file():
+        raise AssetError(
+            "holds no tokenizer.json", where=str(path), next_step="name a complete model directory"
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, use_fast=True)
+    except Exception as error:
+        # transformers and tokenizers raise plain Exception for damaged files; all mean the same to a person.
+        raise AssetError(
+            f"the tokenizer cannot be opened ({type(error).__name__}: {error})",
+            where=str(path),
+            next_step="check that tokenizer.json is whole",
+        ) from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise AssetError(
+            "has only a slow tokenizer", where=str(path), next_step="save it with a tokenizer.json"
+        )
+    return tokenizer
