@@ -69,9 +69,18 @@ class CurateConfig(Section):
     max_top_fourgram: Fraction = Field(
         0.16, description="share of characters in the commonest 4-gram, Gopher: 0.16"
     )
-    near_duplicate_jaccard: Fraction = Field(
-        0.7, description="word 5-gram Jaccard from which two texts are one; 1 is off"
+    near_duplicate_jaccard: float = Field(
+        0.7, ge=0.05, le=1, description="word 5-gram Jaccard from which two texts are one; 1 is off"
     )
+    cluster_jaccard: float = Field(
+        0.5, ge=0.05, le=1, description="word 5-gram Jaccard from which two texts go to one side; 1 is off"
+    )
+
+    @model_validator(mode="after")
+    def _relatives_include_duplicates(self) -> CurateConfig:
+        if self.cluster_jaccard > self.near_duplicate_jaccard:
+            raise ValueError("cluster_jaccard must not exceed near_duplicate_jaccard")
+        return self
 
 
 class SplitConfig(Section):
@@ -84,6 +93,13 @@ class SplitConfig(Section):
         50, ge=8, description="a verbatim run this long shared with a held-out document is named"
     )
     drop_shared: bool = Field(False, description="also drop training documents that share such runs")
+
+    @field_validator("held_out")
+    @classmethod
+    def _count_is_whole(cls, value: float) -> float:
+        if value >= 1 and value != int(value):
+            raise ValueError("from 1 on it is a count of documents, a whole number")
+        return value
 
 
 class ModelConfig(Section):

@@ -1,0 +1,43 @@
+"""The dataframe engine, silenced: nothing else imports Daft.
+
+Daft counts imports with two servers outside unless told not to, and sends traces to whatever OpenTelemetry
+collector or dashboard the environment names. Documents are processed here, so both are shut before the
+import. Its own choice of runner stays: native by default, a Ray cluster with DAFT_RUNNER=ray.
+"""
+
+from __future__ import annotations
+
+import os
+
+SILENT = {
+    "DO_NOT_TRACK": "1",
+    "SCARF_NO_ANALYTICS": "1",
+    "DAFT_ANALYTICS_ENABLED": "0",
+    "DAFT_PROGRESS_BAR": "0",
+}
+_OUTLETS = ("OTEL_EXPORTER_OTLP_", "DAFT_DEV_OTEL_EXPORTER_OTLP_", "DAFT_DASHBOARD_URL")
+
+os.environ.update(SILENT)
+for _name in [name for name in os.environ if name.startswith(_OUTLETS)]:
+    del os.environ[_name]
+
+import daft  # noqa: E402
+from daft import DataFrame, DataType, Series, col  # noqa: E402
+from daft.functions import list_agg, list_count, minhash  # noqa: E402
+
+batch_function = daft.func.batch
+from_arrow = daft.from_arrow
+read_parquet = daft.read_parquet
+
+__all__ = [
+    "DataFrame",
+    "DataType",
+    "Series",
+    "batch_function",
+    "col",
+    "from_arrow",
+    "list_agg",
+    "list_count",
+    "minhash",
+    "read_parquet",
+]

@@ -1,0 +1,81 @@
+"""Text made whole, and text seen as words: repair, identity, folded words, n-gram hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import ftfy
+import numpy as np
+from numpy.typing import NDArray
+
+Hashes = NDArray[np.uint64]
+
+# Typographic quotes, full-width forms and HTML entities are no damage: an author may have meant them.
+_FTFY = ftfy.TextFixerConfig(
+    unescape_html=False, uncurl_quotes=False, fix_character_width=False, normalization="NFC", explain=False
+)
+_LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f]")
+# Characters without width or shape: soft hyphen, zero-width space, word joiner, byte order mark, tags that
+# hide text.
+_INVISIBLE = re.compile("[\u00ad\u180e\u200b\u2060-\u2064\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
+# Joiners shape Arabic and Indic letters and emoji, and mean nothing after anything else.
+_STRAY_JOINERS = re.compile("(?<![\u0300-\u1fff\u2100-\U0010ffff])[\u200c\u200d]+")
+_SUSPECT_ASCII = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
+_WORD = re.compile(r"[^\W_]+")
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+
+
+def repair(text: str) -> str:
+    """Undo mojibake (ftfy), make line ends \\n, remove control and invisible characters, compose to NFC."""
+    if text.isascii() and not _SUSPECT_ASCII.search(text):
+        return text
+    # ftfy judges line by line too, so the lines in which nothing can be wrong are spared.
+    text = "\n".join(map(_repair_line, _LINE_ENDS.sub("\n", text).split("\n")))
+    text = _INVISIBLE.sub("", _CONTROLS.sub("", text))
+    return unicodedata.normalize("NFC", _STRAY_JOINERS.sub("", text))
+
+
+def _repair_line(line: str) -> str:
+    if line.isascii() and not _SUSPECT_ASCII.search(line):
+        return line
+    return _LINE_ENDS.sub("\n", ftfy.fix_text(line, _FTFY))
+
+
+def document_id(text: str) -> str:
+    """Return the first 32 hexadecimal digits of the SHA-256 of a text's UTF-8 bytes."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def fold(text: str) -> list[str]:
+    """Return a text's words for comparison: case, compatibility forms and punctuation do not count."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    return _WORD.findall(text.casefold())
+
+
+class WordHasher(dict[str, int]):
+    """Map words to 64-bit numbers that depend on the word alone, remembering those already seen."""
+
+    def __missing__(self, word: str) -> int:
+        number = int.from_bytes(
+            hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little"
+        )
+        self[word] = number
+        return number
+
+    def hash_words(self, words: Sequence[str]) -> Hashes:
+        """Return one hash per word (N,)."""
+        return np.fromiter(map(self.__getitem__, words), dtype=np.uint64, count=len(words))
+
+
+def hash_ngrams(words: Hashes, n: int) -> Hashes:
+    """Return a hash of each run of n words, (N - n + 1,), from hashes of words (N,); empty where N < n."""
+    count = max(0, len(words) - n + 1)
+    hashes = np.zeros(count, dtype=np.uint64)
+    for k in range(n if count else 0):
+        hashes = hashes * MULTIPLIER + words[k : k + count]
+    return hashes
