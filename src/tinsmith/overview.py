@@ -70,9 +70,9 @@ def _scratch_parameters(scratch: str) -> int:
 
 def _corpus_bytes(recipe: Recipe) -> int:
     """Return the bytes of the sources; a named corpus not fetched yet counts with its known size."""
-    from tinsmith.stages.ingest import source_files
+    from tinsmith.stages.sources import present_files
 
-    total = sum(path.stat().st_size for path in source_files(recipe.ingest, fetch=False))
+    total = sum(path.stat().st_size for path in present_files(recipe.ingest))
     for name in recipe.ingest.sources:
         if name in assets.KNOWN and not assets.is_cached(name):
             total += int(assets.KNOWN[name].megabytes * 1e6)

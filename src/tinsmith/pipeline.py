@@ -156,15 +156,9 @@ def _configuration(stage: Stage, recipe: Recipe) -> dict[str, Any]:
 
 
 def _sources(recipe: Recipe) -> list[str]:
-    """Return stamps of all source files, so that a changed document is noticed without reading any."""
-    from tinsmith.corpus.read import find_sources
+    from tinsmith.stages.sources import source_stamps
 
-    named = [name for name in recipe.ingest.sources if name in assets.KNOWN]
-    stamps = [assets.identify(name) for name in named]
-    for path in find_sources([s for s in recipe.ingest.sources if s not in named], recipe.ingest.exclude):
-        status = path.stat()
-        stamps.append(f"{path}:{status.st_size}:{status.st_mtime_ns}")
-    return stamps
+    return source_stamps(recipe.ingest)
 
 
 def _why(
