@@ -32,10 +32,22 @@ def encode(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
     return ids
 
 
+def encode_all(tokenizer: PreTrainedTokenizerFast, texts: list[str]) -> list[list[int]]:
+    """Encode many texts at once on all cores, each as `encode` does."""
+    encoded = tokenizer(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)
+    ids: list[list[int]] = encoded["input_ids"]
+    return ids
+
+
 def prefix_ids(tokenizer: PreTrainedTokenizerFast) -> list[int]:
     """Return what the tokenizer puts before every text: [bos], or nothing."""
     ids: list[int] = tokenizer("")["input_ids"]
     return [ids[0]] if ids and ids[0] == tokenizer.bos_token_id else []
+
+
+def context_token(tokenizer: PreTrainedTokenizerFast) -> int:
+    """Return the token that stands before a text: the tokenizer's begin of text, else its end of text."""
+    return (prefix_ids(tokenizer) or [tokenizer.eos_token_id])[0]
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, path: Path) -> None:

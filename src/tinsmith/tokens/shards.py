@@ -1,0 +1,97 @@
+"""Tokens on disk: one file of ids, one of marks for targets, and where each sequence lies in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinsmith.foundation.errors import TrainingError
+from tinsmith.foundation.files import read_json, read_jsonl, write_json, write_jsonl
+
+_AGAIN = "run the stage tokenize again"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One sequence: `order` is its number within its document, `task` the task that it ends in, or empty."""
+
+    doc_id: str
+    offset: int
+    length: int
+    order: int
+    task: str
+
+
+class ShardWriter:
+    """Append sequences to `tokens.bin` and `supervised.bin`; `close` writes the index and the facts."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.entries: list[Entry] = []
+        self.tokens = self.supervised = 0
+        self._ids = (directory / "tokens.bin").open("wb")
+        self._marks = (directory / "supervised.bin").open("wb")
+
+    def add(self, doc_id: str, order: int, ids: Sequence[int], marks: Sequence[int], task: str = "") -> None:
+        """Append one sequence. The first token has nothing before it, so it is never a target."""
+        assert len(ids) == len(marks) > 0
+        marks = [0, *marks[1:]]
+        self._ids.write(np.asarray(ids, dtype="<u4").tobytes())
+        self._marks.write(np.asarray(marks, dtype=np.uint8).tobytes())
+        self.entries.append(Entry(doc_id, self.tokens, len(ids), order, task))
+        self.tokens += len(ids)
+        self.supervised += sum(marks)
+
+    def close(self, order: Sequence[int], facts: dict[str, Any]) -> None:
+        """Write the index in the given order of visits, and the facts (context, vocabulary, ...)."""
+        self._ids.close()
+        self._marks.close()
+        write_jsonl(self.directory / "sequences.jsonl", (asdict(self.entries[i]) for i in order))
+        write_json(self.directory / "tokens.json", {"tokens": self.tokens, **facts})
+
+
+class TokenSet:
+    """Memory-mapped training tokens; sequences are numbered in the order of their visits."""
+
+    def __init__(self, directory: Path) -> None:
+        """Open a finished token set. Raises TrainingError where it is empty or its files disagree."""
+        facts = read_json(directory / "tokens.json")
+        self.context, self.vocabulary = int(facts["context"]), int(facts["vocabulary"])
+        rows = list(read_jsonl(directory / "sequences.jsonl"))
+        sizes = [(directory / name).stat().st_size for name in ("tokens.bin", "supervised.bin")]
+        if (
+            sizes != [4 * facts["tokens"], facts["tokens"]]
+            or sum(row["length"] for row in rows) != facts["tokens"]
+        ):
+            raise TrainingError(
+                "the files of tokens do not fit together", where=str(directory), next_step=_AGAIN
+            )
+        if not rows:
+            more = "add documents, or look into curate/rejects.parquet"
+            raise TrainingError("there are no tokens to train on", where=str(directory), next_step=more)
+        self.ids: NDArray[np.uint32] = np.memmap(directory / "tokens.bin", dtype="<u4", mode="r")
+        self.marks: NDArray[np.uint8] = np.memmap(directory / "supervised.bin", dtype=np.uint8, mode="r")
+        self.offsets, self.lengths, self.orders = (
+            np.array([row[name] for row in rows], dtype=np.int64) for name in ("offset", "length", "order")
+        )
+        if not self.marks.any():
+            more = "use documents longer than one token"
+            raise TrainingError("none of the tokens is a target", where=str(directory), next_step=more)
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def tokens(self) -> int:
+        """Count all tokens."""
+        return int(self.lengths.sum())
+
+    def sequence(self, number: int) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+        """Return ids and marks of one sequence."""
+        part = slice(self.offsets[number], self.offsets[number] + self.lengths[number])
+        return self.ids[part], self.marks[part]
