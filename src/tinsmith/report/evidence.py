@@ -1,0 +1,209 @@
+"""The facts of a bundle for machines: one dictionary, from which the page is drawn and nothing is added."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+from tinsmith.foundation.errors import BundleError
+from tinsmith.foundation.files import read_json
+from tinsmith.meter import carbon
+from tinsmith.recipe import Recipe, parse_recipe
+from tinsmith.report.collect import STAGES, read_if_there
+from tinsmith.report.verdict import judge, name_roles, not_proven
+
+CURVE_POINTS = 120
+MACHINE_FACTS = ("cpu", "cores", "virtual", "flags", "memory_bytes", "gpus", "system", "python")
+
+
+def build_evidence(bundle: Path) -> dict[str, Any]:
+    """Read a bundle's recipe, manifests and data into one JSON value. Raises BundleError without recipe."""
+    recipe = _read_recipe(bundle)
+    manifests = _read_manifests(bundle)
+    measured = read_if_there(bundle / "data" / "metrics.json") or {}
+    subjects = name_roles(measured.get("subjects", []), measured.get("metrics", []))
+    evidence: dict[str, Any] = {
+        "recipe": recipe.name,
+        "title": recipe.report.title or recipe.name,
+        "base": recipe.model.scratch or recipe.model.base,
+        "tasks": [task.name for task in recipe.tasks],
+        "rivals": list(recipe.evaluate.rivals),
+        "confidence": recipe.evaluate.confidence,
+        "subjects": subjects,
+        "metrics": measured.get("metrics", []),
+        "comparisons": measured.get("comparisons", []),
+        "notes": _as_list(measured.get("notes")),
+        "stages": [_stage_row(manifest, recipe) for manifest in manifests],
+        "totals": _totals(manifests, recipe),
+        "grid": _grid(recipe),
+        "yardsticks": _yardsticks(),
+        "parity": read_if_there(bundle / "data" / "parity.json") or {},
+        "gguf": _sizes(bundle / "gguf"),
+        "funnel": read_if_there(bundle / "data" / "funnel.jsonl") or [],
+        "files": read_if_there(bundle / "data" / "files.json") or {},
+        "documents": read_if_there(bundle / "data" / "documents.json") or {},
+        "overlap": read_if_there(bundle / "data" / "overlap.json") or {},
+        "shared": read_if_there(bundle / "data" / "shared.jsonl") or [],
+        "training": _training(bundle, recipe),
+        "assets": _assets(manifests),
+        "versions": _versions(manifests),
+        "machines": _machines(manifests),
+    }
+    evidence["verdict"] = judge(evidence)
+    evidence["not_proven"] = not_proven(evidence)
+    return evidence
+
+
+def _read_recipe(bundle: Path) -> Recipe:
+    path = bundle / "recipe.json"
+    if not path.is_file():
+        raise BundleError("is no bundle: it has no recipe.json", where=str(bundle), next_step="name a bundle")
+    return parse_recipe(read_json(path), where=str(path))
+
+
+def _read_manifests(bundle: Path) -> list[dict[str, Any]]:
+    found = (read_if_there(bundle / "manifests" / f"{stage}.json") for stage in STAGES)
+    return [manifest for manifest in found if manifest]
+
+
+def _stage_row(manifest: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+    energy = manifest["energy"]
+    row = {"stage": manifest["stage"], "seconds": manifest["seconds"], **energy}
+    row |= {name: manifest.get(name) for name in ("peak_rss_bytes", "cpu_seconds", "attempts")}
+    return row | _footprint(_joules(energy), manifest["seconds"], recipe)
+
+
+def _joules(energy: dict[str, Any]) -> tuple[float, float, float]:
+    return energy["joules_low"], energy["joules"], energy["joules_high"]
+
+
+def _footprint(joules: tuple[float, float, float], seconds: float, recipe: Recipe) -> dict[str, Any]:
+    return carbon.footprint(joules, seconds, **recipe.meter.model_dump()).to_dict()
+
+
+def _totals(manifests: list[dict[str, Any]], recipe: Recipe) -> dict[str, Any]:
+    joules = [_joules(manifest["energy"]) for manifest in manifests]
+    low, central, high = (sum(column) for column in zip(*joules, strict=True)) if joules else (0.0, 0.0, 0.0)
+    seconds = sum(manifest["seconds"] for manifest in manifests)
+    return {
+        "seconds": seconds,
+        "joules_low": low,
+        "joules": central,
+        "joules_high": high,
+        "methods": list(dict.fromkeys(manifest["energy"]["method"] for manifest in manifests)),
+        "peak_rss_bytes": max((manifest.get("peak_rss_bytes") or 0 for manifest in manifests), default=0),
+        **_footprint((low, central, high), seconds, recipe),
+    }
+
+
+def _grid(recipe: Recipe) -> dict[str, Any]:
+    grid = carbon.grid(recipe.meter.country)
+    return {
+        "country": grid.country,
+        "iso3": grid.iso3,
+        "year": grid.year,
+        "g_co2e_per_kwh": grid.g_co2e_per_kwh,
+        "source": carbon.GRID_SOURCE,
+        "pue": recipe.meter.pue,
+        "price_per_kwh": recipe.meter.price_per_kwh,
+        "machine_price_per_hour": recipe.meter.machine_price_per_hour,
+        "currency": recipe.meter.currency,
+        "embodied": carbon.EMBODIED,
+    }
+
+
+def _yardsticks() -> dict[str, Any]:
+    accounts = [
+        {"counts": what, "mwh": mwh, "t_co2e": t, "flights": carbon.flights(t)}
+        for what, mwh, t in carbon.BLOOM_ACCOUNTS
+    ]
+    flight = {"t_co2e": carbon.FLIGHT_T_CO2E, "source": carbon.FLIGHT_SOURCE}
+    return {"runs": [vars(row) for row in carbon.yardsticks()], "bloom": accounts, "flight": flight}
+
+
+def _sizes(directory: Path) -> list[dict[str, Any]]:
+    files = sorted(directory.glob("*.gguf"), key=lambda path: -path.stat().st_size)
+    return [{"file": f"gguf/{path.name}", "bytes": path.stat().st_size} for path in files]
+
+
+def _training(bundle: Path, recipe: Recipe) -> dict[str, Any]:
+    log = read_if_there(bundle / "data" / "log.jsonl") or []
+    schedule = read_if_there(bundle / "data" / "schedule.jsonl") or []
+    facts = {"budget": recipe.train.budget, "optimizer": recipe.train.optimizer, "schedule": schedule}
+    if not log:
+        return facts | {"steps": 0, "curve": []}
+    tokens, seconds = (_running_total([row[name] for row in log]) for name in ("tokens", "seconds"))
+    edge = max(1, len(log) // 20)
+    return facts | {
+        "steps": len(log),
+        "tokens": tokens[-1],
+        "seconds": seconds[-1],
+        "tokens_per_second": tokens[-1] / seconds[-1] if seconds[-1] else None,
+        "first_loss": _mean([row["loss"] for row in log[:edge]]),
+        "last_loss": _mean([row["loss"] for row in log[-edge:]]),
+        "averaged_steps": edge,
+        "curve": _curve(log, tokens),
+    }
+
+
+def _running_total(values: list[float]) -> list[float]:
+    """Return the running total of a column; one that rises at every step is a running total already."""
+    if len(values) > 1 and all(after > before for before, after in itertools.pairwise(values)):
+        return values
+    return list(itertools.accumulate(values))
+
+
+def _curve(log: list[dict[str, Any]], tokens: list[float]) -> list[dict[str, float]]:
+    """Average the log over at most CURVE_POINTS equal stretches."""
+    width = -(-len(log) // CURVE_POINTS)
+    points = []
+    for start in range(0, len(log), width):
+        rows = log[start : start + width]
+        mean = {name: _mean([row[name] for row in rows]) for name in ("loss", "learning_rate")}
+        points.append({"step": log[start]["step"], "tokens": tokens[start], **mean})
+    return points
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _assets(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for manifest in manifests:
+        for asset in manifest.get("assets", []):
+            row = found.setdefault(
+                asset["sha256"], {k: v for k, v in asset.items() if k != "path"} | {"stages": []}
+            )
+            row["stages"].append(manifest["stage"])
+    return list(found.values())
+
+
+def _versions(manifests: list[dict[str, Any]]) -> dict[str, str]:
+    """Name each package's version; where stages ran with different ones, all of them."""
+    found: dict[str, list[str]] = {}
+    for manifest in manifests:
+        for package, version in manifest.get("versions", {}).items():
+            seen = found.setdefault(package, [])
+            seen += [version] * (version not in seen)
+    return {package: ", ".join(versions) for package, versions in sorted(found.items())}
+
+
+def _machines(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    machines: list[dict[str, Any]] = []
+    for manifest in manifests:
+        # Free memory and disk change by the minute; what is left names the machine.
+        facts = {name: manifest.get("machine", {}).get(name) for name in MACHINE_FACTS}
+        same = next((m for m in machines if {k: v for k, v in m.items() if k != "stages"} == facts), None)
+        if same:
+            same["stages"].append(manifest["stage"])
+        elif any(value is not None for value in facts.values()):
+            machines.append({**facts, "stages": [manifest["stage"]]})
+    return machines
+
+
+def _as_list(notes: Any) -> list[str]:
+    if not notes:
+        return []
+    return [str(note) for note in notes] if isinstance(notes, list) else [str(notes)]

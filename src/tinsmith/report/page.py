@@ -1,0 +1,51 @@
+"""The page: evidence in, one self-contained HTML file out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from tinsmith.foundation.files import write_atomic, write_json
+from tinsmith.report import words
+from tinsmith.report.evidence import build_evidence
+from tinsmith.report.views import View
+
+FILTERS = (
+    "number",
+    "significant",
+    "count",
+    "percent",
+    "size",
+    "big",
+    "energy",
+    "mass",
+    "duration",
+    "listing",
+    "metric",
+)
+
+
+def rebuild_report(bundle: Path) -> Path:
+    """Make report.html and evidence.json anew from a bundle alone: same bundle, same bytes."""
+    evidence = build_evidence(bundle)
+    write_json(bundle / "evidence.json", evidence)
+    write_atomic(bundle / "report.html", render(evidence))
+    return bundle / "report.html"
+
+
+def render(evidence: dict[str, Any]) -> str:
+    """Draw the page from evidence alone."""
+    environment = Environment(
+        loader=PackageLoader("tinsmith.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {name: getattr(words, name) for name in FILTERS}
+    style, _, _ = environment.loader.get_source(environment, "style.css")  # type: ignore[union-attr]
+    page = environment.get_template("page.html")
+    return page.render(e=evidence, view=View(evidence), words=words, style=Markup(style))

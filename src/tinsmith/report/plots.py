@@ -1,0 +1,147 @@
+"""Pictures as inline SVG: positions in per cent, text in pixels, so that they fit a phone and a printed page.
+
+Colours are classes that the page's style sheet fills, so that a picture follows the light or dark scheme.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+ROW_PIXELS = 46
+AXIS_PIXELS = 24
+CURVE_PIXELS = 200
+
+
+@dataclass(frozen=True)
+class Mark:
+    """One row of a picture: a value, its interval where known, and the words that stand beside it."""
+
+    label: str
+    value: float
+    low: float | None
+    high: float | None
+    shown: str
+    kind: str = "other"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Maps values to per cent of the width."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def place(self, value: float) -> float:
+        """Return the position in per cent, kept inside."""
+        low, high, value = (self._scale(v) for v in (self.low, self.high, value))
+        return min(100.0, max(0.0, 100 * (value - low) / ((high - low) or 1.0)))
+
+    def _scale(self, value: float) -> float:
+        return math.log10(max(value, 1e-12)) if self.log else value
+
+
+def intervals(
+    marks: Sequence[Mark], alt: str, tick: Callable[[float], str], *, bars: bool = False, log: bool = False
+) -> Markup:
+    """Draw a row per mark: dot (or bar from zero) and interval over a common axis."""
+    values = [v for mark in marks for v in (mark.value, mark.low, mark.high) if v is not None]
+    ticks = _decades(min(values), max(values)) if log else _ticks(0.0 if bars else min(values), max(values))
+    axis = Axis(ticks[0], ticks[-1], log)
+    height = len(marks) * ROW_PIXELS + AXIS_PIXELS
+    parts = [_grid(axis, ticks, tick, height)]
+    for n, mark in enumerate(marks):
+        parts.append(_row(mark, axis, n * ROW_PIXELS, bars))
+    return _svg("".join(parts), height, alt)
+
+
+def _grid(axis: Axis, ticks: Sequence[float], tick: Callable[[float], str], height: int) -> str:
+    lines = []
+    for n, value in enumerate(ticks):
+        x = axis.place(value)
+        anchor = "start" if n == 0 else "end" if n == len(ticks) - 1 else "middle"
+        bottom = height - AXIS_PIXELS
+        lines.append(f'<line class="grid" x1="{x:.2f}%" x2="{x:.2f}%" y1="0" y2="{bottom}"/>')
+        lines.append(
+            f'<text class="tick" x="{x:.2f}%" y="{height - 7}" text-anchor="{anchor}">'
+            f"{escape(tick(value))}</text>"
+        )
+    return "".join(lines)
+
+
+def _row(mark: Mark, axis: Axis, top: int, bars: bool) -> str:
+    y, x = top + 32, axis.place(mark.value)
+    parts = [
+        f'<text class="label {mark.kind}" x="0" y="{top + 18}">{escape(mark.label)}</text>',
+        f'<text class="shown {mark.kind}" x="100%" y="{top + 18}" text-anchor="end">'
+        f"{escape(mark.shown)}</text>",
+    ]
+    if bars:
+        parts.append(
+            f'<rect class="bar {mark.kind}" x="0" y="{y - 6}" width="{max(x, 0.4):.2f}%" height="12" rx="2"/>'
+        )
+    if mark.low is not None and mark.high is not None:
+        ends = axis.place(mark.low), axis.place(mark.high)
+        parts.append(
+            f'<line class="span {mark.kind}" x1="{ends[0]:.2f}%" x2="{ends[1]:.2f}%" y1="{y}" y2="{y}"/>'
+        )
+    if not bars:
+        parts.append(f'<circle class="dot {mark.kind}" cx="{x:.2f}%" cy="{y}" r="5"/>')
+    return "".join(parts)
+
+
+def curve(xs: Sequence[float], ys: Sequence[float], alt: str, x_label: str, digits: int = 1) -> Markup:
+    """Draw a line with its axis from the lowest to the highest round value of each direction."""
+    x_axis, y_ticks = Axis(min(xs), max(xs)), _ticks(min(ys), max(ys), 4)
+    y_axis = Axis(y_ticks[0], y_ticks[-1])
+    bottom = CURVE_PIXELS - AXIS_PIXELS
+    parts = []
+    for value in y_ticks:
+        y = bottom * (1 - y_axis.place(value) / 100) + 1
+        parts.append(f'<line class="grid" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
+        above = y - 4 if y > 14 else y + 13
+        parts.append(f'<text class="tick" x="0" y="{above:.1f}">{_plain(value)}</text>')
+    points = " ".join(
+        f"{x_axis.place(x):.2f},{100 - y_axis.place(y):.2f}" for x, y in zip(xs, ys, strict=True)
+    )
+    parts.append(
+        f'<svg x="0" y="1" width="100%" height="{bottom}" viewBox="0 0 100 100" preserveAspectRatio="none">'
+        f'<polyline class="line" points="{points}" vector-effect="non-scaling-stroke"/></svg>'
+    )
+    parts.append(f'<text class="tick" x="0" y="{CURVE_PIXELS - 6}">0</text>')
+    parts.append(
+        f'<text class="tick" x="100%" y="{CURVE_PIXELS - 6}" text-anchor="end">{escape(x_label)}</text>'
+    )
+    return _svg("".join(parts), CURVE_PIXELS, alt)
+
+
+def _svg(inside: str, height: int, alt: str) -> Markup:
+    # Every text inside was escaped where it was put in.
+    return Markup(
+        f'<svg class="plot" role="img" aria-label="{escape(alt)}" width="100%" height="{height}">'
+        f"{inside}</svg>"
+    )
+
+
+def _ticks(low: float, high: float, wanted: int = 5) -> list[float]:
+    """Return round values at equal steps that enclose low and high."""
+    width = (high - low) or abs(high) or 1.0
+    raw = width / wanted
+    power = 10 ** math.floor(math.log10(raw))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [n * step for n in range(first, max(last, first + 1) + 1)]
+
+
+def _decades(low: float, high: float) -> list[float]:
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    step = max(1, math.ceil((last - first) / 5))
+    return [10.0**n for n in range(first, last + step, step)]
+
+
+def _plain(value: float) -> str:
+    return f"{value:.6g}"

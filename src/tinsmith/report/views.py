@@ -1,0 +1,187 @@
+"""Evidence arranged for the eye: tables and pictures of the page. Nothing here measures or decides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from markupsafe import Markup
+
+from tinsmith.report import words
+from tinsmith.report.plots import Mark, curve, intervals
+from tinsmith.report.verdict import BITS, is_exam
+
+JOULES_PER_KWH = 3.6e6
+STAGE_PURPOSE = {
+    "ingest": "files to text",
+    "curate": "fixed rules, duplicates",
+    "split": "held-out documents put aside",
+    "refine": "learnt from training documents",
+    "tokenize": "text to tokens",
+    "train": "learning",
+    "package": "exports and parity",
+    "evaluate": "measuring",
+}
+
+
+class View:
+    """Tables and pictures drawn from one evidence dictionary."""
+
+    def __init__(self, evidence: dict[str, Any]) -> None:
+        self.evidence = evidence
+        self.subjects = {row["subject"]: row for row in evidence["subjects"]}
+        self.purpose = STAGE_PURPOSE
+
+    def name(self, subject: str) -> str:
+        """Return a subject's name as people read it."""
+        return str(self.subjects.get(subject, {}).get("name") or subject)
+
+    def kind(self, subject: str) -> str:
+        """Return the style class of a subject."""
+        return "ours" if self.role(subject).startswith("ours") else "other"
+
+    def role(self, subject: str) -> str:
+        """Return a subject's role."""
+        return str(self.subjects.get(subject, {}).get("role", ""))
+
+    def rows(self, metric: str) -> list[dict[str, Any]]:
+        """Return the measurements of one metric, best first."""
+        found = [row for row in self.evidence["metrics"] if row["metric"] == metric]
+        return sorted(found, key=lambda row: row["value"], reverse=is_exam(metric))
+
+    @property
+    def exams(self) -> list[str]:
+        """Return the exam metrics in the order in which they were measured."""
+        return list(
+            dict.fromkeys(row["metric"] for row in self.evidence["metrics"] if is_exam(row["metric"]))
+        )
+
+    @property
+    def slices(self) -> list[str]:
+        """Return the metrics that are bits per byte on a part of the documents."""
+        names = dict.fromkeys(row["metric"] for row in self.evidence["metrics"])
+        return [name for name in names if name.startswith(BITS) and name != BITS]
+
+    @property
+    def others(self) -> list[str]:
+        """Return the metrics that no other table shows: speed, and whatever else was measured."""
+        names = dict.fromkeys(row["metric"] for row in self.evidence["metrics"])
+        return [name for name in names if name not in {BITS, *self.exams, *self.slices}]
+
+    def matrix(self, metrics: list[str]) -> list[dict[str, Any]]:
+        """Return a row per subject that has any of the metrics, with a cell (or None) per metric."""
+        cells = {(row["subject"], row["metric"]): row for row in self.evidence["metrics"]}
+        order = [row["subject"] for row in self.rows(BITS)]
+        order += [subject for subject in self.subjects if subject not in order]
+        table = [{"subject": s, "cells": [cells.get((s, metric)) for metric in metrics]} for s in order]
+        return [row for row in table if any(row["cells"])]
+
+    @property
+    def duels(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return the differences that the verdict rests on, and all others."""
+        main = [
+            d
+            for d in self.evidence["verdict"]["duels"]
+            if d["metric"] == BITS or d["metric"].startswith("accuracy")
+        ]
+        return main, [d for d in self.evidence["verdict"]["duels"] if d not in main]
+
+    @property
+    def funnel(self) -> tuple[list[dict[str, Any]], list[str]]:
+        """Return the rows of the funnel that dropped anything, and the names of rules that did not."""
+        rows = self.evidence["funnel"]
+        busy = [
+            row for row in rows if row["documents"] or row.get("bytes") or row["step"] in ("ingested", "kept")
+        ]
+        return busy, [
+            words.metric(row.get("reason") or row["step"]).lower() for row in rows if row not in busy
+        ]
+
+    def bits_picture(self) -> Markup:
+        """Draw bits per byte with intervals, best on top."""
+        rows = self.rows(BITS)
+        marks = [self._mark(row, words.number(row["value"])) for row in rows]
+        told = "; ".join(f"{self.name(row['subject'])} {words.number(row['value'])}" for row in rows)
+        return intervals(
+            marks, f"Bits per byte on held-out documents, lower is better: {told}", lambda v: f"{v:.4g}"
+        )
+
+    def exam_picture(self, metric: str) -> Markup:
+        """Draw the shares of right answers as bars with intervals, best on top."""
+        rows = self.rows(metric)
+        marks = [self._mark(row, words.percent(row["value"])) for row in rows]
+        told = "; ".join(f"{self.name(row['subject'])} {words.percent(row['value'])}" for row in rows)
+        alt = f"{words.metric(metric)}, share of right answers, higher is better: {told}"
+        return intervals(marks, alt, lambda v: words.percent(v), bars=True)
+
+    def _mark(self, row: dict[str, Any], shown: str) -> Mark:
+        subject = row["subject"]
+        return Mark(
+            self.name(subject), row["value"], row.get("low"), row.get("high"), shown, self.kind(subject)
+        )
+
+    def loss_picture(self) -> Markup:
+        """Draw the training loss over tokens."""
+        points = self.evidence["training"]["curve"]
+        losses = [point["loss"] for point in points]
+        alt = f"Training loss falls from {losses[0]:.3f} to {losses[-1]:.3f} nats a token over the run"
+        label = f"{words.big(self.evidence['training']['tokens'])} tokens"
+        return curve([point["tokens"] for point in points], losses, alt, label)
+
+    def rate_picture(self) -> Markup:
+        """Draw the learning rate over tokens."""
+        points = self.evidence["training"]["curve"]
+        rates = [point["learning_rate"] for point in points]
+        alt = f"Learning rate: peak {max(rates):.2g}, at the end {rates[-1]:.2g}"
+        label = f"{words.big(self.evidence['training']['tokens'])} tokens"
+        return curve([point["tokens"] for point in points], rates, alt, label)
+
+    def energy_picture(self) -> Markup:
+        """Draw this run's energy beside published runs on a logarithmic axis."""
+        totals = self.evidence["totals"]
+        low, central, high = (totals[name] for name in ("kwh_low", "kwh", "kwh_high"))
+        marks = [Mark("This run, all stages", central, low, high, words.energy(central), "ours")]
+        for run in reversed(self.evidence["yardsticks"]["runs"]):
+            shown = words.energy(run["mwh"] * 1000) + (" *" if run["derived"] else "")
+            marks.append(Mark(run["run"], run["mwh"] * 1000, None, None, shown))
+        told = "; ".join(f"{mark.label} {mark.shown}" for mark in marks)
+        return intervals(marks, f"Energy of training runs, logarithmic: {told}", words.energy, log=True)
+
+    @property
+    def parity_rows(self) -> list[dict[str, Any]]:
+        """Return a row per export with its bounds, size and whether it holds."""
+        rows = []
+        for name, row in self.evidence["parity"].get("formats", {}).items():
+            size = row.get("bytes") or self._gguf_bytes(name)
+            rows.append({**row, "format": name, "bytes": size, "holds": holds(row)})
+        return rows
+
+    def _gguf_bytes(self, name: str) -> int | None:
+        found = (row["bytes"] for row in self.evidence["gguf"] if row["file"].endswith(f"-{name}.gguf"))
+        return next(found, None)
+
+    @property
+    def smallest(self) -> dict[str, Any] | None:
+        """Return the smallest export."""
+        return min(self.evidence["gguf"], key=lambda row: row["bytes"], default=None)
+
+    @property
+    def parameters(self) -> float | None:
+        """Return the size of our model."""
+        row = self.subjects.get(self.evidence["verdict"]["subject"] or "", {})
+        return row.get("parameters")
+
+    @property
+    def times_smaller(self) -> list[dict[str, Any]]:
+        """Return how many times this run's energy each published run took."""
+        kwh = self.evidence["totals"]["kwh"]
+        runs = self.evidence["yardsticks"]["runs"]
+        return [{**run, "times": run["mwh"] * 1000 / kwh if kwh else None} for run in runs]
+
+
+def holds(row: dict[str, Any]) -> bool:
+    """Say whether an export keeps every bound that the file states for it."""
+    within = row.get("mean_kl") is None or row.get("bound_kl") is None or row["mean_kl"] <= row["bound_kl"]
+    agrees = row.get("top1") is None or row.get("bound_top1") is None or row["top1"] >= row["bound_top1"]
+    return (
+        within and agrees and row.get("token_ids_equal") is not False and row.get("stop_equal") is not False
+    )
