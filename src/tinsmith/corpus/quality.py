@@ -109,7 +109,8 @@ def _repeat_rules(words: list[str], lines: list[str], config: CurateConfig) -> I
 
 def duplicate_line_share(lines: list[str]) -> float:
     """Return the share of characters in lines that already stood above, the first of each not counted."""
-    return 1.0 - sum(map(len, set(lines))) / max(1, sum(map(len, lines)))
+    total = sum(map(len, lines))
+    return 1.0 - sum(map(len, set(lines))) / total if total else 0.0
 
 
 def top_ngram_share(words: list[str], n: int) -> float:

@@ -239,7 +239,8 @@ def _nothing_left(
 ) -> CorpusError:
     counts = Counter(drop.reason for drop in drops.values()).most_common()
     fields = [CAUSES[reason][1] for reason, _ in counts]
-    loosen = ", ".join(f"curate.{name} (now {getattr(config, name)})" for name in fields if name)
+    settings = config.model_dump() | {"languages": ", ".join(config.languages)}
+    loosen = ", ".join(f"curate.{name} (now {settings[name]})" for name in fields if name)
     by = ", ".join(f"{count} by {reason}" for reason, count in counts)
     advice = f"loosen {loosen}" if loosen else "name documents that hold text"
     return CorpusError(

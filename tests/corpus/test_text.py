@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from tinsmith.corpus.text import WordHasher, document_id, fold, hash_ngrams, repair
+
+
+@pytest.mark.parametrize(
+    ("damaged", "whole"),
+    [
+        ("The parties agree.\n\tAnd sign.", "The parties agree.\n\tAnd sign."),
+        ("l\u00c3\u00a9gal \u00e2\u20ac\u0153terms\u00e2\u20ac\u009d", "l\u00e9gal \u201cterms\u201d"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("one\r\ntwo\rthree\u2028four\x0cfive\x85six", "one\ntwo\nthree\nfour\nfive\nsix"),
+        ("nul\x00 bell\x07 delete\x7f c1\x9d", "nul bell delete c1"),
+        (
+            "zero\u200bwidth, so\u00adft hyphen, \ufeffmark, jo\u2060iner",
+            "zerowidth, soft hyphen, mark, joiner",
+        ),
+        ("hidden\U000e0041\U000e0042 tags", "hidden tags"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("ef\ufb01cient", "efficient"),
+        ("stray\u200d joiner", "stray joiner"),
+        # What an author may have meant stays as it is.
+        ("\u201ccurly\u201d &amp; \uff0c", "\u201ccurly\u201d &amp; \uff0c"),
+        (
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        ),
+        ("\U0001f468\u200d\U0001f469", "\U0001f468\u200d\U0001f469"),
+    ],
+)
+def test_repair(damaged: str, whole: str):
+    assert repair(damaged) == whole
+    assert repair(whole) == whole
+
+
+def test_document_id_is_the_hash_of_the_text():
+    assert document_id("") == "e3b0c44298fc1c149afbf4c8996fb924"
+    assert document_id("a") != document_id("b")
+
+
+def test_fold_forgets_case_punctuation_and_compatibility_forms():
+    assert fold("The LICENSOR\u2019s \u201cWork\u201d_v2 -- \ufb01le; STRASSE") == fold(
+        "the licensor s work v2 file stra\u00dfe"
+    )
+    assert fold("--- ___ ...") == []
+
+
+def test_hashes_of_ngrams_agree_where_the_words_do():
+    hasher = WordHasher()
+    text = hasher.hash_words(list("abcxabcybac"))
+    hashes = hash_ngrams(text, 3)
+    assert len(hashes) == 9
+    assert hashes[0] == hashes[4]
+    assert len(np.unique(hashes)) == 8  # the order of words counts
+    assert len(hash_ngrams(text, 12)) == 0
+    assert np.array_equal(WordHasher().hash_words(["a"]), text[:1])  # no matter who hashes, or after what

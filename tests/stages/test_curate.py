@@ -1,0 +1,259 @@
+import json
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tinsmith.corpus.text import document_id
+from tinsmith.foundation.errors import CorpusError, RecipeError
+from tinsmith.foundation.files import read_jsonl
+from tinsmith.foundation.progress import SilentProgress
+from tinsmith.recipe import CurateConfig, Recipe, parse_recipe
+from tinsmith.stages.curate import curate
+
+TOPICS = ("harbour", "orchard", "railway", "library", "kitchen", "glacier", "theatre", "foundry")
+ENGLISH = (
+    "the a of to and in that which with from under over by for shall may must not any all each other "
+    "party licence work copy notice owner person terms agreement law right claim damage service "
+    "software document payment date place court state party grant transfer modify distribute publish "
+    "receive accept refuse provide require include exclude written exclusive reasonable lawful "
+    "entire several former present future such before after during between through against without "
+    "within because although where whether until "
+)
+SHORT = "The owner of the work may refuse any other use of it."
+GERMAN = (
+    "Der Lizenznehmer darf das Werk unter den Bedingungen dieses Vertrags vervielfältigen, "
+    "verbreiten und anderen zugänglich machen, sofern er den Namen des Urhebers nennt und keine "
+    "weiteren Rechte für sich in Anspruch nimmt. Eine Haftung für Schäden, die aus der Nutzung "
+    "entstehen, ist ausgeschlossen, soweit das Gesetz es erlaubt. Jede Änderung muss schriftlich "
+    "festgehalten werden, und zwar so, dass ein Dritter sie ohne Mühe erkennen kann. "
+)
+
+
+def prose(topic: str, changes: int = 0) -> str:
+    """240 English words of its own about a topic, some of them changed, each far from the next."""
+    generator = random.Random(topic)
+    words = [topic if generator.random() < 0.05 else generator.choice(ENGLISH.split()) for _ in range(240)]
+    for change in range(changes):
+        words[7 + change * 11] = "x"
+    return "\n".join(" ".join(words[i : i + 12]) for i in range(0, len(words), 12))
+
+
+def ingest(directory: Path, texts: dict[str, str]) -> Path:
+    """Write a table as the stage ingest leaves it."""
+    rows = [
+        {
+            "doc_id": document_id(text),
+            "text": text,
+            "source": source,
+            "sha256": document_id(source) * 2,
+            "mime": "text/plain",
+            "licence": "CC0-1.0",
+            "language": "",
+            "meta": json.dumps({"key": source}),
+        }
+        for source, text in texts.items()
+    ]
+    directory.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows), directory / "documents.parquet")
+    return directory
+
+
+def run(tmp_path: Path, texts: dict[str, str], name: str = "curate", seed: int = 7, **config: object) -> Path:
+    out = tmp_path / name
+    out.mkdir()
+    out.joinpath("statistics.json").write_text(
+        json.dumps(
+            curate(
+                CurateConfig(**config),
+                ingest=ingest(tmp_path / "ingest", texts),
+                seed=seed,
+                out=out,
+                progress=SilentProgress(),
+            )
+        )
+    )
+    return out
+
+
+def kept(out: Path) -> dict[str, dict]:
+    return {row["source"]: row for row in pq.read_table(out / "documents.parquet").to_pylist()}
+
+
+def rejected(out: Path) -> dict[str, dict]:
+    return {row["source"]: row for row in pq.read_table(out / "rejects.parquet").to_pylist()}
+
+
+@pytest.fixture
+def mixed() -> dict[str, str]:
+    """Eight good documents and one for each way to go."""
+    texts = {f"{topic}.txt": prose(topic) for topic in TOPICS}
+    return texts | {
+        "a-copy.txt": prose("orchard"),
+        "damaged-copy.txt": prose("railway").replace("\n", "\r\n") + "\u200b",
+        "near.txt": prose("harbour", changes=1),
+        "relative.txt": prose("harbour", changes=11),
+        "short.txt": SHORT,
+        "german.txt": GERMAN,
+        "empty.txt": " \ufeff\n",
+        "ruled.txt": "\n".join([prose("library").splitlines()[0]] * 40),
+    }
+
+
+def test_each_document_goes_its_way(tmp_path, mixed):
+    out = run(tmp_path, mixed, languages=("en",))
+    assert set(kept(out)) == {f"{t}.txt" for t in TOPICS if t not in ("orchard", "railway")} | {
+        "a-copy.txt",
+        "damaged-copy.txt",
+        "relative.txt",
+    }
+    gone = {source: row["reason"] for source, row in rejected(out).items()}
+    assert gone == {
+        "orchard.txt": "exact_duplicate",  # the smallest source stays
+        "railway.txt": "exact_duplicate",  # equal once the other was repaired
+        "near.txt": "near_duplicate",
+        "short.txt": "too_few_words",
+        "german.txt": "language",
+        "empty.txt": "empty",
+        "ruled.txt": "duplicate_lines",
+    }
+    rows = rejected(out)
+    assert rows["orchard.txt"]["detail"] == "a-copy.txt"
+    assert rows["near.txt"]["detail"] == kept(out)["harbour.txt"]["doc_id"]
+    assert rows["near.txt"]["text"] == mixed["near.txt"]
+
+
+def test_kept_rows_hold_repaired_text_and_all_columns(tmp_path, mixed):
+    out = run(tmp_path, mixed)
+    table = pq.read_table(out / "documents.parquet")
+    assert table.column_names == [
+        "doc_id",
+        "text",
+        "source",
+        "sha256",
+        "mime",
+        "licence",
+        "language",
+        "meta",
+        "cluster",
+    ]
+    row = kept(out)["damaged-copy.txt"]
+    assert row["text"] == prose("railway")
+    assert row["doc_id"] == document_id(prose("railway"))
+    assert (row["language"], row["licence"], json.loads(row["meta"])) == (
+        "en",
+        "CC0-1.0",
+        {"key": "damaged-copy.txt"},
+    )
+    assert kept(out)["german.txt"]["language"] == "de"  # no language was asked for, so it stays
+    assert pq.read_table(out / "rejects.parquet").column_names == [
+        "doc_id",
+        "source",
+        "reason",
+        "detail",
+        "text",
+    ]
+    ids = table["doc_id"].to_pylist()
+    assert ids == sorted(ids)
+
+
+def test_relatives_bear_one_cluster_named_by_its_smallest_member(tmp_path, mixed):
+    out = run(tmp_path, mixed)
+    rows = kept(out)
+    members = [document_id(mixed[name]) for name in ("harbour.txt", "near.txt", "relative.txt")]
+    assert rows["harbour.txt"]["cluster"] == rows["relative.txt"]["cluster"] == min(members)
+    assert rows["glacier.txt"]["cluster"] == rows["glacier.txt"]["doc_id"]
+
+
+def test_clusters_do_not_hang_on_the_rules(tmp_path, mixed):
+    strict = kept(run(tmp_path, mixed, "strict", languages=("en",), near_duplicate_jaccard=0.5))
+    loose = kept(run(tmp_path, mixed, "loose", min_words=0, near_duplicate_jaccard=1))
+    assert len(strict) < len(loose)
+    assert all(
+        loose[source]["cluster"] == row["cluster"] for source, row in strict.items() if source in loose
+    )
+    assert {"near.txt", "relative.txt", "harbour.txt"} <= set(loose)  # 1 keeps near-duplicates
+
+
+def test_clusters_can_be_switched_off(tmp_path, mixed):
+    rows = kept(run(tmp_path, mixed, near_duplicate_jaccard=1, cluster_jaccard=1))
+    assert all(row["cluster"] == row["doc_id"] for row in rows.values())
+    assert "near.txt" in rows
+
+
+def test_the_funnel_adds_up(tmp_path, mixed):
+    out = run(tmp_path, mixed, languages=("en",))
+    rows = list(read_jsonl(out / "funnel.jsonl"))
+    first, *between, last = rows
+    assert (first["step"], last["step"]) == ("ingested", "kept")
+    for count in ("documents", "bytes"):
+        assert first[count] - sum(row[count] for row in between) == last[count]
+    assert first == {
+        "step": "ingested",
+        "reason": "",
+        "documents": len(mixed),
+        "bytes": sum(len(text.encode()) for text in mixed.values()),
+    }
+    texts = pq.read_table(out / "documents.parquet")["text"].to_pylist()
+    assert last["documents"] == len(texts)
+    assert last["bytes"] == sum(len(text.encode()) for text in texts)
+    reasons = {row["reason"]: row["documents"] for row in between}
+    assert reasons["exact_duplicate"] == 2
+    assert reasons["too_few_words"] == 1
+    assert reasons["top_bigram"] == 0  # asked, and dropped none
+    statistics = json.loads((out / "statistics.json").read_text())
+    assert statistics["documents_dropped"] == sum(reasons.values())
+    assert statistics["bytes_kept"] == last["bytes"]
+    assert statistics["documents_repaired"] == 2
+
+
+def test_rules_that_were_not_asked_are_not_in_the_funnel(tmp_path, mixed):
+    out = run(tmp_path, mixed, near_duplicate_jaccard=1)
+    reasons = {row["reason"] for row in read_jsonl(out / "funnel.jsonl")}
+    assert not reasons & {"language", "language_unsure", "near_duplicate"}
+
+
+def test_two_runs_are_equal_byte_for_byte(tmp_path, mixed):
+    outs = [run(tmp_path, mixed, "one"), run(tmp_path, dict(reversed(mixed.items())), "two")]
+    for name in ("documents.parquet", "rejects.parquet", "funnel.jsonl"):
+        assert (outs[0] / name).read_bytes() == (outs[1] / name).read_bytes(), name
+
+
+def test_all_dropped_says_by_which_rules_and_what_to_loosen(tmp_path):
+    texts = {"one.txt": SHORT, "two.txt": SHORT.upper(), "drei.txt": GERMAN}
+    with pytest.raises(CorpusError) as caught:
+        run(tmp_path, texts, languages=("en",))
+    message = str(caught.value)
+    assert "all 3 documents were dropped: 2 by too_few_words, 1 by language" in message
+    assert "curate.min_words (now 50)" in message
+    assert "curate.languages (now en)" in message
+    assert "rejects.parquet" in message
+    assert len(rejected(tmp_path / "curate")) == 3  # to be looked at
+
+
+def test_no_documents_at_all(tmp_path):
+    table = pa.schema(
+        [
+            (name, pa.string())
+            for name in ("doc_id", "text", "source", "sha256", "mime", "licence", "language", "meta")
+        ]
+    )
+    (tmp_path / "ingest").mkdir()
+    pq.write_table(table.empty_table(), tmp_path / "ingest" / "documents.parquet")
+    with pytest.raises(CorpusError, match="no documents"):
+        curate(CurateConfig(), ingest=tmp_path / "ingest", seed=7, out=tmp_path, progress=SilentProgress())
+
+
+def test_an_unknown_language_is_refused_with_the_known_ones(tmp_path):
+    with pytest.raises(RecipeError, match=r"(?s)curate\.languages: unknown language english.*\ben\b"):
+        run(tmp_path, {"a": prose("harbour")}, languages=("english",))
+
+
+def test_the_looser_threshold_may_not_be_the_stricter(tmp_path):
+    data = {"name": "x", "ingest": {"sources": ["."]}, "curate": {"cluster_jaccard": 0.8}}
+    with pytest.raises(RecipeError, match="cluster_jaccard must not exceed"):
+        parse_recipe(data, where="recipe")
+    data["curate"] = {"cluster_jaccard": 0.8, "near_duplicate_jaccard": 0.9}
+    assert isinstance(parse_recipe(data, where="recipe"), Recipe)
