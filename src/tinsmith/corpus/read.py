@@ -1,0 +1,221 @@
+"""One file to its documents, with what it is and, if it gives none, why not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tinsmith.corpus.readers.archive import gunzip, open_zip, read_epub, read_member
+from tinsmith.corpus.readers.base import Limits, Piece, Unreadable, clean
+from tinsmith.corpus.readers.detect import MIME, detect_bytes, detect_text, zip_kind
+from tinsmith.corpus.readers.plain import decode, split_front_matter
+
+# Reasons why a file gives no document, as they stand in files.jsonl.
+REASONS = {
+    "crashed": "the reader died on it",
+    "damaged": "broken: the format is known, its content cannot be parsed",
+    "empty": "no character but white space",
+    "encrypted": "protected by a password or for a recipient",
+    "image": "a picture; there is no optical character recognition",
+    "no_text_field": "a table of records without the field that the recipe names",
+    "no_text_layer": "a PDF of pictures, scanned or drawn",
+    "not_a_file": "a device, pipe or socket",
+    "out_of_memory": "needs more memory than a reader may take",
+    "timeout": "took longer than seconds_per_file",
+    "too_big": "bigger than max_megabytes_per_file",
+    "unpacks_too_big": "an archive that unpacks to far more than it seems",
+    "unreadable": "the operating system refused to open it",
+    "unsupported_format": "binary content of no known format",
+}
+_UNPACK_FACTOR = 5
+_YAML_SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass
+class ReadResult:
+    """What came of one file. `reason` is empty where it gave documents; `documents` are {text, meta}."""
+
+    sha256: str = ""
+    bytes: int = 0
+    mime: str = ""
+    reason: str = ""
+    detail: str = ""
+    documents: list[dict[str, Any]] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as values that JSON holds."""
+        return asdict(self)
+
+
+def read_file(path: Path, *, text_field: str = "text", max_bytes: int = 200_000_000) -> ReadResult:
+    """Read one file in this process. Never raises for what a file holds: the reason says it.
+
+    Args:
+        path: the file.
+        text_field: field of a record that holds its text.
+        max_bytes: bigger files are not opened; archives may unpack to five times as much.
+    """
+    result = ReadResult()
+    try:
+        status = path.stat()
+        result.bytes = status.st_size
+        if not stat.S_ISREG(status.st_mode):
+            raise Unreadable("not_a_file")
+        if status.st_size > max_bytes:
+            raise Unreadable("too_big", f"{status.st_size} bytes")
+        data = path.read_bytes()
+        result.sha256 = hashlib.sha256(data).hexdigest()
+        kind, pieces = _read_bytes(data, path.name, Limits(text_field, _UNPACK_FACTOR * max_bytes))
+        result.mime = MIME[kind]
+        result.documents = [asdict(piece) for piece in _kept(pieces)]
+        if not result.documents:
+            raise Unreadable("empty")
+    except Unreadable as refusal:
+        result.reason, result.detail = refusal.reason, refusal.detail
+        result.mime = result.mime or refusal.mime
+    except OSError as error:
+        result.reason, result.detail = "unreadable", os.strerror(error.errno) if error.errno else str(error)
+    except MemoryError:
+        result.reason = "out_of_memory"
+    # Parsers fail on damaged files in ways of their own; the row in files.jsonl names each.
+    except Exception as error:
+        result.reason, result.detail = "damaged", f"{type(error).__name__}: {error}"[:300]
+    return result
+
+
+def find_sources(sources: Sequence[str], exclude: Sequence[str] = ()) -> list[Path]:
+    """Return the existing files of all sources, sorted by name. Raises CorpusError for a missing source."""
+    from tinsmith.corpus.readers.sources import find_files
+
+    return [file.path for file in find_files(sources, exclude).files if file.path.exists()]
+
+
+def _kept(pieces: list[Piece]) -> list[Piece]:
+    for piece in pieces:
+        piece.text = clean(piece.text)
+    return [piece for piece in pieces if piece.text]
+
+
+def _read_bytes(data: bytes, name: str, limits: Limits, *, nested: bool = False) -> tuple[str, list[Piece]]:
+    """Return the kind of the data and its pieces."""
+    if not data:
+        raise Unreadable("empty", "0 bytes")
+    kind = detect_bytes(data, name)
+    try:
+        if kind == "zip":
+            return _read_zip(data, limits, nested=nested)
+        if kind == "gzip":
+            return (kind, _read_gzip(data, name, limits)) if not nested else _refuse(kind)
+        if kind == "text":
+            return _read_text(data, name, limits)
+        return kind, _BINARY[kind](data, limits)
+    except Unreadable as refusal:
+        refusal.mime = MIME["binary" if kind == "text" and refusal.reason == "unsupported_format" else kind]
+        raise
+
+
+def _read_gzip(data: bytes, name: str, limits: Limits) -> list[Piece]:
+    return _read_bytes(gunzip(data, limits), name.removesuffix(".gz"), limits, nested=True)[1]
+
+
+def _refuse(kind: str) -> tuple[str, list[Piece]]:
+    raise Unreadable("unsupported_format", f"{kind} within an archive")
+
+
+def _read_text(data: bytes, name: str, limits: Limits) -> tuple[str, list[Piece]]:
+    text = decode(data)
+    # In a YAML file the first of several documents is no front matter.
+    meta, body = ({}, text) if name.lower().endswith(_YAML_SUFFIXES) else split_front_matter(text)
+    kind = detect_text(body, name)
+    pieces = _text_pieces(kind, data if body is text else body.encode(), body, limits)
+    for piece in pieces:
+        piece.meta = meta | piece.meta
+    return kind, pieces
+
+
+def _text_pieces(kind: str, data: bytes, text: str, limits: Limits) -> list[Piece]:
+    from tinsmith.corpus.readers import mail, markup, records
+
+    if kind == "mail":
+        # The mail parser wants the message's own bytes, unless they are in no encoding that mail knows.
+        return [mail.read_mail(text.encode() if b"\0" in data[:1024] else data)]
+    readers: dict[str, Callable[[], list[Piece]]] = {
+        "html": lambda: [markup.read_html(text)],
+        "xml": lambda: [markup.read_xml(text)],
+        "json": lambda: records.read_json(text, limits),
+        "jsonl": lambda: records.read_jsonl(text, limits),
+        "csv": lambda: records.read_csv(text, limits),
+    }
+    return readers[kind]() if kind in readers else [Piece(text)]
+
+
+def _read_zip(data: bytes, limits: Limits, *, nested: bool) -> tuple[str, list[Piece]]:
+    from tinsmith.corpus.readers import office
+
+    archive = open_zip(data, limits)
+    kind = zip_kind(archive)
+    if kind == "zip":
+        return (kind, _read_members(archive, limits)) if not nested else _refuse(kind)
+    if kind in ("odt", "ods", "odp") and b"encryption-data" in read_member(archive, "META-INF/manifest.xml"):
+        raise Unreadable("encrypted", "password-protected document")
+    own = {"docx": office.read_docx, "pptx": office.read_pptx, "epub": read_epub}
+    return kind, [own[kind](archive) if kind in own else office.read_kreuzberg(data, kind)]
+
+
+def _read_members(archive: zipfile.ZipFile, limits: Limits) -> list[Piece]:
+    """Read the files in an archive; one that gives no text does not spoil the others."""
+    pieces: list[Piece] = []
+    refused: list[str] = []
+    for member in sorted(archive.infolist(), key=lambda member: member.filename):
+        if member.is_dir():
+            continue
+        try:
+            found = _read_bytes(read_member(archive, member.filename), member.filename, limits, nested=True)[
+                1
+            ]
+        except Unreadable as refusal:
+            refused.append(f"{member.filename}: {refusal.reason}")
+            continue
+        pieces.extend(Piece(piece.text, {"member": member.filename} | piece.meta) for piece in found)
+    if not pieces:
+        raise Unreadable("empty", "; ".join(refused)[:300] or "no files in the archive")
+    return pieces
+
+
+def _pdf(data: bytes, limits: Limits) -> list[Piece]:
+    from tinsmith.corpus.readers.pdf import read_pdf
+
+    return read_pdf(data)
+
+
+def _parquet(data: bytes, limits: Limits) -> list[Piece]:
+    from tinsmith.corpus.readers.records import read_parquet
+
+    return read_parquet(data, limits)
+
+
+def _image(data: bytes, limits: Limits) -> list[Piece]:
+    raise Unreadable("image")
+
+
+def _ole(kind: str) -> Callable[[bytes, Limits], list[Piece]]:
+    def read(data: bytes, limits: Limits) -> list[Piece]:
+        from tinsmith.corpus.readers import office
+
+        return [office.read_kreuzberg(data, kind) if kind == "rtf" else office.read_ole(data, kind)]
+
+    return read
+
+
+_BINARY: dict[str, Callable[[bytes, Limits], list[Piece]]] = {
+    "pdf": _pdf,
+    "parquet": _parquet,
+    "image": _image,
+    **{kind: _ole(kind) for kind in ("doc", "ppt", "xls", "msg", "ole", "rtf")},
+}

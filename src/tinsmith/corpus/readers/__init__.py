@@ -1,0 +1,1 @@
+"""From files of many formats to text: one module per family of formats."""

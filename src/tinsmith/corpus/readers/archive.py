@@ -1,0 +1,92 @@
+"""ZIP files and what comes as one: office documents, books, plain archives; and gzip."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import posixpath
+import urllib.parse
+import xml.etree.ElementTree as ElementTree
+import zipfile
+import zlib
+
+from tinsmith.corpus.readers.base import Limits, Piece, Unreadable
+from tinsmith.corpus.readers.markup import join_pages, read_html
+from tinsmith.corpus.readers.plain import decode
+
+# Text packs 3 to 20 times, a table of equal cells perhaps 100 times, a bomb 1,000 times.
+_MAX_RATIO = 200
+_SUSPICIOUS_BYTES = 50_000_000
+_MAX_MEMBERS = 100_000
+
+
+def open_zip(data: bytes, limits: Limits) -> zipfile.ZipFile:
+    """Open a ZIP file that unpacks to a bearable size. Raises Unreadable: damaged, encrypted, bomb."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    except (zipfile.BadZipFile, ValueError, OSError) as error:
+        raise Unreadable("damaged", str(error)) from error
+    members = archive.infolist()
+    size = sum(member.file_size for member in members)
+    if size > limits.max_unpacked_bytes or (size > _SUSPICIOUS_BYTES and size > _MAX_RATIO * len(data)):
+        raise Unreadable("unpacks_too_big", f"{len(data)} bytes unpack to {size}")
+    if len(members) > _MAX_MEMBERS:
+        raise Unreadable("unpacks_too_big", f"{len(members)} members")
+    if any(member.flag_bits & 1 for member in members):
+        raise Unreadable("encrypted", "password-protected archive")
+    return archive
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """Return a member's bytes. Raises Unreadable where it is missing or damaged."""
+    try:
+        return archive.read(name)
+    except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
+        raise Unreadable("damaged", f"{name}: {error}") from error
+
+
+def gunzip(data: bytes, limits: Limits) -> bytes:
+    """Unpack gzip, at most `limits.max_unpacked_bytes`."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            plain = file.read(limits.max_unpacked_bytes + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise Unreadable("damaged", str(error)) from error
+    if len(plain) > limits.max_unpacked_bytes:
+        raise Unreadable(
+            "unpacks_too_big", f"{len(data)} bytes unpack to more than {limits.max_unpacked_bytes}"
+        )
+    return plain
+
+
+def read_epub(archive: zipfile.ZipFile) -> Piece:
+    """Return the chapters of a book in reading order. Raises Unreadable: damaged or under digital rights."""
+    if "META-INF/rights.xml" in archive.namelist():
+        raise Unreadable("encrypted", "digital rights management")
+    container = parse_xml(read_member(archive, "META-INF/container.xml"))
+    opf = next((node.get("full-path", "") for node in container.iter() if local(node) == "rootfile"), "")
+    package = parse_xml(read_member(archive, opf))
+    items = {node.get("id"): node.get("href", "") for node in package.iter() if local(node) == "item"}
+    spine = [items.get(node.get("idref"), "") for node in package.iter() if local(node) == "itemref"]
+    folder = posixpath.dirname(opf)
+    known = set(archive.namelist())
+    names = [posixpath.normpath(posixpath.join(folder, urllib.parse.unquote(href))) for href in spine if href]
+    pages = [read_html(decode(read_member(archive, name))) for name in names if name in known]
+    if not pages:
+        raise Unreadable("damaged", "no chapter of the book is there")
+    fields = ("title", "creator", "language", "rights")
+    meta = {local(node): node.text.strip() for node in package.iter() if local(node) in fields and node.text}
+    return Piece(join_pages(pages), meta)
+
+
+def parse_xml(data: bytes) -> ElementTree.Element:
+    """Parse XML. Raises Unreadable where it is not well-formed."""
+    try:
+        return ElementTree.fromstring(data)
+    except ElementTree.ParseError as error:
+        raise Unreadable("damaged", f"XML: {error}") from error
+
+
+def local(node: ElementTree.Element) -> str:
+    """Return an element's name without its namespace; the empty string for comments."""
+    return node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""

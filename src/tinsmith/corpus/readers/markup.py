@@ -1,0 +1,191 @@
+"""HTML and XML to text."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinsmith.corpus.readers.base import Piece, join_blocks
+
+_SKIPPED = {
+    "script",
+    "style",
+    "template",
+    "noscript",
+    "head",
+    "svg",
+    "math",
+    "iframe",
+    "object",
+    "select",
+    "textarea",
+}
+_PARAGRAPHS = {"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "dl", "table", "blockquote", "pre", "hr"}
+_PARAGRAPHS |= {
+    "section",
+    "article",
+    "header",
+    "footer",
+    "nav",
+    "aside",
+    "main",
+    "figure",
+    "form",
+    "fieldset",
+}
+_LINES = {
+    "div",
+    "li",
+    "tr",
+    "dt",
+    "dd",
+    "caption",
+    "figcaption",
+    "legend",
+    "address",
+    "option",
+    "body",
+    "center",
+}
+_CELLS = {"td", "th"}
+_SPACES = re.compile(r"[ \t\r\n\f\xa0]+")
+# A longer cell, or one with a table in it, lays out a page and holds paragraphs.
+_MAX_CELL_CHARACTERS = 300
+_BREAKING = "p, div, br, li"
+_LINE, _PARAGRAPH = 1, 2
+
+
+@dataclass
+class _Flow:
+    """Text as it is put together: breaks are owed until the next text, so that they never pile up."""
+
+    parts: list[str] = field(default_factory=list)
+    owed: int = 0
+    spaced: bool = True
+
+    def owe(self, lines: int) -> None:
+        self.owed, self.spaced = max(self.owed, lines), True
+
+    def break_line(self) -> None:
+        self.owed, self.spaced = min(self.owed + 1, _PARAGRAPH), True
+
+    def add(self, text: str) -> None:
+        """Append text whose runs of white space count as one blank, of which none opens a line."""
+        text = _SPACES.sub(" ", text)
+        text = text[1:] if self.spaced and text.startswith(" ") else text
+        if text:
+            self.add_exact(text)
+            self.spaced = text.endswith(" ")
+
+    def add_exact(self, text: str) -> None:
+        self.parts.append("\n" * self.owed + text if self.parts else text)
+        self.owed, self.spaced = 0, False
+
+    def text(self) -> str:
+        return "\n".join(line.rstrip(" \t") for line in "".join(self.parts).split("\n"))
+
+
+def read_html(text: str) -> Piece:
+    """Return what a page says: no scripts and styles, table cells apart by tabs, its title as metadata."""
+    from selectolax.lexbor import LexborHTMLParser
+
+    tree = LexborHTMLParser(text)
+    title = tree.css_first("title")
+    name = " ".join(title.text().split()) if title else ""
+    flow = _Flow()
+    if root := tree.body or tree.root:
+        _walk(root, flow)
+    return Piece(flow.text(), {"title": name} if name else {})
+
+
+def read_xml(text: str) -> Piece:
+    """Return the character data of an XML document, one line per element, inline elements within their line.
+
+    A document that is not well-formed comes as it is.
+    """
+    try:
+        root = ElementTree.fromstring(
+            text.encode("utf-8", "replace") if not text.startswith("<?xml") else _undeclare(text)
+        )
+    except ElementTree.ParseError:
+        return Piece(text)
+    lines: list[str] = []
+    _xml_lines(root, lines)
+    return Piece("\n".join(lines))
+
+
+def _walk(root: Any, flow: _Flow) -> None:
+    """Visit nodes in order, without recursion: pages nest deeper than Python's stack."""
+    stack: list[tuple[Any, str, bool]] = [(root, "", False)]
+    while stack:
+        node, closing, exact = stack.pop()
+        if closing:
+            _close(closing, flow)
+            continue
+        tag = node.tag
+        if tag == "-text":
+            (flow.add_exact if exact else flow.add)(node.text_content or "")
+        elif tag == "br":
+            flow.break_line()
+        elif tag in _CELLS and _is_data(node):
+            flow.add(node.text(separator=" " if node.css_first(_BREAKING) else ""))
+            stack.append((node, tag, False))
+        elif tag not in _SKIPPED and not tag.startswith(("-", "_")):
+            _open(tag, flow)
+            stack.append((node, tag, False))
+            stack.extend((child, "", exact or tag == "pre") for child in reversed(_children(node)))
+
+
+def _children(node: Any) -> list[Any]:
+    found, child = [], node.child
+    while child is not None:
+        found.append(child)
+        child = child.next
+    return found
+
+
+def _is_data(cell: Any) -> bool:
+    return cell.css_first("table, script, style") is None and len(cell.text()) <= _MAX_CELL_CHARACTERS
+
+
+def _open(tag: str, flow: _Flow) -> None:
+    if tag in _PARAGRAPHS:
+        flow.owe(_PARAGRAPH)
+    elif tag in _LINES:
+        flow.owe(_LINE)
+
+
+def _close(tag: str, flow: _Flow) -> None:
+    if tag in _CELLS:
+        # After an owed break the tab would open a line; a paragraph in the cell has parted the texts already.
+        if not flow.owed:
+            flow.add_exact("\t")
+            flow.spaced = True
+    else:
+        _open(tag, flow)
+
+
+def _undeclare(text: str) -> bytes:
+    """Drop the XML declaration, whose encoding no longer holds for decoded text."""
+    return text[text.find("?>") + 2 :].lstrip().encode("utf-8", "replace")
+
+
+def _xml_lines(node: ElementTree.Element, lines: list[str]) -> None:
+    stack = [node]
+    while stack:
+        current = stack.pop()
+        if not isinstance(current.tag, str):
+            continue
+        mixed = bool((current.text or "").strip()) or any((child.tail or "").strip() for child in current)
+        if mixed:
+            if line := " ".join("".join(current.itertext()).split()):
+                lines.append(line)
+        else:
+            stack.extend(reversed(current))
+
+
+def join_pages(pages: list[Piece]) -> str:
+    """Join the pages of a book."""
+    return join_blocks(page.text for page in pages)

@@ -1,0 +1,209 @@
+"""Office documents: Word and PowerPoint from their XML, the rest through kreuzberg."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import xml.etree.ElementTree as ElementTree
+import zipfile
+from typing import Any
+
+from tinsmith.corpus.readers.archive import local, parse_xml, read_member
+from tinsmith.corpus.readers.base import Piece, Unreadable, join_blocks
+from tinsmith.corpus.readers.detect import MIME, has_utf16_name
+from tinsmith.corpus.readers.mail import compose
+
+# Properties hold tab stops, a fallback repeats its choice, the others are text that was taken out.
+_SKIPPED = {
+    "pPr",
+    "rPr",
+    "tblPr",
+    "sectPr",
+    "Fallback",
+    "del",
+    "moveFrom",
+    "instrText",
+    "delText",
+    "rt",
+    "fld",
+}
+_SPECIAL = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+_MIDNIGHT = re.compile(r"^(\d{4}-\d\d-\d\d) 00:00:00$")
+_MAIL_HEADER = re.compile(r"^(Subject|From|To|Cc|CC|Bcc|BCC|Date): ?(.*)$")
+_WORD_FILE = b"\xec\xa5"
+_SECTOR = 512
+
+
+def read_docx(archive: zipfile.ZipFile) -> Piece:
+    """Return body, text boxes and notes of a Word document; headers and footers repeat and are left out."""
+    names = sorted(name for name in archive.namelist() if re.fullmatch(r"word/document\d*\.xml", name))
+    if not names:
+        raise Unreadable("damaged", "no word/document.xml")
+    notes = [name for name in ("word/footnotes.xml", "word/endnotes.xml") if name in archive.namelist()]
+    return Piece(join_blocks(_flow(parse_xml(read_member(archive, name))) for name in (names[0], *notes)))
+
+
+def read_pptx(archive: zipfile.ZipFile) -> Piece:
+    """Return the text of the slides in order, each followed by its speaker's notes."""
+    folder = "ppt"
+    show = parse_xml(read_member(archive, "ppt/presentation.xml"))
+    targets = _relations(archive, folder, "presentation.xml")
+    ids = [
+        value
+        for node in show.iter()
+        if local(node) == "sldId"
+        for key, value in node.attrib.items()
+        if key.endswith("}id")
+    ]
+    slides = [targets[identity][1] for identity in ids if identity in targets]
+    blocks = []
+    for slide in slides:
+        blocks.append(_flow(parse_xml(read_member(archive, slide))))
+        related = _relations(archive, posixpath.dirname(slide), posixpath.basename(slide)).values()
+        notes = [
+            name for kind, name in related if kind.endswith("/notesSlide") and name in archive.namelist()
+        ]
+        blocks.extend(_flow(parse_xml(read_member(archive, name))) for name in notes)
+    return Piece(join_blocks(blocks), {"slides": len(slides)})
+
+
+def read_ole(data: bytes, kind: str) -> Piece:
+    """Read Office files of before 2007 and Outlook messages. Raises Unreadable."""
+    if (
+        has_utf16_name(data, "EncryptedPackage")
+        or has_utf16_name(data, "EncryptedSummary")
+        or _word_encrypted(data)
+    ):
+        raise Unreadable("encrypted", "password-protected document")
+    if kind == "ole":
+        raise Unreadable("unsupported_format", "OLE file of unknown kind")
+    return _read_msg(data) if kind == "msg" else read_kreuzberg(data, kind)
+
+
+def read_kreuzberg(data: bytes, kind: str) -> Piece:
+    """Extract through kreuzberg: no OCR, no cache, no models. Raises Unreadable: encrypted or damaged."""
+    result = _extract(data, kind)
+    if kind in ("xlsx", "xls", "ods"):
+        return Piece(_sheets(result))
+    return Piece(result.content)
+
+
+def _extract(data: bytes, kind: str) -> Any:
+    import kreuzberg
+
+    # Only kinds named here go in: for source code and XML kreuzberg would fetch grammars from the net.
+    assert kind in ("xlsx", "xls", "ods", "odt", "odp", "doc", "ppt", "msg", "rtf"), kind
+    threads = kreuzberg.ConcurrencyConfig(max_threads=1)
+    config = kreuzberg.ExtractionConfig(use_cache=False, disable_ocr=True, concurrency=threads)  # type: ignore[call-arg]
+    try:
+        return kreuzberg.extract_bytes_sync(data, mime_type=MIME[kind], config=config)
+    except kreuzberg.KreuzbergError as error:
+        locked = "password" in str(error).lower() or "encrypt" in str(error).lower()
+        raise Unreadable("encrypted" if locked else "damaged", str(error)[:300]) from error
+
+
+def _sheets(result: Any) -> str:
+    """Write each sheet as lines of cells with tabs between; sheets have names where there are several."""
+    names = result.metadata.get("sheet_names") or []
+    blocks = []
+    for table in result.tables:
+        rows = ["\t".join(_MIDNIGHT.sub(r"\1", cell) for cell in row).rstrip() for row in table.cells]
+        name = names[table.page_number - 1] if len(names) > 1 and 0 < table.page_number <= len(names) else ""
+        blocks.append("\n".join([name, *rows]) if any(rows) else "")
+    return join_blocks(blocks)
+
+
+def _read_msg(data: bytes) -> Piece:
+    head, _, body = _extract(data, "msg").content.partition("\n\n")
+    headers = {found[1].lower(): found[2] for line in head.split("\n") if (found := _MAIL_HEADER.match(line))}
+    if not headers:
+        head, body = "", f"{head}\n\n{body}"
+    secured = has_utf16_name(data, "multipart/encrypted") or has_utf16_name(data, "IPM.Note.SMIME")
+    if secured and not body.strip():
+        raise Unreadable("encrypted", "encrypted message")
+    subject = headers.pop("subject", "")
+    return compose(subject, body, {key: value for key, value in headers.items() if value})
+
+
+def _word_encrypted(data: bytes) -> bool:
+    """Look for the file information block of Word 97 and its flag fEncrypted ([MS-DOC] 2.5.2)."""
+    blocks = (data[start : start + 12] for start in range(0, len(data), _SECTOR))
+    return any(block[:2] == _WORD_FILE and len(block) == 12 and block[11] & 1 for block in blocks)
+
+
+def _relations(archive: zipfile.ZipFile, folder: str, name: str) -> dict[str, tuple[str, str]]:
+    """Return the relations of a part: (type, part) by id."""
+    path = f"{folder}/_rels/{name}.rels"
+    if path not in archive.namelist():
+        return {}
+    nodes = parse_xml(read_member(archive, path))
+    return {
+        node.get("Id", ""): (node.get("Type", ""), _resolve(folder, node.get("Target", "")))
+        for node in nodes
+        if node.get("TargetMode") != "External"
+    }
+
+
+def _resolve(folder: str, target: str) -> str:
+    return (
+        target.lstrip("/") if target.startswith("/") else posixpath.normpath(posixpath.join(folder, target))
+    )
+
+
+def _flow(root: ElementTree.Element) -> str:
+    """Return paragraphs and tables in order; WordprocessingML and DrawingML share the names that matter."""
+    blocks: list[str] = []
+    _collect(root, blocks)
+    return join_blocks(blocks)
+
+
+def _collect(node: ElementTree.Element, blocks: list[str]) -> None:
+    name = local(node)
+    if name in _SKIPPED:
+        return
+    if name == "p":
+        parts: list[str] = []
+        boxes: list[ElementTree.Element] = []
+        _paragraph(node, parts, boxes)
+        blocks.append("".join(parts))
+        for box in boxes:
+            _collect(box, blocks)
+    elif name == "tbl":
+        rows = _children(node, "tr")
+        blocks.append(
+            "\n".join("\t".join(_cell(cell) for cell in _children(row, "tc")).rstrip() for row in rows)
+        )
+    else:
+        for child in node:
+            _collect(child, blocks)
+
+
+def _children(node: ElementTree.Element, name: str) -> list[ElementTree.Element]:
+    """Return the nearest descendants of this name: rows and cells may stand inside content controls."""
+    found = []
+    for child in node:
+        if local(child) == name:
+            found.append(child)
+        elif local(child) not in _SKIPPED:
+            found.extend(_children(child, name))
+    return found
+
+
+def _cell(node: ElementTree.Element) -> str:
+    blocks: list[str] = []
+    for child in node:
+        _collect(child, blocks)
+    return " ".join(" ".join(blocks).split())
+
+
+def _paragraph(node: ElementTree.Element, parts: list[str], boxes: list[ElementTree.Element]) -> None:
+    for child in node:
+        name = local(child)
+        if name == "t":
+            parts.append(child.text or "")
+        elif name in _SPECIAL:
+            parts.append(_SPECIAL[name])
+        elif name == "txbxContent":
+            boxes.append(child)
+        elif name not in _SKIPPED:
+            _paragraph(child, parts, boxes)

@@ -1,0 +1,212 @@
+"""Office documents, books, PDF and mail, written here by hand, to text."""
+
+from __future__ import annotations
+
+import datetime
+import zipfile
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from tinsmith.corpus.read import ReadResult, read_file
+from tinsmith.corpus.readers.pdf import join_hyphens
+
+
+def read(path: Path, content: bytes | str) -> ReadResult:
+    """Write a file and read it."""
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return read_file(path)
+
+
+def text_of(result: ReadResult) -> str:
+    """Return the text of the only document."""
+    assert result.reason == "", result
+    assert len(result.documents) == 1
+    return str(result.documents[0]["text"])
+
+
+def zip_of(path: Path, members: dict[str, str | bytes]) -> bytes:
+    """Write a ZIP file and return its bytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path.read_bytes()
+
+
+def pdf_of(text: str, extra: str = "") -> bytes:
+    """Return a PDF of one page with one line; `extra` goes into the trailer."""
+    stream = f"BT /F1 12 Tf 50 700 Td ({text}) Tj ET"
+    objects = [
+        "<</Type/Catalog/Pages 2 0 R>>",
+        "<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        "<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>",
+        f"<</Length {len(stream)}>>stream\n{stream}\nendstream",
+        "<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
+    ]
+    body = "%PDF-1.4\n"
+    offsets = []
+    for number, content in enumerate(objects, 1):
+        offsets.append(len(body))
+        body += f"{number} 0 obj\n{content}\nendobj\n"
+    table = "".join(f"{offset:010d} 00000 n \n" for offset in offsets)
+    start = len(body)
+    body += f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}"
+    return (
+        f"{body}trailer<</Size {len(objects) + 1}/Root 1 0 R{extra}>>\nstartxref\n{start}\n%%EOF\n".encode()
+    )
+
+
+WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+
+
+def word(body: str) -> str:
+    """Return the XML of a Word document."""
+    return f'<?xml version="1.0"?><w:document xmlns:w="{WORD}"><w:body>{body}</w:body></w:document>'
+
+
+# Office
+
+
+def test_docx_gives_body_tables_boxes_and_notes(tmp_path: Path) -> None:
+    box = (
+        "<w:r><w:pict><w:txbxContent><w:p><w:r><w:t>In a box</w:t></w:r></w:p></w:txbxContent></w:pict></w:r>"
+    )
+    cell = "<w:tc><w:p><w:r><w:t>{}</w:t></w:r></w:p></w:tc>"
+    body = (
+        "<w:p><w:pPr><w:tabs><w:tab/></w:tabs></w:pPr><w:r><w:t>A</w:t><w:tab/><w:t>clause</w:t></w:r>"
+        "<w:del><w:r><w:delText>gone</w:delText></w:r></w:del>"
+        f"<w:ins><w:r><w:t> new</w:t></w:r></w:ins>{box}</w:p>"
+        f"<w:tbl><w:tr>{cell.format('x')}{cell.format('')}{cell.format('y')}</w:tr></w:tbl>"
+    )
+    note = word("<w:p><w:r><w:t>A note.</w:t></w:r></w:p>")
+    content = zip_of(tmp_path / "x", {"word/document.xml": word(body), "word/footnotes.xml": note})
+    # The name lies; the content counts.
+    result = read(tmp_path / "letter.doc", content)
+    assert text_of(result) == "A\tclause new\n\nIn a box\n\nx\t\ty\n\nA note."
+    assert result.mime.endswith("wordprocessingml.document")
+
+
+def test_pptx_gives_slides_in_order_of_the_show(tmp_path: Path) -> None:
+    drawing = "http://schemas.openxmlformats.org/drawingml/2006/main"
+    relation = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    slides = '<p:sldId id="1" r:id="r2"/><p:sldId id="2" r:id="r1"/>'
+    show = f'<p:show xmlns:p="p" xmlns:r="{relation}"><p:sldIdLst>{slides}</p:sldIdLst></p:show>'
+    rels = "<Relationships>" + "".join(
+        f'<Relationship Id="r{n}" Type="{relation}/slide" Target="slides/slide{n}.xml"/>' for n in (1, 2)
+    )
+    slide = f'<p:sld xmlns:p="p" xmlns:a="{drawing}"><a:p><a:r><a:t>Slide %d</a:t></a:r></a:p></p:sld>'
+    members = {
+        "ppt/presentation.xml": show,
+        "ppt/_rels/presentation.xml.rels": rels + "</Relationships>",
+        "ppt/slides/slide1.xml": slide % 1,
+        "ppt/slides/slide2.xml": slide % 2,
+    }
+    assert text_of(read(tmp_path / "a.pptx", zip_of(tmp_path / "x", members))) == "Slide 2\n\nSlide 1"
+
+
+def test_xlsx_keeps_empty_cells_and_names_of_sheets(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.title = "Fees"
+    sheet.append(["Fee", None, "Due"])
+    sheet.append([10.5, "EUR", datetime.date(2024, 5, 1)])
+    book.create_sheet("Nothing")
+    book.create_sheet("Names").append(["Ann"])
+    book.save(tmp_path / "a.xlsx")
+    assert text_of(read_file(tmp_path / "a.xlsx")) == "Fees\nFee\t\tDue\n10.5\tEUR\t2024-05-01\n\nNames\nAnn"
+
+
+def test_epub_follows_its_spine(tmp_path: Path) -> None:
+    items = '<item id="a" href="a.xhtml"/><item id="b" href="b%20.xhtml"/>'
+    members = {
+        "mimetype": "application/epub+zip",
+        "META-INF/container.xml": '<container><rootfile full-path="o/b.opf"/></container>',
+        "o/b.opf": f'<package xmlns:dc="d"><dc:title>Book</dc:title><manifest>{items}</manifest>'
+        '<spine><itemref idref="b"/><itemref idref="a"/></spine></package>',
+        "o/a.xhtml": "<html><body><p>The end.</p></body></html>",
+        "o/b .xhtml": "<html><body><p>The beginning.</p></body></html>",
+    }
+    result = read(tmp_path / "a.epub", zip_of(tmp_path / "x", members))
+    assert text_of(result) == "The beginning.\n\nThe end."
+    assert result.documents[0]["meta"] == {"title": "Book"}
+
+
+def test_rtf(tmp_path: Path) -> None:
+    assert text_of(read(tmp_path / "a.rtf", r"{\rtf1\ansi A \b bold\b0  clause.\par Next.}")).split() == [
+        "A",
+        "bold",
+        "clause.",
+        "Next.",
+    ]
+
+
+def test_zip_gives_a_document_per_member(tmp_path: Path) -> None:
+    content = zip_of(
+        tmp_path / "x", {"b/two.html": "<html><p>Two</p></html>", "a.txt": "One", "c.bin": b"\0\1\2\3" * 99}
+    )
+    result = read(tmp_path / "a.zip", content)
+    assert [(d["text"], d["meta"]["member"]) for d in result.documents] == [
+        ("One", "a.txt"),
+        ("Two", "b/two.html"),
+    ]
+
+
+# PDF
+
+
+def test_pdf_text_and_its_absence(tmp_path: Path) -> None:
+    result = read(tmp_path / "a.txt", pdf_of("This agreement is governed by the law of Delaware"))
+    assert text_of(result) == "This agreement is governed by the law of Delaware"
+    assert result.documents[0]["meta"] == {"pages": 1}
+    assert read(tmp_path / "b.pdf", pdf_of("")).reason == "no_text_layer"
+    assert read(tmp_path / "c.pdf", b"%PDF-1.4\nnothing more").reason == "damaged"
+
+
+def test_encrypted_pdf(tmp_path: Path) -> None:
+    keys = f"<</Filter/Standard/V 1/R 2/P -4/O<{'00' * 32}>/U<{'11' * 32}>>>"
+    content = pdf_of("secret words of a contract", f"/Encrypt {keys}/ID[<00><00>]")
+    assert read(tmp_path / "a.pdf", content).reason == "encrypted"
+
+
+def test_line_end_hyphens_join_unless_the_document_says_otherwise() -> None:
+    text = "under\x02standing, Lucene\x02BM25, a d\x02dimensional, risk\x02based and a risk-based"
+    assert join_hyphens(text) == "understanding, Lucene-BM25, a d-dimensional, risk-based and a risk-based"
+
+
+# Mail
+
+MAIL = "From: Ann <ann@example.org>\nTo: bob@example.org\nSubject: =?utf-8?q?Caf=C3=A9?=\nMIME-Version: 1.0\n"
+
+
+def test_mail_prefers_the_plain_body(tmp_path: Path) -> None:
+    parts = (
+        "--x\nContent-Type: text/html\n\n<p>page</p>\n--x\nContent-Type: text/plain; charset=nonsense\n\n"
+        "Plain caf\u00e9.\n--x--\n"
+    )
+    result = read(tmp_path / "mail", f'{MAIL}Content-Type: multipart/alternative; boundary="x"\n\n{parts}')
+    assert text_of(result) == "Subject: Café\n\nPlain café."
+    assert result.documents[0]["meta"] == {"from": "Ann <ann@example.org>", "to": "bob@example.org"}
+
+
+def test_attachments_are_named_and_not_taken_for_text(tmp_path: Path) -> None:
+    parts = (
+        "--x\nContent-Type: text/html\n\n<p>See <i>there</i>.</p>\n--x\nContent-Type: image/png; name=a.png\n"
+        "Content-Transfer-Encoding: base64\n\nAAAA\n--x--\n"
+    )
+    result = read(tmp_path / "a.eml", f'{MAIL}Content-Type: multipart/mixed; boundary="x"\n\n{parts}')
+    assert text_of(result) == "Subject: Café\n\nSee there."
+    assert result.documents[0]["meta"]["attachments"] == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "Content-Type: multipart/encrypted; boundary=x\n\n--x\n\nVersion: 1\n--x--\n",
+        "Content-Type: application/pkcs7-mime; smime-type=enveloped-data\n\nMIIB\n",
+        "\n-----BEGIN PGP MESSAGE-----\nhIwD\n-----END PGP MESSAGE-----\n",
+    ],
+)
+def test_encrypted_mail_is_no_text(tmp_path: Path, rest: str) -> None:
+    assert read(tmp_path / "a.eml", MAIL + rest).reason == "encrypted"
