@@ -96,6 +96,15 @@ def test_jaccard_is_the_definition():
         assert jaccard(*shingle_sets([a, b])) == pytest.approx(plain_jaccard(a, b))
 
 
+def test_pairs_are_verified_by_the_true_index():
+    texts = dict(enumerate(shingle_sets(["a b c d e f g h i j k l", "a b c d e f g h x y z w"])))
+    similarities = Similarities(texts)  # 4 shared shingles of 12
+    assert similarities.reach(1 / 3)(0, 1)
+    assert similarities.reach(1 / 3)(1, 0)
+    assert not similarities.reach(0.34)(0, 1)
+    assert not Similarities(texts).reach(0.34)(0, 1)
+
+
 def test_short_and_empty_texts():
     empty, also_empty, short, same, other = shingle_sets(
         ["", "", "all rights reserved", "all rights reserved", "all rights"]

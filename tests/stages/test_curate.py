@@ -177,10 +177,35 @@ def test_clusters_do_not_hang_on_the_rules(tmp_path, mixed):
     assert {"near.txt", "relative.txt", "harbour.txt"} <= set(loose)  # 1 keeps near-duplicates
 
 
-def test_clusters_can_be_switched_off(tmp_path, mixed):
-    rows = kept(run(tmp_path, mixed, near_duplicate_jaccard=1, cluster_jaccard=1))
-    assert all(row["cluster"] == row["doc_id"] for row in rows.values())
-    assert "near.txt" in rows
+def test_a_cluster_is_named_by_a_member_that_a_rule_drops(tmp_path):
+    short = prose("harbour", changes=11)
+    long = min((f"{prose('harbour')}\n{topic} by {topic}" for topic in TOPICS), key=document_id)
+    assert document_id(long) < document_id(short)
+    out = run(tmp_path, {"long.txt": long, "short.txt": short}, max_words=241)
+    assert rejected(out)["long.txt"]["reason"] == "too_many_words"
+    assert kept(out)["short.txt"]["cluster"] == document_id(long)
+
+
+def test_one_switches_duplicates_and_clusters_off(tmp_path):
+    same = {"plain.txt": prose("glacier"), "commas.txt": prose("glacier").replace(" ", ", ")}  # Jaccard 1
+    assert len(kept(run(tmp_path, same, "on"))) == 1
+    together = kept(run(tmp_path, same, "together", near_duplicate_jaccard=1))
+    assert len(together) == 2
+    assert len({row["cluster"] for row in together.values()}) == 1
+    apart = kept(run(tmp_path, same, "apart", near_duplicate_jaccard=1, cluster_jaccard=1))
+    assert all(row["cluster"] == row["doc_id"] for row in apart.values())
+    assert len(apart) == 2
+
+
+def test_an_unsure_language_is_said_to_be_unsure(tmp_path):
+    texts = {"unsure.txt": "OK fine", "sure.txt": prose("harbour")}
+    rows = kept(run(tmp_path, texts, min_words=0))
+    assert {source: row["language"] for source, row in rows.items()} == {
+        "unsure.txt": "und",
+        "sure.txt": "en",
+    }
+    out = run(tmp_path, texts, "asked", min_words=0, languages=("en",))
+    assert rejected(out)["unsure.txt"]["reason"] == "language_unsure"
 
 
 def test_the_funnel_adds_up(tmp_path, mixed):
