@@ -10,7 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tinsmith.foundation.progress import SilentProgress
 from tinsmith.recipe import Recipe, parse_recipe
+from tinsmith.stages.report import report
 
 STAGES = ("ingest", "curate", "split", "tokenize", "train", "package", "evaluate")
 MACHINE = {
@@ -84,6 +86,15 @@ def make_runs(
     for stage, directory in runs.items():
         _manifest(stage, directory)
     return runs
+
+
+def make_bundle(directory: Path, recipe: Recipe | None = None, **changes: Any) -> Path:
+    """Make fake runs and their bundle below a directory."""
+    recipe = recipe or make_recipe()
+    runs, out = make_runs(directory / "runs", **changes), directory / "bundle"
+    out.mkdir()
+    report(recipe.report, recipe=recipe, runs=runs, out=out, progress=SilentProgress())
+    return out
 
 
 def _lines(path: Path, rows: list[dict[str, Any]]) -> None:

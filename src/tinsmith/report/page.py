@@ -25,6 +25,7 @@ FILTERS = (
     "duration",
     "listing",
     "metric",
+    "quiet_asides",
 )
 
 

@@ -94,28 +94,28 @@ def _row(mark: Mark, axis: Axis, top: int, bars: bool) -> str:
     return "".join(parts)
 
 
-def curve(xs: Sequence[float], ys: Sequence[float], alt: str, x_label: str, digits: int = 1) -> Markup:
+def curve(xs: Sequence[float], ys: Sequence[float], alt: str, x_label: str) -> Markup:
     """Draw a line with its axis from the lowest to the highest round value of each direction."""
     x_axis, y_ticks = Axis(min(xs), max(xs)), _ticks(min(ys), max(ys), 4)
     y_axis = Axis(y_ticks[0], y_ticks[-1])
-    bottom = CURVE_PIXELS - AXIS_PIXELS
-    parts = []
-    for value in y_ticks:
-        y = bottom * (1 - y_axis.place(value) / 100) + 1
-        parts.append(f'<line class="grid" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
-        above = y - 4 if y > 14 else y + 13
-        parts.append(f'<text class="tick" x="0" y="{above:.1f}">{_plain(value)}</text>')
+    top, height = 18, CURVE_PIXELS - AXIS_PIXELS - 18
     points = " ".join(
         f"{x_axis.place(x):.2f},{100 - y_axis.place(y):.2f}" for x, y in zip(xs, ys, strict=True)
     )
+    parts = []
+    for value in y_ticks:
+        y = top + height * (1 - y_axis.place(value) / 100)
+        parts.append(f'<line class="grid" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
     parts.append(
-        f'<svg x="0" y="1" width="100%" height="{bottom}" viewBox="0 0 100 100" preserveAspectRatio="none">'
+        f'<svg y="{top}" width="100%" height="{height}" viewBox="0 0 100 100" preserveAspectRatio="none">'
         f'<polyline class="line" points="{points}" vector-effect="non-scaling-stroke"/></svg>'
     )
-    parts.append(f'<text class="tick" x="0" y="{CURVE_PIXELS - 6}">0</text>')
-    parts.append(
-        f'<text class="tick" x="100%" y="{CURVE_PIXELS - 6}" text-anchor="end">{escape(x_label)}</text>'
-    )
+    for value in y_ticks:
+        y = top + height * (1 - y_axis.place(value) / 100) - 4
+        parts.append(f'<text class="tick" x="100%" y="{y:.1f}" text-anchor="end">{value:.6g}</text>')
+    foot = CURVE_PIXELS - 7
+    parts.append(f'<text class="tick" x="0" y="{foot}">0</text>')
+    parts.append(f'<text class="tick" x="100%" y="{foot}" text-anchor="end">{escape(x_label)}</text>')
     return _svg("".join(parts), CURVE_PIXELS, alt)
 
 
@@ -141,7 +141,3 @@ def _decades(low: float, high: float) -> list[float]:
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     step = max(1, math.ceil((last - first) / 5))
     return [10.0**n for n in range(first, last + step, step)]
-
-
-def _plain(value: float) -> str:
-    return f"{value:.6g}"

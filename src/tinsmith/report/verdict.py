@@ -9,7 +9,7 @@ from tinsmith.report import words
 OURS, OURS_4BIT, BASE = "trained", "trained-4bit", "base"
 CONTROLS = ("majority", "tfidf", "compressor", "ngram")
 BITS = "bits_per_byte"
-LOWER = ("bits", "kl", "seconds", "joules", "bytes", "loss", "perplexity")
+LOWER = ("bits", "kl", "mean_kl", "seconds", "joules", "energy", "bytes", "loss", "perplexity")
 BETTER, UNCLEAR, WORSE = "better", "not shown to be better", "worse"
 
 
@@ -128,8 +128,8 @@ def _exam_sentences(
         if row["subject"] != ours or not row["metric"].startswith("accuracy"):
             continue
         own = [duel for duel in duels if duel["metric"] == row["metric"] and duel["ours"] == ours]
-        exam = ", ".join(row["metric"].split(":")[1:]) or "all tasks"
-        text = f"Exam {exam}: {words.percent(row['value'])} of {words.count(row['items'])} questions right"
+        exam = words.metric(row["metric"]).removeprefix("Accuracy, ")
+        text = f"Exam ({exam}): {words.percent(row['value'])} of {words.count(row['items'])} questions right"
         groups = [
             _group(kind, [duel for duel in own if duel["outcome"] == kind], roles)
             for kind in (BETTER, UNCLEAR, WORSE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from markupsafe import Markup
@@ -33,7 +34,9 @@ class View:
 
     def name(self, subject: str) -> str:
         """Return a subject's name as people read it."""
-        return str(self.subjects.get(subject, {}).get("name") or subject)
+        named = str(self.subjects.get(subject, {}).get("name") or subject)
+        short = {"ours": "This model", "ours_quantised": "This model in 4 bits", "base": f"{named}, its base"}
+        return short.get(self.role(subject), named)
 
     def kind(self, subject: str) -> str:
         """Return the style class of a subject."""
@@ -97,13 +100,23 @@ class View:
         ]
 
     def bits_picture(self) -> Markup:
-        """Draw bits per byte with intervals, best on top."""
-        rows = self.rows(BITS)
+        """Draw bits per byte with intervals, best on top, without the controls that are off the scale."""
+        rows = [row for row in self.rows(BITS) if row not in self.off_scale]
         marks = [self._mark(row, words.number(row["value"])) for row in rows]
-        told = "; ".join(f"{self.name(row['subject'])} {words.number(row['value'])}" for row in rows)
+        told = "; ".join(
+            f"{self.name(row['subject'])} {words.number(row['value'])}" for row in self.rows(BITS)
+        )
         return intervals(
             marks, f"Bits per byte on held-out documents, lower is better: {told}", lambda v: f"{v:.4g}"
         )
+
+    @property
+    def off_scale(self) -> list[dict[str, Any]]:
+        """Return the controls so much worse than every model that they would squeeze the picture."""
+        rows = self.rows(BITS)
+        models = [row["value"] for row in rows if self.role(row["subject"]) != "control"]
+        limit = 1.15 * max(models, default=math.inf)
+        return [row for row in rows if self.role(row["subject"]) == "control" and row["value"] > limit]
 
     def exam_picture(self, metric: str) -> Markup:
         """Draw the shares of right answers as bars with intervals, best on top."""

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
+from markupsafe import Markup, escape
+
 DASH = "–"
+# No milliwatt-hours: mWh is too easily read as MWh.
+ENERGY = ((1e6, "GWh"), (1e3, "MWh"), (1.0, "kWh"), (1e-3, "Wh"))
+MASS = ((1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg"))
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -58,6 +64,12 @@ def scaled(value: float | None, steps: Sequence[tuple[float, str]], digits: int 
     return f"{significant(value / factor, digits)} {unit}"
 
 
+def scaled_span(low: float, high: float, steps: Sequence[tuple[float, str]]) -> str:
+    """Write an interval in one unit, the largest that leaves at least 1 of the upper end."""
+    factor, unit = next((step for step in steps if abs(high) >= step[0]), steps[-1])
+    return f"{significant(low / factor)} to {significant(high / factor)} {unit}"
+
+
 def size(value: float | None) -> str:
     """Write bytes."""
     return scaled(value, ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B")), 3)
@@ -70,17 +82,36 @@ def big(value: float | None) -> str:
 
 def energy(kwh: float | None) -> str:
     """Write kilowatt-hours."""
-    return scaled(kwh, ((1e3, "MWh"), (1, "kWh"), (1e-3, "Wh"), (1e-6, "mWh")))
+    return scaled(kwh, ENERGY)
+
+
+def energy_span(row: dict[str, float]) -> str:
+    """Write the interval of a row's kilowatt-hours."""
+    return scaled_span(row["kwh_low"], row["kwh_high"], ENERGY)
 
 
 def mass(grams: float | None) -> str:
     """Write grams of CO2e."""
-    return scaled(grams, ((1e6, "t"), (1e3, "kg"), (1, "g"), (1e-3, "mg")))
+    return scaled(grams, MASS)
+
+
+def mass_span(row: dict[str, float]) -> str:
+    """Write the interval of a row's grams of CO2e."""
+    return scaled_span(row["g_co2e_low"], row["g_co2e_high"], MASS)
 
 
 def money(value: float | None, currency: str) -> str:
-    """Write an amount of money."""
-    return DASH if value is None else f"{currency} {significant(value)}"
+    """Write an amount of money; less than a hundredth of a cent is said so."""
+    if value is None:
+        return DASH
+    return f"under {currency} 0.0001" if 0 < value < 1e-4 else f"{currency} {significant(value)}"
+
+
+def money_span(row: dict[str, float]) -> str:
+    """Write the interval of a row's money, in its currency; nothing where all of it is tiny."""
+    if row["money_high"] < 1e-4:
+        return ""
+    return f"{significant(row['money_low'])} to {significant(row['money_high'])}"
 
 
 def duration(seconds: float | None) -> str:
@@ -102,6 +133,27 @@ def listing(parts: Sequence[str]) -> str:
 
 
 def metric(name: str) -> str:
-    """Write a metric's name in words."""
-    text = name.replace(":", ", ").replace("_", " ")
+    """Write a metric or reason in words: 'accuracy:category:0-shot' is 'Accuracy, category, no examples'."""
+    head, *parts = name.split(":")
+    parts = [_PARTS.get(part) or re.sub(r"^(\d+)-shot$", r"\1 examples", part) for part in parts]
+    text = ", ".join([head, *parts])
+    text = text.replace("_", " ")
     return text[:1].upper() + text[1:]
+
+
+_PARTS = {
+    "0-shot": "no examples",
+    "1-shot": "1 example",
+    "overlap_low": "low overlap",
+    "overlap_high": "high overlap",
+}
+
+
+def plural(amount: int, noun: str) -> str:
+    """Write a count with its noun."""
+    return f"{count(amount)} {noun}{'' if amount == 1 else 's'}"
+
+
+def quiet_asides(text: str) -> Markup:
+    """Escape a sentence and mark what stands in brackets, so that the page can set it quietly."""
+    return Markup(re.sub(r"\([^()]*\)", r'<span class="aside">\g<0></span>', str(escape(text))))

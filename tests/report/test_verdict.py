@@ -1,0 +1,85 @@
+"""The verdict follows the interval: what includes zero shows nothing."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from report.fake_runs import make_bundle
+from tinsmith.foundation.files import read_json
+from tinsmith.report.verdict import judge, lower_is_better, name_roles, outcome
+
+
+@pytest.mark.parametrize(
+    ("gain", "words", "result"),
+    [
+        (0.05, "better than gemma-3-270m by 0.050 bits per byte (0.035 to 0.065)", "better"),
+        (
+            0.01,
+            "not shown to be better than gemma-3-270m "
+            "(a gain of 0.010 bits per byte, −0.005 to 0.025: zero is inside)",
+            "not shown to be better",
+        ),
+        (-0.05, "worse than gemma-3-270m by 0.050 bits per byte (0.035 to 0.065)", "worse"),
+    ],
+)
+def test_wording_flips_with_the_sign_of_the_interval(
+    tmp_path: Path, gain: float, words: str, result: str
+) -> None:
+    bundle = make_bundle(tmp_path, gain=gain)
+    verdict = read_json(bundle / "evidence.json")["verdict"]
+    assert words in verdict["headline"]
+    assert verdict["headline"].startswith(
+        "On 60 held-out documents the model is better than its base smollm2-135m"
+    )
+    assert verdict["outcome"] == result
+    page = (bundle / "report.html").read_text(encoding="utf-8")
+    marks = {"better": "verdict better", "worse": "verdict worse"}
+    assert f'class="{marks.get(result, "verdict unclear")}"' in page
+
+
+def test_a_comparison_the_other_way_round_means_the_same(evidence: dict[str, Any]) -> None:
+    turned = [
+        {
+            **row,
+            "a": row["b"],
+            "b": row["a"],
+            "difference": -row["difference"],
+            "low": -row["high"],
+            "high": -row["low"],
+        }
+        for row in evidence["comparisons"]
+    ]
+    assert judge({**evidence, "comparisons": turned})["headline"] == evidence["verdict"]["headline"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "high", "expected"),
+    [
+        ("bits_per_byte", -0.2, -0.1, "better"),
+        ("bits_per_byte", 0.1, 0.2, "worse"),
+        ("bits_per_byte", -0.1, 0.0, "not shown to be better"),
+        ("accuracy:category:0-shot", 0.1, 0.2, "better"),
+        ("accuracy:category:0-shot", -0.2, -0.1, "worse"),
+        ("tokens_per_second", 1.0, 2.0, "better"),
+    ],
+)
+def test_direction_of_each_metric(metric: str, low: float, high: float, expected: str) -> None:
+    assert outcome(metric, low, high) == expected
+
+
+def test_price_and_energy_are_better_when_small() -> None:
+    assert lower_is_better("joules_per_answer")
+    assert lower_is_better("energy_price_per_1000_answers")
+    assert not lower_is_better("tokens_per_second")
+
+
+def test_roles_come_from_places_in_the_comparison() -> None:
+    rows = [{"subject": s} for s in ("trained", "trained-4bit", "base", "majority", "trained-by-others")]
+    roles = [row["role"] for row in name_roles(rows, [{"subject": "late"}])]
+    assert roles == ["ours", "ours_quantised", "base", "control", "rival", "rival"]
+
+
+def test_own_four_bit_form_has_its_own_sentence(evidence: dict[str, Any]) -> None:
+    text = evidence["verdict"]["quantised"]["text"]
+    assert text == "Its own 4-bit form is better than gemma-3-270m by 0.064 bits per byte (0.049 to 0.079)."
