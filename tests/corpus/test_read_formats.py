@@ -10,7 +10,7 @@ import openpyxl
 import pytest
 
 from tinsmith.corpus.read import ReadResult, read_file
-from tinsmith.corpus.readers.pdf import join_hyphens
+from tinsmith.corpus.readers.pdf import join_hyphens, restore_ligatures
 
 
 def read(path: Path, content: bytes | str) -> ReadResult:
@@ -173,6 +173,12 @@ def test_encrypted_pdf(tmp_path: Path) -> None:
 def test_line_end_hyphens_join_unless_the_document_says_otherwise() -> None:
     text = "under\x02standing, Lucene\x02BM25, a d\x02dimensional, risk\x02based and a risk-based"
     assert join_hyphens(text) == "understanding, Lucene-BM25, a d-dimensional, risk-based and a risk-based"
+
+
+def test_lost_ligatures_come_back() -> None:
+    assert (
+        restore_ligatures("di\0cult to sti\0e, e\0cient; 1 \0 2") == "difficult to stiffle, efficient; 1 \0 2"
+    )
 
 
 # Mail

@@ -60,7 +60,7 @@ def _page_text(page: Any) -> str:
 
     units = [raw.FPDFText_GetUnicode(text_page, index) & 0xFFFF for index in range(text_page.count_chars())]
     text = b"".join(unit.to_bytes(2, "little") for unit in units).decode("utf-16-le", "replace")
-    return _LOST_LIGATURE.sub(_ligature, text)
+    return restore_ligatures(text)
 
 
 def _picture_cover(page: Any) -> float:
@@ -72,6 +72,11 @@ def _picture_cover(page: Any) -> float:
     return sum((right - left) * (top - bottom) for left, bottom, right, top in boxes) / max(
         width * height, 1.0
     )
+
+
+def restore_ligatures(text: str) -> str:
+    """Put ffi and ffl where pdfium left U+0000 within a word."""
+    return _LOST_LIGATURE.sub(_ligature, text)
 
 
 def _ligature(lost: re.Match[str]) -> str:
