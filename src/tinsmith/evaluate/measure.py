@@ -1,0 +1,112 @@
+"""Measure one subject on the chosen documents and items, or take what an earlier attempt has measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerFast
+
+from tinsmith.evaluate.bits import Document, TextScore
+from tinsmith.evaluate.exam import Item, ItemScore, shots_prefix
+from tinsmith.evaluate.rivals import Subject, opened
+from tinsmith.evaluate.score import Advance, Scorer, Tree
+from tinsmith.foundation.files import read_json, read_jsonl, sha256_json, write_json, write_jsonl
+from tinsmith.foundation.progress import Progress
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every subject is measured on. `shots` holds the examples by task and count."""
+
+    documents: tuple[Document, ...]
+    window: int
+    exams: dict[str, list[Item]] = field(default_factory=dict)
+    shots: dict[tuple[str, int], list[Item]] = field(default_factory=dict)
+
+    def fingerprint(self, subject: Subject) -> str:
+        """Hash all that a subject's items depend on; weights by size and time of their file."""
+        files = [subject.path] if subject.gguf else sorted(subject.path.glob("*.safetensors"))
+        parts = {
+            "documents": [(document.doc_id, document.text, document.overlap) for document in self.documents],
+            "window": self.window,
+            "exams": {task: [repr(item) for item in items] for task, items in self.exams.items()},
+            "shots": [
+                (task, count, [repr(item) for item in items]) for (task, count), items in self.shots.items()
+            ],
+            "weights": [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files],
+        }
+        return sha256_json(parts)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The items of one subject, and how they came about (`about`: seconds, tokens, forwards, branches)."""
+
+    bits: list[dict[str, Any]]
+    exam: list[dict[str, Any]]
+    about: dict[str, Any]
+
+
+def measure(
+    subject: Subject, tokenizer: PreTrainedTokenizerFast, work: Work, *, items: Path, progress: Progress
+) -> Measured:
+    """Score a subject; store `bits-`, `exam-SUBJECT.jsonl` and last `about-SUBJECT.json` in `items`.
+
+    Where the last is there with the same fingerprint nothing is scored again.
+    """
+    bits, exam = (items / f"{kind}-{subject.subject}.jsonl" for kind in ("bits", "exam"))
+    about = items / f"about-{subject.subject}.json"
+    fingerprint = work.fingerprint(subject)
+    if about.exists() and read_json(about)["fingerprint"] == fingerprint:
+        progress.say(f"  {subject.subject}: scored before")
+        return Measured(list(read_jsonl(bits)), list(read_jsonl(exam)), read_json(about))
+    started = time.monotonic()
+    with opened(subject) as scorer:
+        bit_rows, exam_rows = score_work(scorer, tokenizer, work, progress=progress, label=subject.subject)
+        facts: dict[str, Any] = {
+            "tokens": scorer.tokens,
+            "forwards": scorer.forwards,
+            "branches": scorer.branches,
+        }
+    write_jsonl(bits, bit_rows)
+    write_jsonl(exam, exam_rows)
+    facts = {"fingerprint": fingerprint, "seconds": round(time.monotonic() - started, 2), **facts}
+    write_json(about, facts)
+    return Measured(bit_rows, exam_rows, facts)
+
+
+def score_work(
+    scorer: Scorer, tokenizer: PreTrainedTokenizerFast, work: Work, *, progress: Progress, label: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return rows of bits and exam. A zero-shot item rides on its document's window where that is scored."""
+    texts = [TextScore(document, tokenizer, work.window) for document in work.documents]
+    first_windows = {text.document.doc_id: text.trees[0] for text in texts}
+    plain = [item for task, count in work.shots if count == 0 for item in work.exams[task]]
+    asked = [ItemScore(item, tokenizer, short=False, tree=first_windows.get(item.doc_id)) for item in plain]
+    trees = _distinct([*(tree for text in texts for tree in text.trees), *(score.tree for score in asked)])
+    few = [(task, count) for task, count in work.shots if count > 0]
+    short = {key: [ItemScore(item, tokenizer, short=True) for item in work.exams[key[0]]] for key in few}
+    total = sum(map(len, trees)) + sum(len(score.tree) for scores in short.values() for score in scores)
+    with progress.task(f"{label}: bits and exam", total, "tokens") as advance:
+        found = dict(zip(map(id, trees), scorer.score(trees, advance=advance), strict=True))
+        bits = [text.row([found[id(tree)] for tree in text.trees]) for text in texts]
+        exam = [score.row(found[id(score.tree)], 0) for score in asked]
+        for task, count in few:
+            prefix = shots_prefix(tokenizer, work.shots[task, count])
+            exam += _few_shot_rows(scorer, short[task, count], prefix, count, advance)
+    return bits, exam
+
+
+def _few_shot_rows(
+    scorer: Scorer, scores: Sequence[ItemScore], prefix: Sequence[int], count: int, advance: Advance
+) -> list[dict[str, Any]]:
+    found = scorer.score([score.tree for score in scores], prefix=prefix, advance=advance)
+    return [score.row(values, count) for score, values in zip(scores, found, strict=True)]
+
+
+def _distinct(trees: Sequence[Tree]) -> list[Tree]:
+    return list({id(tree): tree for tree in trees}.values())

@@ -1,0 +1,172 @@
+"""Who is measured: our own model in two forms, its base, and the rivals; and what each of them is."""
+
+from __future__ import annotations
+
+import collections
+import gc
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from gguf import GGUFReader
+from safetensors import safe_open
+from transformers import PreTrainedTokenizerFast
+
+from tinsmith.evaluate.score import Scorer
+from tinsmith.foundation.assets import resolve_model
+from tinsmith.foundation.errors import AssetError, RecipeError
+from tinsmith.model.load import load_model
+from tinsmith.recipe import EvaluateConfig, ModelConfig
+from tinsmith.tokens.tokenizer import load_tokenizer
+
+OURS, OURS_4BIT, BASE = "trained", "trained-4bit", "base"
+CONTROLS = ("majority", "tfidf", "compressor", "ngram")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to be measured: `subject` is its place in the comparison, `name` what people call it."""
+
+    subject: str
+    name: str
+    path: Path
+    licence: str
+
+    @property
+    def gguf(self) -> Path | None:
+        """Return the file that llama.cpp can run, if the subject is one."""
+        return self.path if self.path.is_file() else None
+
+
+def find_subjects(config: EvaluateConfig, model: ModelConfig, package: Path) -> list[Subject]:
+    """List all subjects, ours first. Raises RecipeError where two bear one name."""
+    name = f"{model.scratch or model.base}, trained here"
+    subjects = [Subject(OURS, name, package / "model", "that of its base and documents")]
+    quantised = package / "gguf" / "model-q4_k_m.gguf"
+    if config.quantised and quantised.exists():
+        subjects.append(Subject(OURS_4BIT, f"{name} (q4_k_m)", quantised, "that of its base and documents"))
+    if not model.scratch:
+        base = resolve_model(model.base)
+        subjects.append(Subject(BASE, base.name, base.path, base.licence))
+    for rival in config.rivals:
+        asset = resolve_model(rival)
+        subjects.append(Subject(_file_name(asset.name), asset.name, asset.path, asset.licence))
+    _names_differ([subject.subject for subject in subjects])
+    return subjects
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "rival"
+
+
+def _names_differ(names: list[str]) -> None:
+    for name, times in collections.Counter([*names, *CONTROLS]).items():
+        if times > 1:
+            raise RecipeError(
+                f"two subjects are called {name!r}",
+                where="evaluate.rivals",
+                next_step="leave one out, or rename its file or directory",
+            )
+
+
+@contextmanager
+def opened(subject: Subject) -> Iterator[Scorer]:
+    """Open one subject's model for scoring in float32 and free its memory afterwards."""
+    # float32 also where the processor has bfloat16: rounding would blur the differences to be measured.
+    model = load_model(subject.path, dtype=torch.float32)
+    if torch.cuda.is_available():
+        model = model.to("cuda")
+    scorer = Scorer(model, name=subject.name)
+    try:
+        yield scorer
+    finally:
+        del scorer.body, scorer.weight, scorer.bias, model
+        gc.collect()
+
+
+def open_tokenizer(subject: Subject) -> PreTrainedTokenizerFast:
+    """Open a subject's own tokenizer."""
+    return load_tokenizer(subject.path)
+
+
+def describe(subject: Subject, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
+    """Return a row of `subjects`: size, bits per weight, types of the stored tensors, licence."""
+    weights, size, kinds = _gguf_facts(subject.path) if subject.gguf else _safetensors_facts(subject.path)
+    return {
+        "subject": subject.subject,
+        "name": subject.name,
+        "parameters": weights,
+        "bytes": size,
+        "bits_per_weight": round(8 * size / weights, 2),
+        "quantisation": ", ".join(f"{kind} {share:.0%}" for kind, share in _shares(kinds)),
+        "licence": subject.licence,
+        "chat_template": bool(tokenizer.chat_template),
+    }
+
+
+def _shares(kinds: collections.Counter[str]) -> list[tuple[str, float]]:
+    total = sum(kinds.values())
+    shares = [(kind, count / total) for kind, count in kinds.most_common()]
+    return [(kind, share) for kind, share in shares if share >= 0.005]
+
+
+def _gguf_facts(path: Path) -> tuple[int, int, collections.Counter[str]]:
+    kinds: collections.Counter[str] = collections.Counter()
+    size = 0
+    for tensor in GGUFReader(path).tensors:
+        kinds[tensor.tensor_type.name] += int(tensor.n_elements)
+        size += int(tensor.n_bytes)
+    if not kinds:
+        raise AssetError("holds no tensors", where=str(path), next_step="fetch or build it again")
+    return kinds.total(), size, kinds
+
+
+def _safetensors_facts(path: Path) -> tuple[int, int, collections.Counter[str]]:
+    kinds: collections.Counter[str] = collections.Counter()
+    size = 0
+    for file in sorted(path.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            for key in tensors.keys():  # noqa: SIM118  (safe_open has no iterator)
+                kept = tensors.get_slice(key)
+                count = 1
+                for extent in kept.get_shape():
+                    count *= extent
+                kinds[kept.get_dtype()] += count
+                size += count * _width(kept.get_dtype())
+    if not kinds:
+        raise AssetError(
+            "holds no *.safetensors", where=str(path), next_step="name a complete model directory"
+        )
+    return kinds.total(), size, kinds
+
+
+def _width(dtype: str) -> int:
+    digits = re.search(r"\d+", dtype)
+    return max(1, int(digits[0]) // 8) if digits else 1
+
+
+def notes_on(rows: list[dict[str, Any]]) -> list[str]:
+    """Say in what precision the subjects exist here, and who lacks a chat template."""
+    stored = [
+        f"{row['subject']} ({row['name']}): {row['quantisation']}, {row['bits_per_weight']} bits per weight"
+        for row in rows
+    ]
+    notes = [
+        "Stored tensors of each subject, by share of weights. "
+        + "; ".join(stored)
+        + ". All are scored in float32."
+    ]
+    others = [row for row in rows if row["subject"] not in (OURS, OURS_4BIT)]
+    few = [row["name"] for row in others if not row["quantisation"].startswith(("F", "BF"))]
+    if few:
+        notes.append(
+            f"At hand in quantised form only: {', '.join(few)}. At full precision they may do better."
+        )
+    plain = [row["name"] for row in others if not row["chat_template"]]
+    if plain:
+        notes.append(f"Pretrained models without a chat template: {', '.join(plain)}.")
+    return notes

@@ -1,0 +1,228 @@
+"""The stage *evaluate*: our model, its base, the rivals and cheap controls on held-out documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from tinsmith.evaluate import controls, exam
+from tinsmith.evaluate.bits import TREATMENT, Document, choose_documents, restorable
+from tinsmith.evaluate.compare import Bootstrap, ratio, require_interval
+from tinsmith.evaluate.measure import Measured, Work, measure
+from tinsmith.evaluate.rivals import (
+    OURS,
+    OURS_4BIT,
+    Subject,
+    describe,
+    find_subjects,
+    notes_on,
+    open_tokenizer,
+)
+from tinsmith.evaluate.speed import measure_speed, speed_rows
+from tinsmith.evaluate.table import control_rows, tabulate
+from tinsmith.foundation.errors import CorpusError
+from tinsmith.foundation.files import read_json, read_jsonl, write_json, write_jsonl
+from tinsmith.foundation.progress import Progress
+from tinsmith.meter.energy import EnergyMeter
+from tinsmith.recipe import EvaluateConfig, MeterConfig, ModelConfig, TaskConfig
+from tinsmith.serve.runtime import LlamaServer
+
+SPEED_PROMPTS, SPEED_PROMPT_CHARACTERS = 3, 300
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    held_out: dict[str, str]
+    overlaps: dict[str, float]
+    training: list[str]
+
+
+def evaluate(
+    config: EvaluateConfig,
+    *,
+    model: ModelConfig,
+    tasks: tuple[TaskConfig, ...],
+    meter: MeterConfig,
+    split: Path,
+    tokenize: Path,
+    package: Path,
+    seed: int,
+    out: Path,
+    progress: Progress,
+) -> dict[str, float]:
+    """Measure all subjects on the same held-out documents; write `metrics.json` and every item."""
+    subjects = find_subjects(config, model, package)
+    corpus = _read_corpus(split)
+    tokenizers = {subject.subject: open_tokenizer(subject) for subject in subjects}
+    drawn = choose_documents(
+        corpus.held_out, corpus.overlaps, documents=config.documents, characters=config.characters, seed=seed
+    )
+    _enough(drawn)
+    documents = restorable(drawn, tokenizers)
+    examples = (
+        exam.read_items(read_jsonl(tokenize / "shots.jsonl"), where="tokenize/shots.jsonl") if tasks else []
+    )
+    work = _plan(config, tasks, documents, examples, tokenize, seed)
+    items = out / "items"
+    bootstrap = Bootstrap(len(documents), resamples=config.bootstrap, confidence=config.confidence, seed=seed)
+    measured: dict[str, Measured] = {}
+    for subject in subjects:
+        measured[subject.subject] = measure(
+            subject, tokenizers[subject.subject], work, items=items, progress=progress
+        )
+        # After the first subject, so that an interval too wide is said before the others are scored.
+        _check_interval(measured[subject.subject], bootstrap, config)
+    progress.say("  controls: compressor, n-gram, majority, TF-IDF")
+    measured |= _control(corpus.training, work, examples, items, seed)
+    rows = [describe(subject, tokenizers[subject.subject]) for subject in subjects]
+    table = tabulate(measured, work, bootstrap, config)
+    speeds = _speeds(config, meter, subjects, package, documents, items, progress)
+    notes = [*_notes(config, measured, len(drawn) - len(documents)), *notes_on(rows)]
+    result = {**table, "subjects": [*rows, *control_rows(measured)], "notes": notes}
+    result["metrics"] = [*table["metrics"], *speeds]
+    write_json(out / "metrics.json", result)
+    return _statistics(result, work)
+
+
+def _read_corpus(split: Path) -> _Corpus:
+    table = pq.read_table(split / "documents.parquet", columns=["doc_id", "text", "part"]).to_pylist()
+    held_out = {row["doc_id"]: row["text"] for row in table if row["part"] == "held_out"}
+    overlap = pq.read_table(split / "overlap.parquet", columns=["doc_id", "overlap"]).to_pylist()
+    training = [row["text"] for row in table if row["part"] == "train"]
+    return _Corpus(held_out, {row["doc_id"]: float(row["overlap"]) for row in overlap}, training)
+
+
+def _enough(documents: Sequence[Document]) -> None:
+    if len(documents) < 2:
+        raise CorpusError(
+            f"{len(documents)} held-out document(s) can be scored, at least 2 are needed",
+            where="split.held_out",
+            next_step="hold out more, or add documents",
+        )
+
+
+def _plan(
+    config: EvaluateConfig,
+    tasks: tuple[TaskConfig, ...],
+    documents: list[Document],
+    examples: list[exam.Item],
+    tokenize: Path,
+    seed: int,
+) -> Work:
+    items = exam.read_items(read_jsonl(tokenize / "exam.jsonl"), where="tokenize/exam.jsonl") if tasks else []
+    order = [document.doc_id for document in documents]
+    exams = {task.name: exam.choose_items(items, task.name, order, config.exam_items) for task in tasks}
+    shots = {
+        (task.name, count): exam.choose_shots(examples, task.name, count, seed=seed)
+        for task in tasks
+        for count in sorted(set(config.shots))
+    }
+    return Work(tuple(documents), config.window, exams, shots)
+
+
+def _check_interval(first: Measured, bootstrap: Bootstrap, config: EvaluateConfig) -> None:
+    bits = ratio([row["bits"] for row in first.bits], [row["bytes"] for row in first.bits])
+    require_interval(bootstrap.estimate(bits), documents=len(first.bits), widest=config.max_interval)
+
+
+def _control(
+    training: list[str], work: Work, examples: list[exam.Item], items: Path, seed: int
+) -> dict[str, Measured]:
+    texts = [document.text for document in work.documents]
+    found: dict[str, Measured] = {}
+    for name, score in (("compressor", controls.compressor_bits), ("ngram", controls.ngram_bits)):
+        rows = [
+            {"doc_id": document.doc_id, "bytes": document.bytes, "bits": bits, "overlap": document.overlap}
+            for document, bits in zip(work.documents, score(training, texts, seed=seed), strict=True)
+        ]
+        write_jsonl(items / f"bits-{name}.jsonl", rows)
+        found[name] = Measured(rows, [], {})
+    for name in ("majority", "tfidf") if work.exams else ():
+        rows = [
+            row for task, chosen in work.exams.items() for row in _control_exam(name, task, chosen, examples)
+        ]
+        write_jsonl(items / f"exam-{name}.jsonl", rows)
+        found[name] = Measured([], rows, {})
+    return found
+
+
+def _control_exam(
+    name: str, task: str, chosen: list[exam.Item], examples: list[exam.Item]
+) -> list[dict[str, Any]]:
+    own = [item for item in examples if item.task == task]
+    labels = [item.answer for item in own]
+    if name == "majority":
+        predictions = controls.majority(labels, len(chosen))
+    else:
+        predictions = controls.tfidf([item.text for item in own], labels, [item.text for item in chosen])
+    return [
+        exam.item_row(item, prediction, shots=0) for item, prediction in zip(chosen, predictions, strict=True)
+    ]
+
+
+def _speeds(
+    config: EvaluateConfig,
+    meter: MeterConfig,
+    subjects: list[Subject],
+    package: Path,
+    documents: list[Document],
+    items: Path,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    # Room for prompt and answer only: a cache for the model's whole context would cost memory and start-up.
+    serve = partial(LlamaServer, context=config.speed_tokens + 1024)
+    prompts = [document.text[:SPEED_PROMPT_CHARACTERS] for document in documents[:SPEED_PROMPTS]]
+    rows: list[dict[str, Any]] = []
+    for name, gguf in _runnable(subjects, package):
+        file = items / f"speed-{name}.json"
+        if not file.exists():
+            progress.say(f"  {name}: speed and joules of answers")
+            measured = measure_speed(
+                gguf, prompts, tokens=config.speed_tokens, serve=serve, open_meter=EnergyMeter
+            )
+            write_json(file, {"file": gguf.name, **measured})
+        rows += speed_rows(
+            name,
+            read_json(file),
+            file=f"items/{file.name}",
+            pue=meter.pue,
+            price_per_kwh=meter.price_per_kwh,
+            currency=meter.currency,
+        )
+    return rows
+
+
+def _runnable(subjects: list[Subject], package: Path) -> list[tuple[str, Path]]:
+    """Return the GGUF of each subject; for ours without a 4-bit form the smallest that was built."""
+    files = {subject.subject: subject.gguf for subject in subjects if subject.gguf}
+    built = sorted((package / "gguf").glob("model-*.gguf"), key=lambda path: path.stat().st_size)
+    if OURS_4BIT not in files and built:
+        files = {OURS: built[0], **files}
+    return list(files.items())
+
+
+def _notes(config: EvaluateConfig, measured: dict[str, Measured], dropped: int) -> list[str]:
+    notes = [TREATMENT.replace("`window`", str(config.window))]
+    if dropped:
+        notes.append(
+            f"{dropped} document(s) left out for all subjects, since some tokenizer does not restore them."
+        )
+    if any(found.exam for found in measured.values()):
+        notes.append(f"{exam.RULE} Few-shot prompts cut each text to {exam.FEW_SHOT_CHARACTERS} characters.")
+    apart = [name for name, found in measured.items() if not found.about.get("branches", True)]
+    if apart:
+        notes.append(f"Scored choice by choice (no branches in their attention): {', '.join(apart)}.")
+    notes.append("Controls: bzip2 primed with a draw of training text; Kneser-Ney over 8 bytes of all of it.")
+    return notes
+
+
+def _statistics(result: dict[str, Any], work: Work) -> dict[str, float]:
+    whole = [row for row in result["metrics"] if row["metric"] == "bits_per_byte"]
+    numbers = {f"bits_per_byte_{row['subject']}": float(row["value"]) for row in whole}
+    counts = {"documents": len(work.documents), "bytes": sum(document.bytes for document in work.documents)}
+    return {**{name: float(count) for name, count in counts.items()}, **numbers}
