@@ -40,8 +40,12 @@ def test_a_file_left_by_a_killed_attempt_is_replaced(tmp_path: Path) -> None:
     source, target = tmp_path / "a.bin", tmp_path / "b.bin"
     source.write_bytes(b"new")
     target.write_bytes(b"old")
+    other = tmp_path / "other run.bin"
+    os.link(target, other)
     place(source, target, link=True)
     assert target.read_bytes() == b"new"
+    # The old file was a link into another run, which must not be written through.
+    assert other.read_bytes() == b"old"
 
 
 def test_files_are_counted_by_reason_with_examples() -> None:

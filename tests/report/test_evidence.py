@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tinsmith.meter.carbon import grid
-from tinsmith.report.evidence import _running_total
+from tinsmith.report.evidence import _thin
 
 
 def test_rows_have_the_promised_columns(evidence: dict[str, Any]) -> None:
@@ -56,10 +56,11 @@ def test_training_figures(evidence: dict[str, Any]) -> None:
     assert 40 < len(training["curve"]) <= 120
 
 
-def test_a_log_with_running_totals_means_the_same() -> None:
-    assert _running_total([10, 10, 10]) == [10, 20, 30]
-    assert _running_total([10, 20, 30]) == [10, 20, 30]
-    assert _running_total([10]) == [10]
+def test_long_lists_are_cut_but_counted() -> None:
+    rows = list(range(95))
+    assert _thin(rows, 40) == rows[::3]
+    assert _thin(rows[:3], 40) == [0, 1, 2]
+    assert _thin([], 40) == []
 
 
 def test_evidence_is_strict_json(bundle: Path) -> None:

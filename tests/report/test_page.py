@@ -28,6 +28,7 @@ class Page(HTMLParser):
         self.text, self.values = "", []
         self.table = ""
         self.tables: dict[str, list[float]] = {}
+        self.written: dict[str, list[str]] = {}
         self.feed(text)
         self.close()
 
@@ -51,6 +52,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data if self.open and self.open[-1] != "style" else ""
+        if self.open and self.open[-1] == "data":
+            self.written.setdefault(self.table, []).append(data)
 
 
 def read_page(bundle: Path) -> Page:
@@ -102,6 +105,21 @@ def _numbers(value: Any) -> list[float]:
     if isinstance(value, list):
         return [number for item in value for number in _numbers(item)]
     return [float(value)] if isinstance(value, int | float) else []
+
+
+def test_what_is_written_is_the_value_rounded(bundle: Path) -> None:
+    page = read_page(bundle)
+    for name in ("bits", "differences", "slices"):
+        shown = [f"{value:.3f}".replace("-", "−") for value in page.tables[name]]
+        assert page.written[name] == shown
+    assert page.written["exam"] == [f"{100 * value:.0f}%" for value in page.tables["exam"]]
+
+
+def test_hopeless_controls_do_not_squeeze_the_picture(bundle: Path) -> None:
+    raw = (bundle / "report.html").read_text(encoding="utf-8")
+    picture = raw.split("<h3>Bits per byte</h3>")[1].split("<figcaption>")[0]
+    assert picture.count('class="dot') == 4
+    assert "Off the scale: bzip2 primed with the training text 1.602, " in read_page(bundle).text
 
 
 def test_every_picture_has_words_for_it(bundle: Path) -> None:

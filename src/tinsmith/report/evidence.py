@@ -14,6 +14,8 @@ from tinsmith.report.collect import STAGES, read_if_there
 from tinsmith.report.verdict import judge, name_roles, not_proven
 
 CURVE_POINTS = 120
+SHOWN_DECISIONS = 40
+SHOWN_PAIRS = 20
 MACHINE_FACTS = ("cpu", "cores", "virtual", "flags", "memory_bytes", "gpus", "system", "python")
 
 
@@ -44,7 +46,7 @@ def build_evidence(bundle: Path) -> dict[str, Any]:
         "files": read_if_there(bundle / "data" / "files.json") or {},
         "documents": read_if_there(bundle / "data" / "documents.json") or {},
         "overlap": read_if_there(bundle / "data" / "overlap.json") or {},
-        "shared": read_if_there(bundle / "data" / "shared.jsonl") or [],
+        "shared": _shared(bundle, recipe),
         "training": _training(bundle, recipe),
         "assets": _assets(manifests),
         "versions": _versions(manifests),
@@ -130,10 +132,15 @@ def _sizes(directory: Path) -> list[dict[str, Any]]:
 def _training(bundle: Path, recipe: Recipe) -> dict[str, Any]:
     log = read_if_there(bundle / "data" / "log.jsonl") or []
     schedule = read_if_there(bundle / "data" / "schedule.jsonl") or []
-    facts = {"budget": recipe.train.budget, "optimizer": recipe.train.optimizer, "schedule": schedule}
+    facts = {
+        "budget": recipe.train.budget,
+        "optimizer": recipe.train.optimizer,
+        "decisions": len(schedule),
+        "schedule": _thin(schedule, SHOWN_DECISIONS),
+    }
     if not log:
         return facts | {"steps": 0, "curve": []}
-    tokens, seconds = (_running_total([row[name] for row in log]) for name in ("tokens", "seconds"))
+    tokens, seconds = (list(itertools.accumulate(row[name] for row in log)) for name in ("tokens", "seconds"))
     edge = max(1, len(log) // 20)
     return facts | {
         "steps": len(log),
@@ -147,11 +154,16 @@ def _training(bundle: Path, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _running_total(values: list[float]) -> list[float]:
-    """Return the running total of a column; one that rises at every step is a running total already."""
-    if len(values) > 1 and all(after > before for before, after in itertools.pairwise(values)):
-        return values
-    return list(itertools.accumulate(values))
+def _thin(rows: list[Any], most: int) -> list[Any]:
+    """Return at most `most` rows at equal distances, the first among them."""
+    return rows[:: -(-len(rows) // most) or 1]
+
+
+def _shared(bundle: Path, recipe: Recipe) -> dict[str, Any]:
+    rows = read_if_there(bundle / "data" / "shared.jsonl") or []
+    longest = sorted(rows, key=lambda row: (-row["words"], row["train_doc_id"], row["held_out_doc_id"]))
+    facts = {"at_least_words": recipe.split.shared_run_words, "dropped": recipe.split.drop_shared}
+    return {"pairs": len(rows), "longest": longest[:SHOWN_PAIRS], **facts}
 
 
 def _curve(log: list[dict[str, Any]], tokens: list[float]) -> list[dict[str, float]]:
