@@ -7,7 +7,7 @@ import pytest
 
 from report.fake_runs import make_bundle
 from tinsmith.foundation.files import read_json
-from tinsmith.report.verdict import judge, lower_is_better, name_roles, outcome
+from tinsmith.report.verdict import judge, lower_is_better, name_roles, not_proven, outcome
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,13 @@ def test_roles_come_from_places_in_the_comparison() -> None:
     rows = [{"subject": s} for s in ("trained", "trained-4bit", "base", "majority", "trained-by-others")]
     roles = [row["role"] for row in name_roles(rows, [{"subject": "late"}])]
     assert roles == ["ours", "ours_quantised", "base", "control", "rival", "rival"]
+
+
+def test_a_gpu_that_is_merely_present_proves_nothing(evidence: dict[str, Any]) -> None:
+    machines = [{**evidence["machines"][0], "gpus": [{"name": "Example board"}]}]
+    with_gpu = not_proven({**evidence, "machines": machines})
+    assert not any("Nothing ran on a GPU" in gap for gap in with_gpu)
+    assert any("how much of the work ran on it was not recorded" in gap for gap in with_gpu)
 
 
 def test_own_four_bit_form_has_its_own_sentence(evidence: dict[str, Any]) -> None:

@@ -205,7 +205,9 @@ def _gaps_of_training(evidence: dict[str, Any]) -> list[str]:
         gaps.append("What the model forgot of general text and skills was not measured.")
     if not any(word in metrics for word in ("leak", "memor", "extract")):
         gaps.append("Whether the model gives away passages of its training documents was not tested.")
-    if not any(machine.get("gpus") for machine in evidence["machines"]):
+    if any(machine.get("gpus") for machine in evidence["machines"]):
+        gaps.append("A GPU was present; how much of the work ran on it was not recorded.")
+    else:
         gaps.append("Nothing ran on a GPU: speed and energy there are unknown.")
     if not evidence["parity"]:
         gaps.append("No parity check was found: that the exports agree with the trained model is unknown.")
