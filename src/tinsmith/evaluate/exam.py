@@ -20,7 +20,7 @@ RULE = (
     "prompt; no length normalisation, since ended answers are already exclusive events. Rule, items and "
     "examples are the same for all subjects."
 )
-FEW_SHOT_CHARACTERS = 400
+FEW_SHOT_CHARACTERS = 300  # the examples and their texts are most of a few-shot prompt's cost
 
 
 @dataclass(frozen=True)

@@ -180,12 +180,18 @@ def _speeds(
     rows: list[dict[str, Any]] = []
     for name, gguf in _runnable(subjects, package):
         file = items / f"speed-{name}.json"
-        if not file.exists():
+        asked = {
+            "file": gguf.name,
+            "bytes": gguf.stat().st_size,
+            "n_predict": config.speed_tokens,
+            "prompts": prompts,
+        }
+        if not file.exists() or read_json(file)["asked"] != asked:
             progress.say(f"  {name}: speed and joules of answers")
             measured = measure_speed(
                 gguf, prompts, tokens=config.speed_tokens, serve=serve, open_meter=EnergyMeter
             )
-            write_json(file, {"file": gguf.name, **measured})
+            write_json(file, {"asked": asked, **measured})
         rows += speed_rows(
             name,
             read_json(file),

@@ -1,0 +1,204 @@
+import json
+import random
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from small_models import byte_tokenizer, tiny_model
+from tinsmith.evaluate import measure
+from tinsmith.foundation.errors import CorpusError
+from tinsmith.foundation.files import list_files, read_json, read_jsonl, write_jsonl
+from tinsmith.foundation.progress import SilentProgress
+from tinsmith.model.export import write_gguf
+from tinsmith.recipe import EvaluateConfig, MeterConfig, ModelConfig, TaskConfig
+from tinsmith.stages.evaluate import evaluate
+
+KINDS = {
+    "free": "open gift share all may copy",
+    "paid": "price fee invoice no copying",
+    "mixed": "some parts only",
+}
+TASK = TaskConfig(name="kind", question="{text}\n\nKind:", answer="{kind}")
+
+
+def _document(number):
+    draw = random.Random(number)
+    kind = sorted(KINDS)[number % 3]
+    words = (KINDS[kind] + " the licence of this software and its terms").split()
+    return f"d{number:03d}", kind, " ".join(draw.choice(words) for _ in range(60 + 10 * (number % 5)))
+
+
+def _item(doc_id, kind, text):
+    row = {"item": f"kind:{doc_id}", "task": "kind", "doc_id": doc_id, "text": text[:120]}
+    return {**row, "question": "\n\nKind:", "answer": kind, "choices": sorted(KINDS)}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Lay out what the earlier stages leave: 40 training and 12 held-out documents, four models."""
+    root = tmp_path_factory.mktemp("run")
+    for name in ("split", "tokenize", "package/gguf"):
+        (root / name).mkdir(parents=True)
+    rows = [(*_document(number), "held_out" if number >= 40 else "train") for number in range(52)]
+    columns = {"doc_id": [r[0] for r in rows], "text": [r[2] for r in rows], "part": [r[3] for r in rows]}
+    pq.write_table(pa.table(columns), root / "split" / "documents.parquet")
+    held_out = [row for row in rows if row[3] == "held_out"]
+    overlaps = {"doc_id": [r[0] for r in held_out], "overlap": [n / 12 for n in range(12)]}
+    pq.write_table(pa.table(overlaps), root / "split" / "overlap.parquet")
+    for name, part in (("exam", "held_out"), ("shots", "train")):
+        write_jsonl(root / "tokenize" / f"{name}.jsonl", [_item(*r[:3]) for r in rows if r[3] == part])
+    for seed, place in enumerate(("package/model", "base", "rival")):
+        tiny_model(seed=seed).save_pretrained(root / place)
+        byte_tokenizer(bos=place == "rival").save_pretrained(root / place)
+    write_gguf(root / "package" / "model", root / "package" / "gguf" / "model-q4_k_m.gguf", "q8_0")
+    return root
+
+
+def _evaluate(run, out, **changes):
+    settings = {"documents": 10, "exam_items": 8, "shots": (0, 2), "bootstrap": 200, "speed_tokens": 4}
+    config = EvaluateConfig(rivals=(str(run / "rival"),), **{**settings, **changes})
+    out.mkdir(exist_ok=True)
+    return evaluate(
+        config,
+        model=ModelConfig(base=str(run / "base")),
+        tasks=(TASK,),
+        meter=MeterConfig(price_per_kwh=0.5),
+        split=run / "split",
+        tokenize=run / "tokenize",
+        package=run / "package",
+        seed=3,
+        out=out,
+        progress=SilentProgress(),
+    )
+
+
+@pytest.fixture(scope="module")
+def done(run, tmp_path_factory):
+    """Evaluate once for the tests that look at the result."""
+    out = tmp_path_factory.mktemp("done") / "evaluate"
+    return _evaluate(run, out), read_json(out / "metrics.json"), out
+
+
+def test_every_subject_is_scored_on_the_same_bytes(done):
+    statistics, found, out = done
+    models = ["trained", "trained-4bit", "base", "rival"]
+    sizes = {
+        name: [(r["doc_id"], r["bytes"]) for r in read_jsonl(out / f"items/bits-{name}.jsonl")]
+        for name in models
+    }
+    assert len(set(map(tuple, sizes.values()))) == 1
+    whole = [row for row in found["metrics"] if row["metric"] == "bits_per_byte"]
+    assert [row["subject"] for row in whole] == [*models, "compressor", "ngram"]
+    for row in whole:
+        items = list(read_jsonl(out / row["file"]))
+        assert len(items) == row["items"] == 10
+        assert row["value"] == pytest.approx(sum(i["bits"] for i in items) / sum(i["bytes"] for i in items))
+        assert row["low"] < row["value"] < row["high"]
+        assert row["unit"] == "bits/byte"
+        assert statistics[f"bits_per_byte_{row['subject']}"] == row["value"]
+
+
+def test_a_figure_of_the_exam_can_be_had_again_from_its_items(done):
+    _, found, out = done
+    for shots in (0, 2):
+        for name in ("trained", "trained-4bit", "base", "rival", "majority", "tfidf"):
+            metric = f"accuracy:kind:{shots}-shot"
+            row = next(r for r in found["metrics"] if r["subject"] == name and r["metric"] == metric)
+            items = [
+                r
+                for r in read_jsonl(out / row["file"])
+                if name in ("majority", "tfidf") or r["shots"] == shots
+            ]
+            assert len(items) == row["items"] == 8
+            assert row["value"] == pytest.approx(np.mean([item["correct"] for item in items]))
+            if name not in ("majority", "tfidf"):
+                assert all(i["prediction"] == max(i["scores"], key=i["scores"].get) for i in items)
+    best = next(
+        r for r in found["metrics"] if r["subject"] == "tfidf" and r["metric"] == "accuracy:kind:0-shot"
+    )
+    assert best["value"] == 1.0
+
+
+def test_differences_are_paired_and_slices_split_the_documents(done):
+    _, found, _ = done
+    value = {(r["subject"], r["metric"]): r for r in found["metrics"]}
+    pairs = {(r["a"], r["b"]) for r in found["comparisons"] if r["metric"] == "bits_per_byte"}
+    assert {("trained", n) for n in ("base", "rival", "compressor", "ngram")} <= pairs
+    assert {("trained-4bit", "rival"), ("trained-4bit", "base")} <= pairs
+    for row in found["comparisons"]:
+        a, b = (value[row[side], row["metric"]]["value"] for side in ("a", "b"))
+        assert row["difference"] == pytest.approx(a - b)
+        assert row["low"] <= row["difference"] <= row["high"]
+    low, high = (value["trained", f"bits_per_byte:overlap_{part}"] for part in ("low", "high"))
+    assert low["items"] + high["items"] == 10
+    assert (low["slice"], high["slice"]) == ("overlap_low", "overlap_high")
+
+
+def test_subjects_speed_and_notes(done):
+    _, found, _ = done
+    subjects = {row["subject"]: row for row in found["subjects"]}
+    assert subjects["trained-4bit"]["quantisation"].startswith("Q8_0")
+    assert subjects["trained"]["bits_per_weight"] == 32
+    assert subjects["tfidf"]["role"] == "control"
+    speed = [row for row in found["metrics"] if row["metric"] == "tokens_per_second"]
+    assert [row["subject"] for row in speed] == ["trained-4bit"]
+    joules = next(row for row in found["metrics"] if row["metric"] == "joules_per_answer")
+    assert 0 < joules["low"] <= joules["value"] <= joules["high"]
+    assert joules["method"]
+    notes = " ".join(found["notes"])
+    for words in (
+        "at most 512 tokens",
+        "first token is scored",
+        "no length normalisation",
+        "without a chat template",
+    ):
+        assert words in notes
+    json.dumps(found, allow_nan=False)
+
+
+def test_killed_between_subjects_it_scores_only_what_is_missing(run, done, tmp_path, monkeypatch):
+    real, opened = measure.opened, []
+
+    def dies_at_base(subject):
+        opened.append(subject.subject)
+        if subject.subject == "base" and len(opened) == 3:
+            raise KeyboardInterrupt
+        return real(subject)
+
+    monkeypatch.setattr(measure, "opened", dies_at_base)
+    out = tmp_path / "evaluate"
+    with pytest.raises(KeyboardInterrupt):
+        _evaluate(run, out)
+    assert not (out / "metrics.json").exists()
+    _evaluate(run, out)
+    assert opened == ["trained", "trained-4bit", "base", "base", "rival"]
+    _evaluate(run, out)
+    assert len(opened) == 5
+    plain = {row["metric"]: row["value"] for row in done[1]["metrics"] if row["subject"] == "rival"}
+    again = {
+        r["metric"]: r["value"] for r in read_json(out / "metrics.json")["metrics"] if r["subject"] == "rival"
+    }
+    assert again == plain
+    assert list_files(out) == list_files(done[2])
+    kept = (out / "items/speed-trained-4bit.json").read_bytes()
+    _evaluate(run, out, window=64)
+    assert len(opened) == 9
+    assert (out / "items/speed-trained-4bit.json").read_bytes() == kept
+    _evaluate(run, out, window=64, speed_tokens=5)
+    assert len(opened) == 9
+    assert {a["tokens"] for a in read_json(out / "items/speed-trained-4bit.json")["answers"]} == {5}
+
+
+def test_too_wide_an_interval_stops_after_the_first_subject(run, tmp_path, monkeypatch):
+    real, opened = measure.opened, []
+    monkeypatch.setattr(measure, "opened", lambda subject: (opened.append(subject.subject), real(subject))[1])
+    with pytest.raises(CorpusError, match=r"about \d+ documents"):
+        _evaluate(run, tmp_path / "evaluate", max_interval=1e-4)
+    assert opened == ["trained"]
+
+
+def test_one_held_out_document_is_too_few(run, tmp_path):
+    with pytest.raises(CorpusError, match="at least 2 are needed"):
+        _evaluate(run, tmp_path / "evaluate", documents=1)
