@@ -8,7 +8,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from tinsmith.foundation.errors import RecipeError
 
@@ -175,13 +183,25 @@ class PackageConfig(Section):
     parity_prompts: int = Field(200, ge=1)
     parity_positions: int = Field(2000, ge=1)
     max_kl: dict[str, float] = Field(
-        default={"saved": 0.002, "f16": 0.002, "q8_0": 0.01, "q4_k_m": 0.2},
-        description="mean KL, nats, per format",
+        default={"saved": 0.002, "f16": 0.001, "q8_0": 0.03, "q4_k_m": 0.3},
+        description="mean KL, nats, per format; formats not named keep these",
     )
     min_top1: dict[str, float] = Field(
-        default={"saved": 0.98, "f16": 0.98, "q8_0": 0.95, "q4_k_m": 0.75},
-        description="top-1 agreement per format",
+        default={"saved": 0.98, "f16": 0.98, "q8_0": 0.92, "q4_k_m": 0.75},
+        description="top-1 agreement per format; formats not named keep these",
     )
+
+    @field_validator("max_kl", "min_top1", mode="before")
+    @classmethod
+    def _keep_other_bounds(cls, given: Any, info: ValidationInfo) -> Any:
+        defaults = cls.model_fields[str(info.field_name)].default
+        if not isinstance(given, dict):
+            return given
+        if unknown := given.keys() - defaults.keys():
+            raise ValueError(
+                f"no format is called {', '.join(sorted(unknown))}; there are {', '.join(defaults)}"
+            )
+        return {**defaults, **given}
 
 
 class EvaluateConfig(Section):

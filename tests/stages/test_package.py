@@ -1,0 +1,90 @@
+"""The stage package: what it leaves on disk, and that it starts anew over what a kill left."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tinsmith.foundation.errors import CorpusError, ParityError
+from tinsmith.foundation.files import list_files, read_json, read_jsonl
+from tinsmith.foundation.progress import SilentProgress
+from tinsmith.model.export import save_model
+from tinsmith.recipe import PackageConfig
+from tinsmith.stages import package as stage
+from tinsmith.stages.package import package
+from tiny_model import TEXTS, tiny_model, tiny_tokenizer, write_trained
+
+CONFIG = PackageConfig(formats=("f16", "q8_0"), parity_prompts=18, parity_positions=200)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Lay out what the earlier stages leave; return a function that runs the stage."""
+    parts = ["held_out"] * 6 + ["train"] * (len(TEXTS) - 6)
+    table = {"doc_id": [str(number) for number in range(len(TEXTS))], "text": TEXTS, "part": parts}
+    for name in ("split", "train", "tokenize", "out"):
+        (tmp_path / name).mkdir()
+    pq.write_table(pa.table(table), tmp_path / "split" / "documents.parquet")
+    write_trained(tmp_path / "train" / "model")
+    tiny_tokenizer().save_pretrained(tmp_path / "tokenize" / "tokenizer")
+    places = {name: tmp_path / name for name in ("split", "train", "tokenize", "out")}
+    return lambda config=CONFIG, seed=7: package(config, **places, seed=seed, progress=SilentProgress())
+
+
+def test_it_leaves_model_ggufs_and_evidence(run, tmp_path):
+    statistics = run()
+    out = tmp_path / "out"
+    names = {str(path) for path in list_files(out)}
+    assert {"gguf/model-f16.gguf", "gguf/model-q8_0.gguf", "model/model.safetensors"} < names
+    assert {"model/config.json", "model/tokenizer.json", "model/generation_config.json"} < names
+    assert not any("partial" in name for name in names)
+    facts = read_json(out / "parity.json")
+    assert set(facts["formats"]) == {"saved", "f16", "q8_0", "server"}
+    assert facts["tensors"]["q8_0"] == {"F32": 5, "Q8_0": 15}
+    assert facts["formats"]["f16"]["bytes"] == (out / "gguf" / "model-f16.gguf").stat().st_size
+    assert statistics["mean_kl_q8_0"] == facts["formats"]["q8_0"]["mean_kl"]
+    assert statistics["bytes_saved"] == (out / "model" / "model.safetensors").stat().st_size
+    rows = list(read_jsonl(out / "items" / "parity.jsonl"))
+    assert len(rows) == 3 * 18
+    assert rows[0].keys() == {"format", "prompt", "kind", "positions", "kl", "top1"}
+
+
+def test_it_starts_anew_over_what_a_kill_left(run, tmp_path):
+    out = tmp_path / "out"
+    (out / "model").mkdir()
+    (out / "model" / "model.safetensors").write_bytes(b"half")
+    (out / ".model.partial").mkdir()
+    (out / ".model.partial" / "config.json").write_text("{")
+    (out / "gguf").mkdir()
+    (out / "gguf" / "model-f16.gguf").write_bytes(b"GGUF half")
+    run()
+    assert not (out / ".model.partial").exists()
+
+
+def test_only_held_out_text_is_asked(run, tmp_path, monkeypatch):
+    asked = []
+    whole = stage.check_parity
+
+    def watch(trained, saved, ggufs, texts, *rest, **options):
+        asked.extend(texts)
+        return whole(trained, saved, ggufs, texts, *rest, **options)
+
+    monkeypatch.setattr(stage, "check_parity", watch)
+    run()
+    assert asked == TEXTS[:6]
+
+
+def test_an_export_that_differs_is_an_error(run, monkeypatch):
+    def spoil(model, tokenizer, out, precision):
+        with_noise = tiny_model(base=5000.0)
+        save_model(with_noise, tokenizer, out, precision)
+
+    monkeypatch.setattr(stage, "save_model", spoil)
+    with pytest.raises(ParityError, match="saved: mean KL"):
+        run()
+
+
+def test_nothing_held_out_is_an_error(run, tmp_path):
+    table = {"doc_id": ["1"], "text": TEXTS[:1], "part": ["train"]}
+    pq.write_table(pa.table(table), tmp_path / "split" / "documents.parquet")
+    with pytest.raises(CorpusError, match="held-out"):
+        run()
