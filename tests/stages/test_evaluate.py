@@ -133,6 +133,9 @@ def test_differences_are_paired_and_slices_split_the_documents(done):
         assert row["low"] <= row["difference"] <= row["high"]
     low, high = (value["trained", f"bits_per_byte:overlap_{part}"] for part in ("low", "high"))
     assert low["items"] + high["items"] == 10
+    items = list(read_jsonl(done[2] / low["file"]))
+    half = sorted(items, key=lambda item: item["overlap"])[: low["items"]]
+    assert low["value"] == pytest.approx(sum(i["bits"] for i in half) / sum(i["bytes"] for i in half))
     assert (low["slice"], high["slice"]) == ("overlap_low", "overlap_high")
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gguf import GGUFReader
 from safetensors import safe_open
 from transformers import PreTrainedTokenizerFast
 
+from tinsmith.evaluate.gguf_tensors import read_tensor_types
 from tinsmith.evaluate.score import Scorer
 from tinsmith.foundation.assets import resolve_model
 from tinsmith.foundation.errors import AssetError, RecipeError
@@ -117,11 +117,9 @@ def _shares(kinds: collections.Counter[str]) -> list[tuple[str, float]]:
 def _gguf_facts(path: Path) -> tuple[int, int, collections.Counter[str]]:
     kinds: collections.Counter[str] = collections.Counter()
     size = 0
-    for tensor in GGUFReader(path).tensors:
-        kinds[tensor.tensor_type.name] += int(tensor.n_elements)
-        size += int(tensor.n_bytes)
-    if not kinds:
-        raise AssetError("holds no tensors", where=str(path), next_step="fetch or build it again")
+    for kind, weights, stored in read_tensor_types(path):
+        kinds[kind] += weights
+        size += stored
     return kinds.total(), size, kinds
 
 
