@@ -152,7 +152,7 @@ def test_subjects_speed_and_notes(done):
     assert joules["method"]
     notes = " ".join(found["notes"])
     for words in (
-        "at most 512 tokens",
+        "at most 1024 tokens",
         "first token is scored",
         "no length normalisation",
         "without a chat template",
