@@ -214,7 +214,7 @@ class EvaluateConfig(Section):
     documents: int = Field(60, ge=1, description="held-out documents for bits per byte, at most")
     characters: int = Field(3000, ge=100, description="how much of each document's opening is scored")
     window: int = Field(1024, ge=32, description="tokens in a scoring window; 3000 characters fit into one")
-    exam_items: int = Field(60, ge=1, description="per task, at most; those on scored documents cost next to nothing")
+    exam_items: int = Field(60, ge=1, description="per task, at most; cheap on documents scored anyway")
     shots: tuple[int, ...] = Field((0, 3), description="examples shown before the question; 0 is zero-shot")
     bootstrap: int = Field(2000, ge=100, description="resamples over documents")
     confidence: float = Field(0.95, gt=0.5, lt=1)
