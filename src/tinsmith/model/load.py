@@ -61,6 +61,8 @@ def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
             raise AssetError("is no GGUF file", where=str(path), next_step="name a .gguf file or a directory")
-    return AutoModelForCausalLM.from_pretrained(
-        path.parent, gguf_file=path.name, dtype=dtype, local_files_only=True
-    )
+    # transformers draws a progress bar of its own here, which no setting of its silences.
+    with contextlib.redirect_stderr(io.StringIO()):
+        return AutoModelForCausalLM.from_pretrained(
+            path.parent, gguf_file=path.name, dtype=dtype, local_files_only=True
+        )
