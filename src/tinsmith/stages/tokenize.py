@@ -128,7 +128,7 @@ class _Cutter:
 
 
 def _equal_parts(ids: list[int], most: int) -> Iterator[list[int]]:
-    """Cut into as few parts of at most `most` as can be, equal within one: one token alone teaches nothing."""
+    """Cut into as few parts of at most `most` as can be, equal within one: one token teaches nothing."""
     parts = -(-len(ids) // most)
     cuts = [len(ids) * number // parts for number in range(parts + 1)]
     return (ids[start:end] for start, end in itertools.pairwise(cuts))

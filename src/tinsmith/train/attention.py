@@ -1,0 +1,66 @@
+"""Attention in which sequences that lie end to end in one row do not see each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+
+from tinsmith.foundation.errors import TrainingError
+
+NAME = "tinsmith_sequences"
+
+
+@torch.compiler.disable
+def attend_within_sequences(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    lengths: tuple[int, ...] | None = None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attend causally within each of `lengths` tokens of query (1, heads, T, D). Returns (1, T, heads, D).
+
+    One call per sequence: no mask is built, nothing is padded, and the causal half is all that is computed.
+    """
+    assert lengths is not None and sum(lengths) == query.shape[2] and attention_mask is None and not softcap
+    grouped = query.shape[1] != key.shape[1]
+    outputs = []
+    for q, k, v in zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True):
+        window = _window(q.shape[2], sliding_window, q.device)
+        outputs.append(
+            scaled_dot_product_attention(
+                q, k, v, window, dropout, is_causal=window is None, scale=scaling, enable_gqa=grouped
+            )
+        )
+    return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
+
+
+def isolate_sequences(model: PreTrainedModel) -> None:
+    """Make a model attend within sequences, whose `lengths` its forward then takes. Raises TrainingError."""
+    if not model._supports_attention_backend:
+        raise TrainingError(
+            f"{model.config.model_type} has attention of its own, which lets documents in one row see each other",
+            where="model.base",
+            next_step="take a base of a newer family such as llama, qwen3 or gemma3",
+        )
+    AttentionInterface.register(NAME, attend_within_sequences)
+    AttentionMaskInterface.register(NAME, lambda *_, **__: None)
+    model.set_attn_implementation(NAME)
+
+
+def _window(length: int, window: int | None, device: torch.device) -> Tensor | None:
+    if window is None or length <= window:
+        return None
+    distance = torch.arange(length, device=device)[:, None] - torch.arange(length, device=device)
+    return (distance >= 0) & (distance < window)

@@ -1,0 +1,73 @@
+"""How far training is, as pure functions of what was done: progress from 0 to 1, and the learning rate over it."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+from tinsmith.recipe import Budget
+
+
+@dataclass(frozen=True)
+class Done:
+    """What lies behind: steps, tokens, and seconds spent inside steps."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a time budget decides before a step; a list of them makes the run repeatable."""
+
+    step: int
+    progress: float
+    learning_rate: float
+
+
+def rate_factor(progress: float, *, warmup: float, decay: float) -> float:
+    """Return the share of the peak learning rate: linear rise, plateau, linear fall to zero at progress 1."""
+    rise = progress / warmup if warmup else 1.0
+    fall = (1.0 - progress) / decay if decay else 1.0
+    return max(0.0, min(1.0, rise, fall))
+
+
+def progress_of(
+    budget: Budget, epoch_tokens: int, done: Done, next_tokens: int, next_seconds: float
+) -> float | None:
+    """Return the progress at the middle of the next step, or None where the budget is spent.
+
+    A time budget is spent when the next step would overrun it by more than half the step, so the end lies within
+    half a step of the budget. Every budget pays for one step at least.
+    """
+    behind, ahead, total = {
+        "steps": (float(done.step), 1.0, budget.amount),
+        "tokens": (float(done.tokens), float(next_tokens), budget.amount),
+        "epochs": (float(done.tokens), float(next_tokens), budget.amount * epoch_tokens),
+        "seconds": (done.seconds, next_seconds, budget.amount),
+    }[budget.kind]
+    limit = total - ahead / 2 if budget.kind == "seconds" else total
+    if done.step and behind >= limit:
+        return None
+    return min(1.0, (behind + ahead / 2) / total)
+
+
+class Stopwatch:
+    """Foretell a step's seconds from the pace of the latest steps."""
+
+    def __init__(self, seconds_per_token: float) -> None:
+        self._guess, self._paces = seconds_per_token, list[float]()
+
+    def record(self, tokens: int, seconds: float) -> None:
+        """Remember a step that was done; five are kept, since the machine's pace changes."""
+        self._paces = [*self._paces, seconds / tokens][-5:]
+
+    def foretell(self, tokens: int) -> float:
+        """Return the seconds that a step of so many tokens will take: the median pace, whatever hiccups were."""
+        return statistics.median(self._paces or [self._guess]) * tokens
+
+
+def rate_at(progress: float, peak: float, warmup: float, decay: float) -> float:
+    """Return the learning rate at a progress."""
+    return peak * rate_factor(progress, warmup=warmup, decay=decay)

@@ -1,0 +1,108 @@
+"""What a step minimises: a sum over what it weighs, which the engine divides over the whole step."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from tinsmith.foundation.errors import TrainingError
+from tinsmith.tokens.batches import Batch
+
+_LOGITS_AT_ONCE = 1 << 23  # 32 MiB in float32: more gains no speed, less loses some
+
+
+class Objective(Protocol):
+    """An axis of training: what is counted and what is minimised."""
+
+    def weight(self, batch: Batch) -> int:
+        """Count what the loss sums over: supervised tokens, or pairs."""
+
+    def loss(self, model: PreTrainedModel, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """Return the loss as a sum over that weight, never a mean, and further figures."""
+
+
+class NextToken:
+    """Cross-entropy of the supervised tokens, in nats."""
+
+    def weight(self, batch: Batch) -> int:
+        """Count the supervised tokens."""
+        return len(batch.labels)
+
+    def loss(self, model: PreTrainedModel, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """Return the summed cross-entropy. Logits exist for supervised places only, and for a chunk at a time."""
+        hidden = last_hidden(model, batch)[0, batch.places]
+        return chunked_cross_entropy(hidden, model.get_output_embeddings().weight, batch.labels), {}
+
+
+def last_hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """Return the last hidden states (1, T, H) of sequences that do not see each other."""
+    output = model.base_model(
+        input_ids=batch.ids, position_ids=batch.positions, lengths=batch.lengths, use_cache=False
+    )
+    states: Tensor = output.last_hidden_state
+    return states
+
+
+def check_output_layer(model: PreTrainedModel, batch: Batch) -> None:
+    """Raise TrainingError where logits are not the plain product of hidden states and output weights."""
+    head = model.get_output_embeddings()
+    with torch.no_grad():
+        own = model(
+            input_ids=batch.ids, position_ids=batch.positions, lengths=batch.lengths, use_cache=False
+        ).logits[0]
+        if head is None or getattr(head, "bias", None) is not None:
+            plain = None
+        else:
+            plain = last_hidden(model, batch)[0] @ head.weight.T
+    if plain is None or not torch.allclose(own, plain, rtol=1e-3, atol=1e-3):
+        raise TrainingError(
+            f"{model.config.model_type} scales or shifts its logits, which the loss here does not know",
+            where="model.base",
+            next_step="take a base of another family such as llama, qwen3 or gemma3",
+        )
+
+
+def chunked_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    """Return the summed cross-entropy of labels (S,) under hidden (S, H) @ weight (V, H).T, as a scalar.
+
+    The (S, V) logits never exist whole: value and gradient are made chunk by chunk on the way forward.
+    """
+    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, labels)
+    return loss
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+        rows = max(1, _LOGITS_AT_ONCE // len(weight))
+        wants_hidden, wants_weight = ctx.needs_input_grad[:2]
+        hidden_grad = torch.empty_like(hidden) if wants_hidden else None
+        weight_grad = torch.zeros_like(weight) if wants_weight else None
+        total = hidden.new_zeros((), dtype=torch.float64)
+        for start in range(0, len(hidden), rows):
+            part = slice(start, start + rows)
+            states, wanted = hidden[part], labels[part, None]
+            logits = (states @ weight.T).float()
+            log_sum = logits.logsumexp(dim=1, keepdim=True)
+            total += (log_sum - logits.gather(1, wanted)).sum(dtype=torch.float64)
+            if not (wants_hidden or wants_weight):
+                continue
+            slope = logits.sub_(log_sum).exp_()
+            slope.scatter_add_(1, wanted, torch.full_like(wanted, -1, dtype=slope.dtype))
+            slope = slope.to(states.dtype)
+            if hidden_grad is not None:
+                hidden_grad[part] = slope @ weight
+            if weight_grad is not None:
+                weight_grad.addmm_(slope.T, states.to(weight_grad.dtype))
+        ctx.grads = hidden_grad, weight_grad
+        return total.float()
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        # The gradients of this call are nobody else's, so they are scaled in place.
+        hidden, weight = (grad.mul_(upstream[0]) if grad is not None else None for grad in ctx.grads)
+        ctx.grads = None
+        return hidden, weight, None

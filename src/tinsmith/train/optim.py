@@ -1,0 +1,91 @@
+"""Optimisers: AdamW for everything, or Muon for hidden matrices with AdamW for the rest."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW, Muon, Optimizer
+from transformers import PreTrainedModel
+
+from tinsmith.recipe import TrainConfig
+
+
+class Optimizers:
+    """One or two optimisers that act as one; all groups follow one learning rate."""
+
+    def __init__(self, model: PreTrainedModel, config: TrainConfig) -> None:
+        hidden, tables, vectors = _sort_parameters(model)
+        decay = config.weight_decay
+        self.parameters = [*hidden, *tables, *vectors]
+        adam, muon = ([*hidden, *tables], []) if config.optimizer == "adamw" else (tables, hidden)
+        # Norms and biases are no weights to be kept small.
+        groups = [{"params": adam, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
+        groups = [group for group in groups if group["params"]]
+        self._all: list[Optimizer] = []
+        if groups:
+            self._all.append(AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=True))
+        if muon:
+            # With its steps scaled to the size of AdamW's, one learning rate and one decay serve both.
+            self._all.append(
+                Muon(muon, lr=config.learning_rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+            )
+
+    def step(self, learning_rate: float) -> None:
+        """Move the weights by their gradients, then drop the gradients."""
+        for optimizer in self._all:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def drop_gradients(self) -> None:
+        """Forget the gradients."""
+        for optimizer in self._all:
+            optimizer.zero_grad(set_to_none=True)
+
+    def state(self) -> tuple[dict[str, Tensor], str]:
+        """Return the state as named tensors and the rest as JSON."""
+        tensors: dict[str, Tensor] = {}
+        rest: list[Any] = []
+        for number, optimizer in enumerate(self._all):
+            facts = optimizer.state_dict()
+            plain: dict[str, dict[str, Any]] = {}
+            for place, values in facts["state"].items():
+                for name, value in values.items():
+                    if isinstance(value, Tensor):
+                        tensors[f"{number}.{place}.{name}"] = value
+                    else:
+                        plain.setdefault(str(place), {})[name] = value
+            rest.append({"param_groups": facts["param_groups"], "plain": plain})
+        return tensors, json.dumps(rest)
+
+    def load(self, tensors: dict[str, Tensor], rest: str) -> None:
+        """Restore what `state` returned. Raises ValueError or KeyError where it is another optimiser's."""
+        for number, (optimizer, facts) in enumerate(zip(self._all, json.loads(rest), strict=True)):
+            state: dict[int, dict[str, Any]] = {
+                int(place): values for place, values in facts["plain"].items()
+            }
+            for key, tensor in tensors.items():
+                owner, place, name = key.split(".")
+                if int(owner) == number:
+                    # Cloned into memory that torch aligned: sums may differ in the last bit at odd addresses.
+                    state.setdefault(int(place), {})[name] = tensor.clone()
+            optimizer.load_state_dict({"state": state, "param_groups": facts["param_groups"]})
+
+
+def clip_gradients(parameters: list[torch.nn.Parameter], most: float) -> float:
+    """Scale gradients down to the norm `most`; return the norm before."""
+    norm = torch.nn.utils.clip_grad_norm_(parameters, most, foreach=True)
+    return float(norm)
+
+
+def _sort_parameters(model: PreTrainedModel) -> tuple[list[Any], list[Any], list[Any]]:
+    """Return trainable parameters as hidden matrices, tables (embeddings, output layer) and vectors."""
+    ends = {id(part.weight) for part in (model.get_input_embeddings(), model.get_output_embeddings()) if part}
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    hidden = [p for p in trainable if p.ndim == 2 and id(p) not in ends]
+    tables = [p for p in trainable if p.ndim != 1 and (id(p) in ends or p.ndim != 2)]
+    return hidden, tables, [p for p in trainable if p.ndim == 1]

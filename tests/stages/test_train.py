@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+import tinsmith.stages.train as stage
+from tinsmith.foundation.errors import AssetError, TrainingError
+from tinsmith.foundation.files import read_jsonl
+from tinsmith.foundation.progress import SilentProgress
+from tinsmith.recipe import ModelConfig, TrainConfig
+from tinsmith.tokens.shards import ShardWriter
+from tiny_training import config, tiny_llama, write_tokens
+
+
+def run(
+    tmp_path: Path, section: TrainConfig | None = None, *, model: ModelConfig | None = None
+) -> dict[str, float]:
+    out = tmp_path / "train"
+    out.mkdir(exist_ok=True)
+    return stage.train(
+        section or config("12 steps"),
+        model=model or ModelConfig(scratch="llama@300k"),
+        tokenize=tmp_path / "tokens",
+        seed=7,
+        out=out,
+        progress=SilentProgress(),
+    )
+
+
+def test_the_stage_leaves_a_model_and_a_log_and_no_checkpoints(tmp_path: Path) -> None:
+    write_tokens(tmp_path / "tokens")
+    figures = run(tmp_path)
+    out = tmp_path / "train"
+    assert sorted(path.name for path in out.iterdir()) == ["log.jsonl", "model"]
+    rows = list(read_jsonl(out / "log.jsonl"))
+    assert figures["steps"] == len(rows) == 12
+    assert figures["supervised_tokens"] == sum(row["supervised"] for row in rows) < figures["tokens"]
+    assert figures["first_loss"] == rows[0]["loss"] > figures["final_loss"] == rows[-1]["loss"]
+    model = AutoModelForCausalLM.from_pretrained(out / "model")
+    assert torch.isfinite(model(torch.tensor([[5, 6, 7]])).logits).all()
+    files = {path.name for path in (out / "model").iterdir()}
+    assert {"model.safetensors", "config.json", "generation_config.json", "tokenizer.json"} <= files
+
+
+def test_a_local_directory_is_trained_further(tmp_path: Path) -> None:
+    write_tokens(tmp_path / "tokens")
+    base: PreTrainedModel = tiny_llama()
+    base.save_pretrained(tmp_path / "base")
+    figures = run(tmp_path, model=ModelConfig(base=str(tmp_path / "base")))
+    trained = AutoModelForCausalLM.from_pretrained(tmp_path / "train" / "model")
+    moved = trained.lm_head.weight - base.lm_head.weight.detach()
+    assert 0 < float(moved.detach().abs().max()) < 0.1
+    assert figures["final_loss"] < figures["first_loss"]
+
+
+def test_killed_after_the_model_was_written_nothing_is_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tokens(tmp_path / "tokens")
+    first = run(tmp_path)
+    (tmp_path / "train" / "checkpoints").mkdir()
+    monkeypatch.setattr(stage, "fit", lambda *a, **k: pytest.fail("trained again"))
+    assert run(tmp_path) == first
+    assert not (tmp_path / "train" / "checkpoints").exists()
+
+
+def test_a_model_that_is_too_small_for_the_tokens_is_an_error(tmp_path: Path) -> None:
+    write_tokens(tmp_path / "tokens")
+    facts = json.loads((tmp_path / "tokens" / "tokens.json").read_text())
+    (tmp_path / "tokens" / "tokens.json").write_text(json.dumps({**facts, "vocabulary": 10**6}))
+    with pytest.raises(TrainingError, match="the tokens are of 1000000 kinds"):
+        run(tmp_path)
+
+
+def test_no_tokens_and_no_base_are_errors(tmp_path: Path) -> None:
+    write_tokens(tmp_path / "tokens")
+    with pytest.raises(AssetError):
+        run(tmp_path, model=ModelConfig(base=str(tmp_path / "none.gguf")))
+    ShardWriter(tmp_path / "tokens").close([], {"context": 64, "vocabulary": 10})
+    with pytest.raises(TrainingError, match="no tokens to train on"):
+        run(tmp_path)

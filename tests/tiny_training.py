@@ -1,0 +1,84 @@
+"""A token set and a llama small enough to be trained in a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from small_vocabulary import write_bpe
+from tinsmith.foundation.progress import PlainProgress
+from tinsmith.recipe import TrainConfig
+from tinsmith.tokens.batches import Batches
+from tinsmith.tokens.shards import ShardWriter, TokenSet
+from tinsmith.tokens.tokenizer import load_tokenizer, save_tokenizer
+from tinsmith.train.engine import Engine, fit
+
+VOCABULARY = 360
+
+
+def tiny_llama(seed: int = 0) -> LlamaForCausalLM:
+    """Make a llama of hidden size 64, two layers, grouped heads, tied embeddings."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=1,
+        eos_token_id=2,
+        pad_token_id=2,
+    )
+    return LlamaForCausalLM(config)
+
+
+def write_tokens(directory: Path, documents: int = 40, context: int = 64) -> TokenSet:
+    """Write sequences that count upwards, so that they can be learnt; every third ends in an unsupervised part."""
+    directory.mkdir(parents=True, exist_ok=True)
+    writer, generator = ShardWriter(directory), np.random.default_rng(0)
+    for number in range(documents):
+        length = int(generator.integers(8, context + 1))
+        ids = [(number * 7 + place) % (VOCABULARY - 3) + 3 for place in range(length)]
+        marks = [1] * length if number % 3 else [1] * (length - 5) + [0] * 3 + [1] * 2
+        writer.add(f"d{number}", number % 2, ids, marks)
+    order = sorted(range(documents), key=lambda number: (number % 2, number))
+    writer.close(order, {"context": context, "vocabulary": VOCABULARY})
+    write_bpe(directory / "v.gguf")
+    save_tokenizer(load_tokenizer(directory / "v.gguf"), directory / "tokenizer")
+    return TokenSet(directory)
+
+
+def config(budget: str = "6 steps", **more: object) -> TrainConfig:
+    """Return a training section that is deterministic and small."""
+    facts = {"budget": budget, "batch_tokens": 256, "precision": "float32", "compile": "off", **more}
+    return TrainConfig.model_validate({"learning_rate": 3e-3, **facts})
+
+
+def make_batches(tokens: TokenSet, section: TrainConfig, seed: int = 7) -> Batches:
+    """Return the batches that the stage would make."""
+    return Batches(tokens, batch_tokens=section.batch_tokens, micro_rows=section.micro_rows, seed=seed)
+
+
+def weights_equal(one: torch.nn.Module, other: torch.nn.Module) -> bool:
+    """Say whether two models agree bit for bit."""
+    pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+def train_in_process(tokens: str, out: str, section: str) -> None:
+    """Train as the stage does and leave `final.safetensors`; a process of its own may be killed at any instant."""
+    torch.set_num_threads(1)
+    target, wanted = Path(out), TrainConfig.model_validate_json(section)
+    target.mkdir(exist_ok=True)
+    engine = Engine(tiny_llama(), wanted, seed=7)
+    with (target / "said.txt").open("a") as said:
+        fit(engine, make_batches(TokenSet(Path(tokens)), wanted), out=target, progress=PlainProgress(said))
+    weights = {name: parameter.detach() for name, parameter in engine.model.named_parameters()}
+    save_file(weights, target / "final.safetensors")

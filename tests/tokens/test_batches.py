@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tinsmith.tokens.batches import Batches, make_batch, pack
+from tiny_training import write_tokens
+
+
+def steps_of_epoch(batches: Batches) -> int:
+    """Count the steps until every token was seen once."""
+    seen = step = 0
+    while seen < batches.tokens.tokens:
+        seen += batches.step_tokens(step)
+        step += 1
+    return step
+
+
+def test_targets_are_the_marked_successors() -> None:
+    ids = np.array([5, 6, 7, 8], dtype=np.uint32)
+    batch = make_batch([(ids, np.array([1, 1, 0, 1], np.uint8)), (ids[:2] + 10, np.array([1, 1], np.uint8))])
+    assert batch.ids.tolist() == [[5, 6, 7, 8, 15, 16]]
+    assert batch.positions.tolist() == [[0, 1, 2, 3, 0, 1]]
+    assert batch.lengths == (4, 2)
+    assert (batch.places.tolist(), batch.labels.tolist()) == ([0, 2, 4], [6, 8, 16])
+
+
+def test_an_epoch_holds_every_token_once_openings_first(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path)
+    batches = Batches(tokens, batch_tokens=200, micro_rows=1, seed=3)
+    steps = steps_of_epoch(batches)
+    for epoch in range(3):
+        parts: list[bytes] = []
+        orders: list[int] = []
+        for step in range(epoch * steps, (epoch + 1) * steps):
+            made = batches.step(step)
+            assert sum(batch.ids.shape[1] for batch in made) == batches.step_tokens(step) <= 200
+            assert max(batch.ids.shape[1] for batch in made) <= tokens.context
+            parts += [part.numpy().tobytes() for batch in made for part in batch.ids[0].split(batch.lengths)]
+            orders += [int(tokens.orders[number]) for number in batches._numbers(step)]
+        whole = [tokens.sequence(n)[0].astype(np.int64).tobytes() for n in range(len(tokens))]
+        assert sorted(parts) == sorted(whole)
+        assert orders == sorted(orders)
+
+
+def test_steps_depend_on_seed_and_number_alone(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path)
+
+    def ids(seed: int, step: int) -> list[int]:
+        batches = Batches(tokens, batch_tokens=200, micro_rows=2, seed=seed)
+        return torch.cat([batch.ids[0] for batch in batches.step(step)]).tolist()
+
+    later = steps_of_epoch(Batches(tokens, batch_tokens=200, micro_rows=2, seed=3)) + 1
+    straight = Batches(tokens, batch_tokens=200, micro_rows=2, seed=3)
+    for step in range(later):
+        straight.step(step)
+    assert ids(3, later) == torch.cat([batch.ids[0] for batch in straight.step(later)]).tolist()
+    assert ids(3, later) != ids(4, later)
+    assert ids(3, later) != ids(3, 1)
+
+
+def test_packing_fills_rows_and_keeps_their_limit() -> None:
+    lengths = np.random.default_rng(0).integers(50, 513, size=400)
+    groups = pack(lengths, 512)
+    loads = [int(lengths[group].sum()) for group in groups]
+    assert sorted(place for group in groups for place in group) == list(range(400))
+    assert max(loads) <= 512
+    assert sum(loads) / (512 * len(loads)) > 0.9
+
+
+def test_a_sequence_longer_than_a_step_is_a_step(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path)
+    batches = Batches(tokens, batch_tokens=1, micro_rows=1, seed=0)
+    assert [len(batches.step(step)) for step in range(3)] == [1, 1, 1]
+    assert steps_of_epoch(batches) == len(tokens)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+from tinsmith.recipe import Budget
+from tinsmith.train.budget import Done, Stopwatch, progress_of, rate_factor
+
+
+@pytest.mark.parametrize(
+    ("progress", "expected"),
+    [(0, 0), (0.05, 0.5), (0.1, 1), (0.4, 1), (0.5, 1), (0.75, 0.5), (1, 0), (1.2, 0)],
+)
+def test_rate_rises_stays_and_falls_to_zero(progress: float, expected: float) -> None:
+    assert rate_factor(progress, warmup=0.1, decay=0.5) == pytest.approx(expected)
+
+
+def test_no_warmup_and_no_decay_are_constant() -> None:
+    assert [rate_factor(p, warmup=0, decay=0) for p in (0, 0.5, 1)] == [1, 1, 1]
+
+
+def test_long_warmup_and_decay_meet_below_the_peak() -> None:
+    assert rate_factor(0.5, warmup=0.8, decay=1.0) == pytest.approx(0.5)
+
+
+def test_counting_budgets_end_when_reached() -> None:
+    steps, tokens, epochs = (Budget.parse(text) for text in ("4 steps", "1k tokens", "2 epochs"))
+    assert progress_of(steps, 1, Done(), 10, 9.0) == 1 / 8
+    assert progress_of(steps, 1, Done(3, 30, 9.0), 10, 9.0) == 7 / 8
+    assert progress_of(steps, 1, Done(4, 40, 9.0), 10, 9.0) is None
+    assert progress_of(tokens, 1, Done(1, 900), 200, 0) == 1.0
+    assert progress_of(tokens, 1, Done(1, 1000), 200, 0) is None
+    assert progress_of(epochs, 500, Done(1, 999), 100, 0) is not None
+    assert progress_of(epochs, 500, Done(1, 1000), 100, 0) is None
+
+
+def test_time_budgets_end_within_half_a_step() -> None:
+    budget = Budget.parse("100s")
+    assert progress_of(budget, 1, Done(9, 9, 90.0), 1, 20.0) is None
+    assert progress_of(budget, 1, Done(9, 9, 89.9), 1, 20.0) == pytest.approx(0.999)
+    assert progress_of(budget, 1, Done(), 1, 1000.0) == 1.0
+
+
+def test_stopwatch_follows_the_pace_and_forgives_one_hiccup() -> None:
+    watch = Stopwatch(1.0)
+    assert watch.foretell(10) == 10
+    watch.record(10, 1.0)
+    assert watch.foretell(10) == pytest.approx(1.0)
+    for seconds in (1.0, 50.0, 1.0):
+        watch.record(10, seconds)
+    assert watch.foretell(20) == pytest.approx(2.0)
+    for _ in range(5):
+        watch.record(10, 3.0)
+    assert watch.foretell(10) == pytest.approx(3.0)

@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tinsmith.train.engine as engine_module
+from tinsmith.foundation.errors import TrainingError
+from tinsmith.foundation.files import read_jsonl
+from tinsmith.foundation.progress import SilentProgress
+from tinsmith.recipe import TrainConfig
+from tinsmith.tokens.batches import Batch
+from tinsmith.tokens.shards import TokenSet
+from tinsmith.train.budget import Decision
+from tinsmith.train.engine import Engine, fit, replay
+from tinsmith.train.journal import uninterrupted
+from tiny_training import (
+    config,
+    make_batches,
+    tiny_llama,
+    train_in_process,
+    weights_equal,
+    write_tokens,
+)
+
+
+class Told(SilentProgress):
+    """Keep what was said, and call a function at each advance."""
+
+    def __init__(self, at_advance: Callable[[float], None] = lambda amount: None) -> None:
+        self.lines: list[str] = []
+        self.tasks: list[tuple[str, float | None, str]] = []
+        self.at_advance = at_advance
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+    @contextmanager
+    def task(self, what: str, total: float | None, unit: str) -> Iterator[Callable[[float], None]]:
+        self.tasks.append((what, total, unit))
+        yield self.at_advance
+
+
+def run(tokens: TokenSet, out: Path, section: TrainConfig, progress: Told | None = None) -> Engine:
+    out.mkdir(exist_ok=True)
+    engine = Engine(tiny_llama(), section, seed=7)
+    fit(engine, make_batches(tokens, section), out=out, progress=progress or Told())
+    return engine
+
+
+def steps_in(out: Path) -> list[int]:
+    return [row["step"] for row in read_jsonl(out / "log.jsonl")]
+
+
+def test_the_loss_falls_and_the_log_tells(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path / "tokens")
+    told = Told()
+    run(tokens, tmp_path / "out", config("40 steps"), told)
+    rows = list(read_jsonl(tmp_path / "out" / "log.jsonl"))
+    assert [row["step"] for row in rows] == list(range(40))
+    assert rows[-1]["loss"] < rows[0]["loss"] / 2
+    assert set(rows[0]) == {"step", "tokens", "seconds", "learning_rate", "loss", "supervised", "grad_norm"}
+    rates = [row["learning_rate"] for row in rows]
+    assert rates[0] < rates[2] == pytest.approx(3e-3)
+    assert rates[-1] < 3e-4
+    assert told.tasks == [("training", sum(row["tokens"] for row in rows), "tokens")]
+    assert not (tmp_path / "out" / "schedule.jsonl").exists()
+
+
+@pytest.mark.parametrize("budget", ["4 steps", "600 tokens", "1 epochs", "1.5 epochs"])
+def test_counting_budgets_are_reached_and_not_passed_by_a_step(tmp_path: Path, budget: str) -> None:
+    tokens = write_tokens(tmp_path / "tokens")
+    run(tokens, tmp_path / "out", config(budget))
+    rows = list(read_jsonl(tmp_path / "out" / "log.jsonl"))
+    seen = sum(row["tokens"] for row in rows)
+    amount, kind = float(budget.split()[0]), budget.split()[1]
+    wanted = {"steps": seen, "tokens": amount, "epochs": amount * tokens.tokens}[kind]
+    assert wanted <= seen < wanted + rows[-1]["tokens"]
+    assert len(rows) == {"4 steps": 4, "600 tokens": 3}.get(budget, len(rows))
+
+
+def worker(tokens: Path, out: Path, section: TrainConfig) -> BaseProcess:
+    # A server that has imported everything once forks each worker in a moment.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tinsmith.train.engine", "transformers.models.llama.modeling_llama"])
+    arguments = (str(tokens), str(out), section.model_dump_json())
+    process = context.Process(target=train_in_process, args=arguments)
+    process.start()
+    return process
+
+
+@pytest.mark.parametrize("budget", ["40 steps", "9k tokens"])
+def test_killed_runs_end_with_the_same_bits(tmp_path: Path, budget: str) -> None:
+    write_tokens(tmp_path / "tokens")
+    section = config(budget, checkpoint_seconds=0.02)
+    plain = worker(tmp_path / "tokens", tmp_path / "plain", section)
+    plain.join(100)
+    out, generator, kills = tmp_path / "killed", np.random.default_rng(5), 0
+    for target in sorted(generator.integers(2, 35, size=5).tolist()):
+        killed = worker(tmp_path / "tokens", out, section)
+        while killed.is_alive() and lines_in(out / "log.jsonl") < target:
+            time.sleep(0.001)
+        time.sleep(generator.uniform(0, 0.03))
+        killed.kill()
+        killed.join(100)
+        kills += killed.exitcode == -signal.SIGKILL
+        if (out / "log.jsonl").exists():
+            with (out / "log.jsonl").open("ab") as log:
+                log.write(b'{"step": 4')  # as if the kill had come in the middle of a line
+    assert kills >= 3
+    last = worker(tmp_path / "tokens", out, section)
+    last.join(100)
+    assert "going on at step" in (out / "said.txt").read_text()
+    assert (out / "final.safetensors").read_bytes() == (tmp_path / "plain" / "final.safetensors").read_bytes()
+    logs = [[row | {"seconds": 0} for row in read_jsonl(p / "log.jsonl")] for p in (out, tmp_path / "plain")]
+    assert logs[0] == logs[1]
+
+
+def lines_in(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_ctrl_c_keeps_the_step_and_goes_on(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path / "tokens")
+    plain = run(tokens, tmp_path / "plain", config("9 steps"))
+    calls = itertools.count(1)
+
+    def interrupt(amount: float) -> None:
+        if next(calls) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tokens, tmp_path / "out", config("9 steps"), Told(interrupt))
+    assert (tmp_path / "out" / "checkpoints" / "step-000000004").is_dir()
+    told = Told()
+    resumed = run(tokens, tmp_path / "out", config("9 steps"), told)
+    assert weights_equal(resumed.model, plain.model)
+    assert "going on at step 4" in told.lines[-1]
+
+
+def test_ctrl_c_in_the_middle_of_gradients_keeps_the_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = write_tokens(tmp_path / "tokens")
+    plain = run(tokens, tmp_path / "plain", config("5 steps"))
+    whole = Engine._accumulate
+    calls = itertools.count(1)
+
+    def interrupted(self: Engine, batch: Batch, total: int) -> float:
+        if next(calls) == 9:
+            raise KeyboardInterrupt
+        return whole(self, batch, total)
+
+    monkeypatch.setattr(Engine, "_accumulate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tokens, tmp_path / "out", config("5 steps"))
+    monkeypatch.undo()
+    assert weights_equal(run(tokens, tmp_path / "out", config("5 steps")).model, plain.model)
+
+
+def test_ctrl_c_waits_for_the_update() -> None:
+    reached = []
+    with pytest.raises(KeyboardInterrupt), uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+        reached.append("end of the block")
+    assert reached
+    thread = threading.Thread(target=lambda: uninterrupted().__enter__())
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("seconds", [2, 4])
+def test_a_time_budget_ends_on_time_with_its_decay_done(tmp_path: Path, seconds: int) -> None:
+    tokens = write_tokens(tmp_path / "tokens")
+    told = Told()
+    run(tokens, tmp_path / "out", config(f"{seconds}s", batch_tokens=128), told)
+    rows = list(read_jsonl(tmp_path / "out" / "log.jsonl"))
+    schedule = list(read_jsonl(tmp_path / "out" / "schedule.jsonl"))
+    spent = sum(row["seconds"] for row in rows)
+    assert spent == pytest.approx(seconds, rel=0.05)
+    assert rows[-1]["learning_rate"] < 0.1 * 3e-3
+    assert [row["step"] for row in schedule] == [row["step"] for row in rows]
+    progress = [row["progress"] for row in schedule]
+    assert progress == sorted(progress)
+    assert told.tasks == [("training", seconds, "s")]
+
+
+def test_saving_is_no_training_time_and_a_resumed_run_ends_on_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens, section = write_tokens(tmp_path / "tokens"), config("2s", checkpoint_seconds=0.3)
+    save = engine_module.save_checkpoint
+
+    def slow(*arguments: object) -> None:
+        time.sleep(0.2)
+        save(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engine_module, "save_checkpoint", slow)
+    stop_at = time.monotonic() + 2.0
+
+    def interrupt(amount: float) -> None:
+        if time.monotonic() > stop_at:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tokens, tmp_path / "out", section, Told(interrupt))
+    before = sum(row["seconds"] for row in read_jsonl(tmp_path / "out" / "log.jsonl"))
+    told = Told()
+    engine = run(tokens, tmp_path / "out", section, told)
+    rows = list(read_jsonl(tmp_path / "out" / "log.jsonl"))
+    assert 0.2 < before < 1.9
+    assert sum(row["seconds"] for row in rows) == pytest.approx(2, rel=0.05)
+    assert told.tasks[0][1] == pytest.approx(2 - before, abs=1e-6)
+    again = Engine(tiny_llama(), section, seed=7)
+    decisions = [Decision(**row) for row in read_jsonl(tmp_path / "out" / "schedule.jsonl")]
+    replay(again, make_batches(tokens, section), decisions)
+    assert weights_equal(again.model, engine.model)
+
+
+def test_replaying_another_schedule_gives_other_weights(tmp_path: Path) -> None:
+    tokens, section = write_tokens(tmp_path / "tokens"), config("1s")
+    engine = run(tokens, tmp_path / "out", section)
+    rows = list(read_jsonl(tmp_path / "out" / "schedule.jsonl"))
+    rows[1]["learning_rate"] *= 1.001
+    again = Engine(tiny_llama(), section, seed=7)
+    replay(again, make_batches(tokens, section), [Decision(**row) for row in rows])
+    assert not weights_equal(again.model, engine.model)
+
+
+def test_a_loss_that_is_not_finite_names_the_step(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path / "tokens")
+    engine = Engine(tiny_llama(), config(), seed=7)
+    batches = make_batches(tokens, config())
+    with torch.no_grad():
+        engine.model.model.norm.weight[0] = float("nan")
+    before = engine.model.model.layers[0].mlp.up_proj.weight.detach().clone()
+    with pytest.raises(
+        TrainingError, match=r"the loss is not finite at step 3\n  -> lower train\.learning_rate"
+    ):
+        engine.gradients(3, batches.step(3))
+    assert torch.equal(before, engine.model.model.layers[0].mlp.up_proj.weight)
+    assert all(parameter.grad is None for parameter in engine.model.parameters())
+
+
+def test_gradients_are_clipped_to_the_norm(tmp_path: Path) -> None:
+    section = config(clip_norm=0.01)
+    engine = Engine(tiny_llama(), section, seed=7)
+    facts = engine.gradients(0, make_batches(write_tokens(tmp_path), section).step(0))
+    norm = torch.stack([parameter.grad.norm() for parameter in engine.model.parameters()]).norm()
+    assert facts["grad_norm"] > 0.1
+    assert float(norm) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_auto_precision_takes_the_faster_says_so_and_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens, section = write_tokens(tmp_path / "tokens"), config("2 steps", precision="auto")
+    for faster, slower in (("bfloat16", "float32"), ("float32", "bfloat16")):
+        pace = {faster: 1.0, slower: 4.0}
+        monkeypatch.setattr(Engine, "rehearse", lambda self, batch, precision, pace=pace: pace[precision])
+        told = Told()
+        engine = run(tokens, tmp_path / faster, section, told)
+        assert engine.precision == faster
+        assert f"precision: {faster} (measured" in told.lines[0]
+    monkeypatch.undo()
+    # What was decided stays decided, whatever would be measured now.
+    assert run(tokens, tmp_path / "bfloat16", config("4 steps", precision="auto")).precision == "bfloat16"
+
+
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path / "tokens")
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        engine = run(tokens, tmp_path / precision, config("3 steps", precision=precision))
+        losses[precision] = [row["loss"] for row in read_jsonl(tmp_path / precision / "log.jsonl")]
+        assert {parameter.dtype for parameter in engine.model.parameters()} == {torch.float32}
+    assert losses["bfloat16"] != losses["float32"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.02)
+
+
+def test_rehearsing_leaves_no_trace(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path / "tokens")
+    engine, batches = Engine(tiny_llama(), config(), seed=7), make_batches(tokens, config())
+    assert engine.rehearse(batches.step(0)[0], "float32") > 0
+    assert weights_equal(engine.model, tiny_llama())
+    assert all(parameter.grad is None for parameter in engine.model.parameters())
+
+
+def test_without_a_compiler_the_run_is_eager_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    told = Told()
+    run(write_tokens(tmp_path / "tokens"), tmp_path / "out", config("1 steps", compile="on"), told)
+    assert "  eager mode: this machine has no C++ compiler" in told.lines
+
+
+def test_auto_compiles_long_runs_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/" + name)
+    batches = make_batches(write_tokens(tmp_path), config())
+    chosen = [
+        engine_module._choose_compile(config(budget, compile="auto"), batches, 0.01, Told())
+        for budget in ("8m", "2h", "100 steps", "10000 steps", "100k tokens", "1M tokens", "1000 epochs")
+    ]
+    assert chosen == [False, True, False, True, False, True, True]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
+def test_compiled_training_gives_the_eager_losses(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path / "tokens")
+    losses = []
+    for choice in ("off", "on"):
+        run(tokens, tmp_path / choice, config("3 steps", compile=choice))
+        losses.append([row["loss"] for row in read_jsonl(tmp_path / choice / "log.jsonl")])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_a_log_that_lacks_steps_is_an_error(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path / "tokens")
+    run(tokens, tmp_path / "out", config("3 steps", checkpoint_seconds=1e-6))
+    (tmp_path / "out" / "log.jsonl").write_text(json.dumps({"step": 0, "seconds": 1}) + "\n")
+    with pytest.raises(TrainingError, match="does not tell of all 3 steps"):
+        run(tokens, tmp_path / "out", config("6 steps"))
