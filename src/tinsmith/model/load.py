@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+import gguf
+import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
@@ -62,7 +67,28 @@ def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
         if file.read(4) != b"GGUF":
             raise AssetError("is no GGUF file", where=str(path), next_step="name a .gguf file or a directory")
     # transformers draws a progress bar of its own here, which no setting of its silences.
-    with contextlib.redirect_stderr(io.StringIO()):
+    with contextlib.redirect_stderr(io.StringIO()), _header_read_once():
         return AutoModelForCausalLM.from_pretrained(
             path.parent, gguf_file=path.name, dtype=dtype, local_files_only=True
         )
+
+
+class _Reader(gguf.GGUFReader):
+    """GGUF's own reader over a plain array, since slicing a memory map is slow a million times."""
+
+    def _get(self, *arguments: Any, **options: Any) -> Any:
+        if isinstance(self.data, np.memmap):
+            self.data = self.data.view(np.ndarray)
+        return super()._get(*arguments, **options)
+
+
+@contextlib.contextmanager
+def _header_read_once() -> Iterator[None]:
+    """Open faster: transformers reads a GGUF's header twice and maps all names once per tensor."""
+    plain = gguf.GGUFReader, gguf.get_tensor_name_map
+    gguf.GGUFReader = functools.cache(_Reader)  # type: ignore[misc, assignment]
+    gguf.get_tensor_name_map = functools.cache(gguf.get_tensor_name_map)
+    try:
+        yield
+    finally:
+        gguf.GGUFReader, gguf.get_tensor_name_map = plain  # type: ignore[misc]
