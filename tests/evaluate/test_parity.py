@@ -44,6 +44,7 @@ def test_a_good_export_passes_and_leaves_its_figures(trained, saved, tmp_path):
         assert row["stop_equal"]
         assert 0 <= row["mean_kl"] <= row["bound_kl"]
         assert row["bytes"] > 0
+        assert row.get("answers_kl", 0.0) >= 0
         if name != "server":
             assert row["prompts"] == 24
             assert row["positions"] >= 300

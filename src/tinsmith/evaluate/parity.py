@@ -23,7 +23,6 @@ place.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -40,7 +39,7 @@ from tinsmith.foundation.progress import Advance, Progress
 from tinsmith.model.gguf_metadata import read_stop_tokens
 from tinsmith.model.load import load_model
 from tinsmith.recipe import PackageConfig
-from tinsmith.serve.runtime import LlamaServer
+from tinsmith.serve.runtime import LlamaServer, usable_cores
 from tinsmith.tokens.gguf_vocabulary import read_metadata
 from tinsmith.tokens.tokenizer import load_tokenizer, prefix_ids
 
@@ -100,7 +99,7 @@ def check_parity(
         ours = _Trained(trained, texts, config, seed, advance)
         others = {"saved": _read_saved(saved, ours, advance)}
         served = min(ggufs, key=lambda name: ggufs[name].stat().st_size)
-        cores = len(os.sched_getaffinity(0))
+        cores = usable_cores()
         # One thread each beats all threads for one after another: llama.cpp's threads wait by spinning.
         workers = min(cores, len(ggufs))
         with ThreadPoolExecutor(workers) as pool:
@@ -116,7 +115,8 @@ def check_parity(
                 for name, path in ggufs.items()
             }
             others |= {name: future.result() for name, future in asked.items()}
-    _compare(ours, others)
+    with progress.task("distributions", len(ours.side.hidden), "positions") as advance:
+        _compare(ours, others, advance)
     rows = {name: _row(name, other, ours, config) for name, other in others.items()}
     sizes = {"saved": sum(file.stat().st_size for file in saved.glob("*.safetensors"))}
     sizes |= {name: path.stat().st_size for name, path in ggufs.items()}
@@ -264,7 +264,7 @@ def _first_difference(expected: str, got: str) -> str:
 
 
 @torch.inference_mode()
-def _compare(ours: _Trained, others: dict[str, _Other]) -> None:
+def _compare(ours: _Trained, others: dict[str, _Other], advance: Advance) -> None:
     """Fill in KL (nats) and equality of the likeliest token at each position, a chunk at a time."""
     kl: dict[str, list[torch.Tensor]] = {name: [] for name in others}
     same: dict[str, list[torch.Tensor]] = {name: [] for name in others}
@@ -275,6 +275,7 @@ def _compare(ours: _Trained, others: dict[str, _Other]) -> None:
             theirs = _log_probabilities(other.hidden[place], other.head)
             kl[name].append(_divergence(logs, theirs))
             same[name].append((logs.argmax(-1) == theirs.argmax(-1)).float())
+        advance(len(logs))
     for name, other in others.items():
         other.kl, other.same = torch.cat(kl[name]), torch.cat(same[name])
 
@@ -291,8 +292,10 @@ def _divergence(logs: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
 def _answer_figures(other: _Other, ours: _Trained) -> tuple[float, float]:
     kl, same = [], []
     for number, theirs in other.answers.items():
-        logs = _log_probabilities(ours.side.hidden[ours.ends[number] - 1], ours.side.head)
-        kl.append(float(_divergence(logs.double(), theirs.double())))
+        hidden = ours.side.hidden[ours.ends[number] - 1]
+        logs = torch.nn.functional.linear(hidden, ours.side.head).double().log_softmax(-1)
+        # What the server rounds for its JSON does not quite sum to one.
+        kl.append(float(_divergence(logs, theirs.double().log_softmax(-1))))
         same.append(float(logs.argmax() == theirs.argmax()))
     return float(np.mean(kl)), float(np.mean(same))
 

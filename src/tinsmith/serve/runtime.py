@@ -61,7 +61,7 @@ class LlamaServer:
             "port": port,
             "api_key": self.api_key,
             "context": context,
-            "threads": threads or len(os.sched_getaffinity(0)),
+            "threads": threads or usable_cores(),
             "slots": slots,
             "hidden_states": hidden_states,
         }
@@ -173,6 +173,12 @@ class LlamaServer:
             process.stdout.close()
         if log is not None:
             log.close()
+
+
+def usable_cores() -> int:
+    """Return on how many cores this process may run."""
+    # Only Linux knows of processes that may use fewer cores than there are.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def find_gguf(bundle_or_gguf: Path, format: str | None = None) -> Path:
