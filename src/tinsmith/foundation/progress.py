@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, TextIO
 
 Advance = Callable[[float], None]
@@ -17,13 +17,8 @@ class Progress(Protocol):
     def say(self, message: str) -> None:
         """Print one line."""
 
-    def task(self, what: str, total: float | None, unit: str) -> _Task:
+    def task(self, what: str, total: float | None, unit: str) -> AbstractContextManager[Advance]:
         """Open a counted piece of work; call the yielded function with each amount done, in `unit`."""
-
-
-class _Task(Protocol):
-    def __enter__(self) -> Advance: ...
-    def __exit__(self, *exc: object) -> bool | None: ...
 
 
 class SilentProgress:

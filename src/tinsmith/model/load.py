@@ -78,7 +78,7 @@ class _Reader(gguf.GGUFReader):
 
     def _get(self, *arguments: Any, **options: Any) -> Any:
         if isinstance(self.data, np.memmap):
-            self.data = self.data.view(np.ndarray)
+            self.data = self.data.view(np.ndarray)  # type: ignore[assignment]
         return super()._get(*arguments, **options)
 
 
