@@ -172,7 +172,7 @@ def test_ctrl_c_in_the_middle_of_gradients_keeps_the_step(
 
 def test_ctrl_c_waits_for_the_update() -> None:
     reached = []
-    with pytest.raises(KeyboardInterrupt), uninterrupted():
+    with pytest.raises(KeyboardInterrupt), uninterrupted():  # noqa: PT012
         signal.raise_signal(signal.SIGINT)
         reached.append("end of the block")
     assert reached

@@ -33,7 +33,10 @@ def attend_within_sequences(
 
     One call per sequence: no mask is built, nothing is padded, and the causal half is all that is computed.
     """
-    assert lengths is not None and sum(lengths) == query.shape[2] and attention_mask is None and not softcap
+    assert lengths is not None
+    assert sum(lengths) == query.shape[2]
+    assert attention_mask is None
+    assert not softcap
     grouped = query.shape[1] != key.shape[1]
     outputs = []
     for q, k, v in zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True):
