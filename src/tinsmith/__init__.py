@@ -1,6 +1,11 @@
 """Tinsmith turns an organisation's own documents into a small language model, and proves what it is worth."""
 
+import os
 from typing import Any
+
+# Threads of OpenMP wait by spinning unless told otherwise before PyTorch is loaded. With a neighbour on the
+# same cores that costs a factor of ten.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 __all__ = ["Recipe", "build", "load_recipe", "plan", "verify"]

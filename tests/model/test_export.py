@@ -14,10 +14,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tinsmith.foundation.assets import is_cached, resolve_model
 from tinsmith.foundation.errors import AssetError
+from tinsmith.foundation.gguf_header import read_metadata
 from tinsmith.model import export
 from tinsmith.model.export import save_model, write_gguf
 from tinsmith.model.gguf_types import choose_types, quantise
-from tinsmith.tokens.gguf_vocabulary import read_metadata
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tiny_model import CHATML, changed_copy, tiny_model, tiny_tokenizer, write_trained
 

@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 from small_vocabulary import TEXT, write_bpe, write_sentence_pieces
 from tinsmith.foundation.assets import is_cached, resolve_model
 from tinsmith.foundation.errors import AssetError
-from tinsmith.tokens.gguf_vocabulary import read_metadata
+from tinsmith.foundation.gguf_header import read_metadata
 from tinsmith.tokens.tokenizer import encode, load_tokenizer, prefix_ids, save_tokenizer
 
 HARD = "Hello  world 2024: 12.5%\n\n\tindent «é» 漢字 it's ½ <|im_end|> \u00a0x \r\n"

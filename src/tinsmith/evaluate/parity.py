@@ -35,12 +35,12 @@ from transformers import AutoConfig, PreTrainedTokenizerFast
 from tinsmith.evaluate.parity_prompts import Prompt, draw_prompts
 from tinsmith.evaluate.parity_sides import GgufSide, ServerSide, TorchSide, trained_rows
 from tinsmith.foundation.errors import ParityError
+from tinsmith.foundation.gguf_header import read_metadata
 from tinsmith.foundation.progress import Advance, Progress
 from tinsmith.model.gguf_metadata import read_stop_tokens
 from tinsmith.model.load import load_model
 from tinsmith.recipe import PackageConfig
 from tinsmith.serve.runtime import LlamaServer, usable_cores
-from tinsmith.tokens.gguf_vocabulary import read_metadata
 from tinsmith.tokens.tokenizer import load_tokenizer, prefix_ids
 
 _ANSWERS, _SERVED_ANSWERS, _CHATS_READ = 8, 24, 4

@@ -25,8 +25,8 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
 from tinsmith.foundation.errors import RunError
+from tinsmith.foundation.gguf_header import read_metadata
 from tinsmith.serve.runtime import LlamaServer, find_gguf
-from tinsmith.tokens.gguf_vocabulary import read_metadata
 
 # The page may do nothing but ask the server that it came from.
 _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"

@@ -11,8 +11,8 @@ from typing import TextIO
 import httpx
 
 from tinsmith.foundation.errors import AssetError, RunError
+from tinsmith.foundation.gguf_header import read_metadata
 from tinsmith.serve.runtime import LlamaServer, find_gguf
-from tinsmith.tokens.gguf_vocabulary import read_metadata
 
 _HELP = "empty line or /new: begin anew, /exit or Ctrl-D: end, Ctrl-C: stop an answer"
 
