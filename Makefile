@@ -5,7 +5,7 @@ TORCH_INDEX ?=
 PIP_FLAGS := --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 BIN := .venv/bin
 
-.PHONY: demo test lint prove bench clean
+.PHONY: demo test lint clean
 
 demo: .venv/runtime
 	$(BIN)/tinsmith build recipes/licences.toml
@@ -14,13 +14,10 @@ test: .venv/dev lint
 	$(BIN)/python -m pytest
 
 lint: .venv/dev
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-
-bench: .venv/dev
-	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf runs .venv
