@@ -268,6 +268,7 @@ def test_auto_precision_takes_the_faster_says_so_and_keeps_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens, section = write_tokens(tmp_path / "tokens"), config("2 steps", precision="auto")
+    monkeypatch.setattr(engine_module, "_has_bfloat16", lambda: True)
     for faster, slower in (("bfloat16", "float32"), ("float32", "bfloat16")):
         pace = {faster: 1.0, slower: 4.0}
         monkeypatch.setattr(Engine, "rehearse", lambda self, batch, precision, pace=pace: pace[precision])
@@ -278,6 +279,18 @@ def test_auto_precision_takes_the_faster_says_so_and_keeps_it(
     monkeypatch.undo()
     # What was decided stays decided, whatever would be measured now.
     assert run(tokens, tmp_path / "bfloat16", config("4 steps", precision="auto")).precision == "bfloat16"
+
+
+def test_auto_precision_measures_no_bfloat16_where_the_processor_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "_has_bfloat16", lambda: False)
+    told = Told()
+    engine = run(
+        write_tokens(tmp_path / "tokens"), tmp_path / "out", config("1 steps", precision="auto"), told
+    )
+    assert engine.precision == "float32"
+    assert told.lines == ["  precision: float32 (this processor multiplies no bfloat16)"]
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(tmp_path: Path) -> None:

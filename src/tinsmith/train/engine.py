@@ -24,6 +24,7 @@ from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.budget import Decision, Done, Stopwatch, progress_of, rate_at
 from tinsmith.train.checkpoint import load_checkpoint, save_checkpoint
 from tinsmith.train.journal import Journal, uninterrupted
+from tinsmith.train.memory import keep_freed_memory
 from tinsmith.train.objectives import NextToken, Objective, check_output_layer
 from tinsmith.train.optim import Optimizers, clip_gradients
 
@@ -48,6 +49,7 @@ class Engine:
         self, model: PreTrainedModel, config: TrainConfig, *, seed: int, objective: Objective | None = None
     ) -> None:
         """Prepare a float32 model for training. Raises TrainingError where documents could not be kept apart."""
+        keep_freed_memory()
         isolate_sequences(model)
         self.model, self.config, self.seed = model.train(), config, seed
         self.objective: Objective = objective or NextToken()
