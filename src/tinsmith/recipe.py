@@ -178,7 +178,7 @@ class PackageConfig(Section):
 
     formats: tuple[GgufFormat, ...] = Field(("f16", "q8_0", "q4_k_m"), min_length=1)
     precision: Literal["float32", "float16", "bfloat16"] = Field(
-        "bfloat16", description="of the saved safetensors"
+        "float16", description="of the saved safetensors"
     )
     parity_prompts: int = Field(200, ge=1)
     parity_positions: int = Field(2000, ge=1)
