@@ -187,7 +187,7 @@ class PackageConfig(Section):
         description="mean KL, nats, per format; formats not named keep these",
     )
     min_top1: dict[str, float] = Field(
-        default={"saved": 0.98, "f16": 0.98, "q8_0": 0.88, "q4_k_m": 0.7},
+        default={"saved": 0.95, "f16": 0.95, "q8_0": 0.85, "q4_k_m": 0.65},
         description="top-1 agreement per format; formats not named keep these",
     )
 
