@@ -17,14 +17,16 @@ MARKUP = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 def trained_bpe(pieces: int = 400) -> Tokenizer:
     """Train a byte-level BPE with split digits on a little text; its ids are those of the GGUF below."""
     backend = Tokenizer(BPE())
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
         vocab_size=pieces, special_tokens=MARKUP, initial_alphabet=alphabet, show_progress=False
     )
-    backend.train_from_iterator([TEXT], trainer)
+    # Numbers are learnt as wholes and then split, so that a reader who forgets to split them gets other ids.
+    backend.train_from_iterator([TEXT, " 2024 1999" * 50], trainer)
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
     return backend
 
 
@@ -54,7 +56,7 @@ def write_sentence_pieces(path: Path, *, space_prefix: bool = False) -> None:
     """Write scored pieces with byte fall-back, user-defined spaces and a bos before each text."""
     markup = ["<pad>", "<eos>", "<bos>", "<unk>"]
     byte_tokens = [f"<0x{byte:02X}>" for byte in range(256)]
-    pieces = ["th", "he", "the", "▁the", "li", "▁li", "ce", "nce", "lice", "▁lice", "▁licence"]
+    pieces = ["ab", "bc", "th", "he", "the", "▁the", "li", "▁li", "ce", "nce", "lice", "▁lice", "▁licence"]
     letters = sorted({letter for piece in pieces for letter in piece} | set("abdo.▁"))
     defined = ["  ", "\n\n"]
     tokens = markup + byte_tokens + defined + pieces + letters

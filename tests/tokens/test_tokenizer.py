@@ -45,6 +45,7 @@ def test_pieces_merge_by_score_with_byte_fallback_and_bos(tmp_path: Path) -> Non
     write_sentence_pieces(tmp_path / "v.gguf")
     tokenizer = load_tokenizer(tmp_path / "v.gguf")
     assert prefix_ids(tokenizer) == [2]
+    assert tokenizer.convert_ids_to_tokens(encode(tokenizer, "abc")) == ["ab", "c"]
     names = tokenizer.convert_ids_to_tokens(encode(tokenizer, "the licence  ö\n\n"))
     assert names == ["the", "▁licence", "  ", "<0xC3>", "<0xB6>", "\n\n"]
     assert tokenizer.decode(encode(tokenizer, "the licence  ö\n\n")) == "the licence  ö\n\n"

@@ -89,12 +89,14 @@ def test_the_trained_model_opens_in_transformers_without_leftovers(tmp_path: Pat
     isolate_sequences(model)
     model.config.quantization_config = {"quant_method": "gguf", "gguf_file": "v.gguf"}
     model.config.eos_token_id = model.generation_config.eos_token_id = 1
+    model.generation_config.temperature, model.generation_config.do_sample = 0.3, True
     write_bpe(tmp_path / "v.gguf")
     save_trained(model, load_tokenizer(tmp_path / "v.gguf"), tmp_path / "model")
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     assert weights_equal(again, model)
     assert again.dtype == torch.float32
     assert again.generation_config.eos_token_id == again.config.eos_token_id == 2
+    assert not again.generation_config.do_sample
     facts = json.loads((tmp_path / "model" / "config.json").read_text())
     assert "quantization_config" not in facts
     assert "tinsmith" not in json.dumps(facts)

@@ -170,6 +170,25 @@ def test_ctrl_c_in_the_middle_of_gradients_keeps_the_step(
     assert weights_equal(run(tokens, tmp_path / "out", config("5 steps")).model, plain.model)
 
 
+def test_ctrl_c_while_weights_move_is_held_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = write_tokens(tmp_path / "tokens")
+    plain = run(tokens, tmp_path / "plain", config("5 steps"))
+    whole = Engine.update
+    calls = itertools.count(1)
+
+    def interrupted(self: Engine, learning_rate: float) -> None:
+        if next(calls) == 3:
+            signal.raise_signal(signal.SIGINT)
+        whole(self, learning_rate)
+
+    monkeypatch.setattr(Engine, "update", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tokens, tmp_path / "out", config("5 steps"))
+    monkeypatch.undo()
+    assert (tmp_path / "out" / "checkpoints" / "step-000000003").is_dir()
+    assert weights_equal(run(tokens, tmp_path / "out", config("5 steps")).model, plain.model)
+
+
 def test_ctrl_c_waits_for_the_update() -> None:
     reached = []
     with pytest.raises(KeyboardInterrupt), uninterrupted():  # noqa: PT012
@@ -253,6 +272,23 @@ def test_a_loss_that_is_not_finite_names_the_step(tmp_path: Path) -> None:
         engine.gradients(3, batches.step(3))
     assert torch.equal(before, engine.model.model.layers[0].mlp.up_proj.weight)
     assert all(parameter.grad is None for parameter in engine.model.parameters())
+
+
+def test_dropout_is_drawn_from_the_number_of_the_step(tmp_path: Path) -> None:
+    batches = make_batches(write_tokens(tmp_path), config())
+    model = tiny_llama()
+    for layer in model.model.layers:
+        layer.self_attn.attention_dropout = 0.5
+    engine = Engine(model, config(), seed=7)
+
+    def loss(step: int) -> float:
+        value = engine.gradients(step, batches.step(0))["loss"]
+        engine.optimizers.drop_gradients()
+        return value
+
+    first = loss(3)
+    assert loss(4) != first
+    assert loss(3) == first
 
 
 def test_gradients_are_clipped_to_the_norm(tmp_path: Path) -> None:
