@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,14 @@ from tinsmith.foundation.progress import SilentProgress
 from tinsmith.recipe import ModelConfig, TrainConfig
 from tinsmith.tokens.shards import ShardWriter
 from tiny_training import config, tiny_llama, write_tokens
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def run(
