@@ -15,10 +15,10 @@ import torch
 from safetensors import safe_open
 from transformers import PreTrainedTokenizerFast
 
-from tinsmith.evaluate.gguf_tensors import read_tensor_types
 from tinsmith.evaluate.score import Scorer
 from tinsmith.foundation.assets import resolve_model
 from tinsmith.foundation.errors import AssetError, RecipeError
+from tinsmith.foundation.gguf_header import read_tensor_types
 from tinsmith.model.load import load_model
 from tinsmith.recipe import EvaluateConfig, ModelConfig
 from tinsmith.tokens.tokenizer import load_tokenizer

@@ -12,7 +12,7 @@ def keep_freed_memory() -> bool:
     """Make glibc keep freed pages for the next step; return whether it was so asked.
 
     Otherwise gradients and logits go back to the kernel after each step and come again as zeroed pages: measured
-    on SmolLM2-135M with 512 tokens a step, an eighth of the processor time.
+    on SmolLM2-135M with 512 tokens a step, 8% of the processor time (7.7 against 7.1 s), for 6% more memory.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

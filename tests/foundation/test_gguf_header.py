@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, quantize
 
-from tinsmith.evaluate.gguf_tensors import read_tensor_types
 from tinsmith.foundation.errors import AssetError
+from tinsmith.foundation.gguf_header import read_tensor_types
 
 
 def _write(path):
