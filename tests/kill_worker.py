@@ -7,6 +7,7 @@ Usage: python kill_worker.py RECIPE RUNS SEED KILLS
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -24,7 +25,7 @@ from tinsmith.recipe import load_recipe
 def schedule(seed, kills):
     """Yield what to wait for (a stage, a rename, or nothing) and how long after it to kill."""
     draw = random.Random(seed)
-    moments = [("rename", n) for n in range(1, 7)]
+    moments = [("rename", n) for n in (1, 1, 1, 2, 2, 2)]
     moments += [
         (name, draw.uniform(0, 1.5)) for name in ("package", "evaluate", "train", "report") for _ in range(5)
     ]
@@ -79,27 +80,42 @@ def working_on(root):
     return partials[0].name.removesuffix(".partial") if partials else "between stages"
 
 
+def kill_one(recipe, root, what, amount):
+    """Start an attempt and kill it at the moment asked for; return where it was hit, or None if it was done before."""
+    pid = attempt(recipe, amount if what == "rename" else 0)
+    status = None
+    if what in {stage.name for stage in STAGES}:
+        directory = "bundle" if what == "report" else what
+        while status is None and not (root / f"{directory}.partial").exists():
+            status = wait(pid, time.monotonic() + 0.02)
+    if status is None:
+        status = wait(pid, time.monotonic() + (600 if what == "rename" else amount))
+    if status is None:
+        where = working_on(root)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        return f"{what}: {where}"
+    if os.WIFSIGNALED(status):
+        return f"{what}: {working_on(root)}"
+    if os.WEXITSTATUS(status):
+        sys.exit("an attempt failed by itself")
+    return None
+
+
 def main():
     recipe = load_recipe(Path(sys.argv[1]), (f"runs={sys.argv[2]}",))
-    root = Path(sys.argv[2]) / recipe.name
-    hits = []
-    for what, amount in schedule(int(sys.argv[3]), int(sys.argv[4])):
-        pid = attempt(recipe, amount if what == "rename" else 0)
-        status = None
-        if what in {stage.name for stage in STAGES}:
-            directory = "bundle" if what == "report" else what
-            while status is None and not (root / f"{directory}.partial").exists():
-                status = wait(pid, time.monotonic() + 0.02)
-        if status is None:
-            status = wait(pid, time.monotonic() + (600 if what == "rename" else amount))
-        if status is None:
-            hits.append(f"{what}: {working_on(root)}")
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-        elif os.WIFSIGNALED(status):
-            hits.append(f"{what}: {working_on(root)}")
-        elif os.WEXITSTATUS(status):
-            sys.exit("an attempt failed by itself")
+    root, seed, kills = Path(sys.argv[2]) / recipe.name, int(sys.argv[3]), int(sys.argv[4])
+    hits, draw = [], random.Random(seed)
+    for what, amount in schedule(seed, kills):
+        directory = root / ("bundle" if what == "report" else what)
+        if directory.exists():
+            # An earlier attempt came further than planned: what it finished is lost, and made again.
+            shutil.rmtree(directory)
+        hit = kill_one(recipe, root, what, amount)
+        if hit is None:
+            shutil.rmtree(root / draw.choice(("package", "evaluate", "bundle")))
+        else:
+            hits.append(hit)
     _, status = os.waitpid(attempt(recipe, 0), 0)
     print(json.dumps({"status": os.waitstatus_to_exitcode(status), "hits": hits}))
 

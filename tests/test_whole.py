@@ -60,6 +60,7 @@ def test_plan_says_what_would_run_and_why(smoke):
     assert "an earlier stage runs" in lines["package"]
 
 
+@pytest.mark.timeout(900)
 def test_killed_at_fifty_instants_it_ends_with_the_same_bytes(smoke, tmp_path):
     command = [sys.executable, ROOT / "tests" / "kill_worker.py", SMOKE, tmp_path, "11", "50"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
@@ -123,6 +124,7 @@ echo "status=$?"
 """
 
 
+@pytest.mark.timeout(900)
 def test_a_full_disk_is_named_and_what_is_done_is_kept(smoke, tmp_path):
     """Build on a file system that is too small, then let it grow and go on."""
     (tmp_path / "disk").mkdir()
@@ -167,6 +169,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.timeout(900)
 def test_nothing_leaves_the_machine(smoke, tmp_path):
     """Build and serve in an empty network namespace; the kernel counts every packet without a route."""
     unshare = ["unshare", "--user", "--net", "--map-root-user"]
