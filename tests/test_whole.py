@@ -17,13 +17,13 @@ DETERMINISTIC = ("ingest", "curate", "split", "tokenize", "train", "package")
 
 
 def digests(run: Path) -> dict[str, dict[str, str]]:
-    """Return the hashes of what must be equal in equal runs: everything but measured seconds."""
-    timed = {"log.jsonl", "schedule.jsonl", "files.jsonl"}
+    """Return the hashes of what must be equal in equal runs: everything but measurements."""
+    measured = {stage.name: set(stage.measured) for stage in STAGES}
     return {
         stage: {
             name: row["sha256"]
             for name, row in read_json(run / stage / "manifest.json")["outputs"].items()
-            if Path(name).name not in timed
+            if name not in measured[stage]
         }
         for stage in DETERMINISTIC
     }

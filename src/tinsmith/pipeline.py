@@ -37,7 +37,9 @@ class Stage:
     models: Callable[[Recipe], tuple[str, ...]] = lambda recipe: ()
     seeded: bool = True
     resumable: bool = False
-    timed: tuple[str, ...] = ()  # outputs that hold seconds, so that equal work gives other bytes
+    measured: tuple[
+        str, ...
+    ] = ()  # outputs in which equal work gives other bytes: seconds, a server's rounding
 
     @property
     def directory(self) -> str:
@@ -55,7 +57,7 @@ def _subjects(recipe: Recipe) -> tuple[str, ...]:
 
 # *refine* (what learns from or compares across training documents) will stand between split and tokenize.
 STAGES = (
-    Stage("ingest", 1, seeded=False, timed=("files.jsonl",)),
+    Stage("ingest", 1, seeded=False, measured=("files.jsonl",)),
     Stage("curate", 1, inputs=("ingest",)),
     Stage("split", 1, inputs=("curate",)),
     Stage("tokenize", 1, inputs=("split",), sections=("model", "tasks"), models=_base),
@@ -66,9 +68,15 @@ STAGES = (
         sections=("model",),
         models=_base,
         resumable=True,
-        timed=("log.jsonl", "schedule.jsonl"),
+        measured=("log.jsonl", "schedule.jsonl"),
     ),
-    Stage("package", 1, inputs=("split", "tokenize", "train"), resumable=True),
+    Stage(
+        "package",
+        1,
+        inputs=("split", "tokenize", "train"),
+        resumable=True,
+        measured=("parity.json", "items/parity.jsonl"),
+    ),
     Stage(
         "evaluate",
         1,
@@ -273,7 +281,7 @@ def _make_manifest(
         "inputs": {name: _manifest_of(root, name)["digest"] for name in stage.inputs},
         "outputs": outputs,
         "digest": sha256_json(
-            {name: row["sha256"] for name, row in outputs.items() if name not in stage.timed}
+            {name: row["sha256"] for name, row in outputs.items() if name not in stage.measured}
         ),
         "statistics": statistics,
         "seconds": reading.seconds,
