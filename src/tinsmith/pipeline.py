@@ -37,9 +37,8 @@ class Stage:
     models: Callable[[Recipe], tuple[str, ...]] = lambda recipe: ()
     seeded: bool = True
     resumable: bool = False
-    measured: tuple[
-        str, ...
-    ] = ()  # outputs in which equal work gives other bytes: seconds, a server's rounding
+    # Outputs in which equal work gives other bytes: seconds, a server's rounding.
+    measured: tuple[str, ...] = ()
 
     @property
     def directory(self) -> str:
