@@ -10,13 +10,32 @@ from tinsmith.foundation.files import list_files, read_json, sha256_file, sha256
 
 MANIFEST = "manifest.json"
 REBUILT = ("report.html", "evidence.json")
+_MEND = "do not trust this bundle; take a whole copy, or remove the stages package, evaluate and bundle and build again"
 
 
 def verify(bundle: Path) -> tuple[int, int]:
     """Check every hash of a bundle; return (files, bytes). Raises BundleError that names the first fault."""
     manifest = _read_manifest(bundle)
+    total = _check_files(bundle, manifest, skip=())
+    extra = {str(name) for name in list_files(bundle)} - set(manifest["outputs"]) - {MANIFEST}
+    if extra:
+        raise BundleError(
+            "does not belong to the bundle",
+            where=str(bundle / min(extra)),
+            next_step="remove it, or build again",
+        )
+    return len(manifest["outputs"]), total
+
+
+def _check_files(bundle: Path, manifest: dict[str, Any], *, skip: tuple[str, ...]) -> int:
+    if _digest(manifest["outputs"]) != manifest["digest"]:
+        raise BundleError(
+            "lists hashes that do not add up to its digest", where=str(bundle / MANIFEST), next_step=_MEND
+        )
     total = 0
     for name, row in manifest["outputs"].items():
+        if name in skip:
+            continue
         path = bundle / name
         if not path.is_file():
             raise BundleError(
@@ -26,23 +45,10 @@ def verify(bundle: Path) -> tuple[int, int]:
             raise BundleError(
                 f"was changed: its sha256 is not {row['sha256'][:16]}...",
                 where=str(path),
-                next_step="do not trust this bundle; take a whole copy, or build again",
+                next_step=_MEND,
             )
         total += row["bytes"]
-    extra = {str(name) for name in list_files(bundle)} - set(manifest["outputs"]) - {MANIFEST}
-    if extra:
-        raise BundleError(
-            "does not belong to the bundle",
-            where=str(bundle / min(extra)),
-            next_step="remove it, or build again",
-        )
-    if _digest(manifest["outputs"]) != manifest["digest"]:
-        raise BundleError(
-            "lists hashes that do not add up to its digest",
-            where=str(bundle / MANIFEST),
-            next_step="do not trust this bundle; take a whole copy, or build again",
-        )
-    return len(manifest["outputs"]), total
+    return total
 
 
 def rebuild(bundle: Path) -> Path:
@@ -50,6 +56,7 @@ def rebuild(bundle: Path) -> Path:
     from tinsmith.report.page import rebuild_report
 
     manifest = _read_manifest(bundle)
+    _check_files(bundle, manifest, skip=REBUILT)
     rebuild_report(bundle)
     for name in REBUILT:
         path = bundle / name

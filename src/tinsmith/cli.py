@@ -142,6 +142,15 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         print("\nstopped; what is done is kept. The same command goes on from here.", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+    except OSError as error:
+        if not error.filename:
+            raise
+        advice = "check that it exists and that you may read and write it"
+        print(f"error: {error.filename}: {error.strerror}\n  -> {advice}", file=sys.stderr)
+        sys.exit(2)
     sys.exit(0)
 
 

@@ -27,7 +27,9 @@ def examine() -> Iterator[Finding]:
     machine = describe_machine()
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding(
-        "ok" if sys.version_info >= (3, 11) else "missing", "Python", f"{version} (3.11 or 3.12 wanted)"
+        "ok" if (3, 11) <= sys.version_info[:2] <= (3, 12) else "missing",
+        "Python",
+        f"{version} (3.11 or 3.12 wanted)",
     )
     yield Finding("ok", "processor", ", ".join(f"{key} {value}" for key, value in machine.items()))
     yield _memory_and_disk()
@@ -61,7 +63,7 @@ def _memory_and_disk() -> Finding:
 
 
 def _compiler() -> Finding:
-    compiler = next((name for name in ("g++", "clang++") if shutil.which(name)), None)
+    compiler = next((name for name in ("g++", "c++", "clang++") if shutil.which(name)), None)
     result = compiler or "none: training runs uncompiled, which short runs do anyway"
     return Finding("ok" if compiler else "note", "C++ compiler", result)
 
@@ -69,7 +71,7 @@ def _compiler() -> Finding:
 def _torch() -> Finding:
     import torch
 
-    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
+    device = f"{torch.cuda.get_device_name(0)} (evaluation only)" if torch.cuda.is_available() else "no GPU"
     return Finding("ok", "PyTorch", f"{torch.__version__}, {torch.get_num_threads()} threads, {device}")
 
 

@@ -58,23 +58,23 @@ def parameters(recipe: Recipe) -> int:
 
 
 def _scratch_parameters(scratch: str) -> int:
-    match = re.fullmatch(r"\w+@([0-9.]+)([mMbB])", scratch)
+    match = re.fullmatch(r"\w+@([0-9]+(?:\.[0-9]+)?)([kmb])", scratch)
     if not match:
         raise RecipeError(
             f"cannot read {scratch!r}",
             where="model.scratch",
             next_step="write family@size, for example llama@15m",
         )
-    return int(float(match[1]) * {"m": 1e6, "b": 1e9}[match[2].lower()])
+    return int(float(match[1]) * {"k": 1e3, "m": 1e6, "b": 1e9}[match[2]])
 
 
 def _corpus_bytes(recipe: Recipe) -> int:
     """Return the bytes of the sources; a named corpus not fetched yet counts with its known size."""
-    from tinsmith.stages.sources import present_files
+    from tinsmith.stages.sources import look_at, present_files
 
-    total = sum(path.stat().st_size for path in present_files(recipe.ingest))
+    total = sum(look_at(path).st_size for path in present_files(recipe.ingest))
     for name in recipe.ingest.sources:
-        if name in assets.KNOWN and not assets.is_cached(name):
+        if assets.is_corpus(name) and not assets.is_cached(name):
             total += int(assets.KNOWN[name].megabytes * 1e6)
     return total
 

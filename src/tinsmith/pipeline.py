@@ -17,13 +17,21 @@ from typing import Any
 
 from tinsmith.foundation import assets
 from tinsmith.foundation.errors import RecipeError, RunError
-from tinsmith.foundation.files import list_files, read_json, sha256_file, sha256_json, write_json
+from tinsmith.foundation.files import (
+    list_files,
+    read_json,
+    sha256_file,
+    sha256_json,
+    write_atomic,
+    write_json,
+)
 from tinsmith.foundation.progress import Progress
 from tinsmith.meter.energy import EnergyMeter, Reading
 from tinsmith.meter.machine import describe_machine
 from tinsmith.recipe import Recipe
 
 MANIFEST = "manifest.json"
+_KEY, _METER = ".key.json", ".meter.json"
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,6 @@ STAGES = (
         "package",
         1,
         inputs=("split", "tokenize", "train"),
-        resumable=True,
         measured=("parity.json", "items/parity.jsonl"),
     ),
     Stage(
@@ -99,7 +106,7 @@ class Step:
 
 def run_directory(recipe: Recipe) -> Path:
     """Return where a recipe's stages live."""
-    return Path(recipe.runs) / recipe.name
+    return Path(recipe.runs).expanduser() / recipe.name
 
 
 def plan(recipe: Recipe, until: str | None = None) -> list[Step]:
@@ -206,25 +213,53 @@ def _why(
 
 def _run_stage(stage: Stage, recipe: Recipe, root: Path, key: str, progress: Progress) -> None:
     partial = root / f"{stage.directory}.partial"
-    if partial.exists() and not (stage.resumable and _partial_key(partial) == key):
-        shutil.rmtree(partial)
-    resumed = partial.exists()
-    partial.mkdir(parents=True, exist_ok=True)
-    write_json(partial / ".key.json", {"key": key})
+    resumed = _prepare(partial, stage, key)
+    if stage.name == "report":
+        _check_producers(root, stage)
     progress.say(f"{stage.name}: {'goes on' if resumed else 'runs'}")
     function = getattr(importlib.import_module(f"tinsmith.stages.{stage.name}"), stage.name)
-    with _metered(partial / ".meter.json") as spent:
+    with _metered(partial / _METER) as spent:
         statistics = function(**_arguments(stage, recipe, root), out=partial, progress=progress)
     reading, attempts = spent()
     manifest = _make_manifest(stage, recipe, root, key, partial, statistics, reading, attempts)
-    for leftover in (".key.json", ".meter.json"):
-        (partial / leftover).unlink(missing_ok=True)
     write_json(partial / MANIFEST, manifest)
     _swap(root, stage)
     progress.say(
         f"{stage.name}: done in {reading.seconds:,.0f} s"
         + (f" over {attempts} attempts" if attempts > 1 else "")
     )
+
+
+def _prepare(partial: Path, stage: Stage, key: str) -> bool:
+    """Make the partial directory ready; return whether the stage goes on with what a killed attempt left."""
+    same = partial.exists() and _partial_key(partial) == key
+    if partial.exists() and not (same and stage.resumable):
+        # What a killed attempt used is counted, even where what it made is thrown away.
+        spent = (partial / _METER).read_bytes() if same and (partial / _METER).exists() else None
+        shutil.rmtree(partial)
+        if spent:
+            write_atomic(partial / _METER, spent)
+    resumed = same and stage.resumable
+    partial.mkdir(parents=True, exist_ok=True)
+    for left in list(partial.rglob(".*.partial")):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
+    write_json(partial / _KEY, {"key": key})
+    return resumed
+
+
+def _check_producers(root: Path, stage: Stage) -> None:
+    """Refuse to bundle files that changed after their stage made them, since the bundle vouches for them."""
+    for name in stage.inputs:
+        for file, row in _manifest_of(root, name)["outputs"].items():
+            if sha256_file(root / name / file) != row["sha256"]:
+                raise RunError(
+                    "was changed after its stage made it",
+                    where=str(root / name / file),
+                    next_step=f"remove {root / name} and build again",
+                )
 
 
 def _arguments(stage: Stage, recipe: Recipe, root: Path) -> dict[str, Any]:
@@ -264,7 +299,7 @@ def _make_manifest(
     reading: Reading,
     attempts: int,
 ) -> dict[str, Any]:
-    hidden = {".key.json", ".meter.json"}
+    hidden = {_KEY, _METER}
     names = [name for name in list_files(partial) if str(name) not in hidden]
     outputs = {
         str(name): {"sha256": sha256_file(partial / name), "bytes": (partial / name).stat().st_size}
@@ -297,7 +332,7 @@ def _make_manifest(
 
 def _assets_used(stage: Stage, recipe: Recipe) -> list[assets.Asset]:
     if stage.name == "ingest":
-        return [assets.fetch(n) for n in recipe.ingest.sources if n in assets.KNOWN]
+        return [assets.fetch(n) for n in recipe.ingest.sources if assets.is_corpus(n)]
     return [assets.resolve_model(name) for name in stage.models(recipe)]
 
 
@@ -336,7 +371,9 @@ def _manifest_of(root: Path, name: str) -> dict[str, Any]:
     manifest = _manifest(root / name)
     if manifest is None:
         raise RunError(
-            "has no finished stage", where=str(root / name), next_step=f"run: tinsmith build --until {name}"
+            "has no finished stage",
+            where=str(root / name),
+            next_step=f"run: tinsmith build RECIPE --until {name}",
         )
     return manifest
 
@@ -352,7 +389,7 @@ def _outputs_present(directory: Path, manifest: dict[str, Any]) -> bool:
 
 def _partial_key(partial: Path) -> str | None:
     with contextlib.suppress(OSError, ValueError, KeyError):
-        return str(read_json(partial / ".key.json")["key"])
+        return str(read_json(partial / _KEY)["key"])
     return None
 
 
@@ -360,6 +397,8 @@ def _swap(root: Path, stage: Stage) -> None:
     """Put a complete partial directory in place; a kill in between is mended by _recover."""
     final, partial = root / stage.directory, root / f"{stage.directory}.partial"
     old = root / f"{stage.directory}.old"
+    for leftover in (_KEY, _METER):
+        (partial / leftover).unlink(missing_ok=True)
     if final.exists():
         os.rename(final, old)
     os.rename(partial, final)

@@ -27,7 +27,7 @@ GgufFormat = Literal["f16", "q8_0", "q4_k_m"]
 class Section(BaseModel):
     """A part of the recipe: unknown fields are refused, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class IngestConfig(Section):
@@ -117,7 +117,9 @@ class ModelConfig(Section):
         "smollm2-135m", description="named model, local directory, GGUF file or Hugging Face id"
     )
     scratch: str | None = Field(
-        None, description="family@size such as llama@15m: fresh weights, the base's tokenizer"
+        None,
+        pattern=r"^\w+@[0-9]+(\.[0-9]+)?[kmb]$",
+        description="family@size such as llama@15m: fresh weights, the base's tokenizer",
     )
 
 
@@ -245,7 +247,7 @@ class Recipe(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="names the run directory")
     seed: int = Field(7, ge=0)
-    runs: str = Field("runs", description="directory for runs, beside the working directory")
+    runs: str = Field("runs", description="directory for runs, relative to the working directory")
     ingest: IngestConfig
     curate: CurateConfig = CurateConfig()
     split: SplitConfig = SplitConfig()

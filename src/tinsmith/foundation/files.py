@@ -61,6 +61,10 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def list_files(directory: Path) -> list[Path]:
-    """Return all regular files below a directory, relative to it, sorted by name."""
-    found = (Path(folder, name) for folder, _, names in os.walk(directory) for name in names)
+    """Return all files below a directory, links to directories included, relative to it, sorted by name."""
+    found = (
+        Path(folder, name)
+        for folder, folders, names in os.walk(directory)
+        for name in [*names, *(each for each in folders if os.path.islink(os.path.join(folder, each)))]
+    )
     return sorted(path.relative_to(directory) for path in found)

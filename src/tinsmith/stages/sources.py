@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tinsmith.corpus.readers.sources import find_files
@@ -11,14 +12,22 @@ from tinsmith.recipe import IngestConfig
 
 def present_files(config: IngestConfig) -> list[Path]:
     """List the source files on this machine; a named corpus that is not fetched yet has none."""
-    here = tuple(name for name in config.sources if name not in assets.KNOWN or assets.is_cached(name))
+    here = tuple(name for name in config.sources if not assets.is_corpus(name) or assets.is_cached(name))
     return [file.path for file in find_files(here, config.exclude).files] if here else []
 
 
 def source_stamps(config: IngestConfig) -> list[str]:
     """Return what changes when a document does: identity of named corpora; path, size and time of files."""
-    named = [assets.identify(name) for name in config.sources if name in assets.KNOWN]
-    own = tuple(name for name in config.sources if name not in assets.KNOWN)
+    named = [assets.identify(name) for name in config.sources if assets.is_corpus(name)]
+    own = tuple(name for name in config.sources if not assets.is_corpus(name))
     files = find_files(own, config.exclude).files if own else ()
-    stamps = [(file.path, file.path.lstat()) for file in files]
+    stamps = [(file.path, look_at(file.path)) for file in files]
     return named + [f"{path}:{status.st_size}:{status.st_mtime_ns}" for path, status in stamps]
+
+
+def look_at(path: Path) -> os.stat_result:
+    """Return the status of what a path leads to; of the link itself where it leads nowhere."""
+    try:
+        return path.stat()
+    except OSError:
+        return path.lstat()

@@ -62,7 +62,7 @@ def _check_parts(config: SplitConfig, clusters: list[str], held_out: list[int], 
         f"{len(clusters)} documents in {len(sizes)} clusters, the largest of {max(sizes.values(), default=0)}"
     )
     loosen = "add documents, or raise curate.cluster_jaccard so that clusters become smaller"
-    if not held_out:
+    if len(held_out) < 2:
         raise CorpusError(
             f"the held-out part is empty ({corpus})",
             where="split.held_out",

@@ -11,6 +11,7 @@ from tinsmith.foundation.assets import resolve_model
 from tinsmith.foundation.errors import TrainingError
 from tinsmith.foundation.progress import Progress
 from tinsmith.model.families import create
+from tinsmith.model.gguf_metadata import refuse_unwritable
 from tinsmith.model.load import load_model
 from tinsmith.recipe import ModelConfig, TrainConfig
 from tinsmith.tokens.batches import Batches
@@ -35,6 +36,8 @@ def train(
         tokenizer = load_tokenizer(tokenize / "tokenizer")
         start = _start(model, tokenizer, seed)
         _check_vocabulary(start, tokens, tokenize)
+        # Before hours are spent on what could not be handed over.
+        refuse_unwritable(start.config, Path(model.base))
         engine = Engine(start, config, seed=seed)
         batches = Batches(tokens, batch_tokens=config.batch_tokens, micro_rows=config.micro_rows, seed=seed)
         fit(engine, batches, out=out, progress=progress)

@@ -78,18 +78,29 @@ def summarise(rows: Sequence[dict[str, Any]], epoch_tokens: int) -> dict[str, fl
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold back Ctrl-C until the block is done: half-moved weights would belong to no step."""
+    """Hold back Ctrl-C and SIGTERM until the block is done: half-moved weights would belong to no step."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     held: list[tuple[int, Any]] = []
-    usual = signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    signals = (signal.SIGINT, signal.SIGTERM)
+    usual = {
+        each: signal.signal(each, lambda number, frame: held.append((number, frame))) for each in signals
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, usual)
-        if held and callable(usual):
-            usual(*held[0])
+        for each, handler in usual.items():
+            signal.signal(each, handler)
+        if held:
+            _handle(*held[0], usual[signal.Signals(held[0][0])])
+
+
+def _handle(number: int, frame: Any, handler: Any) -> None:
+    if callable(handler):
+        handler(number, frame)
+    elif handler == signal.SIG_DFL:
+        signal.raise_signal(number)
 
 
 def _append(path: Path, row: dict[str, Any]) -> None:
