@@ -189,16 +189,34 @@ def test_ctrl_c_while_weights_move_is_held_back(tmp_path: Path, monkeypatch: pyt
     assert weights_equal(run(tokens, tmp_path / "out", config("5 steps")).model, plain.model)
 
 
-def test_ctrl_c_waits_for_the_update() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_for_the_update(number: int) -> None:
     reached = []
-    with pytest.raises(KeyboardInterrupt), uninterrupted():  # noqa: PT012
-        signal.raise_signal(signal.SIGINT)
-        reached.append("end of the block")
-    assert reached
-    thread = threading.Thread(target=lambda: uninterrupted().__enter__())
+    usual = signal.signal(number, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), uninterrupted():  # noqa: PT012
+            signal.raise_signal(number)
+            reached.append("end of the block")
+        assert reached
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, usual)
+
+
+def test_elsewhere_than_in_the_main_thread_signals_are_left_alone() -> None:
+    failed: list[BaseException] = []
+
+    def enter() -> None:
+        try:
+            with uninterrupted():
+                pass
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=enter)
     thread.start()
     thread.join()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert not failed
 
 
 @pytest.mark.parametrize("seconds", [2, 4])
