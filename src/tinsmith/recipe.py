@@ -185,7 +185,7 @@ class PackageConfig(Section):
     parity_prompts: int = Field(200, ge=1)
     parity_positions: int = Field(2000, ge=1)
     max_kl: dict[str, float] = Field(
-        default={"saved": 0.001, "f16": 0.001, "q8_0": 0.05, "q4_k_m": 0.4},
+        default={"saved": 0.005, "f16": 0.005, "q8_0": 0.05, "q4_k_m": 0.4},
         description="mean KL, nats, per format; formats not named keep these",
     )
     min_top1: dict[str, float] = Field(
