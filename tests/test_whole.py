@@ -57,7 +57,7 @@ def test_plan_says_what_would_run_and_why(smoke):
     changed = tinsmith("plan", SMOKE, "--set", f"runs={smoke.parent}", "--set", "train.learning_rate=0.1")
     lines = {line.split()[0]: line for line in changed.stdout.splitlines() if line.strip()}
     assert "cached" in lines["tokenize"]
-    assert "changed: learning_rate" in lines["train"]
+    assert "changed: train.learning_rate" in lines["train"]
     assert "an earlier stage runs" in lines["package"]
 
 

@@ -200,15 +200,24 @@ def _why(
         return "not yet run"
     if manifest["key"] == key:
         return "a file of it is missing or has another size"
-    changed = [
-        name for name, value in _configuration(stage, recipe).items() if manifest["config"].get(name) != value
-    ]
+    changed = _changed_fields(manifest["config"], _configuration(stage, recipe))
     if changed:
         return f"changed: {', '.join(changed)}"
     if stage.seeded and manifest["seed"] != recipe.seed:
         return "changed: seed"
     moved = [n for n in stage.inputs if manifest["inputs"].get(n) != _manifest_of(root, n)["digest"]]
     return f"changed input: {', '.join(moved)}" if moved else "changed documents, model or stage version"
+
+
+def _changed_fields(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    found = []
+    for section, value in now.items():
+        old = before.get(section)
+        if isinstance(value, dict) and isinstance(old, dict):
+            found += [f"{section}.{field}" for field in value if old.get(field) != value[field]]
+        elif old != value:
+            found.append(section)
+    return found
 
 
 def _run_stage(stage: Stage, recipe: Recipe, root: Path, key: str, progress: Progress) -> None:
