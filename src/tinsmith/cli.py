@@ -54,7 +54,12 @@ def build(recipe: RecipePath, set_: Overrides = None, until: Until = None) -> No
     from tinsmith.pipeline import build as run
     from tinsmith.recipe import load_recipe
 
-    root = run(load_recipe(recipe, tuple(set_ or ())), progress=default_progress(), until=until)
+    wanted = load_recipe(recipe, tuple(set_ or ()))
+    try:
+        root = run(wanted, progress=default_progress(), until=until)
+    except KeyboardInterrupt:
+        print("\nstopped; what is done is kept. The same command goes on from here.", file=sys.stderr)
+        raise typer.Exit(130) from None
     page = root / "bundle" / "report.html"
     print(f"report: {page.resolve()}" if until in (None, "report") else f"stages: {root.resolve()}")
 
@@ -140,7 +145,6 @@ def main() -> NoReturn:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("\nstopped; what is done is kept. The same command goes on from here.", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         sys.stderr.close()
