@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from tinsmith.foundation import assets
-from tinsmith.foundation.errors import RecipeError
 from tinsmith.meter.planner import estimate, measure_gflops
 from tinsmith.pipeline import plan, run_directory
 from tinsmith.recipe import Recipe
@@ -58,14 +56,8 @@ def parameters(recipe: Recipe) -> int:
 
 
 def _scratch_parameters(scratch: str) -> int:
-    match = re.fullmatch(r"\w+@([0-9]+(?:\.[0-9]+)?)([kmb])", scratch)
-    if not match:
-        raise RecipeError(
-            f"cannot read {scratch!r}",
-            where="model.scratch",
-            next_step="write family@size, for example llama@15m",
-        )
-    return int(float(match[1]) * {"k": 1e3, "m": 1e6, "b": 1e9}[match[2]])
+    size = scratch.partition("@")[2]
+    return int(float(size[:-1]) * {"k": 1e3, "m": 1e6, "b": 1e9}[size[-1]])
 
 
 def _corpus_bytes(recipe: Recipe) -> int:

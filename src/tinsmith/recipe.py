@@ -118,9 +118,15 @@ class ModelConfig(Section):
     )
     scratch: str | None = Field(
         None,
-        pattern=r"^\w+@[0-9]+(\.[0-9]+)?[kmb]$",
         description="family@size such as llama@15m: fresh weights, the base's tokenizer",
     )
+
+    @field_validator("scratch")
+    @classmethod
+    def _scratch_parses(cls, text: str | None) -> str | None:
+        if text is not None and not re.fullmatch(r"\w+@[0-9]+(\.[0-9]+)?[kmb]", text):
+            raise ValueError("write family@size, for example llama@15m")
+        return text
 
 
 class TaskConfig(Section):
