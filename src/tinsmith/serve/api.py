@@ -26,7 +26,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingRes
 
 from tinsmith.foundation.errors import RunError
 from tinsmith.foundation.gguf_header import read_metadata
-from tinsmith.serve.runtime import LlamaServer, find_gguf
+from tinsmith.serve.runtime import ONE_REQUEST_EACH, LlamaServer, find_gguf
 
 # The page may do nothing but ask the server that it came from.
 _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
@@ -53,7 +53,11 @@ def create_app(backend: LlamaServer, *, api_key: str | None, hosts: frozenset[st
         headers = {"Authorization": f"Bearer {backend.api_key}"}
         timeout = httpx.Timeout(5.0, read=None)
         async with httpx.AsyncClient(
-            base_url=backend.base_url, headers=headers, timeout=timeout, trust_env=False
+            base_url=backend.base_url,
+            headers=headers,
+            timeout=timeout,
+            trust_env=False,
+            limits=ONE_REQUEST_EACH,
         ) as client:
             app.state.client = client
             yield

@@ -26,6 +26,10 @@ from tinsmith.foundation.errors import AssetError, BundleError, RunError
 _STOP_SECONDS = 5.0
 
 
+# The native server may close a connection just when it is asked again; a new one costs nothing on loopback.
+ONE_REQUEST_EACH = httpx.Limits(max_keepalive_connections=0)
+
+
 class LlamaServer:
     """Run llama.cpp's server over a GGUF file for the length of a `with` block.
 
@@ -97,7 +101,9 @@ class LlamaServer:
         """Return an HTTP client that knows address and key."""
         headers = {"Authorization": f"Bearer {self.api_key}"}
         # trust_env off: a proxy named in the environment must not see what is asked on loopback.
-        return httpx.Client(base_url=self.base_url, headers=headers, timeout=timeout, trust_env=False)
+        return httpx.Client(
+            base_url=self.base_url, headers=headers, timeout=timeout, trust_env=False, limits=ONE_REQUEST_EACH
+        )
 
     def _wait_for_address(self, process: subprocess.Popen[str]) -> str:
         assert process.stdin is not None
