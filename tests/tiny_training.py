@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from small_vocabulary import write_bpe
 from tinsmith.foundation.progress import PlainProgress
@@ -15,7 +15,10 @@ from tinsmith.recipe import TrainConfig
 from tinsmith.tokens.batches import Batches
 from tinsmith.tokens.shards import ShardWriter, TokenSet
 from tinsmith.tokens.tokenizer import load_tokenizer, save_tokenizer
-from tinsmith.train.engine import Engine, fit
+from tinsmith.train.engine import Engine
+from tinsmith.train.loop import fit
+from tinsmith.train.mixture import Mixture, Part
+from tinsmith.train.objectives import NextToken
 
 VOCABULARY = 360
 
@@ -66,6 +69,14 @@ def make_batches(tokens: TokenSet, section: TrainConfig, seed: int = 7) -> Batch
     return Batches(tokens, batch_tokens=section.batch_tokens, micro_rows=section.micro_rows, seed=seed)
 
 
+def make_engine(
+    tokens: TokenSet, section: TrainConfig, model: PreTrainedModel | None = None, seed: int = 7
+) -> Engine:
+    """Return an engine that learns the next token, as the stage would make it."""
+    part = Part("next_token", NextToken(), make_batches(tokens, section, seed))
+    return Engine(model or tiny_llama(), section, Mixture([part]), seed=seed)
+
+
 def weights_equal(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     """Say whether two models agree bit for bit."""
     pairs = zip(one.state_dict().values(), other.state_dict().values(), strict=True)
@@ -77,8 +88,8 @@ def train_in_process(tokens: str, out: str, section: str) -> None:
     torch.set_num_threads(1)
     target, wanted = Path(out), TrainConfig.model_validate_json(section)
     target.mkdir(exist_ok=True)
-    engine = Engine(tiny_llama(), wanted, seed=7)
+    engine = make_engine(TokenSet(Path(tokens)), wanted)
     with (target / "said.txt").open("a") as said:
-        fit(engine, make_batches(TokenSet(Path(tokens)), wanted), out=target, progress=PlainProgress(said))
+        fit(engine, out=target, progress=PlainProgress(said))
     weights = {name: parameter.detach() for name, parameter in engine.model.named_parameters()}
     save_file(weights, target / "final.safetensors")

@@ -118,15 +118,33 @@ class ModelConfig(Section):
     )
     scratch: str | None = Field(
         None,
-        description="family@size such as llama@15m: fresh weights, the base's tokenizer",
+        description="family@size such as llama@15m, or a published shape such as phi-2: fresh weights",
+    )
+    tokenizer: str = Field(
+        "base", description="base, or bpe@16k: byte-level BPE of that size, trained on the training documents"
     )
 
     @field_validator("scratch")
     @classmethod
     def _scratch_parses(cls, text: str | None) -> str | None:
-        if text is not None and not re.fullmatch(r"\w+@[0-9]+(\.[0-9]+)?[kmb]", text):
-            raise ValueError("write family@size, for example llama@15m")
+        if text is not None and not re.fullmatch(r"\w+@[0-9]+(\.[0-9]+)?[kmb]|[a-z][a-z0-9.-]*", text):
+            raise ValueError("write family@size, for example llama@15m, or the name of a published shape")
         return text
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _tokenizer_parses(cls, text: str) -> str:
+        if text != "base" and not re.fullmatch(r"bpe@[1-9][0-9]*k?", text):
+            raise ValueError("write base, or bpe@SIZE such as bpe@16k")
+        return text
+
+    @model_validator(mode="after")
+    def _own_tokenizer_needs_own_weights(self) -> ModelConfig:
+        if self.tokenizer != "base" and not self.scratch:
+            raise ValueError(
+                "the base's weights know the base's tokens only; set scratch, or tokenizer = 'base'"
+            )
+        return self
 
 
 class TaskConfig(Section):
@@ -150,10 +168,72 @@ class TokenizeConfig(Section):
     task_share: Fraction = Field(
         1.0, description="share of training documents whose opening ends in a task's question"
     )
+    conversations: tuple[str, ...] = Field(
+        (), description="JSON Lines files for sft: {messages: [{role, content}, ...]} a line"
+    )
+    preferences: tuple[str, ...] = Field(
+        (), description="JSON Lines files for dpo: {prompt, chosen, rejected} a line, texts or messages"
+    )
+
+
+class LoraConfig(Section):
+    """Low-rank adapters, merged into the weights when training is over."""
+
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32.0, gt=0, description="the adapter's output is scaled by alpha / rank")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    targets: tuple[str, ...] = Field(
+        (), description="names of linear layers such as q_proj; empty means all within the blocks"
+    )
+
+
+class DistilConfig(Section):
+    """A bigger teacher, whose distributions are learnt beside the text itself."""
+
+    teacher: str = Field(
+        "", description="named model, directory, GGUF or id; empty is the model that streamline began with"
+    )
+    temperature: float = Field(1.0, gt=0, description="of both distributions")
+    share: Fraction = Field(
+        0.5, description="of the teacher in the loss; the rest is next-token cross-entropy"
+    )
+    reverse: Fraction = Field(
+        0.0, description="0 is KL(teacher to student), 1 is KL(student to teacher), between is their mix"
+    )
+    top_k: int = Field(
+        0, ge=0, description="logits a place that are cached on disk once; 0 keeps the teacher in memory"
+    )
+
+
+class DpoConfig(Section):
+    """Direct preference optimisation."""
+
+    beta: float = Field(0.1, gt=0, description="how dearly leaving the starting model is paid for")
+
+
+class StreamlineConfig(Section):
+    """A smaller model out of a bigger one, before training; 0 leaves a dimension as it is."""
+
+    vocabulary: int = Field(0, ge=0, description="tokens to keep: those that the training documents use most")
+    layers: int = Field(0, ge=0, description="layers to keep: those whose absence costs most")
+    mlp: int = Field(0, ge=0, description="inner width of each MLP: the most active channels are kept")
+
+
+Objective = Literal["next_token", "sft", "distil", "dpo"]
 
 
 class TrainConfig(Section):
     """How long and how to learn."""
+
+    objective: Objective | dict[Objective, Annotated[float, Field(gt=0)]] = Field(
+        "next_token",
+        description="next_token, sft, distil or dpo; or a mixture {next_token = 0.8, sft = 0.2}",
+    )
+    trainable: Literal["all", "lora"] = Field("all")
+    lora: LoraConfig = LoraConfig()
+    distil: DistilConfig = DistilConfig()
+    dpo: DpoConfig = DpoConfig()
+    streamline: StreamlineConfig = StreamlineConfig()
 
     budget: str = Field(
         "8m", description="time (8m, 1.5h, 90s), tokens (200k tokens), steps (20 steps) or epochs (2 epochs)"
@@ -163,14 +243,20 @@ class TrainConfig(Section):
     weight_decay: float = Field(0.01, ge=0)
     batch_tokens: int = Field(2048, gt=0, description="tokens in one optimiser step")
     micro_rows: int = Field(1, ge=1, description="rows in one forward pass")
+    schedule: Literal["trapezoid", "cosine"] = Field(
+        "trapezoid", description="rise, plateau and linear fall; or rise and half a cosine down to zero"
+    )
     warmup: Fraction = Field(0.05, description="share of the budget")
-    decay: Fraction = Field(0.5, description="share of the budget at the end, down to zero")
+    decay: Fraction = Field(0.5, description="share of the budget at the end, down to zero; for trapezoid")
     clip_norm: float = Field(1.0, gt=0)
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto measures both and takes the faster"
     )
     compile: Literal["auto", "on", "off"] = Field(
         "auto", description="auto compiles where the run is long enough to repay it"
+    )
+    activation_checkpointing: bool = Field(
+        False, description="keep one state a layer and compute the rest again: less memory, a third slower"
     )
     checkpoint_seconds: float = Field(60.0, gt=0, description="time between checkpoints")
 
@@ -179,6 +265,21 @@ class TrainConfig(Section):
     def _budget_parses(cls, text: str) -> str:
         Budget.parse(text)
         return text
+
+    @field_validator("objective")
+    @classmethod
+    def _mixture_is_not_empty(cls, value: Any) -> Any:
+        if not value:
+            raise ValueError("name an objective")
+        return value
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Return the objectives with their shares of a step, which add up to 1."""
+        given: dict[str, float] = (
+            {self.objective: 1.0} if isinstance(self.objective, str) else dict(self.objective)  # type: ignore[arg-type]
+        )
+        return {name: share / sum(given.values()) for name, share in given.items()}
 
 
 class PackageConfig(Section):

@@ -39,7 +39,7 @@ def test_an_epoch_holds_every_token_once_openings_first(tmp_path: Path) -> None:
             assert sum(batch.ids.shape[1] for batch in made) == batches.step_tokens(step) <= 200
             assert max(batch.ids.shape[1] for batch in made) <= tokens.context
             parts += [part.numpy().tobytes() for batch in made for part in batch.ids[0].split(batch.lengths)]
-            orders += [int(tokens.orders[number]) for number in batches._numbers(step)]
+            orders += [int(tokens.orders[number]) for number in batches._groups(step)]
         whole = [tokens.sequence(n)[0].astype(np.int64).tobytes() for n in range(len(tokens))]
         assert sorted(parts) == sorted(whole)
         assert orders == sorted(orders)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from tinsmith.recipe import Budget
-from tinsmith.train.budget import Done, Stopwatch, progress_of, rate_factor
+from tinsmith.recipe import Budget, TrainConfig
+from tinsmith.train.budget import Done, Stopwatch, cosine, progress_of, rate_at, trapezoid
 
 
 @pytest.mark.parametrize(
@@ -11,15 +13,15 @@ from tinsmith.train.budget import Done, Stopwatch, progress_of, rate_factor
     [(0, 0), (0.05, 0.5), (0.1, 1), (0.4, 1), (0.5, 1), (0.75, 0.5), (1, 0), (1.2, 0)],
 )
 def test_rate_rises_stays_and_falls_to_zero(progress: float, expected: float) -> None:
-    assert rate_factor(progress, warmup=0.1, decay=0.5) == pytest.approx(expected)
+    assert trapezoid(progress, warmup=0.1, decay=0.5) == pytest.approx(expected)
 
 
 def test_no_warmup_and_no_decay_are_constant() -> None:
-    assert [rate_factor(p, warmup=0, decay=0) for p in (0, 0.5, 1)] == [1, 1, 1]
+    assert [trapezoid(p, warmup=0, decay=0) for p in (0, 0.5, 1)] == [1, 1, 1]
 
 
 def test_long_warmup_and_decay_meet_below_the_peak() -> None:
-    assert rate_factor(0.5, warmup=0.8, decay=1.0) == pytest.approx(0.5)
+    assert trapezoid(0.5, warmup=0.8, decay=1.0) == pytest.approx(0.5)
 
 
 def test_counting_budgets_end_when_reached() -> None:
@@ -51,3 +53,18 @@ def test_stopwatch_follows_the_pace_and_forgives_one_hiccup() -> None:
     for _ in range(5):
         watch.record(10, 3.0)
     assert watch.foretell(10) == pytest.approx(3.0)
+
+
+def test_cosine_rises_and_falls_to_zero() -> None:
+    found = [cosine(p, warmup=0.2, decay=0.5) for p in (0, 0.1, 0.2, 0.6, 1)]
+    assert found == pytest.approx([0, 0.5, 1, 0.5, 0])
+    assert cosine(0.4, warmup=0.2, decay=0) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
+
+
+def test_the_section_names_its_schedule() -> None:
+    section = {"learning_rate": 2.0, "warmup": 0.0, "decay": 0.5}
+    rates = {
+        name: rate_at(0.75, TrainConfig.model_validate({**section, "schedule": name}))
+        for name in ("trapezoid", "cosine")
+    }
+    assert rates == pytest.approx({"trapezoid": 1.0, "cosine": 1 + math.cos(0.75 * math.pi)})

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import torch
 
-import tinsmith.train.engine as engine_module
+import tinsmith.train.loop as loop_module
+import tinsmith.train.settle as settle_module
 from tinsmith.foundation.errors import TrainingError
 from tinsmith.foundation.files import read_jsonl
 from tinsmith.foundation.progress import SilentProgress
@@ -24,11 +25,13 @@ from tinsmith.recipe import TrainConfig
 from tinsmith.tokens.batches import Batch
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.train.budget import Decision
-from tinsmith.train.engine import Engine, fit, replay
+from tinsmith.train.engine import Engine
 from tinsmith.train.journal import uninterrupted
+from tinsmith.train.loop import fit, replay
+from tinsmith.train.mixture import Part
 from tiny_training import (
     config,
-    make_batches,
+    make_engine,
     tiny_llama,
     train_in_process,
     weights_equal,
@@ -55,8 +58,8 @@ class Told(SilentProgress):
 
 def run(tokens: TokenSet, out: Path, section: TrainConfig, progress: Told | None = None) -> Engine:
     out.mkdir(exist_ok=True)
-    engine = Engine(tiny_llama(), section, seed=7)
-    fit(engine, make_batches(tokens, section), out=out, progress=progress or Told())
+    engine = make_engine(tokens, section)
+    fit(engine, out=out, progress=progress or Told())
     return engine
 
 
@@ -158,10 +161,10 @@ def test_ctrl_c_in_the_middle_of_gradients_keeps_the_step(
     whole = Engine._accumulate
     calls = itertools.count(1)
 
-    def interrupted(self: Engine, batch: Batch, total: int) -> float:
+    def interrupted(self: Engine, part: Part, batch: Batch, scale: float) -> dict[str, float]:
         if next(calls) == 9:
             raise KeyboardInterrupt
-        return whole(self, batch, total)
+        return whole(self, part, batch, scale)
 
     monkeypatch.setattr(Engine, "_accumulate", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -239,13 +242,13 @@ def test_saving_is_no_training_time_and_a_resumed_run_ends_on_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens, section = write_tokens(tmp_path / "tokens"), config("2s", checkpoint_seconds=0.3)
-    save = engine_module.save_checkpoint
+    save = loop_module.save_checkpoint
 
     def slow(*arguments: object) -> None:
         time.sleep(0.2)
         save(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(engine_module, "save_checkpoint", slow)
+    monkeypatch.setattr(loop_module, "save_checkpoint", slow)
     stop_at = time.monotonic() + 2.0
 
     def interrupt(amount: float) -> None:
@@ -261,9 +264,9 @@ def test_saving_is_no_training_time_and_a_resumed_run_ends_on_time(
     assert 0.2 < before < 1.9
     assert sum(row["seconds"] for row in rows) == pytest.approx(2, rel=0.05)
     assert told.tasks[0][1] == pytest.approx(2 - before, abs=1e-6)
-    again = Engine(tiny_llama(), section, seed=7)
+    again = make_engine(tokens, section)
     decisions = [Decision(**row) for row in read_jsonl(tmp_path / "out" / "schedule.jsonl")]
-    replay(again, make_batches(tokens, section), decisions)
+    replay(again, decisions)
     assert weights_equal(again.model, engine.model)
 
 
@@ -272,35 +275,36 @@ def test_replaying_another_schedule_gives_other_weights(tmp_path: Path) -> None:
     engine = run(tokens, tmp_path / "out", section)
     rows = list(read_jsonl(tmp_path / "out" / "schedule.jsonl"))
     rows[1]["learning_rate"] *= 1.001
-    again = Engine(tiny_llama(), section, seed=7)
-    replay(again, make_batches(tokens, section), [Decision(**row) for row in rows])
+    again = make_engine(tokens, section)
+    replay(again, [Decision(**row) for row in rows])
     assert not weights_equal(again.model, engine.model)
 
 
 def test_a_loss_that_is_not_finite_names_the_step(tmp_path: Path) -> None:
     tokens = write_tokens(tmp_path / "tokens")
-    engine = Engine(tiny_llama(), config(), seed=7)
-    batches = make_batches(tokens, config())
+    engine = make_engine(tokens, config())
     with torch.no_grad():
         engine.model.model.norm.weight[0] = float("nan")
     before = engine.model.model.layers[0].mlp.up_proj.weight.detach().clone()
     with pytest.raises(
         TrainingError, match=r"the loss is not finite at step 3\n  -> lower train\.learning_rate"
     ):
-        engine.gradients(3, batches.step(3))
+        engine.gradients(3)
     assert torch.equal(before, engine.model.model.layers[0].mlp.up_proj.weight)
     assert all(parameter.grad is None for parameter in engine.model.parameters())
 
 
 def test_dropout_is_drawn_from_the_number_of_the_step(tmp_path: Path) -> None:
-    batches = make_batches(write_tokens(tmp_path), config())
+    tokens = write_tokens(tmp_path)
     model = tiny_llama()
     for layer in model.model.layers:
         layer.self_attn.attention_dropout = 0.5
-    engine = Engine(model, config(), seed=7)
+    engine = make_engine(tokens, config(), model)
+    first_batches = engine.mixture.parts[0].batches.step(0)
+    engine.mixture.parts[0].batches.step = lambda number: first_batches
 
     def loss(step: int) -> float:
-        value = engine.gradients(step, batches.step(0))["loss"]
+        value = engine.gradients(step)["loss"]
         engine.optimizers.drop_gradients()
         return value
 
@@ -311,8 +315,8 @@ def test_dropout_is_drawn_from_the_number_of_the_step(tmp_path: Path) -> None:
 
 def test_gradients_are_clipped_to_the_norm(tmp_path: Path) -> None:
     section = config(clip_norm=0.01)
-    engine = Engine(tiny_llama(), section, seed=7)
-    facts = engine.gradients(0, make_batches(write_tokens(tmp_path), section).step(0))
+    engine = make_engine(write_tokens(tmp_path), section)
+    facts = engine.gradients(0)
     norm = torch.stack([parameter.grad.norm() for parameter in engine.model.parameters()]).norm()
     assert facts["grad_norm"] > 0.1
     assert float(norm) == pytest.approx(0.01, rel=1e-3)
@@ -322,10 +326,12 @@ def test_auto_precision_takes_the_faster_says_so_and_keeps_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens, section = write_tokens(tmp_path / "tokens"), config("2 steps", precision="auto")
-    monkeypatch.setattr(engine_module, "_has_bfloat16", lambda: True)
+    monkeypatch.setattr(settle_module, "_has_bfloat16", lambda: True)
     for faster, slower in (("bfloat16", "float32"), ("float32", "bfloat16")):
         pace = {faster: 1.0, slower: 4.0}
-        monkeypatch.setattr(Engine, "rehearse", lambda self, batch, precision, pace=pace: pace[precision])
+        monkeypatch.setattr(
+            Engine, "rehearse", lambda self, part, batch, precision, pace=pace: pace[precision]
+        )
         told = Told()
         engine = run(tokens, tmp_path / faster, section, told)
         assert engine.precision == faster
@@ -338,7 +344,7 @@ def test_auto_precision_takes_the_faster_says_so_and_keeps_it(
 def test_auto_precision_measures_no_bfloat16_where_the_processor_has_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "_has_bfloat16", lambda: False)
+    monkeypatch.setattr(settle_module, "_has_bfloat16", lambda: False)
     told = Told()
     engine = run(
         write_tokens(tmp_path / "tokens"), tmp_path / "out", config("1 steps", precision="auto"), told
@@ -360,8 +366,9 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(tmp_path: Path)
 
 def test_rehearsing_leaves_no_trace(tmp_path: Path) -> None:
     tokens = write_tokens(tmp_path / "tokens")
-    engine, batches = Engine(tiny_llama(), config(), seed=7), make_batches(tokens, config())
-    assert engine.rehearse(batches.step(0)[0], "float32") > 0
+    engine = make_engine(tokens, config())
+    part = engine.mixture.parts[0]
+    assert engine.rehearse(part, part.batches.step(0)[0], "float32") > 0
     assert weights_equal(engine.model, tiny_llama())
     assert all(parameter.grad is None for parameter in engine.model.parameters())
 
@@ -377,9 +384,9 @@ def test_without_a_compiler_the_run_is_eager_and_says_so(
 
 def test_auto_compiles_long_runs_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/" + name)
-    batches = make_batches(write_tokens(tmp_path), config())
+    mixture = make_engine(write_tokens(tmp_path), config()).mixture
     chosen = [
-        engine_module._choose_compile(config(budget, compile="auto"), batches, 0.01, Told())
+        settle_module._choose_compile(config(budget, compile="auto"), mixture, 0.01, Told())
         for budget in ("8m", "2h", "100 steps", "10000 steps", "100k tokens", "1M tokens", "1000 epochs")
     ]
     assert chosen == [False, True, False, True, False, True, True]

@@ -12,9 +12,8 @@ import tinsmith.train.objectives as objectives
 from tinsmith.foundation.errors import TrainingError
 from tinsmith.tokens.batches import Batch, make_batch
 from tinsmith.train.attention import isolate_sequences
-from tinsmith.train.engine import Engine
 from tinsmith.train.objectives import NextToken, check_output_layer, chunked_cross_entropy, last_hidden
-from tiny_training import VOCABULARY, config, make_batches, tiny_llama, write_tokens
+from tiny_training import VOCABULARY, config, make_engine, tiny_llama, write_tokens
 
 
 def batch_of(*documents: list[int]) -> Batch:
@@ -124,11 +123,10 @@ def test_gradient_does_not_depend_on_micro_batches_or_neighbours(tmp_path: Path)
     norms = []
     for rows in (1, 2, 8):
         section = config(micro_rows=rows)
-        engine = Engine(tiny_llama(), section, seed=7)
-        batches = make_batches(tokens, section)
-        facts = engine.gradients(0, batches.step(0))
+        engine = make_engine(tokens, section)
+        facts = engine.gradients(0)
         grads = torch.cat([parameter.grad.flatten() for parameter in engine.model.parameters()])
-        norms.append((len(batches.step(0)), facts, grads))
+        norms.append((len(engine.mixture.parts[0].batches.step(0)), facts, grads))
     assert norms[0][0] > norms[1][0] > norms[2][0] == 1
     for _, facts, grads in norms[1:]:
         assert facts["supervised"] == norms[0][1]["supervised"]

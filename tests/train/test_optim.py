@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from tinsmith.train.engine import Engine
 from tinsmith.train.optim import Optimizers
-from tiny_training import config, make_batches, tiny_llama, weights_equal, write_tokens
+from tiny_training import config, make_engine, tiny_llama, weights_equal, write_tokens
 
 
 def groups(optimizer: str) -> list[tuple[str, int, float]]:
@@ -43,18 +42,18 @@ def test_muon_steps_are_of_the_size_of_adamw_steps() -> None:
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_state_goes_through_tensors_and_json_bit_for_bit(tmp_path: Path, name: str) -> None:
     section = config(optimizer=name)
-    batches = make_batches(write_tokens(tmp_path), section)
-    engine = Engine(tiny_llama(), section, seed=7)
+    tokens = write_tokens(tmp_path)
+    engine = make_engine(tokens, section)
     for step in range(2):
-        engine.gradients(step, batches.step(step))
+        engine.gradients(step)
         engine.update(1e-3)
-    other = Engine(tiny_llama(), section, seed=7)
+    other = make_engine(tokens, section)
     other.model.load_state_dict(engine.model.state_dict())
     tensors, rest = engine.optimizers.state()
     assert tensors
     other.optimizers.load({key: tensor.clone() for key, tensor in tensors.items()}, rest)
     for one in (engine, other):
-        one.gradients(2, batches.step(2))
+        one.gradients(2)
         one.update(1e-3)
     assert weights_equal(engine.model, other.model)
 

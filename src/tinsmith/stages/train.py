@@ -18,8 +18,11 @@ from tinsmith.tokens.batches import Batches
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.checkpoint import save_trained
-from tinsmith.train.engine import Engine, fit
+from tinsmith.train.engine import Engine
 from tinsmith.train.journal import read_rows, summarise
+from tinsmith.train.loop import fit
+from tinsmith.train.mixture import Mixture, Part
+from tinsmith.train.objectives import NextToken
 
 
 def train(
@@ -38,11 +41,12 @@ def train(
         _check_vocabulary(start, tokens, tokenize)
         # Before hours are spent on what could not be handed over.
         refuse_unwritable(start.config, Path(model.base))
-        engine = Engine(start, config, seed=seed)
         batches = Batches(tokens, batch_tokens=config.batch_tokens, micro_rows=config.micro_rows, seed=seed)
-        fit(engine, batches, out=out, progress=progress)
+        engine = Engine(start, config, Mixture([Part("next_token", NextToken(), batches)]), seed=seed)
+        fit(engine, out=out, progress=progress)
         save_trained(engine.model, tokenizer, out / "model")
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    for leftover in ("checkpoints", "cache"):
+        shutil.rmtree(out / leftover, ignore_errors=True)
     return summarise(read_rows(out / "log.jsonl"), tokens.tokens)
 
 

@@ -18,7 +18,8 @@ class Batch:
     """Sequences laid end to end in one row of T tokens, without padding.
 
     `ids` and `positions` are (1, T), positions restart with each sequence; `lengths` are those of the sequences.
-    `places` (S,) are the tokens whose successor is a target, `labels` (S,) those successors.
+    `places` (S,) are the tokens whose successor is a target, `labels` (S,) those successors. `numbers` are those of
+    the sequences in their token set; sequences of one group, such as the pair of a preference, lie side by side.
     """
 
     ids: Tensor
@@ -26,41 +27,53 @@ class Batch:
     lengths: tuple[int, ...]
     places: Tensor
     labels: Tensor
+    numbers: tuple[int, ...] = ()
 
 
-def make_batch(sequences: Sequence[tuple[NDArray[np.uint32], NDArray[np.uint8]]]) -> Batch:
+def make_batch(
+    sequences: Sequence[tuple[NDArray[np.uint32], NDArray[np.uint8]]], numbers: tuple[int, ...] = ()
+) -> Batch:
     """Lay sequences (ids, marks of targets) end to end. A sequence's first token is never a target."""
     ids = torch.from_numpy(np.concatenate([ids for ids, _ in sequences]).astype(np.int64))
     lengths = tuple(len(ids) for ids, _ in sequences)
     marks = np.concatenate([np.concatenate([[0], marks[1:]]) for _, marks in sequences])
     targets = torch.from_numpy(np.flatnonzero(marks))
     positions = torch.cat([torch.arange(length) for length in lengths])
-    return Batch(ids[None], positions[None], lengths, targets - 1, ids[targets])
+    return Batch(ids[None], positions[None], lengths, targets - 1, ids[targets], numbers)
 
 
 class Batches:
     """The steps of training over a token set, epoch after epoch.
 
-    A step takes sequences in order of visits until `batch_tokens` are full; an epoch's last step takes what is left.
-    Epochs after the first shuffle the documents anew, openings still first.
+    A step takes groups of sequences in order of visits until `batch_tokens` are full; an epoch's last step takes what
+    is left. Epochs after the first shuffle the documents anew, openings still first.
     """
 
     def __init__(self, tokens: TokenSet, *, batch_tokens: int, micro_rows: int, seed: int) -> None:
         self.tokens, self.seed = tokens, seed
         self.batch_tokens, self.micro_tokens = batch_tokens, micro_rows * tokens.context
+        self._lengths = tokens.lengths.reshape(-1, tokens.group).sum(axis=1)
         self._epochs: list[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = []
 
     def step_tokens(self, step: int) -> int:
         """Count the tokens of a step."""
-        return int(self.tokens.lengths[self._numbers(step)].sum())
+        return int(self._lengths[self._groups(step)].sum())
 
     def step(self, step: int) -> list[Batch]:
         """Return the step's micro-batches, each of at most `micro_rows` times `context` tokens."""
-        numbers = self._numbers(step)
-        groups = pack(self.tokens.lengths[numbers], self.micro_tokens)
-        return [make_batch([self.tokens.sequence(numbers[place]) for place in group]) for group in groups]
+        groups = self._groups(step)
+        return [
+            self.batch([int(groups[place]) for place in places])
+            for places in pack(self._lengths[groups], self.micro_tokens)
+        ]
 
-    def _numbers(self, step: int) -> NDArray[np.int64]:
+    def batch(self, groups: Sequence[int]) -> Batch:
+        """Return the sequences of some groups, end to end."""
+        size = self.tokens.group
+        numbers = tuple(group * size + place for group in groups for place in range(size))
+        return make_batch([self.tokens.sequence(number) for number in numbers], numbers)
+
+    def _groups(self, step: int) -> NDArray[np.int64]:
         while not self._epochs or step >= self._epochs[-1][0] + len(self._epochs[-1][2]) - 1:
             self._add_epoch()
         for first, order, cuts in reversed(self._epochs):
@@ -69,12 +82,12 @@ class Batches:
         raise AssertionError(f"no step {step}")
 
     def _add_epoch(self) -> None:
-        order = np.arange(len(self.tokens))
+        order = np.arange(len(self._lengths))
         if self._epochs:
             shuffled = np.random.default_rng([self.seed, len(self._epochs)]).permutation(len(order))
-            order = np.lexsort((shuffled, self.tokens.orders))
+            order = np.lexsort((shuffled, self.tokens.orders[:: self.tokens.group]))
         first = self._epochs[-1][0] + len(self._epochs[-1][2]) - 1 if self._epochs else 0
-        self._epochs.append((first, order, _cuts(self.tokens.lengths[order], self.batch_tokens)))
+        self._epochs.append((first, order, _cuts(self._lengths[order], self.batch_tokens)))
 
 
 def pack(lengths: Sequence[int] | NDArray[np.int64], most: int) -> list[list[int]]:

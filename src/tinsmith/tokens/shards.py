@@ -62,6 +62,8 @@ class TokenSet:
         """Open a finished token set. Raises TrainingError where it is empty or its files disagree."""
         facts = read_json(directory / "tokens.json")
         self.context, self.vocabulary = int(facts["context"]), int(facts["vocabulary"])
+        # So many sequences that follow each other belong together, as the two answers of a preference do.
+        self.group = int(facts.get("group", 1))
         rows = list(read_jsonl(directory / "sequences.jsonl"))
         sizes = [(directory / name).stat().st_size for name in ("tokens.bin", "supervised.bin")]
         if (

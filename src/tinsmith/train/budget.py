@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 
-from tinsmith.recipe import Budget
+from tinsmith.recipe import Budget, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,21 @@ class Decision:
     learning_rate: float
 
 
-def rate_factor(progress: float, *, warmup: float, decay: float) -> float:
+def trapezoid(progress: float, warmup: float, decay: float) -> float:
     """Return the share of the peak learning rate: linear rise, plateau, linear fall to zero at progress 1."""
     rise = progress / warmup if warmup else 1.0
     fall = (1.0 - progress) / decay if decay else 1.0
     return max(0.0, min(1.0, rise, fall))
+
+
+def cosine(progress: float, warmup: float, decay: float) -> float:
+    """Return the share of the peak learning rate: linear rise, then half a cosine to zero (arXiv:1608.03983)."""
+    if progress < warmup:
+        return progress / warmup
+    return 0.5 * (1.0 + math.cos(math.pi * (progress - warmup) / (1.0 - warmup))) if warmup < 1 else 1.0
+
+
+SCHEDULES = {"trapezoid": trapezoid, "cosine": cosine}
 
 
 def progress_of(
@@ -68,6 +79,6 @@ class Stopwatch:
         return statistics.median(self._paces or [self._guess]) * tokens
 
 
-def rate_at(progress: float, peak: float, warmup: float, decay: float) -> float:
-    """Return the learning rate at a progress."""
-    return peak * rate_factor(progress, warmup=warmup, decay=decay)
+def rate_at(progress: float, config: TrainConfig) -> float:
+    """Return the learning rate at a progress, by the schedule that the section asks for."""
+    return config.learning_rate * SCHEDULES[config.schedule](progress, config.warmup, config.decay)

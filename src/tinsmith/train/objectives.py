@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tinsmith.foundation.errors import TrainingError
-from tinsmith.tokens.batches import Batch
+from tinsmith.foundation.progress import Progress
+from tinsmith.tokens.batches import Batch, Batches
 
 _LOGITS_AT_ONCE = (
     1 << 25
@@ -19,15 +21,24 @@ _LOGITS_AT_ONCE = (
 class Objective(Protocol):
     """An axis of training: what is counted and what is minimised."""
 
+    def prepare(self, model: PreTrainedModel, batches: Batches, cache: Path, progress: Progress) -> None:
+        """Compute once, before the first step, what needs the untrained model or a teacher; go on after a kill.
+
+        The directory `cache` is the objective's own; what is whole in it is used again.
+        """
+
     def weight(self, batch: Batch) -> int:
         """Count what the loss sums over: supervised tokens, or pairs."""
 
     def loss(self, model: PreTrainedModel, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """Return the loss as a sum over that weight, never a mean, and further figures."""
+        """Return the loss as a sum over that weight, never a mean, and further figures as such sums."""
 
 
 class NextToken:
     """Cross-entropy of the supervised tokens, in nats."""
+
+    def prepare(self, model: PreTrainedModel, batches: Batches, cache: Path, progress: Progress) -> None:
+        """Do nothing: this objective needs no more than its batches."""
 
     def weight(self, batch: Batch) -> int:
         """Count the supervised tokens."""

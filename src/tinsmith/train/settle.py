@@ -1,0 +1,104 @@
+"""How steps are computed, decided once on this machine and kept over kills, since a change would change the bits."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from tinsmith.foundation.files import read_json, write_json
+from tinsmith.foundation.progress import Progress
+from tinsmith.recipe import Budget, TrainConfig
+from tinsmith.tokens.batches import Batch, make_batch
+from tinsmith.train.engine import Engine
+from tinsmith.train.mixture import Mixture, Part
+from tinsmith.train.objectives import NextToken, check_output_layer
+
+_COMPILE_PAYS_SECONDS = 2400.0  # compiling takes minutes and gains some percent
+_REHEARSAL_TOKENS = 128
+_BFLOAT16_PAYS = 1.1  # how many times as fast bfloat16 must be: it rounds, so it must be worth it
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How steps are computed."""
+
+    precision: str
+    compiled: bool
+    seconds_per_token: float
+
+
+def settle(engine: Engine, checkpoints: Path, progress: Progress) -> Settings:
+    """Decide how steps are computed, once, and tell; a resumed run keeps what was decided."""
+    path = checkpoints / "settings.json"
+    if path.exists():
+        settings = Settings(**read_json(path))
+    else:
+        sample = _sample(engine)
+        check_output_layer(engine.model, sample)
+        precision, pace = _choose_precision(engine, sample, progress)
+        compiled = _choose_compile(engine.config, engine.mixture, pace, progress)
+        settings = Settings(precision, compiled, pace)
+        write_json(path, asdict(settings))
+    engine.compute_in(settings.precision, compiled=settings.compiled)
+    return settings
+
+
+def _sample(engine: Engine) -> Batch:
+    """Return the beginning of the first step: enough to measure and to check."""
+    first = engine.mixture.parts[0].batches.step(0)[0]
+    length = min(_REHEARSAL_TOKENS, first.lengths[0])
+    ids = first.ids[0, :length].numpy()
+    return make_batch([(ids, (ids == ids).astype("uint8"))])
+
+
+def _choose_precision(engine: Engine, sample: Batch, progress: Progress) -> tuple[str, float]:
+    """Return the precision and its seconds per token."""
+    asked, size = engine.config.precision, len(sample.ids[0])
+    part = Part("next_token", NextToken(), engine.mixture.parts[0].batches)
+    engine.rehearse(part, sample, "float32")  # the first pass pays for memory that later ones find ready
+    if asked == "auto" and not _has_bfloat16():
+        progress.say("  precision: float32 (this processor multiplies no bfloat16)")
+        asked = "float32"
+    if asked != "auto":
+        return asked, engine.rehearse(part, sample, asked) / size
+    # In turns and the best of three: a neighbour's burst must not decide the whole run.
+    rounds = [
+        {name: engine.rehearse(part, sample, name) for name in ("float32", "bfloat16")} for _ in range(3)
+    ]
+    seconds = {name: min(each[name] for each in rounds) for name in rounds[0]}
+    faster = seconds["bfloat16"] * _BFLOAT16_PAYS < seconds["float32"]
+    precision = "bfloat16" if faster else "float32"
+    figures = ", ".join(f"{name} {size / value:,.0f} tokens/s" for name, value in seconds.items())
+    progress.say(f"  precision: {precision} (measured on {size} tokens: {figures})")
+    return precision, seconds[precision] / size
+
+
+def _has_bfloat16() -> bool:
+    """Say whether the processor may have instructions for bfloat16: without, it is several times slower."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return True
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def _choose_compile(config: TrainConfig, mixture: Mixture, pace: float, progress: Progress) -> bool:
+    if config.compile == "off":
+        return False
+    budget = Budget.parse(config.budget)
+    tokens = {
+        "steps": config.batch_tokens,
+        "tokens": 1.0,
+        "epochs": mixture.epoch_tokens,
+        "seconds": 1 / pace,
+    }
+    seconds = budget.amount * tokens[budget.kind] * pace
+    if config.compile == "auto" and seconds < _COMPILE_PAYS_SECONDS:
+        return False
+    if not any(map(shutil.which, ("g++", "c++", "clang++"))):
+        progress.say("  eager mode: this machine has no C++ compiler")
+        return False
+    progress.say("  compiling the model, which takes minutes at the first step")
+    return True
