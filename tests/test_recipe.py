@@ -92,7 +92,8 @@ def test_a_written_recipe_loads_and_names_every_field(tmp_path):
 def test_the_defaults_written_as_comments_are_the_defaults(tmp_path):
     lines = render_recipe("r", ".", runs="runs").splitlines()
     live = [
-        line[2:] if line.startswith("# ") and " = " in line and "[[" not in line else line for line in lines
+        line[2:] if line.startswith("# ") and (" = " in line or line[2] == "[") and "[[" not in line else line
+        for line in lines
     ]
     live = live[: next(i for i, line in enumerate(live) if line.startswith("# A task"))]
     assert parse_recipe(tomllib.loads("\n".join(live[1:])), where="r") == parse_recipe(

@@ -6,7 +6,7 @@ import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import (
     BaseModel,
@@ -464,17 +464,9 @@ def render_recipe(name: str, source: str, *, runs: str) -> str:
         "# seed = 7",
     ]
     for section, field in Recipe.model_fields.items():
-        model = field.annotation
-        if not (isinstance(model, type) and issubclass(model, Section)):
-            continue
-        lines += ["", f"[{section}]  # {(model.__doc__ or '').strip().splitlines()[0]}"]
-        for key, info in model.model_fields.items():
-            meaning = f"  # {info.description}" if info.description else ""
-            if key == "sources":
-                lines.append(f"sources = [{_toml(source)}]{meaning}")
-            else:
-                default = "" if info.default is None else f" = {_toml(info.default)}"
-                lines.append(f"# {key}{default}{meaning}")
+        if _is_section(field.annotation):
+            lines += ["", f"[{section}]  # {_first_line(field.annotation)}"]
+            lines += _render_fields(section, field.annotation, source)
     lines += [
         "",
         "# A task: a question over a document's opening, answered from its front matter or record.",
@@ -486,6 +478,29 @@ def render_recipe(name: str, source: str, *, runs: str) -> str:
         '# answer = "{category}"',
     ]
     return "\n".join(lines) + "\n"
+
+
+def _render_fields(name: str, section: type[Section], source: str) -> list[str]:
+    lines, inner = [], []
+    for key, info in section.model_fields.items():
+        meaning = f"  # {info.description}" if info.description else ""
+        if key == "sources":
+            lines.append(f"sources = [{_toml(source)}]{meaning}")
+        elif _is_section(info.annotation):
+            inner += [f"# [{name}.{key}]  # {_first_line(info.annotation)}"]
+            inner += _render_fields(f"{name}.{key}", info.annotation, source)
+        else:
+            default = "" if info.default is None else f" = {_toml(info.default)}"
+            lines.append(f"# {key}{default}{meaning}")
+    return lines + inner
+
+
+def _is_section(annotation: Any) -> TypeGuard[type[Section]]:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def _first_line(section: type[Section]) -> str:
+    return (section.__doc__ or "").strip().splitlines()[0]
 
 
 def _toml(value: Any) -> str:
