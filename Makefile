@@ -1,17 +1,21 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
+# `make prove` runs the proofs that have two lengths at their full one: more kills, longer runs.
 # TORCH_INDEX names an extra package index to take PyTorch from, for example one with CPU builds only.
 PYTHON ?= python3
 TORCH_INDEX ?=
 PIP_FLAGS := --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test prove lint clean
 
 demo: .venv/runtime
 	$(BIN)/tinsmith build recipes/licences.toml
 
 test: .venv/dev lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+
+prove: .venv/dev
+	$(BIN)/python -m pytest -m proof --full --timeout 3600
 
 lint: .venv/dev
 	$(BIN)/ruff check src tests

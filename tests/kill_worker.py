@@ -1,6 +1,6 @@
 """Build a recipe, killed with SIGKILL at seeded random instants, until it is done; print what was hit.
 
-Everything heavy is imported once and each attempt is a fork: fifty attempts do not pay for fifty imports.
+Everything heavy is imported once and each attempt is a fork: many attempts do not pay for as many imports.
 Usage: python kill_worker.py RECIPE RUNS SEED KILLS
 """
 
@@ -24,10 +24,10 @@ from tinsmith.recipe import load_recipe
 
 def schedule(seed, kills):
     """Yield what to wait for (a stage, a rename, or nothing) and how long after it to kill."""
-    draw = random.Random(seed)
-    moments = [("rename", n) for n in (1, 1, 1, 2, 2, 2)]
+    draw, each = random.Random(seed), kills // 10
+    moments = [("rename", n) for n in (1, 2) for _ in range((each + 1) // 2)]
     longest = {"train": 1.5, "package": 1.5, "evaluate": 1.5, "report": 0.2}
-    moments += [(name, draw.uniform(0, most)) for name, most in longest.items() for _ in range(5)]
+    moments += [(name, draw.uniform(0, most)) for name, most in longest.items() for _ in range(each)]
     moments += [("any", draw.expovariate(1 / 1.5)) for _ in range(kills - len(moments))]
     order = {stage.name: index for index, stage in enumerate(STAGES)}
     spread = [draw.random() * len(order) for _ in moments]
