@@ -85,8 +85,13 @@ def test_a_written_recipe_loads_and_names_every_field(tmp_path):
             assert all(f"{name}" in text for name in field.annotation.model_fields)
     with pytest.raises(RecipeError, match="exists already"):
         write_recipe(tmp_path / "new", str(tmp_path / "my docs"))
-    with pytest.raises(RecipeError, match="no such file or folder"):
-        write_recipe(tmp_path / "other", str(tmp_path / "nowhere"))
+    for misspelt in (str(tmp_path / "nowhere"), "licence-agreement"):
+        with pytest.raises(RecipeError, match="no such file, folder or known corpus"):
+            write_recipe(tmp_path / "other", misspelt)
+    recipe = load_recipe(write_recipe(tmp_path / "corpus", "licence-agreements"))
+    assert recipe.ingest.sources == ("licence-agreements",)
+    recipe = load_recipe(write_recipe(tmp_path / "glob", "notes/*.txt"))
+    assert recipe.ingest.sources == (str(Path.cwd() / "notes/*.txt"),)
 
 
 def test_the_defaults_written_as_comments_are_the_defaults(tmp_path):

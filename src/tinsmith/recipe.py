@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from tinsmith.foundation.assets import is_corpus
 from tinsmith.foundation.errors import RecipeError
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -442,13 +443,16 @@ def write_recipe(directory: Path, documents: str) -> Path:
         raise RecipeError(
             "exists already", where=str(path), next_step="name another directory, or edit that recipe"
         )
-    source = documents
-    if not any(letter in documents for letter in "*?[") and Path(documents).expanduser().exists():
-        source = str(Path(documents).expanduser().resolve())
-    elif "/" in documents and "*" not in documents:
+    place = Path(documents).expanduser()
+    is_glob = any(letter in documents for letter in "*?[")
+    if not is_glob and not place.exists() and not is_corpus(documents):
         raise RecipeError(
-            "no such file or folder", where=documents, next_step="name where your documents are"
+            "no such file, folder or known corpus",
+            where=documents,
+            next_step="name where your documents are; `tinsmith models` lists the corpora",
         )
+    # The recipe may be built from any directory.
+    source = documents if is_corpus(documents) else str(place.absolute() if is_glob else place.resolve())
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", directory.resolve().name).strip("-.") or "mine"
     directory.mkdir(parents=True, exist_ok=True)
     path.write_text(render_recipe(name, source, runs=str((directory / "runs").resolve())), encoding="utf-8")
