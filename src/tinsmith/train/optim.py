@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import AdamW, Muon, Optimizer
+from torch.distributed.tensor import DTensor
+from torch.optim import AdamW, Optimizer
 from transformers import PreTrainedModel
 
 from tinsmith.recipe import TrainConfig
+from tinsmith.train.muon import Muon
 
 
 class Optimizers:
@@ -28,10 +30,7 @@ class Optimizers:
         if groups:
             self._all.append(AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.95), fused=True))
         if muon:
-            # With its steps scaled to the size of AdamW's, one learning rate and one decay serve both.
-            self._all.append(
-                Muon(muon, lr=config.learning_rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
-            )
+            self._all.append(Muon(muon, lr=config.learning_rate, weight_decay=decay))
 
     def step(self, learning_rate: float) -> None:
         """Move the weights by their gradients, then drop the gradients."""
@@ -79,7 +78,8 @@ class Optimizers:
 def clip_gradients(parameters: list[torch.nn.Parameter], most: float) -> float:
     """Scale gradients down to the norm `most`; return the norm before."""
     norm = torch.nn.utils.clip_grad_norm_(parameters, most, foreach=True)
-    return float(norm)
+    # Of sharded gradients each process holds a part of the norm.
+    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
 
 def _sort_parameters(model: PreTrainedModel) -> tuple[list[Any], list[Any], list[Any]]:
