@@ -28,8 +28,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
 code = subprocess.run(sys.argv[1:], check=False).returncode
 attempts = no_route()
 for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-    with socket.socket(socket.AF_INET, kind) as probe:
-        with contextlib.suppress(OSError):
-            probe.connect(("192.0.2.1", 9))
+    with socket.socket(socket.AF_INET, kind) as probe, contextlib.suppress(OSError):
+        probe.connect(("192.0.2.1", 9))
 print(f"attempts={attempts} seen_by_probe={no_route() - attempts}")
 sys.exit(code)

@@ -5,22 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinsmith.foundation import assets
+from tinsmith.foundation.errors import RecipeError
 from tinsmith.meter.planner import estimate, measure_gflops
 from tinsmith.pipeline import plan, run_directory
-from tinsmith.recipe import Recipe
+from tinsmith.recipe import Recipe, StreamlineConfig, TrainConfig
 
 # A model of which nothing but a hub's name is known is taken to be this big.
 UNKNOWN_PARAMETERS = 500_000_000
 
 
 def describe_plan(recipe: Recipe, until: str | None = None) -> str:
-    """Return a table: stage, cached or to run, minutes, tokens, disk, memory, and why."""
+    """Return what is trained, and a table: stage, cached or to run, minutes, tokens, disk, memory, and why."""
     steps = plan(recipe, until)
     rate = measure_gflops()
-    expected = {
-        row["stage"]: row for row in estimate(recipe, _corpus_bytes(recipe), parameters(recipe), rate)
-    }
-    lines = [f"{'stage':10} {'state':8} {'minutes':>7} {'tokens':>10} {'disk':>9} {'memory':>9}  why"]
+    sizes = {"parameters": parameters(recipe), "teacher": teacher_parameters(recipe)}
+    expected = {row["stage"]: row for row in estimate(recipe, _corpus_bytes(recipe), gflops=rate, **sizes)}
+    lines = [*describe_model(recipe), ""]
+    lines.append(f"{'stage':10} {'state':8} {'minutes':>7} {'tokens':>10} {'disk':>9} {'memory':>9}  why")
     minutes = disk = 0.0
     for step in steps:
         row = expected[step.stage.name]
@@ -39,14 +40,69 @@ def describe_plan(recipe: Recipe, until: str | None = None) -> str:
     return "\n".join(lines)
 
 
+def describe_model(recipe: Recipe) -> list[str]:
+    """Return a line each on where the model starts, what it learns and, where asked for, what else is done to it."""
+    train, model = recipe.train, recipe.model
+    start = f"fresh weights, {model.scratch}" if model.scratch else model.base
+    lines = [f"{'start':10} {start}, about {_count(parameters(recipe))} parameters"]
+    if model.tokenizer != "base":
+        size = model.tokenizer.partition("@")[2]
+        lines.append(f"{'tokenizer':10} byte-level BPE of {size} tokens, trained on the training documents")
+    elif model.scratch:
+        lines.append(f"{'tokenizer':10} that of {model.base}")
+    if train.streamline != StreamlineConfig():
+        lines.append(f"{'streamline':10} {_streamlining(train.streamline)}, then trained")
+    lines.append(f"{'learns':10} {_objectives(recipe)}")
+    lines.append(f"{'trains':10} {_trainable(train)}, with {train.optimizer} over {train.budget}")
+    return lines
+
+
+def _objectives(recipe: Recipe) -> str:
+    shares, distil = recipe.train.shares, recipe.train.distil
+    words = {
+        "next_token": "next token of the documents",
+        "sft": "answers in conversations (sft)",
+        "distil": f"distributions of {distil.teacher or 'the model before it is streamlined'} (distil)",
+        "dpo": "preferences (dpo)",
+    }
+    if len(shares) == 1:
+        return words[next(iter(shares))]
+    return ", ".join(f"{share:.0%} {words[name]}" for name, share in shares.items())
+
+
+def _trainable(train: TrainConfig) -> str:
+    if train.trainable == "all":
+        return "all weights"
+    where = " and ".join(train.lora.targets) or "every linear layer of the blocks"
+    return f"adapters of rank {train.lora.rank} on {where} (LoRA)"
+
+
+def _streamlining(config: StreamlineConfig) -> str:
+    kept = {
+        "tokens": config.vocabulary,
+        "layers": config.layers,
+        "channels in each MLP": config.mlp,
+    }
+    return "cut to " + ", ".join(f"{count:,} {what}" for what, count in kept.items() if count)
+
+
 def parameters(recipe: Recipe) -> int:
     """Return about how many parameters the model of a recipe has, without opening or fetching it."""
-    if recipe.model.scratch:
-        return _scratch_parameters(recipe.model.scratch)
-    base = recipe.model.base
-    if base in assets.KNOWN:
-        return assets.KNOWN[base].parameters
-    path = Path(base).expanduser()
+    return _scratch_parameters(recipe.model.scratch) if recipe.model.scratch else _size_of(recipe.model.base)
+
+
+def teacher_parameters(recipe: Recipe) -> int:
+    """Return about how many parameters the teacher has; 0 where the recipe distils nothing."""
+    if "distil" not in recipe.train.shares:
+        return 0
+    teacher = recipe.train.distil.teacher
+    return _size_of(teacher) if teacher else parameters(recipe)
+
+
+def _size_of(model: str) -> int:
+    if model in assets.KNOWN:
+        return assets.KNOWN[model].parameters
+    path = Path(model).expanduser()
     if path.is_file():
         # Between 4 and 16 bits a weight; the middle is near enough for a plan.
         return path.stat().st_size
@@ -56,8 +112,18 @@ def parameters(recipe: Recipe) -> int:
 
 
 def _scratch_parameters(scratch: str) -> int:
-    size = scratch.partition("@")[2]
-    return int(float(size[:-1]) * {"k": 1e3, "m": 1e6, "b": 1e9}[size[-1]])
+    name, _, size = scratch.partition("@")
+    if size:
+        return int(float(size[:-1]) * {"k": 1e3, "m": 1e6, "b": 1e9}[size[-1]])
+    from tinsmith.model.presets import PRESETS
+
+    if name not in PRESETS:
+        raise RecipeError(
+            f"no published shape is called {name!r}",
+            where="model.scratch",
+            next_step=f"write family@size, such as llama@15m, or one of {', '.join(PRESETS)}",
+        )
+    return PRESETS[name].parameters
 
 
 def _corpus_bytes(recipe: Recipe) -> int:
@@ -69,6 +135,10 @@ def _corpus_bytes(recipe: Recipe) -> int:
         if assets.is_corpus(name) and not assets.is_cached(name):
             total += int(assets.KNOWN[name].megabytes * 1e6)
     return total
+
+
+def _count(parameters: int) -> str:
+    return f"{parameters / 1e9:.3g}B" if parameters >= 1e9 else f"{parameters / 1e6:.3g}M"
 
 
 def _size(count: float) -> str:

@@ -54,3 +54,39 @@ def test_formats_rivals_and_corpus_cost() -> None:
 
 def test_the_probe_measures_something_plausible() -> None:
     assert 0.5 < measure_gflops(0.1, size=256) < 100_000
+
+
+def tokens_of(train: dict[str, Any], **more: Any) -> float:
+    row = by_stage(make_recipe(train={"budget": "10m", **train}), **more)["train"]
+    return float(row["tokens"])
+
+
+@pytest.mark.parametrize(
+    ("train", "operations"),
+    [
+        ({}, 6),
+        ({"trainable": "lora"}, 4),
+        ({"activation_checkpointing": True}, 8),
+        # A teacher of twice the size reads at 2 operations a parameter.
+        ({"objective": "distil"}, 6 + 2 * 2),
+        ({"objective": {"next_token": 0.5, "distil": 0.5}}, 6 + 2),
+        ({"objective": "dpo"}, 8),
+    ],
+)
+def test_what_is_trained_and_how_sets_the_operations(train: dict[str, Any], operations: float) -> None:
+    expected = 600 * 80e9 / (operations * 134.5e6)
+    assert tokens_of(train, teacher=2 * 134_500_000) == pytest.approx(expected, abs=1)
+
+
+def test_adapters_take_a_quarter_of_the_memory_and_a_teacher_its_weights() -> None:
+    whole, lora = (by_stage(make_recipe(train={"trainable": kind}))["train"] for kind in ("all", "lora"))
+    assert whole["memory_bytes"] - lora["memory_bytes"] == pytest.approx(11.8 * 134.5e6, rel=1e-6)
+    assert lora["disk_bytes"] < whole["disk_bytes"] / 3
+    taught = by_stage(make_recipe(), teacher=10**9)["train"]
+    assert taught["memory_bytes"] - whole["memory_bytes"] == 4 * 10**9
+
+
+def test_a_small_vocabulary_makes_more_tokens() -> None:
+    own = by_stage(make_recipe(model={"scratch": "llama@15m", "tokenizer": "bpe@1k"}))["tokenize"]["tokens"]
+    base = by_stage(make_recipe())["tokenize"]["tokens"]
+    assert 1.4 < own / base < 1.7

@@ -1,20 +1,29 @@
 """What a build will probably take: minutes, disk and memory per stage, from simple stated rules.
 
-The rules: training costs 6 and reading 2 operations per parameter and token; a model reaches 0.8 of the rate
-of a plain matrix product; text has 4.2 bytes a token. They are meant to be right within a factor of two.
+The rules, per parameter and token: reading costs 2 operations, and going back 2 for the gradients of activations
+and 2 for those of weights. Training therefore costs 6, with LoRA 4 since most weights stay as they are; activation
+checkpointing reads a second time, a teacher reads what it teaches, and so does the frozen start of dpo. A model
+reaches 0.8 of the rate of a plain matrix product. Text has 4.2 bytes a token with a vocabulary of 49,000, with
+another one more or less by the logarithm of its size. A model that is streamlined counts as it was before.
+They are meant to be right within a factor of two.
 """
 
 from __future__ import annotations
 
+import math
+import re
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from tinsmith.recipe import Budget, Recipe
+from tinsmith.recipe import Budget, ModelConfig, Recipe, TrainConfig
 
-BYTES_PER_TOKEN = 4.2
-OPERATIONS_PER_PARAMETER_TRAINING, OPERATIONS_PER_PARAMETER_READING = 6, 2
+BYTES_PER_TOKEN, VOCABULARY = 4.2, 49_152
+OPERATIONS_OF_READING, OPERATIONS_OF_ACTIVATION_GRADIENTS, OPERATIONS_OF_WEIGHT_GRADIENTS = 2, 2, 2
 SHARE_OF_MATMUL_RATE = 0.8
+# Weights, gradients and two moments in float32; with adapters the weights, and little else.
+TRAINING_BYTES_PER_PARAMETER = {"all": 16.0, "lora": 4.2}
+LOGITS_AT_ONCE = 1 << 25
 READ_BYTES_PER_SECOND = 2e6
 CURATE_BYTES_PER_SECOND = 0.6e6
 TOKENIZE_BYTES_PER_SECOND = 2e6
@@ -40,17 +49,28 @@ class _Scale:
 
     corpus_bytes: int
     parameters: int
+    teacher: int
+    vocabulary: int
     operations_per_second: float
 
     @property
+    def bytes_per_token(self) -> float:
+        return BYTES_PER_TOKEN * math.log(self.vocabulary) / math.log(VOCABULARY)
+
+    @property
     def tokens(self) -> float:
-        return self.corpus_bytes / BYTES_PER_TOKEN
+        return self.corpus_bytes / self.bytes_per_token
 
     def read_seconds(self, tokens: float, size: float = 1.0) -> float:
-        return tokens * OPERATIONS_PER_PARAMETER_READING * self.parameters * size / self.operations_per_second
+        return tokens * OPERATIONS_OF_READING * self.parameters * size / self.operations_per_second
 
-    def training_tokens_per_second(self) -> float:
-        return self.operations_per_second / (OPERATIONS_PER_PARAMETER_TRAINING * self.parameters)
+    def training_tokens_per_second(self, config: TrainConfig) -> float:
+        shares = config.shares
+        own = OPERATIONS_OF_READING * (1 + config.activation_checkpointing + shares.get("dpo", 0.0))
+        own += OPERATIONS_OF_ACTIVATION_GRADIENTS
+        own += OPERATIONS_OF_WEIGHT_GRADIENTS if config.trainable == "all" else 0
+        taught = OPERATIONS_OF_READING * shares.get("distil", 0.0)
+        return self.operations_per_second / (own * self.parameters + taught * self.teacher)
 
 
 def measure_gflops(seconds: float = 0.5, size: int = 1024) -> float:
@@ -66,9 +86,15 @@ def measure_gflops(seconds: float = 0.5, size: int = 1024) -> float:
     return best
 
 
-def estimate(recipe: Recipe, corpus_bytes: int, parameters: int, gflops: float) -> list[dict[str, Any]]:
-    """Return a row {stage, minutes, disk_bytes, memory_bytes, tokens} per stage, in order."""
-    scale = _Scale(corpus_bytes, parameters, gflops * 1e9 * SHARE_OF_MATMUL_RATE)
+def estimate(
+    recipe: Recipe, corpus_bytes: int, parameters: int, gflops: float, teacher: int = 0
+) -> list[dict[str, Any]]:
+    """Return a row {stage, minutes, disk_bytes, memory_bytes, tokens} per stage, in order.
+
+    `parameters` are those of the model, `teacher` those of the model that it is distilled from.
+    """
+    rate = gflops * 1e9 * SHARE_OF_MATMUL_RATE
+    scale = _Scale(corpus_bytes, parameters, teacher, _vocabulary(recipe.model), rate)
     rules = {
         "ingest": _ingest,
         "curate": _curate,
@@ -85,6 +111,11 @@ def estimate(recipe: Recipe, corpus_bytes: int, parameters: int, gflops: float) 
         row = {"stage": stage, "minutes": seconds / 60, "disk_bytes": int(disk), "memory_bytes": int(memory)}
         rows.append({**row, "tokens": int(tokens)})
     return rows
+
+
+def _vocabulary(model: ModelConfig) -> int:
+    size = re.fullmatch(r"bpe@([0-9]+)(k?)", model.tokenizer)
+    return int(size[1]) * (1000 if size[2] else 1) if size else VOCABULARY
 
 
 _Rule = tuple[float, float, float, float]  # seconds, bytes on disk, bytes of memory, tokens
@@ -113,18 +144,19 @@ def _tokenize(recipe: Recipe, scale: _Scale) -> _Rule:
 
 def _train(recipe: Recipe, scale: _Scale) -> _Rule:
     config = recipe.train
-    budget, rate = Budget.parse(config.budget), scale.training_tokens_per_second()
+    budget, rate = Budget.parse(config.budget), scale.training_tokens_per_second(config)
     tokens = {
         "seconds": budget.amount * rate,
         "tokens": budget.amount,
         "steps": budget.amount * config.batch_tokens,
         "epochs": budget.amount * scale.tokens,
     }[budget.kind]
-    # Weights, gradients and two moments in float32, and a micro-batch's logits a few times over.
-    logits = config.micro_rows * recipe.tokenize.context * 50_000 * 4 * 3
-    memory = BASE_MEMORY_BYTES + 16 * scale.parameters + logits
+    state = TRAINING_BYTES_PER_PARAMETER[config.trainable] * scale.parameters
+    # Beside the state a piece of a micro-batch's logits a few times over, and the teacher in float32.
+    logits = min(config.micro_rows * recipe.tokenize.context * scale.vocabulary, LOGITS_AT_ONCE)
+    memory = BASE_MEMORY_BYTES + state + 3 * 4 * logits + 4 * scale.teacher
     # The model, and one checkpoint with its moments while it runs.
-    return 10 + tokens / rate, 16 * scale.parameters, memory, tokens
+    return 10 + tokens / rate, state, memory, tokens
 
 
 def _package(recipe: Recipe, scale: _Scale) -> _Rule:
@@ -138,7 +170,7 @@ def _package(recipe: Recipe, scale: _Scale) -> _Rule:
 
 def _evaluate(recipe: Recipe, scale: _Scale) -> _Rule:
     config = recipe.evaluate
-    bits = config.documents * config.characters / BYTES_PER_TOKEN
+    bits = config.documents * config.characters / scale.bytes_per_token
     # The examples shown before a question are the same for all items, so they are read once.
     exam = len(recipe.tasks) * config.exam_items * len(config.shots) * TOKENS_PER_EXAM_TEXT
     tokens = bits + exam

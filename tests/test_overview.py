@@ -1,0 +1,69 @@
+"""What `tinsmith plan` says of a recipe's model, and how big it takes a model to be."""
+
+from typing import Any
+
+import pytest
+
+from tinsmith.foundation.errors import RecipeError
+from tinsmith.overview import describe_model, parameters, teacher_parameters
+from tinsmith.recipe import Recipe, parse_recipe
+
+
+def make_recipe(**sections: Any) -> Recipe:
+    return parse_recipe({"name": "plan", "ingest": {"sources": ["docs"]}, **sections}, where="test")
+
+
+def test_a_default_recipe_takes_three_lines() -> None:
+    assert describe_model(make_recipe()) == [
+        "start      smollm2-135m, about 135M parameters",
+        "learns     next token of the documents",
+        "trains     all weights, with adamw over 8m",
+    ]
+
+
+def test_what_differs_from_the_defaults_is_said() -> None:
+    train = {
+        "objective": {"next_token": 3, "sft": 1},
+        "trainable": "lora",
+        "lora": {"rank": 4, "targets": ["q_proj", "v_proj"]},
+        "streamline": {"vocabulary": 16000, "layers": 20},
+        "optimizer": "muon",
+    }
+    said = "\n".join(
+        describe_model(make_recipe(model={"scratch": "qwen3@2m", "tokenizer": "bpe@1k"}, train=train))
+    )
+    for words in (
+        "fresh weights, qwen3@2m, about 2M parameters",
+        "byte-level BPE of 1k tokens",
+        "cut to 16,000 tokens, 20 layers",
+        "75% next token of the documents, 25% answers in conversations (sft)",
+        "adapters of rank 4 on q_proj and v_proj (LoRA), with muon",
+    ):
+        assert words in said, words
+
+
+def test_a_teacher_and_the_tokenizer_of_a_base_are_named() -> None:
+    train = {"objective": "distil", "distil": {"teacher": "gemma-3-270m"}}
+    said = "\n".join(describe_model(make_recipe(model={"scratch": "llama@15m"}, train=train)))
+    assert "distributions of gemma-3-270m (distil)" in said
+    assert "that of smollm2-135m" in said
+
+
+@pytest.mark.parametrize(
+    ("scratch", "count"), [("llama@15m", 15e6), ("qwen3@1.5b", 1.5e9), ("gpt2@900k", 9e5), ("gpt2", 124e6)]
+)
+def test_sizes_of_fresh_models(scratch: str, count: float) -> None:
+    assert parameters(make_recipe(model={"scratch": scratch})) == pytest.approx(count, rel=0.01)
+
+
+def test_an_unknown_shape_is_named_with_the_known_ones() -> None:
+    with pytest.raises(RecipeError, match=r"(?s)'phi-3'.*llama@15m.*phi-2"):
+        parameters(make_recipe(model={"scratch": "phi-3"}))
+
+
+def test_teachers_count_where_they_teach() -> None:
+    named = {"teacher": "gemma-3-270m"}
+    assert teacher_parameters(make_recipe(train={"distil": named})) == 0
+    assert teacher_parameters(make_recipe(train={"objective": "distil", "distil": named})) == 268_098_176
+    alone = make_recipe(train={"objective": "distil", "streamline": {"layers": 20}})
+    assert teacher_parameters(alone) == parameters(alone)
