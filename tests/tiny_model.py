@@ -1,4 +1,4 @@
-"""A tiny llama with a real byte-level vocabulary and a chat template, whose answers hang on all its parts."""
+"""Tiny models with a real byte-level vocabulary and a chat template, whose answers hang on all their parts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import decoders, processors
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from small_vocabulary import TEXT, trained_bpe
 from tinsmith.model.export import save_model
+from tinsmith.model.families import FAMILIES, Shape
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n"
@@ -69,6 +76,30 @@ def tiny_model(
         for name, parameter in model.named_parameters():
             if parameter.ndim == 2:
                 parameter.normal_(0, next((s for key, s in spread.items() if key in name), 0.1))
+    return model.eval()
+
+
+def tiny_family(family: str) -> PreTrainedModel:
+    """Return random weights of a family as Tinsmith creates it, but tiny: a width of 64, four heads, two layers.
+
+    Norms and biases are random too, and a gemma3 has the six layers that it takes for one that sees everything.
+    """
+    sizes = FAMILIES[family]
+    inner, keys = (192, 4 // sizes.queries_per_key) if sizes.gated else (256, 4)
+    layers = 6 if family == "gemma3" else 2
+    config = sizes.configure(Shape(hidden=64, inner=inner, layers=layers, head=16, keys=keys, parameters=0))
+    config.vocab_size, config.bos_token_id, config.eos_token_id = 400, 1, 2
+    if family == "gemma3":
+        config.sliding_window = 16
+    torch.manual_seed(5)
+    model = AutoModelForCausalLM.from_config(config)
+    wide = ("embed", "wte", "wpe", "lm_head")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim == 2:
+                parameter.normal_(0, 0.3 if any(key in name for key in wide) else 0.15)
+            else:
+                parameter.add_(torch.randn_like(parameter) * 0.2)
     return model.eval()
 
 

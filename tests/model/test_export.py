@@ -151,6 +151,19 @@ def test_the_mixture_of_q4_k_m(tmp_path):
     assert substituted == []
 
 
+def test_joint_matrices_and_learnt_positions_take_types_of_their_own(tmp_path):
+    shapes = {
+        "blk.0.attn_qkv.weight": (768, 256),
+        "position_embd.weight": (64, 256),
+        "token_embd.weight": (9, 256),
+    }
+    for format, joint in (("q4_k_m", Type.Q5_K), ("q8_0", Type.Q8_0), ("f16", Type.F16)):
+        types, substituted = choose_types(shapes, 1, format, tmp_path)
+        assert types["blk.0.attn_qkv.weight"] is joint
+        assert types["position_embd.weight"] is Type.F32
+        assert substituted == []
+
+
 def test_rows_that_256_does_not_divide_take_the_documented_substitutes(tmp_path):
     types, substituted = choose_types(_llama_shapes(576, 30, 1536), 30, "q4_k_m", tmp_path)
     assert types["token_embd.weight"] is Type.Q8_0
@@ -189,8 +202,8 @@ def test_tiny_widths_are_refused_with_the_reason(tmp_path):
     [
         (
             "config.json",
-            {"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]},
-            "architecture is qwen3",
+            {"model_type": "mistral", "architectures": ["MistralForCausalLM"]},
+            "architecture is mistral; a GGUF file can be written for llama",
         ),
         ("config.json", {"hidden_act": "gelu"}, "activation is gelu"),
         (

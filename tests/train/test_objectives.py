@@ -6,13 +6,21 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import BloomConfig, BloomForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedModel
 
 import tinsmith.train.objectives as objectives
 from tinsmith.foundation.errors import TrainingError
+from tinsmith.model.families import FAMILIES
 from tinsmith.tokens.batches import Batch, make_batch
 from tinsmith.train.attention import isolate_sequences
-from tinsmith.train.objectives import NextToken, check_output_layer, chunked_cross_entropy, last_hidden
+from tinsmith.train.objectives import (
+    NextToken,
+    check_output_layer,
+    chunked_cross_entropy,
+    last_hidden,
+    output_layer,
+)
+from tiny_model import tiny_family
 from tiny_training import VOCABULARY, config, make_engine, tiny_llama, write_tokens
 
 
@@ -25,17 +33,30 @@ def document(seed: int, length: int) -> list[int]:
 
 
 @pytest.mark.parametrize("rows", [1, 7, 1000])
-def test_chunks_give_the_plain_loss_and_gradients(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+@pytest.mark.parametrize("biased", [False, True])
+def test_chunks_give_the_plain_loss_and_gradients(
+    monkeypatch: pytest.MonkeyPatch, rows: int, biased: bool
+) -> None:
     monkeypatch.setattr(objectives, "_LOGITS_AT_ONCE", rows * 97)
     torch.manual_seed(0)
-    hidden, weight = torch.randn(50, 16, requires_grad=True), torch.randn(97, 16, requires_grad=True)
+    leaves = [torch.randn(50, 16, requires_grad=True), torch.randn(97, 16, requires_grad=True)]
+    leaves += [torch.randn(97, requires_grad=True)] * biased
     labels = torch.randint(0, 97, (50,))
-    plain = cross_entropy(hidden @ weight.T, labels, reduction="sum")
-    expected = torch.autograd.grad(plain / 3, [hidden, weight])
-    ours = chunked_cross_entropy(hidden, weight, labels)
-    got = torch.autograd.grad(ours / 3, [hidden, weight])
-    torch.testing.assert_close(ours, plain)
+    hidden, weight, *bias = (leaf.double() for leaf in leaves)
+    plain = cross_entropy(hidden @ weight.T + sum(bias), labels, reduction="sum")
+    expected = torch.autograd.grad(plain / 3, leaves)
+    ours = chunked_cross_entropy(leaves[0], leaves[1], labels, *leaves[2:])
+    got = torch.autograd.grad(ours / 3, leaves)
+    torch.testing.assert_close(ours.double(), plain)
     torch.testing.assert_close(got, expected)
+
+
+def test_a_bias_learns_where_nothing_else_does() -> None:
+    torch.manual_seed(0)
+    hidden, weight, bias = torch.randn(5, 8), torch.randn(9, 8), torch.randn(9, requires_grad=True)
+    chunked_cross_entropy(hidden, weight, torch.arange(5), bias).backward()
+    assert bias.grad is not None
+    assert bias.grad.abs().sum() > 0
 
 
 def test_whole_logits_never_exist(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,10 +127,34 @@ def test_sliding_windows_are_kept() -> None:
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_architectures_that_cannot_be_isolated_or_scale_logits_are_refused() -> None:
-    bloom = BloomForCausalLM(BloomConfig(vocab_size=50, hidden_size=16, n_layer=1, n_head=2))
-    with pytest.raises(TrainingError, match="bloom has attention of its own"):
-        isolate_sequences(bloom)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_every_family_a_document_changes_no_other_ones_loss(family: str) -> None:
+    model = tiny_family(family)
+    documents = [document(1, 40), document(2, 25), document(3, 18)]
+    alone = []
+    with torch.no_grad():
+        for ids in documents:
+            row = torch.tensor([ids])
+            alone.append(float(model(input_ids=row, labels=row).loss) * (len(ids) - 1))
+    isolate_sequences(model)
+    before = document_losses(model, *documents)
+    for changed in range(3):
+        others = [document(9, len(ids)) if n == changed else ids for n, ids in enumerate(documents)]
+        pairs = zip(before, document_losses(model, *others), strict=True)
+        assert [one == other for one, other in pairs] == [n != changed for n in range(3)]
+    assert before == pytest.approx(alone, rel=1e-5)
+
+
+def document_losses(model: PreTrainedModel, *documents: list[int]) -> list[float]:
+    batch, sizes = batch_of(*documents), [len(ids) - 1 for ids in documents]
+    weight, bias = output_layer(model)
+    with torch.no_grad():
+        hidden = last_hidden(model, batch)[0, batch.places]
+        pairs = zip(hidden.split(sizes), batch.labels.split(sizes), strict=True)
+        return [float(chunked_cross_entropy(states, weight, labels, bias)) for states, labels in pairs]
+
+
+def test_a_model_that_scales_its_logits_is_refused() -> None:
     model = tiny_llama().eval()
     isolate_sequences(model)
     check_output_layer(model, batch_of(document(1, 9)))

@@ -33,10 +33,11 @@ import torch
 from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from tinsmith.evaluate.parity_prompts import Prompt, draw_prompts
-from tinsmith.evaluate.parity_sides import GgufSide, ServerSide, TorchSide, trained_rows
+from tinsmith.evaluate.parity_sides import GgufSide, Head, ServerSide, TorchSide, trained_rows
 from tinsmith.foundation.errors import ParityError
 from tinsmith.foundation.gguf_header import read_metadata
 from tinsmith.foundation.progress import Advance, Progress
+from tinsmith.model.gguf_families import architecture_facts, context_length
 from tinsmith.model.gguf_metadata import read_stop_tokens
 from tinsmith.model.load import load_model
 from tinsmith.recipe import PackageConfig
@@ -73,7 +74,7 @@ class _Trained:
 class _Other:
     """What was found of one format: differences in words, and distributions by position."""
 
-    def __init__(self, hidden: torch.Tensor, head: torch.Tensor, problems: list[str]) -> None:
+    def __init__(self, hidden: torch.Tensor, head: Head, problems: list[str]) -> None:
         self.hidden, self.head, self.problems = hidden, head, problems
         self.answers: dict[int, torch.Tensor] = {}
         self.kl = self.same = torch.empty(0)
@@ -151,12 +152,12 @@ def _read_saved(path: Path, ours: _Trained, advance: Advance) -> _Other:
 def _read_gguf(path: Path, ours: _Trained, advance: Advance, *, threads: int, answers: int) -> _Other:
     file = GgufSide(path)
     problems = [*_metadata_differences(read_metadata(path), ours), *file.differences(ours.rows)]
-    context = min(4096, ours.config.max_position_embeddings)
+    context = min(4096, context_length(ours.config))
     with (
         LlamaServer(path, threads=threads, slots=8, context=context, hidden_states=True) as server,
         server.client() as client,
     ):
-        side = ServerSide(client, ours.side.head.shape[0])
+        side = ServerSide(client, len(ours.side.head.weight))
         problems += _token_differences(side, ours)
         problems += _stop_differences(side, ours)
         other = _Other(side.hidden(ours.prompts, advance), file.head(), problems)
@@ -174,20 +175,18 @@ def _read_gguf(path: Path, ours: _Trained, advance: Advance, *, threads: int, an
 
 
 def _metadata_differences(facts: dict[str, Any], ours: _Trained) -> list[str]:
-    tokenizer, rope = ours.tokenizer, ours.config.rope_parameters
+    tokenizer = ours.tokenizer
+    architecture = architecture_facts(ours.config)
     expected = {
-        "llama.rope.freq_base": float(rope["rope_theta"]),
-        "llama.block_count": ours.config.num_hidden_layers,
-        "llama.attention.head_count": ours.config.num_attention_heads,
-        "llama.attention.head_count_kv": ours.config.num_key_value_heads,
-        "llama.attention.layer_norm_rms_epsilon": float(np.float32(ours.config.rms_norm_eps)),
+        "general.architecture": next(iter(architecture)).split(".")[0],
+        **{key: float(np.float32(v)) if isinstance(v, float) else v for key, v in architecture.items()},
         "tokenizer.ggml.add_bos_token": ours.adds_bos,
         "tokenizer.ggml.bos_token_id": tokenizer.bos_token_id,
         "tokenizer.ggml.eos_token_id": ours.stops[0],
         "tokenizer.ggml.eot_token_id": ours.stops[1] if len(ours.stops) > 1 else None,
     }
     found = [
-        f"{_NAMES.get(key, key)} ({key}) is {facts.get(key)}, in the trained model {value}"
+        f"{_NAMES.get(key.partition('.')[2], key)} ({key}) is {facts.get(key)}, in the trained model {value}"
         for key, value in expected.items()
         if facts.get(key) != value
     ]
@@ -198,11 +197,11 @@ def _metadata_differences(facts: dict[str, Any], ours: _Trained) -> list[str]:
 
 
 _NAMES = {
-    "llama.rope.freq_base": "the RoPE base",
-    "tokenizer.ggml.add_bos_token": "whether a BOS is put before a text",
-    "tokenizer.ggml.bos_token_id": "the BOS token",
-    "tokenizer.ggml.eos_token_id": "the stop token",
-    "tokenizer.ggml.eot_token_id": "the second stop token",
+    "rope.freq_base": "the RoPE base",
+    "ggml.add_bos_token": "whether a BOS is put before a text",
+    "ggml.bos_token_id": "the BOS token",
+    "ggml.eos_token_id": "the stop token",
+    "ggml.eot_token_id": "the second stop token",
 }
 
 
@@ -270,18 +269,14 @@ def _compare(ours: _Trained, others: dict[str, _Other], advance: Advance) -> Non
     same: dict[str, list[torch.Tensor]] = {name: [] for name in others}
     for start in range(0, len(ours.side.hidden), _CHUNK):
         place = slice(start, start + _CHUNK)
-        logs = _log_probabilities(ours.side.hidden[place], ours.side.head)
+        logs = ours.side.head.log_probabilities(ours.side.hidden[place])
         for name, other in others.items():
-            theirs = _log_probabilities(other.hidden[place], other.head)
+            theirs = other.head.log_probabilities(other.hidden[place])
             kl[name].append(_divergence(logs, theirs))
             same[name].append((logs.argmax(-1) == theirs.argmax(-1)).float())
         advance(len(logs))
     for name, other in others.items():
         other.kl, other.same = torch.cat(kl[name]), torch.cat(same[name])
-
-
-def _log_probabilities(hidden: torch.Tensor, head: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.linear(hidden, head).log_softmax(-1)
 
 
 def _divergence(logs: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
@@ -293,7 +288,7 @@ def _answer_figures(other: _Other, ours: _Trained) -> tuple[float, float]:
     kl, same = [], []
     for number, theirs in other.answers.items():
         hidden = ours.side.hidden[ours.ends[number] - 1]
-        logs = torch.nn.functional.linear(hidden, ours.side.head).double().log_softmax(-1)
+        logs = ours.side.head.logits(hidden).double().log_softmax(-1)
         # What the server rounds for its JSON does not quite sum to one.
         kl.append(float(_divergence(logs, theirs.double().log_softmax(-1))))
         same.append(float(logs.argmax() == theirs.argmax()))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
 import torch
-from gguf import GGUFReader, dequantize
+from gguf import GGUFReader, ReaderTensor, dequantize
 from pydantic_core import from_json
 from transformers import PreTrainedModel
 
@@ -23,13 +23,30 @@ _SAMPLED_ROWS = 32
 _MAX_TENSOR_ERROR = 0.3
 
 
+class Head(NamedTuple):
+    """The output matrix (vocabulary, hidden), and its bias (vocabulary,) where the family has one."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None = None
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return the logits (..., vocabulary) of hidden states."""
+        return torch.nn.functional.linear(hidden, self.weight, self.bias)
+
+    def log_probabilities(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Return log-probabilities (..., vocabulary), in nats."""
+        return self.logits(hidden).log_softmax(-1)
+
+
 class TorchSide:
-    """Last hidden states of all positions (N, hidden), and the output matrix (vocabulary, hidden)."""
+    """Last hidden states of all positions (N, hidden), and the output layer."""
 
     def __init__(
         self, model: PreTrainedModel, prompts: Sequence[Prompt], advance: Callable[[float], None]
     ) -> None:
-        self.head: torch.Tensor = model.get_output_embeddings().weight.detach()
+        layer = model.get_output_embeddings()
+        bias = getattr(layer, "bias", None)
+        self.head = Head(layer.weight.detach(), None if bias is None else bias.detach())
         # Sorted by length, so that a batch holds little padding; padding on the right changes nothing on
         # its left.
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].ids))
@@ -116,10 +133,11 @@ class GgufSide:
     def __init__(self, path: Path) -> None:
         self.tensors = {tensor.name: tensor for tensor in GGUFReader(path).tensors}
 
-    def head(self) -> torch.Tensor:
-        """Return the output matrix (vocabulary, hidden) in float32."""
-        tensor = self.tensors.get("output.weight", self.tensors["token_embd.weight"])
-        return torch.from_numpy(np.ascontiguousarray(dequantize(tensor.data, tensor.tensor_type)))
+    def head(self) -> Head:
+        """Return the output layer in float32."""
+        matrix = self.tensors.get("output.weight", self.tensors["token_embd.weight"])
+        bias = self.tensors.get("output.bias")
+        return Head(_as_torch(matrix), None if bias is None else _as_torch(bias))
 
     def differences(self, trained: dict[str, np.ndarray]) -> list[str]:
         """Name every tensor whose sampled rows are not those of the trained model."""
@@ -135,6 +153,11 @@ class GgufSide:
             if not error <= _MAX_TENSOR_ERROR:
                 found.append(f"the tensor {name} is not the trained one (relative error {error:.2f})")
         return sorted(found)
+
+
+def _as_torch(tensor: ReaderTensor) -> torch.Tensor:
+    # A copy: what is stored in 32 bits would stay a read-only view of the file.
+    return torch.from_numpy(np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32))
 
 
 def trained_rows(model_dir: Path) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from gguf import MODEL_ARCH, GGMLQuantizationType, GGUFWriter, get_tensor_name_map
+from gguf import GGMLQuantizationType, GGUFWriter, TensorNameMap, get_tensor_name_map
 from safetensors import safe_open
 from transformers import (
     AutoConfig,
@@ -23,6 +23,7 @@ from transformers import (
 
 from tinsmith.foundation.errors import AssetError
 from tinsmith.foundation.files import read_json, write_json
+from tinsmith.model.gguf_families import family_of
 from tinsmith.model.gguf_metadata import add_architecture, add_tokenizer, refuse_unwritable
 from tinsmith.model.gguf_types import FILE_TYPES, choose_types, quantise
 
@@ -78,17 +79,16 @@ def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> l
 
 
 def write_gguf(model_dir: Path, out_file: Path, format: str, *, name: str = "model") -> GgufReport:
-    """Write a saved llama model as GGUF in f16, q8_0 or q4_k_m. Raises AssetError for what cannot be written.
+    """Write a saved model as GGUF in f16, q8_0 or q4_k_m. Raises AssetError for what cannot be written.
 
     The file appears whole or not at all. Types follow llama.cpp's own mixture for the format.
     """
-    config = AutoConfig.from_pretrained(model_dir, local_files_only=True)
-    refuse_unwritable(config, model_dir)
     tensors = GgufTensors(model_dir)
+    config = tensors.config
     types, substituted = choose_types(tensors.shapes, config.num_hidden_layers, format, model_dir)
     out_file.parent.mkdir(parents=True, exist_ok=True)
     partial = out_file.with_name(f".{out_file.name}.{os.getpid()}.partial")
-    writer = GGUFWriter(partial, "llama")
+    writer = GGUFWriter(partial, tensors.family.name)
     try:
         add_architecture(writer, config, name)
         add_tokenizer(writer, config, model_dir)
@@ -121,50 +121,44 @@ def _write_tensors(writer: GGUFWriter, tensors: GgufTensors, types: dict[str, GG
 
 
 class GgufTensors:
-    """The tensors of a llama checkpoint under their GGUF names, in llama.cpp's order of rows."""
+    """The tensors of a checkpoint under their GGUF names, in llama.cpp's order of rows."""
 
     def __init__(self, model_dir: Path) -> None:
-        config = AutoConfig.from_pretrained(model_dir, local_files_only=True)
-        self.config: PretrainedConfig = config
+        self.config: PretrainedConfig = AutoConfig.from_pretrained(model_dir, local_files_only=True)
+        refuse_unwritable(self.config, model_dir)
+        family = family_of(self.config)
+        assert family is not None
+        self.family = family
         self.places: dict[str, tuple[Path, str]] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
-        names = get_tensor_name_map(MODEL_ARCH.LLAMA, config.num_hidden_layers)
+        names = get_tensor_name_map(family.arch, self.config.num_hidden_layers)
         for file in sorted(model_dir.glob("*.safetensors")):
             with safe_open(file, framework="pt") as weights:
                 for key in weights.keys():  # noqa: SIM118 - no mapping
-                    if key == "lm_head.weight" and config.tie_word_embeddings:
+                    if key == "lm_head.weight" and self.config.tie_word_embeddings:
                         continue
-                    name = names.get_name(key, try_suffixes=(".weight", ".bias"))
+                    name = _gguf_name(names, key)
                     if name is None:
                         raise AssetError(
                             f"the tensor {key} has no name in GGUF",
                             where=str(model_dir),
-                            next_step="save a plain llama model",
+                            next_step="save a plain model of its family",
                         )
                     self.places[name] = (file, key)
-                    self.shapes[name] = tuple(weights.get_slice(key).get_shape())
+                    self.shapes[name] = family.shape(name, tuple(weights.get_slice(key).get_shape()))
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (name, float32 array), one tensor in memory at a time."""
         for name, (file, key) in self.places.items():
             with safe_open(file, framework="pt") as weights:
                 array = weights.get_tensor(key).to(torch.float32).numpy()
-            yield name, self._in_order(name, array)
-
-    def _in_order(self, name: str, array: np.ndarray) -> np.ndarray:
-        # llama.cpp rotates neighbouring rows of a head, transformers the row and the one half a head away.
-        if ".attn_q." in name:
-            return interleave_halves(array, self.config.num_attention_heads)
-        if ".attn_k." in name:
-            return interleave_halves(array, self.config.num_key_value_heads)
-        return array
+            yield name, self.family.arrange(name, array, self.config)
 
 
-def interleave_halves(array: np.ndarray, heads: int) -> np.ndarray:
-    """Reorder the rows (heads * size, ...) of each head from [first half, second half] to pairs of both."""
-    size = array.shape[0] // heads
-    halves = array.reshape(heads, 2, size // 2, *array.shape[1:])
-    return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(array.shape))
+def _gguf_name(names: TensorNameMap, key: str) -> str | None:
+    # The names of bloom's tensors are known without the wrapper that a causal model puts around them.
+    suffixes = (".weight", ".bias")
+    return names.get_name(key, suffixes) or names.get_name(key.removeprefix("transformer."), suffixes)
 
 
 def _refuse_infinite(model: PreTrainedModel, out: Path, precision: str) -> None:

@@ -1,85 +1,235 @@
-"""Fresh models of known families, sized by their number of parameters."""
+"""Fresh models of known families, by size or after a published shape.
+
+One rule shapes all families. The hidden width is a multiple of 64, from 1024 on of 256 (so that 4-bit formats, which
+come in blocks of 256, fit); heads are of 64, from a width of 2048 on of 128; the inner width of the MLP is 8/3 of the
+hidden one where the MLP is gated and 4 times it where not, so that both kinds hold the same. For every width the number
+of layers is taken that comes nearest to the count of parameters; of the shapes within a tenth of it with at most 32
+layers, the one wins whose width is nearest to 32 per layer: small models gain more from depth than from width (Liu et
+al. 2024, MobileLLM), and beyond 32 layers depth costs latency and gains little (the published models of 1 to 7 billion
+have 22 to 36). What else tells the families apart is below, as published: grouped keys, norms, biases, positions.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
+import psutil
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    Gemma3TextConfig,
+    GPT2Config,
+    LlamaConfig,
+    PhiConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+)
 
 from tinsmith.foundation.errors import RecipeError
+from tinsmith.model.presets import PRESETS
 
-_HEAD = 64
-_WIDTH_PER_LAYER = 32  # small models gain more from depth than from width
+_WIDTH_PER_LAYER = 32
+_MOST_LAYERS = 32
 _TOLERANCE = 0.1
 _POSITIONS = 2048
+_FILLED = 0.95  # published vocabularies are padded, at most by so much
 _WHERE = "model.scratch"
 
 
-class Shape(NamedTuple):
-    """The sizes of a llama: hidden width, inner width of the gated layer, layers, parameters in all."""
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a fresh model, and its parameters in all (tied embeddings once)."""
 
     hidden: int
     inner: int
     layers: int
+    head: int
+    keys: int
     parameters: int
+
+    @property
+    def heads(self) -> int:
+        """Count the query heads."""
+        return self.hidden // self.head
+
+
+@dataclass(frozen=True)
+class Family:
+    """What tells a family apart: how it is configured, and what decides its parameters."""
+
+    configure: Callable[[Shape], PreTrainedConfig]
+    gated: bool = True
+    biased: bool = False
+    queries_per_key: int = 1
+    layer_norms: int = 2  # vectors of the hidden width in a layer's norms, weights and biases
+    outer_norms: int = 1  # the same outside of the layers
+    head_norms: int = 0  # vectors of the head's size in a layer
+    learnt_positions: bool = False
+    own_output: bool = False  # an output matrix and its bias beside the embeddings
+
+
+def _llama(shape: Shape) -> PreTrainedConfig:
+    return LlamaConfig(**_sizes(shape), tie_word_embeddings=True)
+
+
+def _qwen3(shape: Shape) -> PreTrainedConfig:
+    return Qwen3Config(**_sizes(shape), head_dim=shape.head, tie_word_embeddings=True)
+
+
+def _phi(shape: Shape) -> PreTrainedConfig:
+    return PhiConfig(**_sizes(shape))
+
+
+def _gemma3(shape: Shape) -> PreTrainedConfig:
+    # llama.cpp scales queries by the head's size, whatever the configuration says.
+    return Gemma3TextConfig(
+        **_sizes(shape), head_dim=shape.head, query_pre_attn_scalar=shape.head, sliding_window=512
+    )
+
+
+def _gpt2(shape: Shape) -> PreTrainedConfig:
+    sizes = {"n_embd": shape.hidden, "n_inner": shape.inner, "n_layer": shape.layers, "n_head": shape.heads}
+    # llama.cpp's own converter looks for n_ctx, which transformers itself has given up.
+    places = {"n_positions": _POSITIONS, "n_ctx": _POSITIONS}
+    return GPT2Config(**sizes, **places, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+
+
+def _bloom(shape: Shape) -> PreTrainedConfig:
+    sizes = {"hidden_size": shape.hidden, "n_layer": shape.layers, "n_head": shape.heads}
+    return BloomConfig(**sizes, seq_length=_POSITIONS)
+
+
+def _sizes(shape: Shape) -> dict[str, Any]:
+    return {
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.inner,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.keys,
+        "max_position_embeddings": _POSITIONS,
+    }
+
+
+FAMILIES: dict[str, Family] = {
+    "llama": Family(_llama),
+    "qwen3": Family(_qwen3, queries_per_key=2, head_norms=2),
+    "phi": Family(_phi, gated=False, biased=True, outer_norms=2, own_output=True),
+    "gpt2": Family(_gpt2, gated=False, biased=True, layer_norms=4, outer_norms=2, learnt_positions=True),
+    "bloom": Family(_bloom, gated=False, biased=True, layer_norms=4, outer_norms=4),
+    "gemma3": Family(_gemma3, queries_per_key=4, layer_norms=4, head_norms=2),
+}
 
 
 def create(name: str, tokenizer: PreTrainedTokenizerFast, *, seed: int = 0) -> PreTrainedModel:
-    """Make fresh float32 weights for family@size, such as llama@15m. Raises RecipeError.
+    """Make fresh float32 weights for family@size, such as llama@15m, or a published shape, such as phi-2.
 
-    The size counts every parameter, tied embeddings once. The same seed gives the same weights.
+    The size counts every parameter, tied embeddings once. A published shape keeps its vocabulary where the
+    tokenizer fits into it (all of its tokens and at least 95% of the rows); otherwise it takes the tokenizer's. The
+    same seed gives the same weights. Raises RecipeError for an unknown name, a size that no shape comes near, and
+    weights that do not fit into the memory that is free, before any of it is taken.
     """
-    match = re.fullmatch(r"([a-z][a-z0-9]*)@(\d+(?:\.\d+)?)([kmb])", name.strip().lower())
-    if not match:
-        raise RecipeError(f"{name!r} is no family@size", where=_WHERE, next_step="write it as llama@15m")
-    if match[1] != "llama":
-        raise RecipeError(f"unknown family {match[1]!r}", where=_WHERE, next_step="use llama")
-    shape = llama_shape(round(float(match[2]) * {"k": 1e3, "m": 1e6, "b": 1e9}[match[3]]), len(tokenizer))
+    config = configure(name, len(tokenizer))
+    config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
+    # The embedding of a padding token never learns, so a token that is more than padding must not be one.
+    spoken = {tokenizer.bos_token_id, tokenizer.eos_token_id}
+    config.pad_token_id = None if tokenizer.pad_token_id in spoken else tokenizer.pad_token_id
+    _require_memory(name, count_parameters(config))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = LlamaForCausalLM(_llama_config(shape, tokenizer))
-    return model.float().eval()
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    return model.eval()
 
 
-def llama_shape(parameters: int, vocabulary: int) -> Shape:
-    """Return the shape for a count of parameters and a vocabulary. Raises RecipeError where none comes near.
+def configure(name: str, vocabulary: int) -> PreTrainedConfig:
+    """Return the configuration of family@size or of a published shape for a vocabulary. Raises RecipeError."""
+    name = name.strip().lower()
+    if name in PRESETS:
+        config = PRESETS[name].config()
+        if not _FILLED * config.vocab_size <= vocabulary <= config.vocab_size:
+            config.vocab_size = vocabulary
+        return config
+    match = re.fullmatch(r"([a-z][a-z0-9]*)@(\d+(?:\.\d+)?)([kmb])", name)
+    if not match:
+        raise RecipeError(
+            f"{name!r} is no family@size and no published shape",
+            where=_WHERE,
+            next_step=f"write it as llama@15m, or take one of {', '.join(PRESETS)}",
+        )
+    if match[1] not in FAMILIES:
+        raise RecipeError(
+            f"unknown family {match[1]!r}", where=_WHERE, next_step=f"use one of {', '.join(FAMILIES)}"
+        )
+    parameters = round(float(match[2]) * {"k": 1e3, "m": 1e6, "b": 1e9}[match[3]])
+    config = FAMILIES[match[1]].configure(shape_of(match[1], parameters, vocabulary))
+    config.vocab_size = vocabulary
+    return config
 
-    The hidden width is a multiple of 64 with heads of 64, the inner width 8/3 of it. For every hidden width the
-    number of layers that comes nearest to the count is taken; of those within a tenth of it, the one whose width
-    is nearest to 32 per layer. Embeddings are tied.
+
+def shape_of(family: str, parameters: int, vocabulary: int) -> Shape:
+    """Return a family's shape for a count of parameters and a vocabulary, by the rule at the top of this file.
+
+    Raises RecipeError where no shape comes within a tenth of the count.
     """
-    shapes = []
-    for hidden in range(_HEAD, max(_HEAD, parameters // vocabulary) + 1, _HEAD):
-        inner = _HEAD * max(1, round(8 * hidden / 3 / _HEAD))
-        layer = 4 * hidden * hidden + 3 * hidden * inner + 2 * hidden
-        rest = vocabulary * hidden + hidden
-        layers = max(1, round((parameters - rest) / layer))
-        shapes.append(Shape(hidden, inner, layers, rest + layers * layer))
-    near = [shape for shape in shapes if abs(shape.parameters - parameters) <= _TOLERANCE * parameters]
+    shapes: list[Shape] = []
+    hidden = 0
+    while not shapes or shapes[-1].layers > 1 or shapes[-1].parameters <= (1 + _TOLERANCE) * parameters:
+        hidden += 64 if hidden < 1024 else 256
+        shapes.append(_nearest(FAMILIES[family], hidden, parameters, vocabulary))
+    near = [
+        shape
+        for shape in shapes
+        if abs(shape.parameters - parameters) <= _TOLERANCE * parameters and shape.layers <= _MOST_LAYERS
+    ]
     if not near:
         raise RecipeError(
-            f"no llama of {parameters:,} parameters has a vocabulary of {vocabulary:,}",
+            f"no {family} of {parameters:,} parameters has a vocabulary of {vocabulary:,}",
             where=_WHERE,
             next_step=f"ask for at least {shapes[0].parameters:,}, or take a base with a smaller vocabulary",
         )
     return min(near, key=lambda shape: abs(math.log(shape.hidden / shape.layers / _WIDTH_PER_LAYER)))
 
 
-def _llama_config(shape: Shape, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
-    heads = shape.hidden // _HEAD
-    return LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=shape.hidden,
-        intermediate_size=shape.inner,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=heads,
-        num_key_value_heads=heads,
-        max_position_embeddings=_POSITIONS,
-        tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+def _nearest(family: Family, hidden: int, parameters: int, vocabulary: int) -> Shape:
+    """Return the shape of a width whose number of layers comes nearest to the count."""
+    step = 64 if hidden < 1024 else 256
+    inner = step * max(1, round(8 * hidden / 3 / step)) if family.gated else 4 * hidden
+    head = 64 if hidden < 2048 else 128
+    heads = hidden // head
+    keys = max(n for n in range(1, heads // min(heads, family.queries_per_key) + 1) if heads % n == 0)
+    ups = 2 if family.gated else 1
+    matrices = (
+        [(hidden, hidden)] * 2 + [(hidden, keys * head)] * 2 + [(hidden, inner)] * ups + [(inner, hidden)]
     )
+    layer = sum(rows * columns for rows, columns in matrices)
+    layer += sum(columns for _, columns in matrices) if family.biased else 0
+    layer += family.layer_norms * hidden + family.head_norms * head
+    rest = vocabulary * hidden + family.outer_norms * hidden
+    rest += _POSITIONS * hidden if family.learnt_positions else 0
+    rest += vocabulary * hidden + vocabulary if family.own_output else 0
+    layers = max(1, round((parameters - rest) / layer))
+    return Shape(hidden, inner, layers, head, keys, rest + layers * layer)
+
+
+def count_parameters(config: PreTrainedConfig) -> int:
+    """Count the parameters of a configuration, tied weights once, without memory for them."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _require_memory(name: str, parameters: int) -> None:
+    needed, free = 4 * parameters, psutil.virtual_memory().available
+    if needed > free:
+        raise RecipeError(
+            f"the {parameters:,} weights of {name} take {needed / 1e9:,.1f} GB in float32; "
+            f"{free / 1e9:,.1f} GB of memory are free",
+            where=_WHERE,
+            next_step="take a smaller model, or a machine with more memory",
+        )

@@ -1,4 +1,4 @@
-"""The metadata of a GGUF file: architecture and tokenizer of a saved llama model."""
+"""The metadata of a GGUF file: architecture and tokenizer of a saved model."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from gguf import GGUFWriter, TokenType
 from transformers import AutoTokenizer, GenerationConfig, PretrainedConfig
 
 from tinsmith.foundation.errors import AssetError
+from tinsmith.model.gguf_families import architecture_facts, family_of, writable_families
 
 # How the byte-level pre-tokenizers of known families split text, by the names that llama.cpp gives them.
 _WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
@@ -23,37 +24,30 @@ _SPLITTERS: dict[tuple[str, ...], str] = {
 
 
 def refuse_unwritable(config: PretrainedConfig, where: Path) -> None:
-    """Raise AssetError for what GGUF's llama architecture cannot say, or what is not written here yet."""
-    activation, scaling = getattr(config, "hidden_act", "silu"), _rope(config).get("rope_type", "default")
-    reason = ""
-    if config.model_type != "llama":
-        reason = f"its architecture is {config.model_type}; only llama can be written so far"
-    elif activation != "silu":
-        reason = f"its activation is {activation}, llama.cpp computes silu"
-    elif scaling != "default":
-        reason = f"its rotary positions are scaled ({scaling}), which is not written so far"
-    if reason:
-        raise AssetError(reason, where=str(where), next_step="start from a plain llama model for a GGUF file")
+    """Raise AssetError for what llama.cpp's architecture of the family cannot say, or has none for."""
+    family = family_of(config)
+    if family is None:
+        known = ", ".join(writable_families())
+        reasons = [f"its architecture is {config.model_type}; a GGUF file can be written for {known}"]
+    else:
+        reasons = [reason for reason, holds in family.objections(config).items() if holds]
+    if reasons:
+        raise AssetError(
+            "; ".join(reasons),
+            where=str(where),
+            next_step="start from a plain model of a family that can be written",
+        )
 
 
 def add_architecture(writer: GGUFWriter, config: PretrainedConfig, name: str) -> None:
-    """Write sizes, head counts, rotary base and norms."""
-    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    """Write the model's name, and sizes, head counts, positions and norms of its architecture."""
     writer.add_type("model")
     writer.add_name(name)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    if head * config.num_attention_heads != config.hidden_size:
-        writer.add_key_length(head)
-        writer.add_value_length(head)
-    writer.add_rope_freq_base(float(_rope(config)["rope_theta"]))
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_vocab_size(config.vocab_size)
-    writer.add_rope_dimension_count(head)
+    for key, value in architecture_facts(config).items():
+        if isinstance(value, float):
+            writer.add_float32(key, value)
+        else:
+            writer.add_uint32(key, value)
 
 
 def add_tokenizer(writer: GGUFWriter, config: PretrainedConfig, model_dir: Path) -> None:
@@ -164,8 +158,3 @@ def _step_name(step: dict[str, Any]) -> str:
     if kind == "ByteLevel" and not step["use_regex"]:
         return "ByteLevel without regex"
     return kind
-
-
-def _rope(config: PretrainedConfig) -> dict[str, Any]:
-    found = getattr(config, "rope_parameters", None) or {}
-    return {"rope_theta": getattr(config, "rope_theta", 10000.0), **found}

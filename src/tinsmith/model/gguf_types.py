@@ -1,9 +1,10 @@
 """Which type each tensor of a GGUF file takes, and its bytes in that type.
 
 The mixture of q4_k_m is llama.cpp's: four bits for most matrices; six for attn_v and ffn_down in the first
-eighth and the last eighth of the layers and in every third between; six for the output matrix. K-quants come
-in blocks of 256 values. Where a row is no multiple of that, llama.cpp takes the nearest type in blocks of 32
-that is not smaller, and so do we, tensor by tensor, and say so.
+eighth and the last eighth of the layers and in every third between; five for a joint matrix of queries, keys
+and values; six for the output matrix. Learnt positions stay in 32 bits in every format. K-quants come in blocks
+of 256 values. Where a row is no multiple of that, llama.cpp takes the nearest type in blocks of 32 that is not
+smaller, and so do we, tensor by tensor, and say so.
 """
 
 from __future__ import annotations
@@ -65,12 +66,14 @@ def quantise(array: np.ndarray, kind: Type) -> np.ndarray:
 
 
 def _wanted(name: str, shape: tuple[int, ...], layers: int, format: str, *, tied: bool) -> Type:
-    if len(shape) == 1:
+    if len(shape) == 1 or name == "position_embd.weight":
         return Type.F32
     if format != "q4_k_m":
         return _BASE_TYPES[format]
     if name == "output.weight" or (tied and name == "token_embd.weight"):
         return Type.Q6_K
+    if name.endswith(".attn_qkv.weight"):
+        return Type.Q5_K
     layer = re.match(r"blk\.(\d+)\.(attn_v|ffn_down)\.weight$", name)
     return Type.Q6_K if layer and _needs_more_bits(int(layer[1]), layers) else Type.Q4_K
 

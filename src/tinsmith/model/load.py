@@ -15,13 +15,23 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import gguf
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
 from tinsmith.foundation.errors import AssetError
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
+
+
+# Architectures that llama.cpp runs, and their families, whose files transformers has no reader for.
+_UNREADABLE = {"phi2": "phi"}
+# What transformers does not take from a file, although the answer depends on it: our name, the file's key.
+_LOST_FACTS = {
+    "gpt2": {"n_positions": "context_length"},
+    "qwen3": {"head_dim": "attention.key_length"},
+    "gemma3": {"query_pre_attn_scalar": "attention.key_length"},
+}
 
 
 def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
@@ -68,8 +78,22 @@ def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
             raise AssetError("is no GGUF file", where=str(path), next_step="name a .gguf file or a directory")
     # transformers draws a progress bar of its own here, which no setting of its silences.
     with contextlib.redirect_stderr(io.StringIO()), _header_read_once():
+        # Spelt as transformers spells it, so that the reader is shared.
+        reader = gguf.GGUFReader(os.path.join(path.parent, path.name))
+        architecture = str(reader.fields["general.architecture"].contents())
+        if architecture in _UNREADABLE:
+            raise AssetError(
+                f"is a GGUF file of the {_UNREADABLE[architecture]} family, which transformers cannot read",
+                where=str(path),
+                next_step="name the directory of safetensors of the same model; "
+                "of an own model leave out the quantised file (evaluate.quantised = false)",
+            )
+        config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
+        for ours, key in _LOST_FACTS.get(architecture, {}).items():
+            if field := reader.get_field(f"{architecture}.{key}"):
+                setattr(config, ours, field.contents())
         return AutoModelForCausalLM.from_pretrained(
-            path.parent, gguf_file=path.name, dtype=dtype, local_files_only=True
+            path.parent, gguf_file=path.name, config=config, dtype=dtype, local_files_only=True
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
-from tinsmith.foundation.errors import TrainingError
+from tinsmith.tokens.batches import Batch
 
 NAME = "tinsmith_sequences"
 
@@ -50,16 +51,30 @@ def attend_within_sequences(
 
 
 def isolate_sequences(model: PreTrainedModel) -> None:
-    """Make a model attend within sequences, whose `lengths` its forward then takes. Raises TrainingError."""
+    """Make a model attend within sequences, whose `lengths` its forward then takes, where its family allows it.
+
+    Where it does not, as bloom, whose attention is its own, nothing changes and `isolated_inputs` feeds it one
+    sequence at a time.
+    """
     if not model._supports_attention_backend:
-        raise TrainingError(
-            f"{model.config.model_type} has attention of its own, which lets documents in one row see each other",
-            where="model.base",
-            next_step="take a base of a newer family such as llama, qwen3 or gemma3",
-        )
+        return
     AttentionInterface.register(NAME, attend_within_sequences)
     AttentionMaskInterface.register(NAME, lambda *_, **__: None)
     model.set_attn_implementation(NAME)
+
+
+def isolated_inputs(model: PreTrainedModel, batch: Batch) -> Iterator[dict[str, Any]]:
+    """Yield the arguments of forward passes that together read a batch: the whole row, or sequence by sequence."""
+    if model.config._attn_implementation == NAME:
+        yield {
+            "input_ids": batch.ids,
+            "position_ids": batch.positions,
+            "lengths": batch.lengths,
+            "use_cache": False,
+        }
+    else:
+        for ids in batch.ids.split(batch.lengths, dim=1):
+            yield {"input_ids": ids, "use_cache": False}
 
 
 def _window(length: int, window: int | None, device: torch.device) -> Tensor | None:

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from tinsmith.foundation.errors import TrainingError
 from tinsmith.foundation.progress import Progress
 from tinsmith.tokens.batches import Batch, Batches
+from tinsmith.train.attention import isolated_inputs
 
 _LOGITS_AT_ONCE = (
     1 << 25
@@ -47,29 +48,29 @@ class NextToken:
     def loss(self, model: PreTrainedModel, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Return the summed cross-entropy. Logits exist for supervised places only, and for a chunk at a time."""
         hidden = last_hidden(model, batch)[0, batch.places]
-        return chunked_cross_entropy(hidden, model.get_output_embeddings().weight, batch.labels), {}
+        weight, bias = output_layer(model)
+        return chunked_cross_entropy(hidden, weight, batch.labels, bias), {}
 
 
 def last_hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
     """Return the last hidden states (1, T, H) of sequences that do not see each other."""
-    output = model.base_model(
-        input_ids=batch.ids, position_ids=batch.positions, lengths=batch.lengths, use_cache=False
-    )
-    states: Tensor = output.last_hidden_state
-    return states
+    parts = [model.base_model(**inputs).last_hidden_state for inputs in isolated_inputs(model, batch)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def output_layer(model: PreTrainedModel) -> tuple[Tensor, Tensor | None]:
+    """Return the weights (V, H) that make logits of hidden states, and their bias (V,) where the family has one."""
+    head = model.get_output_embeddings()
+    return head.weight, getattr(head, "bias", None)
 
 
 def check_output_layer(model: PreTrainedModel, batch: Batch) -> None:
-    """Raise TrainingError where logits are not the plain product of hidden states and output weights."""
-    head = model.get_output_embeddings()
+    """Raise TrainingError where logits are not the plain product of hidden states and output weights, plus bias."""
+    plain = None
     with torch.no_grad():
-        own = model(
-            input_ids=batch.ids, position_ids=batch.positions, lengths=batch.lengths, use_cache=False
-        ).logits[0]
-        if head is None or getattr(head, "bias", None) is not None:
-            plain = None
-        else:
-            plain = last_hidden(model, batch)[0] @ head.weight.T
+        own = torch.cat([model(**inputs).logits[0] for inputs in isolated_inputs(model, batch)])
+        if model.get_output_embeddings() is not None:
+            plain = torch.nn.functional.linear(last_hidden(model, batch)[0], *output_layer(model))
     if plain is None or not torch.allclose(own, plain, rtol=1e-3, atol=1e-3):
         raise TrainingError(
             f"{model.config.model_type} scales or shifts its logits, which the loss here does not know",
@@ -78,44 +79,51 @@ def check_output_layer(model: PreTrainedModel, batch: Batch) -> None:
         )
 
 
-def chunked_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
-    """Return the summed cross-entropy of labels (S,) under hidden (S, H) @ weight (V, H).T, as a scalar.
+def chunked_cross_entropy(
+    hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """Return the summed cross-entropy of labels (S,) under hidden (S, H) @ weight (V, H).T + bias (V,), a scalar.
 
     The (S, V) logits never exist whole: value and gradient are made chunk by chunk on the way forward.
     """
-    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, labels)
+    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, bias, labels)
     return loss
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
         rows = max(1, _LOGITS_AT_ONCE // len(weight))
-        wants_hidden, wants_weight = ctx.needs_input_grad[:2]
+        wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
         hidden_grad = torch.empty_like(hidden) if wants_hidden else None
         weight_grad = torch.zeros_like(weight) if wants_weight else None
+        bias_grad = torch.zeros_like(bias) if bias is not None and wants_bias else None
         total = hidden.new_zeros((), dtype=torch.float64)
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
             states, wanted = hidden[part], labels[part, None]
             logits = (states @ weight.T).float()
+            if bias is not None:
+                logits += bias
             log_sum = logits.logsumexp(dim=1, keepdim=True)
             total += (log_sum - logits.gather(1, wanted)).sum(dtype=torch.float64)
-            if not (wants_hidden or wants_weight):
+            if not any(ctx.needs_input_grad):
                 continue
             slope = logits.sub_(log_sum).exp_()
             slope.scatter_add_(1, wanted, torch.full_like(wanted, -1, dtype=slope.dtype))
+            if bias_grad is not None:
+                bias_grad += slope.sum(dim=0)
             slope = slope.to(states.dtype)
             if hidden_grad is not None:
                 hidden_grad[part] = slope @ weight
             if weight_grad is not None:
                 weight_grad.addmm_(slope.T, states.to(weight_grad.dtype))
-        ctx.grads = hidden_grad, weight_grad
+        ctx.grads = hidden_grad, weight_grad, bias_grad
         return total.float()
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         # The gradients of this call are nobody else's, so they are scaled in place.
-        hidden, weight = (grad.mul_(upstream[0]) if grad is not None else None for grad in ctx.grads)
+        scaled = [grad.mul_(upstream[0]) if grad is not None else None for grad in ctx.grads]
         ctx.grads = None
-        return hidden, weight, None
+        return *scaled, None
