@@ -55,6 +55,28 @@ NAMES = {
     "majority": "commonest answer",
     "tfidf": "TF-IDF with logistic regression",
 }
+STREAMLINED = {
+    "sample_sequences": 32,
+    "sample_tokens": 16384,
+    "parameters_before": 134_515_008,
+    "parameters_after": 81_234_432,
+    "loss_before": 2.512,
+    "loss_after_surgery": 3.875,
+    "seconds": 93.0,
+    "vocabulary": {"before": 49152, "after": 16000, "loss": 2.604},
+    "layers": {
+        "before": 30,
+        "after": 26,
+        "kept": [n for n in range(30) if n not in (20, 21, 23, 24)],
+        "influence": [0.1] * 30,
+        "cuts": [],
+        "loss": 3.875,
+    },
+}
+STATISTICS = {
+    "tokenize": {"vocabulary": 49152, "bytes_per_token": 4.357, "bytes_per_token_held_out": 4.291},
+    "train": {"parameters": 134_515_008, "trainable_parameters": 4_884_480},
+}
 CONTROLS = ("compressor", "ngram", "majority", "tfidf")
 
 
@@ -71,16 +93,20 @@ def make_recipe(**sections: Any) -> Recipe:
 
 
 def make_runs(
-    root: Path, *, tasks: bool = True, gain: float | None = None, evil: str = ""
+    root: Path, *, tasks: bool = True, gain: float | None = None, evil: str = "", eventful: bool = False
 ) -> dict[str, Path]:
-    """Write every stage's directory below `root`; `gain` replaces the bits saved against the rival."""
+    """Write every stage's directory below `root`.
+
+    `gain` replaces the bits saved against the rival; an `eventful` training was streamlined, learnt two objectives
+    and went back once.
+    """
     runs = {stage: root / stage for stage in STAGES}
     for directory in runs.values():
         directory.mkdir(parents=True)
     _ingest(runs["ingest"], evil)
     _curate(runs["curate"])
     _split(runs["split"])
-    _train(runs["train"])
+    _train(runs["train"], eventful)
     _package(runs["package"])
     _evaluate(runs["evaluate"], tasks, gain)
     for stage, directory in runs.items():
@@ -149,8 +175,8 @@ def _split(out: Path) -> None:
     _lines(out / "shared.jsonl", [{"train_doc_id": "7" * 32, "held_out_doc_id": "1" * 32, "words": 212}])
 
 
-def _train(out: Path) -> None:
-    rows = []
+def _train(out: Path, eventful: bool) -> None:
+    rows: list[dict[str, Any]] = []
     for step in range(95):
         rate = 5e-4 * min(1.0, (step + 1) / 5, 2 * (95 - step) / 95)
         row = {
@@ -159,8 +185,13 @@ def _train(out: Path) -> None:
             "tokens": 2048,
             "seconds": 5.05,
         }
-        rows.append(row | {"learning_rate": rate, "grad_norm": 1.0})
+        parts = {"loss_next_token": row["loss"] + 0.1, "loss_sft": row["loss"] - 0.3} if eventful else {}
+        rows.append(row | {"learning_rate": rate, "grad_norm": 1.0} | parts)
     _lines(out / "log.jsonl", rows)
+    if eventful:
+        (out / "streamline.json").write_text(json.dumps(STREAMLINED))
+        trouble = {"step": 40, "trouble": "the loss jumped from about 1.6 to 9.87", "back_to": 27}
+        _lines(out / "rollbacks.jsonl", [trouble | {"skipped": {"37": 2048, "38": 2048}, "seconds": 70.7}])
     _lines(
         out / "schedule.jsonl", [{"step": 5, "decision": "planned", "steps": 95, "seconds_per_step": 5.05}]
     )
@@ -333,7 +364,7 @@ def _manifest(stage: str, directory: Path) -> None:
         "inputs": {},
         "outputs": outputs,
         "digest": "d" * 64,
-        "statistics": {},
+        "statistics": STATISTICS.get(stage, {}),
         "seconds": seconds,
         "energy": energy,
         "peak_rss_bytes": 1_500_000_000 + int(seconds),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tinsmith.meter.carbon import grid
-from tinsmith.report.evidence import _thin
+from tinsmith.report.training import thin
 
 
 def test_rows_have_the_promised_columns(evidence: dict[str, Any]) -> None:
@@ -58,9 +58,9 @@ def test_training_figures(evidence: dict[str, Any]) -> None:
 
 def test_long_lists_are_cut_but_counted() -> None:
     rows = list(range(95))
-    assert _thin(rows, 40) == rows[::3]
-    assert _thin(rows[:3], 40) == [0, 1, 2]
-    assert _thin([], 40) == []
+    assert thin(rows, 40) == rows[::3]
+    assert thin(rows[:3], 40) == [0, 1, 2]
+    assert thin([], 40) == []
 
 
 def test_evidence_is_strict_json(bundle: Path) -> None:

@@ -1,5 +1,6 @@
 """The page is self-contained, says what the evidence says, survives hostile names and missing pieces."""
 
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -244,6 +245,67 @@ def test_scratch_model_without_base(tmp_path: Path, bundle: Path) -> None:
     write_json(copy / "recipe.json", make_recipe(model={"scratch": "llama@15m"}).model_dump(mode="json"))
     rebuild_report(copy)
     page = read_page(copy)
-    assert "From llama@15m" in page.text
+    assert "llama@15m, fresh weights" in page.text
     assert "not compared with a base" in page.text
     assert "pretrain the base" not in page.text
+
+
+def test_what_happened_in_training_is_told(tmp_path: Path) -> None:
+    train = {"objective": {"next_token": 3, "sft": 1}, "trainable": "lora", "optimizer": "muon"}
+    bundle = make_bundle(tmp_path, make_recipe(train=train), eventful=True)
+    page, evidence = read_page(bundle), read_json(bundle / "evidence.json")
+    for words in (
+        "the next token of documents (75%), answers in conversations (25%)",
+        "4.36 bytes a token in training documents, 4.29 in held-out ones",
+        "low-rank adapters (LoRA, rank 16, alpha 32) on every linear layer of the blocks",
+        "4.88 M of 135 M parameters",
+        "muon, 2,048 tokens a step",
+        "learning rate at most 0.0005, rising over 5% of the budget, falling to zero over the last 50%",
+        "From 135 M to 81.2 M parameters in 1.6 min, without layers 21, 22, 24 and 25",
+        "the loss jumped from about 1.6 to 9.87",
+    ):
+        assert words in page.text, words
+    assert page.tables["streamline"] == [2.512, 49152, 16000, 2.604, 30, 26, 3.875]
+    assert page.tables["rollbacks"] == [40, 27, 2, 70.7]
+    figures = {row["name"]: (row["first"], row["last"]) for row in evidence["training"]["figures"]}
+    assert figures.keys() == {"loss_next_token", "loss_sft"}
+    assert page.tables["figures"] == [value for pair in figures.values() for value in pair]
+    known = set(_numbers(evidence))
+    assert {value for values in page.tables.values() for value in values} <= known
+
+
+def test_what_did_not_happen_in_training_is_not_told(bundle: Path) -> None:
+    page = read_page(bundle)
+    assert "all weights" in page.text
+    assert not {"streamline", "figures", "rollbacks"} & page.tables.keys()
+    for words in ("LoRA", "Streamlined", "went back", "%)", "BPE"):
+        assert words not in page.text.split("Training\n")[-1].split("tokens a second")[0], words
+
+
+@pytest.mark.parametrize(
+    ("objective", "unit"),
+    [("dpo", "nats a pair"), ({"sft": 1, "dpo": 1}, "2.714 to 1.520 nats ("), ("distil", "nats a token")],
+)
+def test_the_loss_names_its_unit(tmp_path: Path, objective: Any, unit: str) -> None:
+    train = {"objective": objective, "distil": {"teacher": "gemma-3-270m"}}
+    assert unit in read_page(make_bundle(tmp_path, make_recipe(train=train))).text
+
+
+def test_a_borrowed_teacher_is_no_proof_of_cheapness(tmp_path: Path) -> None:
+    train = {"objective": "distil", "distil": {"teacher": "gemma-3-270m"}}
+    page = read_page(make_bundle(tmp_path, make_recipe(train=train, model={"scratch": "phi-2"})))
+    assert "What it took to pretrain the teacher gemma-3-270m is not in these figures." in page.text
+    assert "pretrain the base" not in page.text
+    assert "taught fresh weights" in page.text
+
+
+def test_the_learning_rate_is_drawn_as_the_log_has_it(bundle: Path, evidence: dict[str, Any]) -> None:
+    drawn = evidence["training"]["curve"]
+    log = [json.loads(line) for line in (bundle / "data" / "log.jsonl").read_text().splitlines()]
+    assert [point["learning_rate"] for point in drawn] == [row["learning_rate"] for row in log]
+    raw = (bundle / "report.html").read_text(encoding="utf-8")
+    picture = raw.split("<h3>Learning rate</h3>")[1]
+    points = [pair.split(",") for pair in re.search(r'points="([^"]+)"', picture)[1].split()]  # type: ignore[index]
+    top = min(float(y) for _, y in points)
+    assert next(float(x) for x, y in points if float(y) == top) == pytest.approx(100 * 4 / 94, abs=0.01)
+    assert float(points[-1][1]) > 97

@@ -28,6 +28,9 @@ COPIED = (
     ("split", "shared.jsonl"),
     ("train", "log.jsonl"),
     ("train", "schedule.jsonl"),
+    ("train", "rollbacks.jsonl"),
+    ("train", "rollbacks.jsonl"),
+    ("train", "streamline.json"),
     ("package", "parity.json"),
     ("evaluate", "metrics.json"),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ from tinsmith.foundation.files import read_json
 from tinsmith.meter import carbon
 from tinsmith.recipe import Recipe, parse_recipe
 from tinsmith.report.collect import STAGES, read_if_there
+from tinsmith.report.training import describe_training
 from tinsmith.report.verdict import judge, name_roles, not_proven
 
-CURVE_POINTS = 120
-SHOWN_DECISIONS = 40
 SHOWN_PAIRS = 20
 MACHINE_FACTS = ("cpu", "cores", "virtual", "flags", "memory_bytes", "gpus", "system", "python")
 
@@ -29,6 +27,8 @@ def build_evidence(bundle: Path) -> dict[str, Any]:
         "recipe": recipe.name,
         "title": recipe.report.title or recipe.name,
         "base": recipe.model.scratch or recipe.model.base,
+        "fresh": recipe.model.scratch is not None,
+        "teacher": recipe.train.distil.teacher if "distil" in recipe.train.shares else "",
         "tasks": [task.name for task in recipe.tasks],
         "rivals": list(recipe.evaluate.rivals),
         "confidence": recipe.evaluate.confidence,
@@ -47,7 +47,7 @@ def build_evidence(bundle: Path) -> dict[str, Any]:
         "documents": read_if_there(bundle / "data" / "documents.json") or {},
         "overlap": read_if_there(bundle / "data" / "overlap.json") or {},
         "shared": _shared(bundle, recipe),
-        "training": _training(bundle, recipe),
+        "training": describe_training(bundle, recipe, manifests),
         "assets": _assets(manifests),
         "versions": _versions(manifests),
         "machines": _machines(manifests),
@@ -129,56 +129,11 @@ def _sizes(directory: Path) -> list[dict[str, Any]]:
     return [{"file": f"gguf/{path.name}", "bytes": path.stat().st_size} for path in files]
 
 
-def _training(bundle: Path, recipe: Recipe) -> dict[str, Any]:
-    log = read_if_there(bundle / "data" / "log.jsonl") or []
-    schedule = read_if_there(bundle / "data" / "schedule.jsonl") or []
-    facts = {
-        "budget": recipe.train.budget,
-        "optimizer": recipe.train.optimizer,
-        "decisions": len(schedule),
-        "schedule": _thin(schedule, SHOWN_DECISIONS),
-    }
-    if not log:
-        return facts | {"steps": 0, "curve": []}
-    tokens, seconds = (list(itertools.accumulate(row[name] for row in log)) for name in ("tokens", "seconds"))
-    edge = max(1, len(log) // 20)
-    return facts | {
-        "steps": len(log),
-        "tokens": tokens[-1],
-        "seconds": seconds[-1],
-        "tokens_per_second": tokens[-1] / seconds[-1] if seconds[-1] else None,
-        "first_loss": _mean([row["loss"] for row in log[:edge]]),
-        "last_loss": _mean([row["loss"] for row in log[-edge:]]),
-        "averaged_steps": edge,
-        "curve": _curve(log, tokens),
-    }
-
-
-def _thin(rows: list[Any], most: int) -> list[Any]:
-    """Return at most `most` rows at equal distances, the first among them."""
-    return rows[:: -(-len(rows) // most) or 1]
-
-
 def _shared(bundle: Path, recipe: Recipe) -> dict[str, Any]:
     rows = read_if_there(bundle / "data" / "shared.jsonl") or []
     longest = sorted(rows, key=lambda row: (-row["words"], row["train_doc_id"], row["held_out_doc_id"]))
     facts = {"at_least_words": recipe.split.shared_run_words, "dropped": recipe.split.drop_shared}
     return {"pairs": len(rows), "longest": longest[:SHOWN_PAIRS], **facts}
-
-
-def _curve(log: list[dict[str, Any]], tokens: list[float]) -> list[dict[str, float]]:
-    """Average the log over at most CURVE_POINTS equal stretches."""
-    width = -(-len(log) // CURVE_POINTS)
-    points = []
-    for start in range(0, len(log), width):
-        rows = log[start : start + width]
-        mean = {name: _mean([row[name] for row in rows]) for name in ("loss", "learning_rate")}
-        points.append({"step": log[start]["step"], "tokens": tokens[start], **mean})
-    return points
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
 
 
 def _assets(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from tinsmith.report.views import View
 FILTERS = (
     "number",
     "significant",
+    "setting",
     "count",
     "percent",
     "size",

@@ -14,6 +14,8 @@ from markupsafe import Markup, escape
 ROW_PIXELS = 46
 AXIS_PIXELS = 24
 CURVE_PIXELS = 200
+# How much of a curve's width its axis labels take, in per cent of the rest.
+LABELS = 13
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def curve(xs: Sequence[float], ys: Sequence[float], alt: str, x_label: str) -> M
         y = top + height * (1 - y_axis.place(value) / 100)
         parts.append(f'<line class="grid" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
     parts.append(
-        f'<svg y="{top}" width="100%" height="{height}" viewBox="0 0 100 100" preserveAspectRatio="none">'
+        f'<svg y="{top}" width="100%" height="{height}" viewBox="0 0 {100 + LABELS} 100" preserveAspectRatio="none">'
         f'<polyline class="line" points="{points}" vector-effect="non-scaling-stroke"/></svg>'
     )
     for value in y_ticks:
@@ -115,7 +117,8 @@ def curve(xs: Sequence[float], ys: Sequence[float], alt: str, x_label: str) -> M
         parts.append(f'<text class="tick" x="100%" y="{y:.1f}" text-anchor="end">{value:.6g}</text>')
     foot = CURVE_PIXELS - 7
     parts.append(f'<text class="tick" x="0" y="{foot}">0</text>')
-    parts.append(f'<text class="tick" x="100%" y="{foot}" text-anchor="end">{escape(x_label)}</text>')
+    end = 100 * 100 / (100 + LABELS)
+    parts.append(f'<text class="tick" x="{end:.2f}%" y="{foot}" text-anchor="end">{escape(x_label)}</text>')
     return _svg("".join(parts), CURVE_PIXELS, alt)
 
 

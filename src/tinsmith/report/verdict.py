@@ -223,6 +223,8 @@ def _gaps_of_footprint(evidence: dict[str, Any]) -> list[str]:
         )
     if not methods:
         gaps.append("No stage left a manifest, so time and energy are unknown.")
-    if evidence["base"] and "@" not in evidence["base"]:
-        gaps.append(f"What it took to pretrain the base {evidence['base']} is not in these figures.")
+    borrowed = {"base": "" if evidence["fresh"] else evidence["base"], "teacher": evidence["teacher"]}
+    for role, name in borrowed.items():
+        if name:
+            gaps.append(f"What it took to pretrain the {role} {name} is not in these figures.")
     return gaps

@@ -22,6 +22,12 @@ STAGE_PURPOSE = {
     "package": "exports and parity",
     "evaluate": "measuring",
 }
+OBJECTIVES = {
+    "next_token": "the next token of documents",
+    "sft": "answers in conversations",
+    "distil": "a teacher's distributions beside the next token",
+    "dpo": "preferences between answers (DPO)",
+}
 
 
 class View:
@@ -132,11 +138,52 @@ class View:
             self.name(subject), row["value"], row.get("low"), row.get("high"), shown, self.kind(subject)
         )
 
+    @property
+    def tokenizer(self) -> str:
+        """Return where the tokenizer comes from."""
+        kind = self.evidence["training"]["tokenizer"]
+        if kind["kind"] == "base":
+            return f"that of {kind['base']}"
+        return "byte-level BPE, trained on the training documents"
+
+    def objective(self, name: str) -> str:
+        """Return an objective in words."""
+        return OBJECTIVES.get(name, name)
+
+    def cut(self, name: str) -> str:
+        """Return in words what streamlining cut."""
+        return {"vocabulary": "Fewer tokens", "layers": "Fewer layers", "mlp": "Narrower MLPs"}[name]
+
+    @property
+    def trained(self) -> str:
+        """Return which weights were trained."""
+        facts = self.evidence["training"]["trained"]
+        if facts["kind"] == "all":
+            return "all weights"
+        where = words.listing(facts["targets"]) or "every linear layer of the blocks"
+        scale = f"rank {facts['rank']}, alpha {facts['alpha']:g}"
+        return f"low-rank adapters (LoRA, {scale}) on {where}, folded into the weights in the end"
+
+    @property
+    def schedule(self) -> str:
+        """Return the course of the learning rate in words."""
+        facts = self.evidence["training"]["optimizer"]
+        rise = f"rising over {words.percent(facts['warmup'])} of the budget"
+        if facts["schedule"] == "cosine":
+            return f"{rise}, then falling to zero along a cosine"
+        return f"{rise}, falling to zero over the last {words.percent(facts['decay'])}"
+
+    @property
+    def loss_unit(self) -> str:
+        """Return the unit of the loss: preferences are judged by pairs, all else by tokens."""
+        names = {part["name"] for part in self.evidence["training"]["objective"]}
+        return "nats a pair" if names == {"dpo"} else "nats" if "dpo" in names else "nats a token"
+
     def loss_picture(self) -> Markup:
         """Draw the training loss over tokens."""
         points = self.evidence["training"]["curve"]
         losses = [point["loss"] for point in points]
-        alt = f"Training loss falls from {losses[0]:.3f} to {losses[-1]:.3f} nats a token over the run"
+        alt = f"Training loss goes from {losses[0]:.3f} to {losses[-1]:.3f} {self.loss_unit} over the run"
         label = f"{words.big(self.evidence['training']['tokens'])} tokens"
         return curve([point["tokens"] for point in points], losses, alt, label)
 

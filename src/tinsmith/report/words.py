@@ -33,6 +33,11 @@ def significant(value: float | None, digits: int = 2) -> str:
     return number(round(value, decimals), min(decimals, 9))
 
 
+def setting(value: float) -> str:
+    """Write a number as a person sets it: no more digits than it has, no exponent."""
+    return f"{value:.9f}".rstrip("0").rstrip(".")
+
+
 def count(value: float | None) -> str:
     """Write a whole number, thousands separated."""
     return number(value, 0)
