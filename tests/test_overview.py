@@ -29,17 +29,21 @@ def test_what_differs_from_the_defaults_is_said() -> None:
         "streamline": {"vocabulary": 16000, "layers": 20},
         "optimizer": "muon",
     }
-    said = "\n".join(
-        describe_model(make_recipe(model={"scratch": "qwen3@2m", "tokenizer": "bpe@1k"}, train=train))
-    )
+    said = "\n".join(describe_model(make_recipe(train=train, tokenize={"conversations": ["a.jsonl"]})))
     for words in (
-        "fresh weights, qwen3@2m, about 2M parameters",
-        "byte-level BPE of 1k tokens",
         "cut to 16,000 tokens, 20 layers",
         "75% next token of the documents, 25% answers in conversations (sft)",
         "adapters of rank 4 on q_proj and v_proj (LoRA), with muon",
     ):
         assert words in said, words
+
+
+def test_fresh_weights_and_a_tokenizer_of_their_own_are_said() -> None:
+    said = describe_model(make_recipe(model={"scratch": "qwen3@2m", "tokenizer": "bpe@1k"}))
+    assert said[:2] == [
+        "start      fresh weights, qwen3@2m, about 2M parameters",
+        "tokenizer  byte-level BPE of 1k tokens, trained on the training documents",
+    ]
 
 
 def test_a_teacher_and_the_tokenizer_of_a_base_are_named() -> None:

@@ -57,7 +57,9 @@ def test_the_probe_measures_something_plausible() -> None:
 
 
 def tokens_of(train: dict[str, Any], **more: Any) -> float:
-    row = by_stage(make_recipe(train={"budget": "10m", **train}), **more)["train"]
+    given = {"budget": "10m", "distil": {"teacher": "bigger"}, **train}
+    files = {"preferences": ["pairs.jsonl"]}
+    row = by_stage(make_recipe(train=given, tokenize=files), **more)["train"]
     return float(row["tokens"])
 
 
