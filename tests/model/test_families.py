@@ -14,7 +14,7 @@ from tinsmith.foundation.errors import AssetError, RecipeError
 from tinsmith.foundation.progress import SilentProgress
 from tinsmith.model import families
 from tinsmith.model.export import write_gguf
-from tinsmith.model.families import FAMILIES, configure, count_parameters, create, shape_of
+from tinsmith.model.families import FAMILIES, configure, count_parameters, create, published, shape_of
 from tinsmith.model.load import load_model
 from tinsmith.model.presets import PRESETS
 from tinsmith.recipe import PackageConfig
@@ -52,7 +52,7 @@ def test_shapes_for_the_base_vocabulary(parameters: int, hidden: int, layers: in
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_published_shapes_have_the_published_parameters(name: str) -> None:
-    assert count_parameters(PRESETS[name].config()) == PRESETS[name].parameters
+    assert count_parameters(published(name)) == PRESETS[name].parameters
 
 
 def test_the_models_that_are_named_by_their_size_have_it() -> None:

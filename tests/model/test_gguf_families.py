@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tinsmith.foundation.errors import AssetError
-from tinsmith.model.families import FAMILIES, Shape
+from tinsmith.model.families import FAMILIES, Shape, published
 from tinsmith.model.gguf_families import architecture_facts
 from tinsmith.model.gguf_metadata import refuse_unwritable
 from tinsmith.model.presets import PRESETS
@@ -65,19 +65,19 @@ def test_a_gemma3_of_62_layers_is_taken_for_the_one_of_27_billion() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_published_shapes_can_be_written(name: str) -> None:
-    refuse_unwritable(PRESETS[name].config(), Path("here"))
+    refuse_unwritable(published(name), Path("here"))
 
 
 def test_the_metadata_of_published_shapes() -> None:
-    phi = architecture_facts(PRESETS["phi-2"].config())
+    phi = architecture_facts(published("phi-2"))
     assert phi["phi2.rope.dimension_count"] == 32
     assert phi["phi2.attention.layer_norm_epsilon"] == 1e-5
-    gemma = architecture_facts(PRESETS["gemma-3-270m"].config())
+    gemma = architecture_facts(published("gemma-3-270m"))
     assert gemma["gemma3.attention.key_length"] == 256
     assert gemma["gemma3.attention.sliding_window"] == 512
     assert gemma["gemma3.rope.freq_base"] == 1e6
-    assert architecture_facts(PRESETS["gpt3-175b"].config())["gpt2.context_length"] == 2048
-    assert architecture_facts(PRESETS["gpt3-175b"].config())["gpt2.feed_forward_length"] == 4 * 12_288
-    assert architecture_facts(PRESETS["bloom-176b"].config())["bloom.context_length"] == 2048
-    assert architecture_facts(PRESETS["llama-2-70b"].config())["llama.attention.head_count_kv"] == 8
-    assert architecture_facts(PRESETS["qwen3-0.6b"].config())["qwen3.attention.key_length"] == 128
+    assert architecture_facts(published("gpt3-175b"))["gpt2.context_length"] == 2048
+    assert architecture_facts(published("gpt3-175b"))["gpt2.feed_forward_length"] == 4 * 12_288
+    assert architecture_facts(published("bloom-176b"))["bloom.context_length"] == 2048
+    assert architecture_facts(published("llama-2-70b"))["llama.attention.head_count_kv"] == 8
+    assert architecture_facts(published("qwen3-0.6b"))["qwen3.attention.key_length"] == 128

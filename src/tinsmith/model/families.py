@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import torch
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     BloomConfig,
     Gemma3TextConfig,
@@ -151,7 +152,7 @@ def configure(name: str, vocabulary: int) -> PreTrainedConfig:
     """Return the configuration of family@size or of a published shape for a vocabulary. Raises RecipeError."""
     name = name.strip().lower()
     if name in PRESETS:
-        config = PRESETS[name].config()
+        config = published(name)
         if not _FILLED * config.vocab_size <= vocabulary <= config.vocab_size:
             config.vocab_size = vocabulary
         return config
@@ -169,6 +170,13 @@ def configure(name: str, vocabulary: int) -> PreTrainedConfig:
     parameters = round(float(match[2]) * {"k": 1e3, "m": 1e6, "b": 1e9}[match[3]])
     config = FAMILIES[match[1]].configure(shape_of(match[1], parameters, vocabulary))
     config.vocab_size = vocabulary
+    return config
+
+
+def published(name: str) -> PreTrainedConfig:
+    """Return the configuration of a published shape with its own vocabulary."""
+    preset = PRESETS[name]
+    config: PreTrainedConfig = AutoConfig.for_model(preset.model_type, **preset.sizes)
     return config
 
 

@@ -9,28 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from transformers import (
-    BloomConfig,
-    Gemma3TextConfig,
-    GPT2Config,
-    LlamaConfig,
-    PhiConfig,
-    PreTrainedConfig,
-    Qwen3Config,
-)
-
 
 @dataclass(frozen=True)
 class Preset:
-    """A published shape: its configuration and how many parameters it has (tied weights once)."""
+    """A published shape: the model type and sizes of its configuration, and its parameters (tied weights once)."""
 
-    kind: type[PreTrainedConfig]
+    model_type: str
     parameters: int
     sizes: dict[str, Any] = field(repr=False)
-
-    def config(self) -> PreTrainedConfig:
-        """Return a configuration of its own."""
-        return self.kind(**self.sizes)
 
 
 def _llama(
@@ -50,7 +36,7 @@ def _llama(
     attention = {"num_attention_heads": heads, "num_key_value_heads": keys, "rms_norm_eps": 1e-5}
     rope = {"rope_type": "default", "rope_theta": base}
     rest = {"vocab_size": vocabulary, "max_position_embeddings": positions, "tie_word_embeddings": tied}
-    return Preset(LlamaConfig, parameters, {**sizes, **attention, "rope_parameters": rope, **rest})
+    return Preset("llama", parameters, {**sizes, **attention, "rope_parameters": rope, **rest})
 
 
 def _qwen3(parameters: int, *, hidden: int, inner: int, layers: int) -> Preset:
@@ -58,7 +44,7 @@ def _qwen3(parameters: int, *, hidden: int, inner: int, layers: int) -> Preset:
     attention = {"num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128}
     rope = {"rope_type": "default", "rope_theta": 1e6}
     rest = {"vocab_size": 151_936, "max_position_embeddings": 40_960, "tie_word_embeddings": True}
-    return Preset(Qwen3Config, parameters, {**sizes, **attention, "rope_parameters": rope, **rest})
+    return Preset("qwen3", parameters, {**sizes, **attention, "rope_parameters": rope, **rest})
 
 
 def _gpt2(parameters: int, *, hidden: int, layers: int, heads: int, positions: int = 1024) -> Preset:
@@ -66,26 +52,26 @@ def _gpt2(parameters: int, *, hidden: int, layers: int, heads: int, positions: i
     # llama.cpp's own converter looks for n_ctx, which transformers itself has given up.
     places = {"n_positions": positions, "n_ctx": positions}
     dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-    return Preset(GPT2Config, parameters, {**sizes, **places, **dropout, "vocab_size": 50_257})
+    return Preset("gpt2", parameters, {**sizes, **places, **dropout, "vocab_size": 50_257})
 
 
 def _bloom(parameters: int, *, hidden: int, layers: int, heads: int) -> Preset:
     sizes = {"hidden_size": hidden, "n_layer": layers, "n_head": heads}
-    return Preset(BloomConfig, parameters, {**sizes, "vocab_size": 250_880, "seq_length": 2048})
+    return Preset("bloom", parameters, {**sizes, "vocab_size": 250_880, "seq_length": 2048})
 
 
 def _phi(parameters: int, *, hidden: int, layers: int, rotated: float) -> Preset:
     sizes = {"hidden_size": hidden, "intermediate_size": 4 * hidden, "num_hidden_layers": layers}
     rope = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": rotated}
     rest = {"num_attention_heads": 32, "vocab_size": 51_200, "max_position_embeddings": 2048}
-    return Preset(PhiConfig, parameters, {**sizes, "rope_parameters": rope, **rest})
+    return Preset("phi", parameters, {**sizes, "rope_parameters": rope, **rest})
 
 
 def _gemma3(parameters: int, *, hidden: int, inner: int, layers: int) -> Preset:
     sizes = {"hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers}
     attention = {"num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 256, "sliding_window": 512}
     rest = {"vocab_size": 262_144, "max_position_embeddings": 32_768, "query_pre_attn_scalar": 256}
-    return Preset(Gemma3TextConfig, parameters, {**sizes, **attention, **rest})
+    return Preset("gemma3_text", parameters, {**sizes, **attention, **rest})
 
 
 _LLAMA_2: dict[str, Any] = {"vocabulary": 32_000, "positions": 4096}
