@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tinsmith.train.budget import Done
+from tinsmith.foundation.files import write_jsonl
+from tinsmith.train.budget import Decision, Done
 from tinsmith.train.journal import Journal, read_rows, summarise
+from tinsmith.train.trouble import Rollback
 
 
 def row(step: int, loss: float = 1.0) -> dict[str, float]:
-    return {"step": step, "loss": loss, "tokens": 10, "supervised": 8, "seconds": 0.5}
+    facts = {"tokens": 10, "supervised": 8, "seconds": 0.5, "loader_seconds": 0.004}
+    return {"step": step, "loss": loss, **facts}
 
 
 def test_resuming_cuts_both_files_back_and_says_what_is_lost(tmp_path: Path) -> None:
@@ -18,9 +21,9 @@ def test_resuming_cuts_both_files_back_and_says_what_is_lost(tmp_path: Path) -> 
     journal.resume(Done(), said.append)
     assert said == []
     for step in range(5):
-        journal.add(row(step), {"step": step, "progress": step / 5, "learning_rate": 0.1})
+        journal.add(row(step), Decision(step, step / 5, 0.1))
     again = Journal(tmp_path)
-    again.resume(Done(3, 30, 1.5), said.append)
+    assert again.resume(Done(3, 30, 1.5), said.append) == Done(3, 30, 1.5)
     assert said == ["  going on at step 3; 1 s of work after the last checkpoint is made again"]
     assert [r["step"] for r in again.rows] == [0, 1, 2]
     for name in ("log", "schedule"):
@@ -33,9 +36,26 @@ def test_a_cut_line_is_no_row(tmp_path: Path) -> None:
     assert read_rows(tmp_path / "none.jsonl") == []
 
 
-def test_statistics_average_the_first_and_last_twentieth() -> None:
-    rows = [row(step, loss=40 - step) for step in range(40)]
-    figures = summarise(rows, epoch_tokens=100)
+def test_time_thrown_away_stays_spent_and_steps_left_out_are_not_missed(tmp_path: Path) -> None:
+    journal, said = Journal(tmp_path), []
+    for step in range(4):
+        journal.add(row(step), None)
+    journal.go_back(Rollback(4, "the loss is not finite", 0, {"2": 7, "4": 10}, 0.75))
+    again = Journal(tmp_path)
+    assert again.resume(Done(2, 20, 1.0), said.append) == Done(2, 20, 1.75)
+    again.add(row(3), None)
+    again = Journal(tmp_path)
+    assert again.resume(Done(5, 50, 0.0), said.append) == Done(5, 50, 2.25)
+    assert [r["step"] for r in again.rows] == [0, 1, 3]
+    figures = summarise(tmp_path, epoch_tokens=100)
+    assert (figures["rollbacks"], figures["skipped_steps"], figures["skipped_tokens"]) == (1, 2, 17)
+
+
+def test_statistics_average_the_first_and_last_twentieth(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "log.jsonl", (row(step, loss=40 - step) for step in range(40)))
+    figures = summarise(tmp_path, epoch_tokens=100)
+    assert figures["loader_share"] == pytest.approx(0.008)
+    assert figures["rollbacks"] == figures["skipped_steps"] == figures["skipped_tokens"] == 0
     assert figures["first_loss"] == 39.5
     assert figures["final_loss"] == 1.5
     assert (figures["steps"], figures["tokens"], figures["supervised_tokens"]) == (40, 400, 320)

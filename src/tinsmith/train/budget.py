@@ -67,12 +67,14 @@ def progress_of(
 class Stopwatch:
     """Foretell a step's seconds from the pace of the latest steps."""
 
+    KEPT = 5  # steps: the machine's pace changes
+
     def __init__(self, seconds_per_token: float) -> None:
         self._guess, self._paces = seconds_per_token, list[float]()
 
     def record(self, tokens: int, seconds: float) -> None:
-        """Remember a step that was done; five are kept, since the machine's pace changes."""
-        self._paces = [*self._paces, seconds / tokens][-5:]
+        """Remember a step that was done."""
+        self._paces = [*self._paces, seconds / tokens][-self.KEPT :]
 
     def foretell(self, tokens: int) -> float:
         """Return the seconds that a step of so many tokens will take: the median pace, whatever hiccups were."""

@@ -1,4 +1,4 @@
-"""What a run writes while it trains: a row per step, a row per decision, and no half rows."""
+"""What a run writes while it trains: a row per step, per decision and per return to earlier weights; no half rows."""
 
 from __future__ import annotations
 
@@ -10,26 +10,46 @@ import statistics
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from tinsmith.foundation.errors import TrainingError
 from tinsmith.foundation.files import write_jsonl
-from tinsmith.train.budget import Done
+from tinsmith.train.budget import Decision, Done
+from tinsmith.train.distributed import ALONE, Ranks
+from tinsmith.train.trouble import Rollback, is_left_out
 
 
 class Journal:
-    """Append rows to `log.jsonl` and `schedule.jsonl`; cut both back to the step that a run resumes at."""
+    """Append rows to `log.jsonl` and `schedule.jsonl`; cut both back to the step that a run resumes at.
 
-    def __init__(self, out: Path) -> None:
-        self._paths = {"log": out / "log.jsonl", "schedule": out / "schedule.jsonl"}
+    `rollbacks.jsonl` is never cut: what it tells holds for all that is still to come.
+    """
+
+    def __init__(self, out: Path, ranks: Ranks = ALONE) -> None:
+        """Open the journal in `out`; of several processes the first reads and writes, and all know the rows."""
+        self._ranks = ranks
+        self._paths = {name: out / f"{name}.jsonl" for name in ("log", "schedule", "rollbacks")}
         self.rows: list[dict[str, Any]] = []
+        self.rollbacks = [Rollback(**row) for row in ranks.agree(read_rows(self._paths["rollbacks"]))]
 
-    def resume(self, done: Done, say: Callable[[str], None]) -> None:
-        """Keep the rows of the steps that the checkpoint holds. Raises TrainingError where some are missing."""
+    def resume(self, done: Done, say: Callable[[str], None]) -> Done:
+        """Keep the rows of the steps that the checkpoint holds; return it with all seconds that stay spent.
+
+        Raises TrainingError where rows are missing.
+        """
+        if self._ranks.is_main:
+            self._cut_back(done, say)
+        self.rows = self._ranks.agree(self.rows)
+        thrown_away = math.fsum(rollback.seconds for rollback in self.rollbacks)
+        return replace(done, seconds=seconds_of(self.rows) + thrown_away)
+
+    def _cut_back(self, done: Done, say: Callable[[str], None]) -> None:
         rows = read_rows(self._paths["log"])
         self.rows = [row for row in rows if row["step"] < done.step]
-        if [row["step"] for row in self.rows] != list(range(done.step)):
+        wanted = [step for step in range(done.step) if not is_left_out(step, self.rollbacks)]
+        if [row["step"] for row in self.rows] != wanted:
             raise TrainingError(
                 f"it does not tell of all {done.step} steps before the checkpoint",
                 where=str(self._paths["log"]),
@@ -39,31 +59,55 @@ class Journal:
         write_jsonl(self._paths["log"], self.rows)
         if decisions or self._paths["schedule"].exists():
             write_jsonl(self._paths["schedule"], decisions)
-        lost = math.fsum(row["seconds"] for row in rows[len(self.rows) :])
+        lost = seconds_of(rows[len(self.rows) :])
         if done.step or rows:
             say(
                 f"  going on at step {done.step}; {lost:.0f} s of work after the last checkpoint is made again"
             )
 
-    def add(self, row: dict[str, Any], decision: dict[str, Any] | None) -> None:
+    def add(self, row: dict[str, Any], decision: Decision | None) -> None:
         """Append a step, and the decision before it where there is one."""
         if decision is not None:
-            _append(self._paths["schedule"], decision)
-        _append(self._paths["log"], row)
+            self._append("schedule", asdict(decision))
+        self._append("log", row)
         self.rows.append(row)
+
+    def go_back(self, rollback: Rollback) -> None:
+        """Append a return to earlier weights, at once on disk."""
+        self._append("rollbacks", asdict(rollback))
+        self.rollbacks.append(rollback)
+        self.flush()
 
     def flush(self) -> None:
         """Have all rows on disk, so that no checkpoint is ahead of its log."""
         for path in self._paths.values():
-            if path.exists():
+            if self._ranks.is_main and path.exists():
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
 
+    def _append(self, name: str, row: dict[str, Any]) -> None:
+        if self._ranks.is_main:
+            # One write, so that a kill leaves the line whole or, at worst, cut: then it is no row.
+            with self._paths[name].open("ab") as file:
+                file.write((json.dumps(row, allow_nan=False) + "\n").encode())
 
-def summarise(rows: Sequence[dict[str, Any]], epoch_tokens: int) -> dict[str, float]:
-    """Return the statistics of a run: counts, and the mean loss of its first and last twentieth."""
+
+def seconds_of(rows: Sequence[dict[str, Any]]) -> float:
+    """Add up the seconds spent in steps."""
+    return math.fsum(row["seconds"] for row in rows)
+
+
+def summarise(out: Path, epoch_tokens: int) -> dict[str, float]:
+    """Return the statistics of the run in `out`: counts, returns, and the mean loss of its first and last twentieth.
+
+    `loader_share` is the share of the steps' seconds that went into making batches.
+    """
+    rows, rollbacks = read_rows(out / "log.jsonl"), read_rows(out / "rollbacks.jsonl")
     edge = max(1, len(rows) // 20)
-    tokens, seconds = sum(row["tokens"] for row in rows), math.fsum(row["seconds"] for row in rows)
+    tokens, seconds = sum(row["tokens"] for row in rows), seconds_of(rows)
+    skipped: dict[str, int] = {}
+    for rollback in rollbacks:
+        skipped |= rollback["skipped"]
     return {
         "steps": len(rows),
         "tokens": tokens,
@@ -71,8 +115,12 @@ def summarise(rows: Sequence[dict[str, Any]], epoch_tokens: int) -> dict[str, fl
         "epochs": tokens / epoch_tokens,
         "seconds": seconds,
         "tokens_per_second": tokens / seconds,
+        "loader_share": math.fsum(row["loader_seconds"] for row in rows) / seconds,
         "first_loss": statistics.fmean(row["loss"] for row in rows[:edge]),
         "final_loss": statistics.fmean(row["loss"] for row in rows[-edge:]),
+        "rollbacks": len(rollbacks),
+        "skipped_steps": len(skipped),
+        "skipped_tokens": sum(skipped.values()),
     }
 
 
@@ -101,12 +149,6 @@ def _handle(number: int, frame: Any, handler: Any) -> None:
         handler(number, frame)
     elif handler == signal.SIG_DFL:
         signal.raise_signal(number)
-
-
-def _append(path: Path, row: dict[str, Any]) -> None:
-    # One write, so that a kill leaves the line whole or, at worst, cut: then it is no row.
-    with path.open("ab") as file:
-        file.write((json.dumps(row, allow_nan=False) + "\n").encode())
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

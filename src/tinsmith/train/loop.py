@@ -1,76 +1,158 @@
-"""The loop: budgets, schedule, checkpoints and journal around the engine, exact over any kill."""
+"""The loop: budgets, schedule, checkpoints and journal around the engine, exact over any kill and any return."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tinsmith.foundation.errors import TrainingError
 from tinsmith.foundation.progress import Advance, Progress
 from tinsmith.recipe import Budget
 from tinsmith.train.budget import Decision, Done, Stopwatch, progress_of, rate_at
-from tinsmith.train.checkpoint import load_checkpoint, save_checkpoint
+from tinsmith.train.checkpoint import drop_after, load_checkpoint, save_checkpoint
 from tinsmith.train.engine import Engine
-from tinsmith.train.journal import Journal, uninterrupted
+from tinsmith.train.journal import Journal, seconds_of, uninterrupted
 from tinsmith.train.mixture import Mixture
 from tinsmith.train.settle import settle
+from tinsmith.train.trouble import (
+    PAST,
+    REACH,
+    Rollback,
+    Trouble,
+    is_left_out,
+    jumped,
+    place_to_go_back_to,
+    rate_factor,
+)
 
 
 def fit(engine: Engine, *, out: Path, progress: Progress) -> list[dict[str, Any]]:
     """Train up to the budget, going on from `out/checkpoints`; return the rows of `out/log.jsonl`.
 
     Budgets in steps, tokens and epochs are exact to the bit however often the run is killed. A budget in time
-    counts the seconds inside steps, and `out/schedule.jsonl` holds what `replay` needs to repeat the run.
+    counts the seconds inside steps, and `out/schedule.jsonl` holds what `replay` needs to repeat the run. A loss
+    that is not finite or jumps makes the run go back, `train.rollbacks` times, then it raises Trouble.
     """
-    config, mixture, budget = engine.config, engine.mixture, Budget.parse(engine.config.budget)
-    checkpoints, journal = out / "checkpoints", Journal(out)
+    ranks, checkpoints, journal = engine.ranks, out / "checkpoints", Journal(out, engine.ranks)
     engine.prepare(out / "cache", progress)
-    settings = settle(engine, checkpoints, progress)
-    done = load_checkpoint(checkpoints, engine.model, engine.optimizers, progress.say)
-    journal.resume(done, progress.say)
-    watch, saved = Stopwatch(settings.seconds_per_token), done.seconds
+    watch = Stopwatch(settle(engine, checkpoints, progress).seconds_per_token)
+    engine.shard()
+    while True:
+        # A return is a resumption: the same door, and one more line in the journal.
+        done = load_checkpoint(checkpoints, engine.model, engine.optimizers, progress.say, ranks)
+        done = journal.resume(done, progress.say)
+        if not done.step and engine.config.rollbacks:
+            save_checkpoint(checkpoints, engine.model, engine.optimizers, done, ranks)
+        try:
+            with ranks.stopping_together() as check:
+                _train(engine, done, checkpoints, journal, watch, progress, check)
+            return journal.rows
+        except Trouble as trouble:
+            _go_back(trouble, engine, checkpoints, journal, progress)
+
+
+def replay(engine: Engine, decisions: Sequence[Decision]) -> None:
+    """Repeat a run on a time budget from its schedule: the same weights, bit for bit.
+
+    Steps that were left out after trouble are not in the schedule, and rates that were halved are halved there.
+    """
+    for decision in decisions:
+        engine.gradients(decision.step)
+        engine.update(decision.learning_rate)
+
+
+def _train(
+    engine: Engine,
+    done: Done,
+    checkpoints: Path,
+    journal: Journal,
+    watch: Stopwatch,
+    progress: Progress,
+    check: Callable[[], None],
+) -> None:
+    """Train on from `done` to the end of the budget. Raises Trouble; the weights have then not moved by it."""
+    config, mixture, budget = engine.config, engine.mixture, Budget.parse(engine.config.budget)
+    saved = done.seconds
+    for row in journal.rows[-Stopwatch.KEPT :]:
+        watch.record(row["tokens"], row["seconds"])
     try:
         with _bar(budget, mixture, done, progress) as advance:
             while True:
+                check()
                 tokens = mixture.step_tokens(done.step)
                 at = progress_of(budget, mixture.epoch_tokens, done, tokens, watch.foretell(tokens))
                 if at is None:
                     break
-                rate = rate_at(at, config)
-                before, decision = done, Decision(done.step, at, rate)
-                start = time.perf_counter()
-                facts = engine.gradients(done.step)
+                if is_left_out(done.step, journal.rollbacks):
+                    # Its tokens count: the run ends where in the data it would have ended.
+                    done = replace(done, step=done.step + 1, tokens=done.tokens + tokens)
+                    advance(0.0 if budget.kind == "seconds" else tokens)
+                    continue
+                rate = rate_at(at, config) * rate_factor(done.step, journal.rollbacks)
+                step, start = done.step, time.perf_counter()
+                facts = _gradients(engine, step, journal)
                 with uninterrupted():
                     engine.update(rate)
-                    seconds = time.perf_counter() - start
-                    done = Done(done.step + 1, done.tokens + tokens, done.seconds + seconds)
-                    row = {"step": before.step, "tokens": tokens, "seconds": seconds, "learning_rate": rate}
-                    journal.add(row | facts, asdict(decision) if budget.kind == "seconds" else None)
+                    # The first process's clock is everybody's: what hangs on time is then decided alike.
+                    seconds = engine.ranks.agree(time.perf_counter() - start)
+                    done = Done(step + 1, done.tokens + tokens, done.seconds + seconds)
+                    row = {"step": step, "tokens": tokens, "seconds": seconds, "learning_rate": rate}
+                    journal.add(row | facts, Decision(step, at, rate) if budget.kind == "seconds" else None)
                 watch.record(tokens, seconds)
                 advance(seconds if budget.kind == "seconds" else tokens)
                 if done.seconds - saved >= config.checkpoint_seconds:
                     journal.flush()
-                    save_checkpoint(checkpoints, engine.model, engine.optimizers, done)
+                    save_checkpoint(checkpoints, engine.model, engine.optimizers, done, engine.ranks, reach=REACH)
                     saved = done.seconds
     except KeyboardInterrupt:
         progress.say(f"  interrupted: keeping step {done.step}")
         engine.optimizers.drop_gradients()
         journal.flush()
-        save_checkpoint(checkpoints, engine.model, engine.optimizers, done)
+        save_checkpoint(checkpoints, engine.model, engine.optimizers, done, engine.ranks, reach=REACH)
         raise
     journal.flush()
-    return journal.rows
 
 
-def replay(engine: Engine, decisions: Sequence[Decision]) -> None:
-    """Repeat a run on a time budget from its schedule: the same weights, bit for bit."""
-    for decision in decisions:
-        engine.gradients(decision.step)
-        engine.update(decision.learning_rate)
+def _gradients(engine: Engine, step: int, journal: Journal) -> dict[str, float]:
+    """Compute a step's gradients. Raises Trouble, which then knows the seconds that it cost."""
+    start, config = time.perf_counter(), engine.config
+    try:
+        facts = engine.gradients(step)
+        losses = [*(row["loss"] for row in journal.rows[-PAST:]), facts["loss"]]
+        if trouble := jumped(losses, step, factor=config.spike, rate=config.learning_rate):
+            engine.optimizers.drop_gradients()
+            raise trouble
+        return facts
+    except Trouble as trouble:
+        trouble.seconds = time.perf_counter() - start
+        raise
+
+
+def _go_back(
+    trouble: Trouble, engine: Engine, checkpoints: Path, journal: Journal, progress: Progress
+) -> None:
+    """Note in the journal what is left out from now on, and leave no checkpoint that the trouble may be in.
+
+    Checkpoints go first: killed between the two, the run meets the same trouble again and comes here again.
+    """
+    times = len(journal.rollbacks)
+    if times >= engine.config.rollbacks:
+        tried = f", after going back {times} times already" if times else ""
+        raise TrainingError(trouble.what + tried, where=trouble.where, next_step=trouble.next_step)
+    back_to = place_to_go_back_to(trouble)
+    kept = engine.ranks.agree(drop_after(checkpoints, back_to) if engine.ranks.is_main else None)
+    lost = seconds_of([row for row in journal.rows if row["step"] >= kept]) + trouble.seconds
+    skipped = {str(step): engine.mixture.step_tokens(step) for step in range(trouble.first, trouble.step + 1)}
+    journal.go_back(Rollback(trouble.step, trouble.what, back_to, skipped, lost))
+    progress.say(
+        f"  {trouble.what}: back to step {back_to}, from there on at half the rate "
+        f"and without step {' and '.join(skipped) if len(skipped) < 3 else f'{trouble.first} to {trouble.step}'}"
+    )
 
 
 def _bar(budget: Budget, mixture: Mixture, done: Done, progress: Progress) -> AbstractContextManager[Advance]:
