@@ -15,6 +15,7 @@ from tinsmith.recipe import TrainConfig
 from tinsmith.tokens.batches import Batches
 from tinsmith.tokens.shards import ShardWriter, TokenSet
 from tinsmith.tokens.tokenizer import load_tokenizer, save_tokenizer
+from tinsmith.train.distributed import ALONE, Ranks
 from tinsmith.train.engine import Engine
 from tinsmith.train.loop import fit
 from tinsmith.train.mixture import Mixture, Part
@@ -70,11 +71,15 @@ def make_batches(tokens: TokenSet, section: TrainConfig, seed: int = 7) -> Batch
 
 
 def make_engine(
-    tokens: TokenSet, section: TrainConfig, model: PreTrainedModel | None = None, seed: int = 7
+    tokens: TokenSet,
+    section: TrainConfig,
+    model: PreTrainedModel | None = None,
+    seed: int = 7,
+    ranks: Ranks = ALONE,
 ) -> Engine:
     """Return an engine that learns the next token, as the stage would make it."""
     part = Part("next_token", NextToken(), make_batches(tokens, section, seed))
-    return Engine(model or tiny_llama(), section, Mixture([part]), seed=seed)
+    return Engine(model or tiny_llama(), section, Mixture([part]), seed=seed, ranks=ranks)
 
 
 def weights_equal(one: torch.nn.Module, other: torch.nn.Module) -> bool:

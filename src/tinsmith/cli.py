@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from tinsmith.foundation.crew import Crew
 
 app = typer.Typer(
     name="tinsmith",
@@ -49,17 +55,26 @@ def plan(recipe: RecipePath, set_: Overrides = None, until: Until = None) -> Non
 
 @app.command()
 def build(recipe: RecipePath, set_: Overrides = None, until: Until = None) -> None:
-    """Run what is not yet done. May be stopped at any moment; the same command goes on."""
+    """Run what is not yet done. May be stopped at any moment; the same command goes on.
+
+    Under torchrun, several processes train together.
+    """
+    from tinsmith.foundation.crew import find_crew
     from tinsmith.foundation.progress import default_progress
     from tinsmith.pipeline import build as run
+    from tinsmith.pipeline import follow
     from tinsmith.recipe import load_recipe
 
-    wanted = load_recipe(recipe, tuple(set_ or ()))
-    try:
-        root = run(wanted, progress=default_progress(), until=until)
-    except KeyboardInterrupt:
-        print("\nstopped; what is done is kept. The same command goes on from here.", file=sys.stderr)
-        raise typer.Exit(130) from None
+    crew = find_crew(os.environ)
+    with _one_voice(crew):
+        if crew and not crew.leads:
+            follow(crew)
+            return
+        root = run(
+            load_recipe(recipe, tuple(set_ or ())), progress=default_progress(), until=until, crew=crew
+        )
+        if crew:
+            crew.call(None)
     page = root / "bundle" / "report.html"
     print(f"report: {page.resolve()}" if until in (None, "report") else f"stages: {root.resolve()}")
 
@@ -132,6 +147,22 @@ def doctor() -> None:
 
     for finding in examine():
         print(f"{finding.mark:8} {finding.what}: {finding.result}")
+
+
+@contextmanager
+def _one_voice(crew: Crew | None) -> Iterator[None]:
+    """Tell that a build was stopped, or why; of several processes the first to fail tells, for all of them."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        first = crew is None or crew.first_to_fail()
+        if isinstance(error, KeyboardInterrupt):
+            if crew is None or crew.leads:
+                print("\nstopped; what is done is kept. The same command goes on from here.", file=sys.stderr)
+            raise typer.Exit(130) from None
+        if not first:
+            raise typer.Exit(1) from None
+        raise
 
 
 def main() -> NoReturn:

@@ -29,6 +29,13 @@ class Batch:
     labels: Tensor
     numbers: tuple[int, ...] = ()
 
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch with its tensors on a device."""
+        ids, positions, places, labels = (
+            tensor.to(device) for tensor in (self.ids, self.positions, self.places, self.labels)
+        )
+        return Batch(ids, positions, self.lengths, places, labels, self.numbers)
+
 
 def make_batch(
     sequences: Sequence[tuple[NDArray[np.uint32], NDArray[np.uint8]]], numbers: tuple[int, ...] = ()

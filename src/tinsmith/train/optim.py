@@ -61,6 +61,15 @@ class Optimizers:
             rest.append({"param_groups": facts["param_groups"], "plain": plain})
         return tensors, json.dumps(rest)
 
+    def room(self, key: str, size: torch.Size, dtype: torch.dtype) -> Tensor:
+        """Return a tensor to read one of `state`'s tensors into, sharded where its parameter is."""
+        owner, place, _ = key.split(".")
+        groups = self._all[int(owner)].param_groups
+        parameter = [parameter for group in groups for parameter in group["params"]][int(place)]
+        if parameter.shape == size:
+            return torch.zeros_like(parameter, dtype=dtype)
+        return torch.zeros(size, dtype=dtype)
+
     def load(self, tensors: dict[str, Tensor], rest: str) -> None:
         """Restore what `state` returned. Raises ValueError or KeyError where it is another optimiser's."""
         for number, (optimizer, facts) in enumerate(zip(self._all, json.loads(rest), strict=True)):
@@ -70,8 +79,7 @@ class Optimizers:
             for key, tensor in tensors.items():
                 owner, place, name = key.split(".")
                 if int(owner) == number:
-                    # Cloned into memory that torch aligned: sums may differ in the last bit at odd addresses.
-                    state.setdefault(int(place), {})[name] = tensor.clone()
+                    state.setdefault(int(place), {})[name] = tensor
             optimizer.load_state_dict({"state": state, "param_groups": facts["param_groups"]})
 
 

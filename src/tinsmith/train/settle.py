@@ -6,6 +6,7 @@ import platform
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -33,18 +34,26 @@ class Settings:
 
 def settle(engine: Engine, checkpoints: Path, progress: Progress) -> Settings:
     """Decide how steps are computed, once, and tell; a resumed run keeps what was decided."""
-    path = checkpoints / "settings.json"
-    if path.exists():
-        settings = Settings(**read_json(path))
-    else:
-        sample = _sample(engine)
-        check_output_layer(engine.model, sample)
-        precision, pace = _choose_precision(engine, sample, progress)
-        compiled = _choose_compile(engine.config, engine.mixture, pace, progress)
-        settings = Settings(precision, compiled, pace)
-        write_json(path, asdict(settings))
-    engine.compute_in(settings.precision, compiled=settings.compiled)
+    # What the first process measures holds for all.
+    decided = _decide(engine, checkpoints / "settings.json", progress) if engine.ranks.is_main else None
+    settings = Settings(**engine.ranks.agree(decided))
+    engine.compute_in(settings.precision, compiled=settings.compiled and engine.ranks.size == 1)
     return settings
+
+
+def _decide(engine: Engine, path: Path, progress: Progress) -> dict[str, Any]:
+    if path.exists():
+        return dict(read_json(path))
+    sample = _sample(engine).to(engine.ranks.device)
+    check_output_layer(engine.model, sample)
+    precision, pace = _choose_precision(engine, sample, progress)
+    pace /= engine.ranks.size
+    compiled = _choose_compile(engine.config, engine.mixture, pace, progress)
+    if compiled and engine.ranks.size > 1:
+        progress.say("  eager mode: several processes train together")
+    decided = asdict(Settings(precision, compiled, pace))
+    write_json(path, decided)
+    return decided
 
 
 def _sample(engine: Engine) -> Batch:
@@ -60,7 +69,7 @@ def _choose_precision(engine: Engine, sample: Batch, progress: Progress) -> tupl
     asked, size = engine.config.precision, len(sample.ids[0])
     part = Part("next_token", NextToken(), engine.mixture.parts[0].batches)
     engine.rehearse(part, sample, "float32")  # the first pass pays for memory that later ones find ready
-    if asked == "auto" and not _has_bfloat16():
+    if asked == "auto" and not _has_bfloat16(engine.ranks.device):
         progress.say("  precision: float32 (this processor multiplies no bfloat16)")
         asked = "float32"
     if asked != "auto":
@@ -77,8 +86,10 @@ def _choose_precision(engine: Engine, sample: Batch, progress: Progress) -> tupl
     return precision, seconds[precision] / size
 
 
-def _has_bfloat16() -> bool:
+def _has_bfloat16(device: torch.device) -> bool:
     """Say whether the processor may have instructions for bfloat16: without, it is several times slower."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     if platform.machine() not in ("x86_64", "AMD64"):
         return True
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

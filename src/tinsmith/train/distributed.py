@@ -1,0 +1,216 @@
+"""The processes that train one model together: what they share, add up and agree on, and how weights are sharded."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+from transformers import PreTrainedModel
+
+from tinsmith.foundation.crew import Crew
+from tinsmith.foundation.errors import RunError, TrainingError
+from tinsmith.foundation.progress import Progress
+
+T = TypeVar("T")
+
+
+class Ranks:
+    """One of the processes that train one model. One alone exchanges nothing, and its figures stay as they are."""
+
+    def __init__(self, device: torch.device | None = None, crew: Crew | None = None) -> None:
+        self.device = device or torch.device("cpu")
+        self._crew = crew
+        self.rank, self.size = (crew.rank, crew.size) if crew else (0, 1)
+        self._turns = 0
+
+    @property
+    def is_main(self) -> bool:
+        """Say whether this process writes files, and decides what a clock or a measurement decides."""
+        return self.rank == 0
+
+    def deal(self, items: Sequence[T]) -> list[tuple[T, bool]]:
+        """Return this process's share of items, and whether each counts: all get equally many, some for show."""
+        mine = [(item, True) for item in items[self.rank :: self.size]]
+        rounds = -(-len(items) // self.size)
+        return mine + [(items[0], False)] * (rounds - len(mine))
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Add up each value over all processes, in float64."""
+        if self.size == 1 or not values:
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64)
+        distributed.all_reduce(total)
+        added: list[float] = total.tolist()
+        return added
+
+    def agree(self, value: Any) -> Any:
+        """Return the first process's value, which must fit into JSON; the others' is not looked at."""
+        if self.size == 1:
+            return value
+        text = json.dumps(value).encode() if self.is_main else b""
+        size = torch.tensor(len(text))
+        distributed.broadcast(size, 0)
+        data = torch.frombuffer(bytearray(text or bytes(int(size))), dtype=torch.uint8)
+        distributed.broadcast(data, 0)
+        return json.loads(data.numpy().tobytes())
+
+    def on_main(self, work: Callable[[], None]) -> None:
+        """Have the first process do something while the others wait; all raise OSError where it fails by one."""
+        failure: OSError | None = None
+        if self.is_main:
+            try:
+                work()
+            except OSError as error:
+                failure = error
+        told = self.agree(str(failure) if failure else None)
+        if told is not None:
+            raise failure or OSError(told)
+
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
+        """Have the first process go through the block before the others do, however long that takes."""
+        name = f"turn/{self._turns}"
+        self._turns += 1
+        if self._crew and not self.is_main:
+            self._crew.read(name)
+        yield
+        if self._crew and self.is_main:
+            self._crew.post(name, "done")
+
+    @contextmanager
+    def stopping_together(self) -> Iterator[Callable[[], None]]:
+        """Hold Ctrl-C and SIGTERM back; the yielded function raises KeyboardInterrupt in all processes or in none.
+
+        In one process alone signals keep their way, and the function does nothing.
+        """
+        if self.size == 1:
+            yield lambda: None
+            return
+        asked: list[int] = []
+
+        def check() -> None:
+            if self.sum([float(len(asked))]) != [0.0]:
+                raise KeyboardInterrupt
+
+        signals = (signal.SIGINT, signal.SIGTERM)
+        usual = {each: signal.signal(each, lambda number, _: asked.append(number)) for each in signals}
+        try:
+            yield check
+        finally:
+            for each, handler in usual.items():
+                signal.signal(each, handler)
+
+
+ALONE = Ranks()
+
+
+@contextmanager
+def join(crew: Crew | None, device: str, progress: Progress) -> Iterator[Ranks]:
+    """Choose the device and connect the processes for the time of the block.
+
+    Raises TrainingError where a device is not there, and RunError where another process is lost.
+    """
+    ranks = Ranks(_choose_device(device, crew.local_rank if crew else 0), crew)
+    progress.say(f"  device: {_describe(ranks)}")
+    if crew is None:
+        yield ranks
+        return
+    if ranks.device.type == "cuda":
+        torch.cuda.set_device(ranks.device)
+    # Figures and decisions go through gloo, whatever the weights go through.
+    backend = "cpu:gloo,cuda:nccl" if ranks.device.type == "cuda" else "gloo"
+    distributed.init_process_group(backend, store=crew.store, rank=crew.rank, world_size=crew.size)
+    try:
+        _check_devices(ranks)
+        yield ranks
+    except RuntimeError as error:
+        if not _tells_of_a_lost_process(error):
+            raise
+        raise RunError(
+            f"another process of this run is lost ({str(error).splitlines()[0]})",
+            where="torchrun",
+            next_step="look for its error; the same command goes on from the last checkpoint",
+        ) from error
+    finally:
+        distributed.destroy_process_group()
+
+
+def shard(root: nn.Module, model: PreTrainedModel, ranks: Ranks) -> None:
+    """Divide the weights of `model`, which `root` computes with, among the processes (FSDP2, arXiv:2304.11277).
+
+    Blocks are gathered one at a time; what is left, embeddings and output layer among it, belongs to the root.
+    Gradients are summed and not averaged, since the engine divides by the weight of the whole step.
+    """
+    mesh = init_device_mesh(ranks.device.type, (ranks.size,))
+    for module in [*blocks_of(model), root]:
+        sharded = fully_shard(module, mesh=mesh)
+        sharded.set_gradient_divide_factor(1.0)
+        sharded.set_force_sum_reduction_for_comms(True)
+
+
+def blocks_of(model: nn.Module) -> list[nn.Module]:
+    """Return a transformer's blocks: the list of modules that holds the most parameters."""
+    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    largest = max(lists, key=lambda each: sum(parameter.numel() for parameter in each.parameters()))
+    return list(largest)
+
+
+@torch.no_grad()
+def gather(model: nn.Module, ranks: Ranks) -> None:
+    """Put whole weights in the place of shards on the first process, in main memory, and nothing on the others.
+
+    The model can then be saved, but no more be trained.
+    """
+    if ranks.size == 1:
+        return
+    whole: dict[int, nn.Parameter] = {}
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if id(parameter) not in whole:
+                full = parameter.full_tensor() if isinstance(parameter, DTensor) else parameter
+                kept = full.cpu() if ranks.is_main else full.new_empty(0)
+                whole[id(parameter)] = nn.Parameter(kept, parameter.requires_grad)
+            setattr(module, name, whole[id(parameter)])
+
+
+def _choose_device(asked: str, local_rank: int) -> torch.device:
+    count = torch.cuda.device_count()
+    if asked == "cpu" or (asked == "auto" and not count):
+        return torch.device("cpu")
+    if local_rank >= count:
+        raise TrainingError(
+            f"process {local_rank} of this machine finds {count} CUDA devices",
+            where="train.device",
+            next_step="start no more processes a machine than it has GPUs, or set train.device to cpu",
+        )
+    return torch.device("cuda", local_rank)
+
+
+def _describe(ranks: Ranks) -> str:
+    device = ranks.device
+    name = f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+    return name if ranks.size == 1 else f"{name}, and {ranks.size - 1} more processes"
+
+
+def _check_devices(ranks: Ranks) -> None:
+    on_cuda = ranks.sum([float(ranks.device.type == "cuda")])[0]
+    if on_cuda not in (0.0, float(ranks.size)):
+        raise TrainingError(
+            f"{on_cuda:.0f} of {ranks.size} processes find a CUDA device",
+            where="train.device",
+            next_step="set train.device to cpu, or start the processes on machines that have GPUs",
+        )
+
+
+def _tells_of_a_lost_process(error: RuntimeError) -> bool:
+    if isinstance(error, distributed.DistError):
+        return True
+    return any(sign in str(error) for sign in ("gloo", "Connection closed", "Connection reset", "Timed out"))
