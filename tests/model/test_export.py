@@ -17,6 +17,7 @@ from tinsmith.foundation.errors import AssetError
 from tinsmith.foundation.gguf_header import read_metadata
 from tinsmith.model import export
 from tinsmith.model.export import save_model, write_gguf
+from tinsmith.model.gguf_metadata import refuse_unwritable_tokenizer
 from tinsmith.model.gguf_types import choose_types, quantise
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tiny_model import CHATML, changed_copy, tiny_model, tiny_tokenizer, write_trained
@@ -228,9 +229,14 @@ def test_tiny_widths_are_refused_with_the_reason(tmp_path):
     ],
 )
 def test_what_cannot_be_written_is_refused(trained, tmp_path, file, facts, reason):
+    changed = changed_copy(trained, tmp_path / "other", file, **facts)
     with pytest.raises(AssetError, match=reason):
-        write_gguf(changed_copy(trained, tmp_path / "other", file, **facts), tmp_path / "m.gguf", "f16")
+        write_gguf(changed, tmp_path / "m.gguf", "f16")
     assert not list(tmp_path.glob("*m.gguf*"))
+    if file == "tokenizer.json":
+        refuse_unwritable_tokenizer(trained)
+        with pytest.raises(AssetError, match=reason):
+            refuse_unwritable_tokenizer(changed)
 
 
 def test_a_write_that_breaks_off_leaves_the_old_file(trained, tmp_path, monkeypatch):

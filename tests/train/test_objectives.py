@@ -154,6 +154,19 @@ def document_losses(model: PreTrainedModel, *documents: list[int]) -> list[float
         return [float(chunked_cross_entropy(states, weight, labels, bias)) for states, labels in pairs]
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_in_every_family_gradients_hang_on_neither_micro_batches_nor_checkpointing(
+    tmp_path: Path, family: str
+) -> None:
+    tokens, grads = write_tokens(tmp_path, documents=8), []
+    for options in ({}, {"activation_checkpointing": True}, {"micro_rows": 8}):
+        engine = make_engine(tokens, config(**options), tiny_family(family))
+        engine.gradients(0)
+        grads.append(torch.cat([parameter.grad.flatten() for parameter in engine.model.parameters()]))
+    assert torch.equal(grads[0], grads[1])
+    assert float((grads[2] - grads[0]).norm()) < 1e-5 * float(grads[0].norm())
+
+
 def test_a_model_that_scales_its_logits_is_refused() -> None:
     model = tiny_llama().eval()
     isolate_sequences(model)

@@ -39,6 +39,13 @@ def refuse_unwritable(config: PretrainedConfig, where: Path) -> None:
         )
 
 
+def refuse_unwritable_tokenizer(tokenizer_dir: Path) -> None:
+    """Raise AssetError for a saved tokenizer that llama.cpp would not split text as."""
+    facts = _read_tokenizer(tokenizer_dir)
+    _check_byte_level(facts, tokenizer_dir)
+    _pre_tokenizer(facts, tokenizer_dir)
+
+
 def add_architecture(writer: GGUFWriter, config: PretrainedConfig, name: str) -> None:
     """Write the model's name, and sizes, head counts, positions and norms of its architecture."""
     writer.add_type("model")
@@ -52,7 +59,7 @@ def add_architecture(writer: GGUFWriter, config: PretrainedConfig, name: str) ->
 
 def add_tokenizer(writer: GGUFWriter, config: PretrainedConfig, model_dir: Path) -> None:
     """Write tokens, merges, special and stop tokens, and the chat template. Raises AssetError."""
-    facts = json.loads((model_dir / "tokenizer.json").read_text(encoding="utf-8"))
+    facts = _read_tokenizer(model_dir)
     tokenizer = AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
     prefix_space = _check_byte_level(facts, model_dir)
     writer.add_add_space_prefix(prefix_space)
@@ -102,6 +109,11 @@ def read_stop_tokens(model_dir: Path) -> list[int]:
             next_step="save the model with its generation_config.json",
         )
     return list(found) if isinstance(found, list) else [found]
+
+
+def _read_tokenizer(directory: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((directory / "tokenizer.json").read_text(encoding="utf-8"))
+    return facts
 
 
 def _vocabulary(facts: dict[str, Any], size: int) -> tuple[list[str], list[TokenType]]:
