@@ -1,0 +1,1 @@
+"""Benchmarks of Tinsmith's training against peers, measured side by side in one run."""

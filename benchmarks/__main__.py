@@ -1,0 +1,56 @@
+"""Run benchmarks: `python -m benchmarks [NAME ...]`; see README.md beside this file."""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmarks import gpu, memory, peers, quality, speed
+from benchmarks.subjects import SUBJECTS
+
+_NAMES = ("speed", "lora", "memory", "quality", "scratch", "gpu")
+
+
+def main() -> None:
+    """Parse the command line and run what it names."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"any of {', '.join(_NAMES)}; all by default"
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny runs that only show that everything works")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=6, help="timed steps a round")
+    parser.add_argument(
+        "--subjects", default="", help="only subjects whose name holds one of these, by commas"
+    )
+    parser.add_argument("--sweep", action="store_true", help="print speeds with micro-batches of 1, 2 and 4")
+    parser.add_argument("--pip", default="", help="further flags for pip, such as an index of CPU builds")
+    given = parser.parse_args()
+    if unknown := set(given.names) - set(_NAMES):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(_NAMES)}")
+    wanted = [part.strip() for part in given.subjects.split(",")]
+    subjects = tuple(subject for subject in SUBJECTS if any(part in subject.name for part in wanted))
+    peers.install([subject.environment for subject in subjects], given.pip.split())
+    for name in given.names or _NAMES:
+        _run(name, subjects, given)
+
+
+def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespace) -> None:
+    if name in ("speed", "lora"):
+        trainable = "all" if name == "speed" else "lora"
+        quick = {"rounds": 1, "steps": 1, "warmup": 1}
+        sizes = quick if given.quick else {"rounds": given.rounds, "steps": given.steps}
+        plan = speed.Plan(trainable=trainable, subjects=subjects, **sizes)
+        if given.sweep:
+            speed.sweep(plan)
+        else:
+            speed.run(name, plan)
+    elif name == "memory":
+        memory.run()
+    elif name == "gpu":
+        gpu.run()
+    else:
+        quality.run(name, quick=given.quick)
+
+
+if __name__ == "__main__":
+    main()
