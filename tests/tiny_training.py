@@ -59,6 +59,20 @@ def write_tokens(directory: Path, documents: int = 40, context: int = 64) -> Tok
     return TokenSet(directory)
 
 
+def write_pairs(directory: Path, count: int = 10, context: int = 48, empty: int = -1) -> TokenSet:
+    """Write `count` pairs of answers to one prompt, the chosen first; the sequence `empty` has no target."""
+    directory.mkdir(parents=True, exist_ok=True)
+    writer, generator = ShardWriter(directory), np.random.default_rng(3)
+    for pair in range(count):
+        prompt = generator.integers(3, VOCABULARY, pair % 7).tolist()
+        for side in range(2):
+            answer = generator.integers(3, VOCABULARY, int(generator.integers(3, context - 6))).tolist()
+            marks = [0] * len(prompt) + [int(2 * pair + side != empty)] * len(answer)
+            writer.add(f"p{pair}", 0, prompt + answer, marks)
+    writer.close(range(2 * count), {"context": context, "vocabulary": VOCABULARY, "group": 2})
+    return TokenSet(directory)
+
+
 def config(budget: str = "6 steps", **more: object) -> TrainConfig:
     """Return a training section that is deterministic and small."""
     facts = {"budget": budget, "batch_tokens": 256, "precision": "float32", "compile": "off", **more}

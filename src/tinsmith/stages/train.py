@@ -1,4 +1,4 @@
-"""Train the base, or fresh weights, on the token set."""
+"""Train the base, or fresh weights, on the token sets of its objectives."""
 
 from __future__ import annotations
 
@@ -8,46 +8,86 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from tinsmith.foundation.assets import resolve_model
+from tinsmith.foundation.crew import Crew
 from tinsmith.foundation.errors import TrainingError
 from tinsmith.foundation.progress import Progress
 from tinsmith.model.families import create
-from tinsmith.model.gguf_metadata import refuse_unwritable
+from tinsmith.model.gguf_metadata import refuse_unwritable, refuse_unwritable_tokenizer
 from tinsmith.model.load import load_model
 from tinsmith.recipe import ModelConfig, TrainConfig
-from tinsmith.tokens.batches import Batches
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.checkpoint import save_trained
+from tinsmith.train.distributed import Ranks, gather, join
 from tinsmith.train.engine import Engine
-from tinsmith.train.journal import read_rows, summarise
+from tinsmith.train.journal import summarise
 from tinsmith.train.loop import fit
-from tinsmith.train.mixture import Mixture, Part
-from tinsmith.train.objectives import NextToken
+from tinsmith.train.parts import make_mixture, open_sets
+from tinsmith.train.shape import shape_result, shape_start, shape_statistics
 
 
 def train(
-    config: TrainConfig, *, model: ModelConfig, tokenize: Path, seed: int, out: Path, progress: Progress
+    config: TrainConfig,
+    *,
+    model: ModelConfig,
+    tokenize: Path,
+    seed: int,
+    out: Path,
+    progress: Progress,
+    crew: Crew | None = None,
 ) -> dict[str, float]:
     """Write `model/`, `log.jsonl` and, on a budget in time, `schedule.jsonl`. Goes on where a kill left off.
 
-    Raises AssetError for the base, TrainingError for the token set, a loss that is not finite, or checkpoints
-    that are all damaged.
+    All processes of a crew come here together; the first writes and returns the statistics, the others nothing.
+    Raises AssetError for the base or the teacher, TrainingError for a token set, a teacher that cannot teach it, a
+    loss that is not finite, or checkpoints that are all damaged.
     """
-    tokens = TokenSet(tokenize)
-    # The model is renamed into place when training is over, and only then are checkpoints removed.
-    if not (out / "model").exists():
-        tokenizer = load_tokenizer(tokenize / "tokenizer")
-        start = _start(model, tokenizer, seed)
-        _check_vocabulary(start, tokens, tokenize)
-        # Before hours are spent on what could not be handed over.
-        refuse_unwritable(start.config, Path(model.base))
-        batches = Batches(tokens, batch_tokens=config.batch_tokens, micro_rows=config.micro_rows, seed=seed)
-        engine = Engine(start, config, Mixture([Part("next_token", NextToken(), batches)]), seed=seed)
-        fit(engine, out=out, progress=progress)
-        save_trained(engine.model, tokenizer, out / "model")
+    sets = open_sets(config, tokenize)
+    with join(crew, config.device, progress) as ranks:
+        # The model is renamed into place when training is over, and only then are checkpoints removed.
+        if not ranks.agree((out / "model").exists()):
+            _make_model(config, model, sets, tokenize, seed, out, progress, ranks)
+    if not ranks.is_main:
+        return {}
     for leftover in ("checkpoints", "cache"):
         shutil.rmtree(out / leftover, ignore_errors=True)
-    return summarise(read_rows(out / "log.jsonl"), tokens.tokens)
+    return summarise(out, sum(tokens.tokens for tokens in sets.values())) | shape_statistics(out)
+
+
+def _make_model(
+    config: TrainConfig,
+    model: ModelConfig,
+    sets: dict[str, TokenSet],
+    tokenize: Path,
+    seed: int,
+    out: Path,
+    progress: Progress,
+    ranks: Ranks,
+) -> None:
+    tokenizer = load_tokenizer(tokenize / "tokenizer")
+    shaped_on = next(iter(sets.values()))
+    start = shape_start(
+        lambda: _start(model, tokenizer, seed),
+        config,
+        shaped_on,
+        tokenize=tokenize,
+        seed=seed,
+        out=out,
+        progress=progress,
+        ranks=ranks,
+    )
+    for tokens in sets.values():
+        _check_vocabulary(start, tokens, tokenize)
+    # Before hours are spent on what could not be handed over.
+    refuse_unwritable(start.config, Path(model.scratch or model.base))
+    refuse_unwritable_tokenizer(tokenize / "tokenizer")
+    mixture = make_mixture(config, sets, model=model, tokenize=tokenize, seed=seed, progress=progress)
+    engine = Engine(start, config, mixture, seed=seed, ranks=ranks)
+    fit(engine, out=out, progress=progress)
+    gather(engine.model, ranks)
+    if ranks.is_main:
+        trained = shape_result(engine.model, config, shaped_on, seed=seed, out=out, ranks=ranks)
+        save_trained(trained, tokenizer, out / "model")
 
 
 def _start(model: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:

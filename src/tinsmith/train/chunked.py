@@ -1,0 +1,129 @@
+"""Losses over the output layer whose (S, V) logits never exist whole: a chunk of rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# 64 MiB in float32. A loss such as a divergence holds several tensors of this size at a time.
+_LOGITS_AT_ONCE = 1 << 24
+
+Judge = Callable[[Tensor, slice], Tensor]
+
+
+def chunked_loss(hidden: Tensor, weight: Tensor, bias: Tensor | None, judge: Judge) -> Tensor:
+    """Return the sum of judge(logits, rows) over chunks of hidden (S, H) @ weight (V, H).T + bias, as a scalar.
+
+    `judge` gets float32 logits (n, V) and the slice of rows that they are of, and returns a scalar made by
+    differentiable operations. Each chunk's gradient is made on the way forward, and then its logits are freed.
+    """
+    loss: Tensor = _ChunkedLoss.apply(hidden, weight, bias, judge)
+    return loss
+
+
+def chunked_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+    """Return ln p (S,) of labels (S,) under hidden (S, H) @ weight (V, H).T + bias.
+
+    The way back computes the logits again, since what a token's gradient is scaled by is not known before.
+    """
+    log_probs: Tensor = _ChunkedLogProbs.apply(hidden, weight, bias, labels)
+    return log_probs
+
+
+class _ChunkedLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, judge: Judge) -> Tensor:
+        grads = _Gradients(ctx.needs_input_grad[:3], hidden, weight, bias)
+        total = hidden.new_zeros((), dtype=torch.float64)
+        for rows, logits in _chunks(hidden, weight, bias):
+            if not grads.wanted:
+                total += judge(logits, rows)
+                continue
+            with torch.enable_grad():
+                value = judge(logits.requires_grad_(), rows)
+            (slope,) = torch.autograd.grad(value, logits)
+            total += value.detach()
+            grads.add(rows, slope)
+        ctx.grads = grads
+        return total.float()
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        # The gradients of this call are nobody else's, so they are scaled in place.
+        scaled = [grad.mul_(upstream[0]) if grad is not None else None for grad in ctx.grads.tensors()]
+        ctx.grads = None
+        return *scaled, None
+
+
+class _ChunkedLogProbs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+        found = hidden.new_empty(len(hidden), dtype=torch.float32)
+        log_sums = torch.empty_like(found)
+        for rows, logits in _chunks(hidden, weight, bias):
+            log_sums[rows] = logits.logsumexp(dim=1)
+            found[rows] = logits.gather(1, labels[rows, None])[:, 0] - log_sums[rows]
+        ctx.save_for_backward(hidden, weight, bias, labels, log_sums)
+        ctx.precision = _precision(hidden.device.type)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, labels, log_sums = ctx.saved_tensors
+        grads = _Gradients(ctx.needs_input_grad[:3], hidden, weight, bias)
+        # The logits must be those of the way forward to the bit, or these would be no probabilities.
+        with torch.autocast(**ctx.precision):
+            for rows, logits in _chunks(hidden, weight, bias):
+                slope = logits.sub_(log_sums[rows, None]).exp_().neg_()
+                slope.scatter_add_(1, labels[rows, None], torch.ones_like(slope[:, :1]))
+                grads.add(rows, slope.mul_(upstream[0][rows, None]))
+        return *grads.tensors(), None
+
+
+class _Gradients:
+    """The gradients of hidden states, output weights and bias, gathered from those of chunks of logits."""
+
+    def __init__(self, needed: tuple[bool, ...], hidden: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+        self._hidden, self._weight, self.wanted = hidden, weight, any(needed)
+        self._of_hidden = torch.empty_like(hidden) if needed[0] else None
+        self._of_weight = torch.zeros_like(weight) if needed[1] else None
+        self._of_bias = torch.zeros_like(bias) if bias is not None and needed[2] else None
+
+    def add(self, rows: slice, slope: Tensor) -> None:
+        """Take in the gradient (n, V) of some rows' logits."""
+        if self._of_bias is not None:
+            self._of_bias += slope.sum(dim=0)
+        slope = slope.to(self._hidden.dtype)
+        if self._of_hidden is not None:
+            self._of_hidden[rows] = slope @ self._weight
+        if self._of_weight is not None:
+            kind = self._of_weight.dtype
+            self._of_weight.addmm_(slope.T.to(kind), self._hidden[rows].to(kind))
+
+    def tensors(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Return the three gradients; None where none is needed."""
+        return self._of_hidden, self._of_weight, self._of_bias
+
+
+def logit_rows(places: int, vocabulary: int) -> Iterator[slice]:
+    """Divide places into runs whose logits fit into one chunk."""
+    size = max(1, _LOGITS_AT_ONCE // vocabulary)
+    return (slice(start, start + size) for start in range(0, places, size))
+
+
+def _chunks(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Iterator[tuple[slice, Tensor]]:
+    for rows in logit_rows(len(hidden), len(weight)):
+        logits = (hidden[rows] @ weight.T).float()
+        yield rows, logits if bias is None else logits + bias
+
+
+def _precision(device: str) -> dict[str, Any]:
+    """Return the arguments of the autocast that is in force: autograd does not carry it to the way back."""
+    return {
+        "device_type": device,
+        "dtype": torch.get_autocast_dtype(device),
+        "enabled": torch.is_autocast_enabled(device),
+    }

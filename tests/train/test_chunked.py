@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+import tinsmith.train.chunked as chunked
+from tinsmith.train.chunked import chunked_log_probs, chunked_loss
+
+STATES, WORDS = 50, 97
+
+
+def inputs(bias: bool, frozen: bool) -> list[torch.Tensor | None]:
+    torch.manual_seed(0)
+    hidden = torch.randn(STATES, 16, requires_grad=True)
+    weight = torch.randn(WORDS, 16, requires_grad=not frozen)
+    return [hidden, weight, torch.randn(WORDS, requires_grad=not frozen) if bias else None]
+
+
+def plain_logits(given: list[torch.Tensor | None]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    doubles = [None if each is None else each.detach().double().requires_grad_() for each in given]
+    logits = doubles[0] @ doubles[1].T
+    return logits if doubles[2] is None else logits + doubles[2], doubles
+
+
+def compare(given, value, plain, doubles) -> None:
+    wanted = [place for place, each in enumerate(given) if each is not None and each.requires_grad]
+    got = torch.autograd.grad(value / 3, [given[place] for place in wanted])
+    expected = torch.autograd.grad(plain / 3, [doubles[place] for place in wanted])
+    assert float(value.detach()) == pytest.approx(float(plain.detach()), rel=1e-5)
+    for mine, theirs in zip(got, expected, strict=True):
+        torch.testing.assert_close(mine.double(), theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+@pytest.mark.parametrize(("bias", "frozen"), [(False, False), (True, False), (True, True)])
+def test_losses_and_gradients_are_those_of_whole_logits(
+    monkeypatch: pytest.MonkeyPatch, rows: int, bias: bool, frozen: bool
+) -> None:
+    monkeypatch.setattr(chunked, "_LOGITS_AT_ONCE", rows * WORDS)
+    given = inputs(bias, frozen)
+    weights = torch.rand(STATES, WORDS)
+    sizes: list[int] = []
+
+    def judge(logits: torch.Tensor, part: slice) -> torch.Tensor:
+        sizes.append(len(logits))
+        return (logits.softmax(dim=1) * weights[part]).square().sum()
+
+    value = chunked_loss(*given, judge)
+    logits, doubles = plain_logits(given)
+    compare(given, value, (logits.softmax(dim=1) * weights).square().sum(), doubles)
+    assert max(sizes) == min(rows, STATES)
+    assert sum(sizes) == STATES
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+@pytest.mark.parametrize(("bias", "frozen"), [(False, False), (True, False), (True, True)])
+def test_log_probs_and_gradients_are_those_of_whole_logits(
+    monkeypatch: pytest.MonkeyPatch, rows: int, bias: bool, frozen: bool
+) -> None:
+    monkeypatch.setattr(chunked, "_LOGITS_AT_ONCE", rows * WORDS)
+    given = inputs(bias, frozen)
+    labels = torch.randint(0, WORDS, (STATES,))
+    logits, doubles = plain_logits(given)
+    plain = logits.log_softmax(dim=1)[range(STATES), labels]
+    got = chunked_log_probs(*given, labels)
+    torch.testing.assert_close(got.double(), plain, rtol=1e-5, atol=1e-5)
+    # Not linear in the log-probabilities, so each has a gradient of its own.
+    compare(given, got.exp().sum() + got.square().sum(), plain.exp().sum() + plain.square().sum(), doubles)
+
+
+def test_without_gradients_nothing_is_kept() -> None:
+    given = inputs(bias=True, frozen=False)
+    with torch.no_grad():
+        assert not chunked_log_probs(*given, torch.zeros(STATES, dtype=torch.int64)).requires_grad
+        assert not chunked_loss(*given, lambda logits, part: logits.sum()).requires_grad
+
+
+def test_in_bfloat16_the_way_back_sees_the_logits_of_the_way_forward() -> None:
+    given = inputs(bias=True, frozen=False)
+    labels = torch.randint(0, WORDS, (STATES,))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        total = chunked_log_probs(*given, labels).sum()
+    (slope,) = torch.autograd.grad(total, given[2])
+    # Probabilities add up to one, so what each token gains the others lose; other logits would break the sum.
+    assert float(slope.sum()) == pytest.approx(0, abs=1e-3)
