@@ -232,7 +232,7 @@ def test_the_command_line_trains_in_two_processes_what_it_trains_in_one(project:
 
     codes, leader, follower = command_line(project, "--until", "train")
     assert codes == [0, 0], leader + follower
-    assert "device: cpu, and 1 more process" in leader
+    assert "device: cpu, the first of 2 processes" in leader
     assert follower == ""
     recipe = load_recipe(project / "recipe.toml", (f"runs={project}/alone",))
     build(recipe, progress=SilentProgress(), until="train")

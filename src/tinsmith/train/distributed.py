@@ -197,7 +197,7 @@ def _choose_device(asked: str, local_rank: int) -> torch.device:
 def _describe(ranks: Ranks) -> str:
     device = ranks.device
     name = f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
-    return name if ranks.size == 1 else f"{name}, and {ranks.size - 1} more processes"
+    return name if ranks.size == 1 else f"{name}, the first of {ranks.size} processes"
 
 
 def _check_devices(ranks: Ranks) -> None:
