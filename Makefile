@@ -6,7 +6,7 @@ TORCH_INDEX ?=
 PIP_FLAGS := --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 BIN := .venv/bin
 
-.PHONY: demo test prove lint clean
+.PHONY: demo test prove bench lint clean
 
 demo: .venv/runtime
 	$(BIN)/tinsmith build recipes/licences.toml
@@ -17,10 +17,15 @@ test: .venv/dev lint
 prove: .venv/dev
 	$(BIN)/python -m pytest -m proof --full --timeout 3600
 
+# One of them: make bench ONLY=speed. A try in minutes: make bench BENCH='--quick'. See benchmarks/README.md.
+bench: .venv/runtime
+	$(BIN)/python -m benchmarks $(ONLY) $(BENCH) $(if $(TORCH_INDEX),--pip='--extra-index-url $(TORCH_INDEX)')
+
 lint: .venv/dev
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks
 	$(BIN)/lint-imports --no-cache
 
 clean:
