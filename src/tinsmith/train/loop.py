@@ -15,6 +15,7 @@ from tinsmith.foundation.progress import Advance, Progress
 from tinsmith.recipe import Budget
 from tinsmith.train.budget import Decision, Done, Stopwatch, progress_of, rate_at
 from tinsmith.train.checkpoint import drop_after, load_checkpoint, save_checkpoint
+from tinsmith.train.dry_run import exhaustion_named, fit_into_memory
 from tinsmith.train.engine import Engine
 from tinsmith.train.journal import Journal, seconds_of, uninterrupted
 from tinsmith.train.mixture import Mixture
@@ -39,9 +40,12 @@ def fit(engine: Engine, *, out: Path, progress: Progress) -> list[dict[str, Any]
     that is not finite or jumps makes the run go back, `train.rollbacks` times, then it raises Trouble.
     """
     ranks, checkpoints, journal = engine.ranks, out / "checkpoints", Journal(out, engine.ranks)
-    engine.prepare(out / "cache", progress)
-    watch = Stopwatch(settle(engine, checkpoints, progress).seconds_per_token)
+    with exhaustion_named("before the first step"):
+        engine.prepare(out / "cache", progress)
+        settings = settle(engine, checkpoints, progress)
+    watch = Stopwatch(settings.seconds_per_token)
     engine.shard()
+    fit_into_memory(engine, checkpoints / "settings.json", progress)
     while True:
         # A return is a resumption: the same door, and one more line in the journal.
         done = load_checkpoint(checkpoints, engine.model, engine.optimizers, progress.say, ranks)
@@ -107,7 +111,9 @@ def _train(
                 advance(seconds if budget.kind == "seconds" else tokens)
                 if done.seconds - saved >= config.checkpoint_seconds:
                     journal.flush()
-                    save_checkpoint(checkpoints, engine.model, engine.optimizers, done, engine.ranks, reach=REACH)
+                    save_checkpoint(
+                        checkpoints, engine.model, engine.optimizers, done, engine.ranks, reach=REACH
+                    )
                     saved = done.seconds
     except KeyboardInterrupt:
         progress.say(f"  interrupted: keeping step {done.step}")
@@ -119,10 +125,11 @@ def _train(
 
 
 def _gradients(engine: Engine, step: int, journal: Journal) -> dict[str, float]:
-    """Compute a step's gradients. Raises Trouble, which then knows the seconds that it cost."""
+    """Compute a step's gradients. Raises Trouble, which then knows the seconds that it cost, or TrainingError."""
     start, config = time.perf_counter(), engine.config
     try:
-        facts = engine.gradients(step)
+        with exhaustion_named(f"at step {step}"):
+            facts = engine.gradients(step)
         losses = [*(row["loss"] for row in journal.rows[-PAST:]), facts["loss"]]
         if trouble := jumped(losses, step, factor=config.spike, rate=config.learning_rate):
             engine.optimizers.drop_gradients()

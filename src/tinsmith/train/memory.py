@@ -1,11 +1,26 @@
-"""Memory that training frees and takes again in every step."""
+"""Memory that training frees and takes again in every step, how much of it there is, and when it is out."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
+from pathlib import Path
+
+import psutil
+import torch
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of glibc's malloc.h
+_CGROUP = Path("/sys/fs/cgroup")
+# Where a container's limit stands: the limit, what is used of it, and the part of that which is cache.
+_LIMITS = (
+    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    (
+        "memory/memory.limit_in_bytes",
+        "memory/memory.usage_in_bytes",
+        "memory/memory.stat",
+        "total_inactive_file",
+    ),
+)
 
 
 def keep_freed_memory() -> bool:
@@ -18,3 +33,25 @@ def keep_freed_memory() -> bool:
         return False
     libc = ctypes.CDLL(None)
     return bool(libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1) and libc.mallopt(_MMAP_MAX, 0))
+
+
+def available_bytes(cgroup: Path = _CGROUP) -> int:
+    """Return the bytes of main memory that this process may still take, freed pages of its own among them."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+    left = [psutil.virtual_memory().available]
+    for limit, used, statistics, cache in _LIMITS:
+        # Control groups set no limit by the word max, or by a number beyond any machine's memory.
+        if (cgroup / limit).exists() and (cgroup / limit).read_text().strip() != "max":
+            rows = dict(line.split() for line in (cgroup / statistics).read_text().splitlines())
+            taken = int((cgroup / used).read_text()) - int(rows.get(cache, 0))
+            left.append(int((cgroup / limit).read_text()) - taken)
+    return max(0, min(left))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether an error means that an allocation failed, on a GPU or in main memory."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    signs = ("can't allocate memory", "not enough memory")  # what torch's allocator for processors raises
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)

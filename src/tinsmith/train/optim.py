@@ -14,6 +14,8 @@ from transformers import PreTrainedModel
 from tinsmith.recipe import TrainConfig
 from tinsmith.train.muon import Muon
 
+_REMEMBERED: dict[type[Optimizer], int] = {AdamW: 2, Muon: 1}  # tensors of a parameter's size
+
 
 class Optimizers:
     """One or two optimisers that act as one; all groups follow one learning rate."""
@@ -44,6 +46,26 @@ class Optimizers:
         """Forget the gradients."""
         for optimizer in self._all:
             optimizer.zero_grad(set_to_none=True)
+
+    def occupy(self) -> list[Tensor]:
+        """Make gradients of zeros; return tensors of the size of what is remembered from the first step on."""
+        for parameter in self.parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        return [
+            torch.zeros_like(parameter)
+            for optimizer in self._all
+            for group in optimizer.param_groups
+            for parameter in group["params"] * _REMEMBERED[type(optimizer)]
+        ]
+
+    def bytes_in_training(self) -> int:
+        """Count the bytes of gradients and of what is remembered from the first step on."""
+        return sum(
+            parameter.nbytes * (1 + _REMEMBERED[type(optimizer)])
+            for optimizer in self._all
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        )
 
     def state(self) -> tuple[dict[str, Tensor], str]:
         """Return the state as named tensors and the rest as JSON."""

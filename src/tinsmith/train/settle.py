@@ -30,6 +30,7 @@ class Settings:
     precision: str
     compiled: bool
     seconds_per_token: float
+    micro_tokens: dict[str, int] | None = None  # of each part, once a dry run has found them to fit
 
 
 def settle(engine: Engine, checkpoints: Path, progress: Progress) -> Settings:

@@ -1,0 +1,165 @@
+"""A dry run before the first step: does the largest micro-batch of the run fit into memory? If not, smaller ones.
+
+The gradient of a step does not depend on how it is cut into micro-batches, so the global batch stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tinsmith.foundation.errors import TrainingError
+from tinsmith.foundation.files import read_json, write_json
+from tinsmith.foundation.progress import Progress
+from tinsmith.tokens.batches import Batch, Batches, make_batch
+from tinsmith.train.engine import Engine
+from tinsmith.train.memory import available_bytes, is_out_of_memory
+from tinsmith.train.mixture import Part
+from tinsmith.train.objectives import NextToken
+
+_STEPS_AHEAD = 500
+_FEW, _MORE = 32, 128  # tokens of the two forward passes that memory is estimated from
+_SMALLER = (
+    "set train.activation_checkpointing, lower tokenize.context, take train.trainable = 'lora' "
+    "or a smaller model"
+)
+
+
+def fit_into_memory(engine: Engine, settings: Path, progress: Progress) -> None:
+    """Choose each part's micro-batches so that the largest fits; keep what `settings` says, or write it there.
+
+    Raises TrainingError where not even the longest sequence alone fits.
+    """
+    known = engine.ranks.agree(read_json(settings)["micro_tokens"] if engine.ranks.is_main else None)
+    for part in engine.mixture.parts:
+        part.batches.micro_tokens = known[part.name] if known else _find_fitting(engine, part, progress)
+    if known or not engine.ranks.is_main:
+        return
+    found = {part.name: part.batches.micro_tokens for part in engine.mixture.parts}
+    write_json(settings, {**read_json(settings), "micro_tokens": found})
+
+
+@contextmanager
+def exhaustion_named(when: str) -> Iterator[None]:
+    """Turn an allocation that fails in the block into a TrainingError that says when, and what to do."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        detail = " ".join(str(error).split())[:200] or type(error).__name__
+        raise TrainingError(f"memory ran out {when} ({detail})", where="train", next_step=_SMALLER) from error
+
+
+def _find_fitting(engine: Engine, part: Part, progress: Progress) -> int:
+    """Return the tokens of a micro-batch: what was asked for, or so many halves of it as must be."""
+    while True:
+        batch = largest_batch(part.batches)
+        problem = _try(engine, part, batch)
+        if not problem:
+            return part.batches.micro_tokens
+        tokens, alone = batch.ids.shape[1], len(batch.lengths) <= part.batches.tokens.group
+        if alone:
+            raise TrainingError(
+                f"the longest sequence, {tokens} tokens, does not fit into memory: {problem}",
+                where="train",
+                next_step=_SMALLER,
+            )
+        part.batches.micro_tokens = tokens // 2
+        progress.say(
+            f"  {part.name}: {tokens} tokens at once do not fit into memory ({problem}); trying {tokens // 2}, "
+            "more often, in a step of the same size"
+        )
+
+
+def largest_batch(batches: Batches) -> Batch:
+    """Return the biggest micro-batch to be expected: the longest sequences together, or one of the coming epoch."""
+    filled = _fill_up(batches, batches.micro_tokens)
+    seen, step = 0, 0
+    while seen < batches.tokens.tokens and step < _STEPS_AHEAD:
+        filled = max(filled, *batches.step(step), key=lambda batch: batch.ids.shape[1])
+        seen, step = seen + batches.step_tokens(step), step + 1
+    return filled
+
+
+def _fill_up(batches: Batches, most: int) -> Batch:
+    """Return the longest sequence, and the longest ones that fit beside it into a micro-batch of `most` tokens."""
+    lengths = batches.tokens.lengths.reshape(-1, batches.tokens.group).sum(axis=1)
+    ascending = np.argsort(lengths, kind="stable")
+    chosen, end = [int(ascending[-1])], len(ascending) - 1
+    room = min(most, batches.batch_tokens) - int(lengths[chosen[0]])
+    while (at := int(np.searchsorted(lengths[ascending[:end]], room, side="right")) - 1) >= 0:
+        chosen.append(int(ascending[at]))
+        room, end = room - int(lengths[chosen[-1]]), at
+    return batches.batch(chosen)
+
+
+def _try(engine: Engine, part: Part, batch: Batch) -> str:
+    """Return why a micro-batch does not fit beside gradients and what optimisers remember, or nothing."""
+    problem = _estimate(engine, batch)
+    if not problem:
+        held: list[Tensor] = []
+        try:
+            held = engine.optimizers.occupy()
+            engine.rehearse(part, batch, engine.precision)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            problem = " ".join(str(error).split())[:200] or type(error).__name__
+        del held
+        engine.optimizers.drop_gradients()
+        if engine.ranks.device.type == "cuda":
+            torch.cuda.empty_cache()
+    failed = engine.ranks.sum([float(bool(problem))])[0]
+    return problem or ("another process has too little" if failed else "")
+
+
+def _estimate(engine: Engine, batch: Batch) -> str:
+    """Return why a micro-batch cannot fit into main memory, or nothing.
+
+    Linux promises memory that it does not have and kills who takes it, so it must be known before. The estimate
+    is a lower bound: gradients, states of optimisers, and what is kept for the way back, extended from a few
+    tokens to all.
+    """
+    if engine.ranks.device.type != "cpu" or engine.ranks.size > 1:
+        return ""
+    few, more = (_trim(batch, tokens) for tokens in (_FEW, _MORE))
+    sizes = [sample.ids.shape[1] for sample in (few, more)]
+    kept = [saved_bytes(engine, sample) for sample in (few, more)]
+    slope = (kept[1] - kept[0]) / (sizes[1] - sizes[0]) if sizes[1] > sizes[0] else kept[1] / sizes[1]
+    needed = kept[1] + slope * (batch.ids.shape[1] - sizes[1]) + engine.optimizers.bytes_in_training()
+    available = available_bytes()
+    if needed <= available:
+        return ""
+    return f"it needs {needed / 2**30:.1f} GiB or more, and {available / 2**30:.1f} GiB are free"
+
+
+def saved_bytes(engine: Engine, batch: Batch) -> int:
+    """Count the bytes that the forward pass of a batch keeps for the way back, weights left out."""
+    own = {parameter.untyped_storage().data_ptr() for parameter in engine.model.parameters()}
+    seen: dict[int, int] = {}
+    held: list[Tensor] = []  # so that no address is given out twice
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            seen[storage.data_ptr()] = storage.nbytes()
+            held.append(tensor.detach())
+        return tensor
+
+    lowered = torch.autocast("cpu", dtype=torch.bfloat16, enabled=engine.precision == "bfloat16")
+    watched = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    # Compiled, a model keeps less, and hooks would have it compiled anew.
+    with torch.compiler.set_stance("force_eager"), lowered, watched:
+        NextToken().loss(engine.model, batch)
+    return sum(seen.values())
+
+
+def _trim(batch: Batch, tokens: int) -> Batch:
+    ids = batch.ids[0, : min(tokens, batch.lengths[0])].cpu().numpy().astype(np.uint32)
+    return make_batch([(ids, np.ones(len(ids), np.uint8))])
