@@ -143,6 +143,8 @@ def test_in_every_family_a_document_changes_no_other_ones_loss(family: str) -> N
         pairs = zip(before, document_losses(model, *others), strict=True)
         assert [one == other for one, other in pairs] == [n != changed for n in range(3)]
     assert before == pytest.approx(alone, rel=1e-5)
+    loss = float(NextToken().loss(model, batch_of(*documents))[0].detach())
+    assert loss == pytest.approx(sum(alone), rel=1e-5)
 
 
 def document_losses(model: PreTrainedModel, *documents: list[int]) -> list[float]:
