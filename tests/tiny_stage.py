@@ -1,0 +1,32 @@
+"""The stage train as one of two processes runs it, for tests that compare it with one process alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tinsmith.stages.train as stage
+from tinsmith.foundation.crew import Crew
+from tinsmith.foundation.progress import SilentProgress
+from tinsmith.recipe import ModelConfig, TrainConfig
+
+
+def train_stage(
+    directory: Path, section: TrainConfig, out: str, crew: Crew | None = None
+) -> dict[str, float]:
+    """Train `directory/base` on `directory/tokens` into `directory/OUT`; return the statistics."""
+    (directory / out).mkdir(exist_ok=True)
+    return stage.train(
+        section,
+        model=ModelConfig(base=str(directory / "base")),
+        tokenize=directory / "tokens",
+        seed=7,
+        out=directory / out,
+        progress=SilentProgress(),
+        crew=crew,
+    )
+
+
+def train_stage_together(crew: Crew, directory: Path) -> None:
+    """Train with the section in `directory/section.json` into `directory/together`."""
+    section = TrainConfig.model_validate_json((directory / "section.json").read_text())
+    train_stage(directory, section, "together", crew)
