@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import importlib
 import importlib.metadata
+import operator
 import os
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.foundation import assets
+from tinsmith.foundation.crew import Crew
 from tinsmith.foundation.errors import RecipeError, RunError
 from tinsmith.foundation.files import (
     list_files,
@@ -25,26 +29,34 @@ from tinsmith.foundation.files import (
     write_atomic,
     write_json,
 )
-from tinsmith.foundation.progress import Progress
+from tinsmith.foundation.progress import Progress, SilentProgress
 from tinsmith.meter.energy import EnergyMeter, Reading
 from tinsmith.meter.machine import describe_machine
 from tinsmith.recipe import Recipe
 
 MANIFEST = "manifest.json"
+_SEEN_SECONDS = 60.0  # a network file system may show a new directory that late
 _KEY, _METER = ".key.json", ".meter.json"
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One row of the table: which sections of the recipe and which earlier stages a stage reads."""
+    """One row of the table: which parts of the recipe, files and earlier stages a stage reads.
+
+    Beside the section of its own name it reads `sections`: whole ones, or fields of others, by dotted name.
+    """
 
     name: str
     version: int
     inputs: tuple[str, ...] = ()
     sections: tuple[str, ...] = ()
     models: Callable[[Recipe], tuple[str, ...]] = lambda recipe: ()
+    # What changes when a file of the person's own does, for files that the stage opens.
+    files: Callable[[Recipe], list[str] | None] = lambda recipe: None
     seeded: bool = True
     resumable: bool = False
+    # Several processes, where there are several, work on it together.
+    shared: bool = False
     # Outputs in which equal work gives other bytes: seconds, a server's rounding.
     measured: tuple[str, ...] = ()
 
@@ -58,24 +70,59 @@ def _base(recipe: Recipe) -> tuple[str, ...]:
     return (recipe.model.base,)
 
 
+def _base_and_teacher(recipe: Recipe) -> tuple[str, ...]:
+    teacher = recipe.train.distil.teacher if "distil" in recipe.train.shares else ""
+    return (recipe.model.base, *([teacher] if teacher else []))
+
+
+def _vocabulary(recipe: Recipe) -> tuple[str, ...]:
+    return (recipe.model.base,) if recipe.model.tokenizer == "base" else ()
+
+
+def _sources(recipe: Recipe) -> list[str] | None:
+    from tinsmith.stages.sources import source_stamps
+
+    return source_stamps(recipe.ingest)
+
+
+def _examples(recipe: Recipe) -> list[str] | None:
+    from tinsmith.stages.sources import example_stamps
+
+    return example_stamps(recipe)
+
+
 def _subjects(recipe: Recipe) -> tuple[str, ...]:
     return (recipe.model.base, *recipe.evaluate.rivals)
 
 
 # *refine* (what learns from or compares across training documents) will stand between split and tokenize.
 STAGES = (
-    Stage("ingest", 1, seeded=False, measured=("files.jsonl",)),
+    Stage("ingest", 1, files=_sources, seeded=False, measured=("files.jsonl",)),
     Stage("curate", 1, inputs=("ingest",)),
     Stage("split", 1, inputs=("curate",)),
-    Stage("tokenize", 1, inputs=("split",), sections=("model", "tasks"), models=_base),
+    Stage(
+        "tokenize",
+        1,
+        inputs=("split",),
+        sections=(
+            "model",
+            "tasks",
+            "split.shared_run_words",
+            "train.objective",
+            "train.streamline.vocabulary",
+        ),
+        models=_vocabulary,
+        files=_examples,
+    ),
     Stage(
         "train",
         1,
         inputs=("tokenize",),
         sections=("model",),
-        models=_base,
+        models=_base_and_teacher,
         resumable=True,
-        measured=("log.jsonl", "schedule.jsonl"),
+        shared=True,
+        measured=("log.jsonl", "schedule.jsonl", "rollbacks.jsonl", "streamline.json", "adapters.json"),
     ),
     Stage(
         "package",
@@ -128,8 +175,11 @@ def plan(recipe: Recipe, until: str | None = None) -> list[Step]:
     return steps
 
 
-def build(recipe: Recipe, *, progress: Progress, until: str | None = None) -> Path:
-    """Run what is not yet done, under the meter; return the run directory. Raises TinsmithError."""
+def build(recipe: Recipe, *, progress: Progress, until: str | None = None, crew: Crew | None = None) -> Path:
+    """Run what is not yet done, under the meter; return the run directory. Raises TinsmithError.
+
+    The followers of a crew, in `follow` meanwhile, are called for the stages that several processes share.
+    """
     root = run_directory(recipe)
     with _disk_errors(root), _locked(root):
         for stage in _stages_until(until):
@@ -139,8 +189,30 @@ def build(recipe: Recipe, *, progress: Progress, until: str | None = None) -> Pa
             if manifest and manifest["key"] == key and _outputs_present(root / stage.directory, manifest):
                 progress.say(f"{stage.name}: cached")
                 continue
-            _run_stage(stage, recipe, root, key, progress)
+            _run_stage(stage, recipe, root, key, progress, crew)
     return root
+
+
+def follow(crew: Crew) -> None:
+    """Work on each stage that the leader of a crew calls for, until it lets its followers go. Raises TinsmithError."""
+    for order in crew.orders():
+        recipe, root = Recipe.model_validate(order["recipe"]), Path(order["root"])
+        stage = next(stage for stage in STAGES if stage.name == order["stage"])
+        partial = root / f"{stage.directory}.partial"
+        _await_key(partial, order["key"], _SEEN_SECONDS)
+        _function(stage)(**_arguments(stage, recipe, root), out=partial, progress=SilentProgress(), crew=crew)
+
+
+def _await_key(partial: Path, key: str, seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while _partial_key(partial) != key:
+        if time.monotonic() > until:
+            raise RunError(
+                f"{socket.gethostname()} does not see what the first process wrote",
+                where=str(partial),
+                next_step="set `runs` in the recipe to a directory that all machines share, by its absolute path",
+            )
+        time.sleep(0.2)
 
 
 def stage_key(stage: Stage, recipe: Recipe, root: Path) -> str:
@@ -151,7 +223,7 @@ def stage_key(stage: Stage, recipe: Recipe, root: Path) -> str:
         "config": _configuration(stage, recipe),
         "seed": recipe.seed if stage.seeded else None,
         "models": {name: assets.identify(name) for name in stage.models(recipe)},
-        "sources": _sources(recipe) if stage.name == "ingest" else None,
+        "sources": stage.files(recipe),
         "inputs": {name: _manifest_of(root, name)["digest"] for name in stage.inputs},
     }
     if stage.name == "report":
@@ -175,13 +247,10 @@ def _configuration(stage: Stage, recipe: Recipe) -> dict[str, Any]:
     everything = recipe.model_dump(mode="json")
     if stage.name == "report":
         return {k: v for k, v in everything.items() if k != "runs"}
-    return {section: everything[section] for section in (stage.name, *stage.sections)}
-
-
-def _sources(recipe: Recipe) -> list[str]:
-    from tinsmith.stages.sources import source_stamps
-
-    return source_stamps(recipe.ingest)
+    return {
+        section: functools.reduce(operator.getitem, section.split("."), everything)
+        for section in (stage.name, *stage.sections)
+    }
 
 
 def _why(
@@ -206,7 +275,7 @@ def _why(
     if stage.seeded and manifest["seed"] != recipe.seed:
         return "changed: seed"
     moved = [n for n in stage.inputs if manifest["inputs"].get(n) != _manifest_of(root, n)["digest"]]
-    return f"changed input: {', '.join(moved)}" if moved else "changed documents, model or stage version"
+    return f"changed input: {', '.join(moved)}" if moved else "changed files, model or stage version"
 
 
 def _changed_fields(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -214,21 +283,28 @@ def _changed_fields(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     for section, value in now.items():
         old = before.get(section)
         if isinstance(value, dict) and isinstance(old, dict):
-            found += [f"{section}.{field}" for field in value if old.get(field) != value[field]]
+            fields = [*value, *(field for field in old if field not in value)]
+            found += [f"{section}.{field}" for field in fields if old.get(field) != value.get(field)]
         elif old != value:
             found.append(section)
     return found
 
 
-def _run_stage(stage: Stage, recipe: Recipe, root: Path, key: str, progress: Progress) -> None:
+def _run_stage(
+    stage: Stage, recipe: Recipe, root: Path, key: str, progress: Progress, crew: Crew | None
+) -> None:
     partial = root / f"{stage.directory}.partial"
     resumed = _prepare(partial, stage, key)
     if stage.name == "report":
         _check_producers(root, stage)
     progress.say(f"{stage.name}: {'goes on' if resumed else 'runs'}")
-    function = getattr(importlib.import_module(f"tinsmith.stages.{stage.name}"), stage.name)
+    arguments = _arguments(stage, recipe, root)
+    if crew and stage.shared:
+        order = {"stage": stage.name, "recipe": recipe.model_dump(mode="json"), "key": key}
+        crew.call(order | {"root": str(root.absolute())})
+        arguments["crew"] = crew
     with _metered(partial / _METER) as spent:
-        statistics = function(**_arguments(stage, recipe, root), out=partial, progress=progress)
+        statistics = _function(stage)(**arguments, out=partial, progress=progress)
     reading, attempts = spent()
     manifest = _make_manifest(stage, recipe, root, key, partial, statistics, reading, attempts)
     write_json(partial / MANIFEST, manifest)
@@ -237,6 +313,13 @@ def _run_stage(stage: Stage, recipe: Recipe, root: Path, key: str, progress: Pro
         f"{stage.name}: done in {reading.seconds:,.0f} s"
         + (f" over {attempts} attempts" if attempts > 1 else "")
     )
+
+
+def _function(stage: Stage) -> Callable[..., dict[str, float]]:
+    function: Callable[..., dict[str, float]] = getattr(
+        importlib.import_module(f"tinsmith.stages.{stage.name}"), stage.name
+    )
+    return function
 
 
 def _prepare(partial: Path, stage: Stage, key: str) -> bool:
@@ -275,7 +358,10 @@ def _arguments(stage: Stage, recipe: Recipe, root: Path) -> dict[str, Any]:
     arguments: dict[str, Any] = {"config": getattr(recipe, stage.name)}
     if stage.name == "report":
         return arguments | {"recipe": recipe, "runs": {name: root / name for name in stage.inputs}}
-    arguments |= {section: getattr(recipe, section) for section in stage.sections}
+    # A field of another section goes by its own name.
+    arguments |= {
+        section.rpartition(".")[2]: operator.attrgetter(section)(recipe) for section in stage.sections
+    }
     arguments |= {name: root / name for name in stage.inputs}
     return arguments | ({"seed": recipe.seed} if stage.seeded else {})
 

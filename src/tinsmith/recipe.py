@@ -250,6 +250,7 @@ class TrainConfig(Section):
     warmup: Fraction = Field(0.05, description="share of the budget")
     decay: Fraction = Field(0.5, description="share of the budget at the end, down to zero; for trapezoid")
     clip_norm: float = Field(1.0, gt=0)
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU where there is one")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="auto measures both and takes the faster"
     )
@@ -260,6 +261,12 @@ class TrainConfig(Section):
         False, description="keep one state a layer and compute the rest again: less memory, a third slower"
     )
     checkpoint_seconds: float = Field(60.0, gt=0, description="time between checkpoints")
+    spike: float = Field(
+        8.0, ge=0, description="a jump of the loss is trouble from so many spreads of recent losses on; 0 is off"
+    )
+    rollbacks: int = Field(
+        2, ge=0, description="returns to earlier weights, at half the rate, before trouble stops the run"
+    )
 
     @field_validator("budget")
     @classmethod
@@ -273,6 +280,12 @@ class TrainConfig(Section):
         if not value:
             raise ValueError("name an objective")
         return value
+
+    @model_validator(mode="after")
+    def _a_teacher_is_known(self) -> TrainConfig:
+        if "distil" in self.shares and not self.distil.teacher and self.streamline == StreamlineConfig():
+            raise ValueError("name distil.teacher: without streamline there is no bigger model to learn from")
+        return self
 
     @property
     def shares(self) -> dict[str, float]:
@@ -373,6 +386,23 @@ class Recipe(Section):
         names = [task.name for task in self.tasks]
         if len(set(names)) != len(names):
             raise ValueError("two tasks have one name")
+        return self
+
+    @model_validator(mode="after")
+    def _objectives_have_examples(self) -> Recipe:
+        files = {"sft": self.tokenize.conversations, "dpo": self.tokenize.preferences}
+        field = {"sft": "tokenize.conversations", "dpo": "tokenize.preferences"}
+        for name in sorted(files.keys() & self.train.shares.keys()):
+            if not files[name] and not self.tasks:
+                raise ValueError(f"train.objective has {name}: name files in {field[name]}, or write a task")
+        return self
+
+    @model_validator(mode="after")
+    def _streamline_has_a_base(self) -> Recipe:
+        if self.model.scratch and self.train.streamline != StreamlineConfig():
+            raise ValueError(
+                "train.streamline makes a trained base smaller; with model.scratch name a smaller size there"
+            )
         return self
 
 

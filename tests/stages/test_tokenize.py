@@ -10,14 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from small_vocabulary import TEXT, write_bpe
-from tinsmith.foundation.errors import CorpusError
-from tinsmith.foundation.files import read_jsonl
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.foundation.errors import CorpusError, RecipeError
+from tinsmith.foundation.files import read_json, read_jsonl, write_json
+from tinsmith.foundation.progress import PlainProgress
 from tinsmith.recipe import ModelConfig, TaskConfig, TokenizeConfig
 from tinsmith.stages.tokenize import tokenize
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.tokens.tasks import answer_text
 from tinsmith.tokens.tokenizer import encode, load_tokenizer
+from tinsmith.tokens.vocabulary import CHATML
 
 TASK = TaskConfig(name="kind", question="{text}\n\nKind:", answer="{kind}", characters=90)
 
@@ -36,21 +37,33 @@ def documents(directory: Path, count: int = 12) -> dict[str, str]:
 
 
 def run(
-    tmp_path: Path, name: str = "out", seed: int = 7, tasks: tuple[TaskConfig, ...] = (TASK,), **config: Any
+    tmp_path: Path,
+    name: str = "out",
+    seed: int = 7,
+    tasks: tuple[TaskConfig, ...] = (TASK,),
+    objective: str | dict[str, float] = "next_token",
+    vocabulary: int = 0,
+    template: str | None = CHATML,
+    model: dict[str, str] | None = None,
+    **config: Any,
 ) -> Path:
     if not (tmp_path / "v.gguf").exists():
-        write_bpe(tmp_path / "v.gguf")
+        write_bpe(tmp_path / "v.gguf", template=template)
     out = tmp_path / name
     out.mkdir()
-    tokenize(
+    statistics = tokenize(
         TokenizeConfig(**{"context": 64, **config}),
         tasks=tasks,
-        model=ModelConfig(base=str(tmp_path / "v.gguf")),
+        model=ModelConfig(**{"base": str(tmp_path / "v.gguf"), **(model or {})}),
+        objective=objective,
+        vocabulary=vocabulary,
+        shared_run_words=10,
         split=tmp_path / "split",
         seed=seed,
         out=out,
-        progress=SilentProgress(),
+        progress=PlainProgress(),
     )
+    write_json(tmp_path / f"{name}.json", statistics)
     return out
 
 
@@ -162,3 +175,146 @@ def test_no_training_document_is_an_error(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(moved), tmp_path / "split" / "documents.parquet")
     with pytest.raises(CorpusError, match="no training document"):
         run(tmp_path)
+
+
+def figures(tmp_path: Path, name: str = "out") -> dict[str, float]:
+    return json.loads((tmp_path / f"{name}.json").read_text())
+
+
+def write_lines(path: Path, *rows: Any) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def said(*contents: str) -> dict[str, Any]:
+    return {
+        "messages": [{"role": ["user", "assistant"][n % 2], "content": c} for n, c in enumerate(contents)]
+    }
+
+
+def test_bytes_per_token_are_those_of_the_texts(tmp_path: Path) -> None:
+    texts = documents(tmp_path / "split")
+    out = run(tmp_path, tasks=())
+    tokenizer, found = load_tokenizer(out / "tokenizer"), figures(tmp_path)
+    table = pq.read_table(tmp_path / "split" / "documents.parquet").to_pylist()
+    for key, part in (("bytes_per_token", "train"), ("bytes_per_token_held_out", "held_out")):
+        own = [row["text"] for row in table if row["part"] == part]
+        tokens = sum(len(encode(tokenizer, text)) for text in own)
+        assert found[key] == pytest.approx(sum(len(text.encode()) for text in own) / tokens)
+    # Each document has a token before it and one after it.
+    assert found["tokens"] == sum(len(encode(tokenizer, text)) for text in texts.values()) + 2 * len(texts)
+    assert found["vocabulary"] == len(tokenizer)
+    assert not (out / "kept.json").exists()
+
+
+def test_a_tokenizer_of_our_own_learns_from_training_documents_only(tmp_path: Path) -> None:
+    documents(tmp_path / "split")
+    own = {"scratch": "llama@15m", "tokenizer": "bpe@300"}
+    out = run(tmp_path, model={**own, "base": "nothing that is there"}, objective="sft", context=128)
+    vocabulary = load_tokenizer(out / "tokenizer").get_vocab()
+    assert TokenSet(out).vocabulary == TokenSet(out / "sft").vocabulary == len(vocabulary) == 300
+    table = pq.read_table(tmp_path / "split" / "documents.parquet").to_pylist()
+    secret = [{**row, "text": "Zzyzx " * 50} if row["part"] == "held_out" else row for row in table]
+    pq.write_table(pa.Table.from_pylist(secret), tmp_path / "split" / "documents.parquet")
+    again = run(tmp_path, "again", model=own, objective="sft", context=128)
+    for name in ("tokenizer/tokenizer.json", "tokens.bin", "sft/tokens.bin"):
+        assert (out / name).read_bytes() == (again / name).read_bytes()
+    assert (
+        figures(tmp_path, "again")["bytes_per_token_held_out"] < figures(tmp_path)["bytes_per_token_held_out"]
+    )
+
+
+def test_a_restricted_vocabulary_has_the_words_of_documents_and_conversations(tmp_path: Path) -> None:
+    documents(tmp_path / "split")
+    whole = load_tokenizer(run(tmp_path, "whole", tasks=()) / "tokenizer")
+    out = run(tmp_path, vocabulary=340, tasks=())
+    tokenizer, kept = load_tokenizer(out / "tokenizer"), read_json(out / "kept.json")["kept"]
+    assert tokenizer.convert_ids_to_tokens(range(340)) == whole.convert_ids_to_tokens(kept)
+    found = figures(tmp_path)
+    assert (found["base_vocabulary"], found["vocabulary"], TokenSet(out).vocabulary) == (len(whole), 340, 340)
+    assert found["base_bytes_per_token"] == figures(tmp_path, "whole")["bytes_per_token"]
+    assert 0.5 < found["bytes_per_token"] / found["base_bytes_per_token"] <= 1
+    # With room for a word or two only, it is the word that conversations say.
+    name = write_lines(tmp_path / "talks.jsonl", *[said("?", "damage " * 9)] * 9)
+    asked = run(tmp_path, "asked", vocabulary=270, objective="sft", conversations=(name,), tasks=())
+    plain = run(tmp_path, "plain", vocabulary=270, tasks=())
+    sizes = [len(encode(load_tokenizer(each / "tokenizer"), " damage")) for each in (asked, plain)]
+    assert sizes[0] == 1 < sizes[1]
+
+
+def test_documents_are_tokenized_alike_whatever_else_is_learnt(tmp_path: Path) -> None:
+    documents(tmp_path / "split")
+    one, other = (
+        run(tmp_path, "one", context=128),
+        run(tmp_path, "two", context=128, objective={"sft": 1.0, "dpo": 1.0}),
+    )
+    for name in (
+        "tokens.bin",
+        "supervised.bin",
+        "sequences.jsonl",
+        "tokens.json",
+        "exam.jsonl",
+        "shots.jsonl",
+    ):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+    assert not (one / "sft").exists()
+    assert not (one / "dpo").exists()
+
+
+def test_tasks_become_conversations_and_pairs(tmp_path: Path) -> None:
+    documents(tmp_path / "split")
+    out = run(tmp_path, objective={"sft": 1.0, "dpo": 1.0}, context=128)
+    tokenizer = load_tokenizer(out / "tokenizer")
+    table = {
+        row["doc_id"]: row for row in pq.read_table(tmp_path / "split" / "documents.parquet").to_pylist()
+    }
+    asked = {row["doc_id"] for row in table.values() if row["part"] == "train" and row["meta"] != "{}"}
+    for folder, group in (("sft", 1), ("dpo", 2)):
+        tokens, rows = TokenSet(out / folder), list(read_jsonl(out / folder / "sequences.jsonl"))
+        assert sorted(row["doc_id"] for row in rows) == sorted([*asked] * group)
+        assert {row["task"] for row in rows} == {"kind"}
+        for number, row in enumerate(rows):
+            ids, marks = tokens.sequence(number)
+            right = json.loads(table[row["doc_id"]]["meta"])["kind"]
+            wrong = {"free": "not free", "not free": "free"}[right]
+            text = tokenizer.decode(ids)
+            assert text.startswith(f"<|im_start|>user\n{table[row['doc_id']]['text'][:20]}")
+            assert text.count("\n\nKind:<|im_end|>\n<|im_start|>assistant\n") == 1
+            assert tokenizer.decode(ids[marks == 1]) == (wrong if number % group else right) + "<|im_end|>"
+
+
+def test_what_shares_a_run_with_a_held_out_document_is_not_learnt_from(tmp_path: Path) -> None:
+    documents(tmp_path / "split")
+    stolen = "The licensee may copy, MODIFY and distribute the software in 2024 or 1999 already."
+    fresh = said("What is a fee?", "A sum that is due for a service, at the end of each month.")
+    talks = write_lines(tmp_path / "talks.jsonl", fresh, said("Tell me.", stolen))
+    pairs = [{"prompt": "Fee?", "chosen": "Seven.", "rejected": text} for text in ("No idea.", stolen)]
+    pairs_file = write_lines(tmp_path / "pairs.jsonl", *pairs)
+    out = run(
+        tmp_path,
+        tasks=(),
+        objective={"sft": 0.5, "dpo": 0.5},
+        context=512,
+        conversations=(talks,),
+        preferences=(pairs_file,),
+    )
+    for folder, file in (("sft", talks), ("dpo", pairs_file)):
+        assert {row["doc_id"] for row in read_jsonl(out / folder / "sequences.jsonl")} == {f"{file}:1"}
+        (row,) = read_jsonl(out / folder / "rejects.jsonl")
+        assert (row["source"], row["line"], row["reason"]) == (file, 2, "shares_held_out")
+        assert row["detail"].startswith("13 words with the document d")
+        assert figures(tmp_path)[f"{folder}_rejected"] == 1
+
+
+def test_a_base_without_a_chat_template_is_told_what_to_do(tmp_path: Path) -> None:
+    documents(tmp_path / "split")
+    with pytest.raises(
+        RecipeError, match=r"model\.base: the base has no chat template(.|\n)*-> take an instruction"
+    ):
+        run(tmp_path, objective="sft", template=None)
+
+
+def test_files_that_no_objective_reads_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    documents(tmp_path / "split")
+    run(tmp_path, conversations=("nowhere.jsonl",))
+    assert "nowhere.jsonl: not read, since train.objective has no sft" in capsys.readouterr().err

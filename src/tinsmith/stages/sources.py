@@ -7,7 +7,9 @@ from pathlib import Path
 
 from tinsmith.corpus.readers.sources import find_files
 from tinsmith.foundation import assets
-from tinsmith.recipe import IngestConfig
+from tinsmith.foundation.errors import RecipeError
+from tinsmith.foundation.files import sha256_file
+from tinsmith.recipe import IngestConfig, Recipe
 
 
 def present_files(config: IngestConfig) -> list[Path]:
@@ -23,6 +25,23 @@ def source_stamps(config: IngestConfig) -> list[str]:
     files = find_files(own, config.exclude).files if own else ()
     stamps = [(file.path, look_at(file.path)) for file in files]
     return named + [f"{path}:{status.st_size}:{status.st_mtime_ns}" for path, status in stamps]
+
+
+def example_stamps(recipe: Recipe) -> list[str]:
+    """Return what changes when a conversation or a preference that would be learnt from does."""
+    asked = {"sft": recipe.tokenize.conversations, "dpo": recipe.tokenize.preferences}
+    names = [name for objective, files in asked.items() if objective in recipe.train.shares for name in files]
+    stamps = []
+    for name in names:
+        try:
+            stamps.append(f"{name}:{sha256_file(Path(name).expanduser())}")
+        except OSError as error:
+            raise RecipeError(
+                f"cannot be read ({error.strerror})",
+                where=name,
+                next_step="name JSON Lines files that are there",
+            ) from None
+    return stamps
 
 
 def look_at(path: Path) -> os.stat_result:

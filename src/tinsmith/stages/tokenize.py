@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.foundation.assets import resolve_model
 from tinsmith.foundation.errors import CorpusError
-from tinsmith.foundation.files import write_jsonl
+from tinsmith.foundation.files import write_json, write_jsonl
 from tinsmith.foundation.progress import Progress
 from tinsmith.recipe import ModelConfig, TaskConfig, TokenizeConfig
-from tinsmith.tokens.shards import ShardWriter
+from tinsmith.stages.examples import Examples
+from tinsmith.tokens.shards import ShardWriter, visiting_order
 from tinsmith.tokens.tasks import Prompt, Task, answer_text, read_meta, unit_hash
 from tinsmith.tokens.tokenizer import context_token, encode, encode_all, load_tokenizer, save_tokenizer
+from tinsmith.tokens.vocabulary import parse_size, restrict_vocabulary, train_vocabulary
 
 _BATCH = 256  # documents encoded at once
 
@@ -27,6 +30,9 @@ def tokenize(
     *,
     tasks: Sequence[TaskConfig],
     model: ModelConfig,
+    objective: str | Mapping[str, float],
+    vocabulary: int,
+    shared_run_words: int,
     split: Path,
     seed: int,
     out: Path,
@@ -34,13 +40,19 @@ def tokenize(
 ) -> dict[str, float]:
     """Write the token files with their index, `exam.jsonl`, `shots.jsonl` and `tokenizer/`.
 
-    Raises AssetError for the base's tokenizer, RecipeError for a task that fits neither metadata nor context.
+    Where `objective` has them, `sft/` and `dpo/` become token sets of conversations and preferences; where
+    `vocabulary` is above 0, the base's is restricted to so many tokens and `kept.json` names them.
+    Raises AssetError for the base's tokenizer, CorpusError where nothing is left to learn from, RecipeError for
+    a task that fits neither metadata nor context, and for a tokenizer that cannot do what is asked.
     """
-    tokenizer = load_tokenizer(resolve_model(model.base).path)
     documents = split / "documents.parquet"
     training = _training_metas(documents)
     if not training:
         raise CorpusError("no training document", where=str(documents), next_step="lower split.held_out")
+    objectives = {objective} if isinstance(objective, str) else set(objective)
+    # Mistakes in a person's files are told before anything else is made.
+    examples = Examples.read(config, objectives, documents, shared_run_words, progress)
+    tokenizer, statistics = _make_tokenizer(model, vocabulary, documents, examples, out, progress)
 
     def count(text: str) -> int:
         return len(encode(tokenizer, text))
@@ -50,40 +62,85 @@ def tokenize(
     cutter = _Cutter(config, tokenizer, built, seed)
     writer = ShardWriter(out)
     items: dict[str, list[dict[str, Any]]] = {"train": [], "held_out": []}
-    text_bytes = 0
-    held_out = 0
+    size = {"train": _Size(), "held_out": _Size()}
     with progress.task("tokens", pq.read_metadata(documents).num_rows, "documents") as advance:
         for rows in _batches(documents):
             prompts = [_prompts(built, row) for row in rows]
             for row, asked in zip(rows, prompts, strict=True):
                 items[row["part"]] += [prompt.row(task, row["doc_id"]) for task, prompt in asked.items()]
             own = [(row, asked) for row, asked in zip(rows, prompts, strict=True) if row["part"] == "train"]
-            cutter.write(own, writer)
-            held_out += len(rows) - len(own)
-            text_bytes += sum(len(row["text"].encode()) for row, _ in own)
+            size["train"].add([row["text"] for row, _ in own], cutter.write(own, writer))
+            others = [row["text"] for row in rows if row["part"] != "train"]
+            size["held_out"].add(others, sum(map(len, encode_all(tokenizer, others))) if others else 0)
             advance(len(rows))
     order = visiting_order([(entry.order, entry.doc_id) for entry in writer.entries], seed)
     writer.close(order, {"context": config.context, "vocabulary": len(tokenizer)})
     write_jsonl(out / "exam.jsonl", items["held_out"])
     write_jsonl(out / "shots.jsonl", items["train"])
     save_tokenizer(tokenizer, out / "tokenizer")
-    return {
+    statistics |= {
         "documents": len(training),
-        "bytes": text_bytes,
+        "bytes": size["train"].bytes,
         "tokens": writer.tokens,
         "supervised_tokens": writer.supervised,
         "sequences": len(writer.entries),
         "task_openings": sum(entry.task != "" for entry in writer.entries),
-        "held_out_documents": held_out,
+        "held_out_documents": size["held_out"].documents,
         "exam_items": len(items["held_out"]),
         "shots": len(items["train"]),
+        "vocabulary": len(tokenizer),
+        "bytes_per_token": size["train"].bytes_per_token,
+        "bytes_per_token_held_out": size["held_out"].bytes_per_token,
     }
+    return statistics | examples.write(tokenizer, config.context, tasks, documents, seed, out)
 
 
-def visiting_order(sequences: Sequence[tuple[int, str]], seed: int) -> list[int]:
-    """Order sequences (part number, doc_id): openings first, then second parts; documents in seeded order."""
-    rank = {doc_id: (unit_hash(seed, "visit", doc_id), doc_id) for _, doc_id in sequences}
-    return sorted(range(len(sequences)), key=lambda i: (sequences[i][0], rank[sequences[i][1]]))
+class _Size:
+    """How many bytes of text a token holds."""
+
+    def __init__(self) -> None:
+        self.documents = self.bytes = self.tokens = 0
+
+    def add(self, texts: Sequence[str], tokens: int) -> None:
+        self.documents += len(texts)
+        self.bytes += sum(len(text.encode()) for text in texts)
+        self.tokens += tokens
+
+    @property
+    def bytes_per_token(self) -> float:
+        return self.bytes / max(1, self.tokens)
+
+
+def _make_tokenizer(
+    model: ModelConfig,
+    vocabulary: int,
+    documents: Path,
+    examples: Examples,
+    out: Path,
+    progress: Progress,
+) -> tuple[PreTrainedTokenizerFast, dict[str, float]]:
+    """Return the base's tokenizer, a part of it, or a fresh one, with what making it tells."""
+    if model.tokenizer != "base":
+        size = parse_size(model.tokenizer)
+        tokenizer = train_vocabulary(itertools.chain.from_iterable(_training_texts(documents)), size)
+        if len(tokenizer) < size:
+            progress.say(f"  the training documents give {len(tokenizer):,} tokens, not {size:,}")
+        return tokenizer, {}
+    tokenizer = load_tokenizer(resolve_model(model.base).path)
+    if not vocabulary:
+        return tokenizer, {}
+    counts = np.zeros(len(tokenizer), dtype=np.int64)
+    seen = _Size()
+    for texts in _training_texts(documents):
+        ids = list(itertools.chain.from_iterable(encode_all(tokenizer, texts)))
+        counts += np.bincount(ids, minlength=len(counts))
+        seen.add(texts, len(ids))
+    base = {"base_vocabulary": len(tokenizer), "base_bytes_per_token": seen.bytes_per_token}
+    for text in examples.texts():
+        counts += np.bincount(encode(tokenizer, text), minlength=len(counts))
+    tokenizer, kept = restrict_vocabulary(tokenizer, counts.tolist(), vocabulary)
+    write_json(out / "kept.json", {"kept": kept})
+    return tokenizer, base
 
 
 class _Cutter:
@@ -95,23 +152,25 @@ class _Cutter:
         self.config, self.tokenizer, self.tasks, self.seed = config, tokenizer, tasks, seed
         self.first, self.eos = context_token(tokenizer), tokenizer.eos_token_id
 
-    def write(self, rows: Sequence[tuple[dict[str, Any], dict[str, Prompt]]], writer: ShardWriter) -> None:
-        """Write the sequences of some documents with their possible prompts."""
+    def write(self, rows: Sequence[tuple[dict[str, Any], dict[str, Prompt]]], writer: ShardWriter) -> int:
+        """Write the sequences of some documents with their possible prompts; return the tokens of their text."""
         chosen = [self._choose(row["doc_id"], asked) for row, asked in rows]
         openings = [asked[name].text if name else "" for (_, asked), name in zip(rows, chosen, strict=True)]
         rests = [row["text"][len(opening) :] for (row, _), opening in zip(rows, openings, strict=True)]
         encoded = encode_all(self.tokenizer, rests)
+        text_tokens = sum(map(len, encoded))
         for (row, asked), name, ids in zip(rows, chosen, encoded, strict=True):
             order = 0
             if name:
-                opening, marks = self._opening(asked[name])
-                writer.add(row["doc_id"], 0, opening, marks, name)
-                order = 1
+                opening = encode(self.tokenizer, asked[name].text)
+                writer.add(row["doc_id"], 0, *self._opening(opening, asked[name]), name)
+                order, text_tokens = 1, text_tokens + len(opening)
             if ids:
                 ids = [self.first, *ids, self.eos] if not name else [*ids, self.eos]
                 for part in _equal_parts(ids, self.config.context):
                     writer.add(row["doc_id"], order, part, [1] * len(part))
                     order += 1
+        return text_tokens
 
     def _choose(self, doc_id: str, asked: dict[str, Prompt]) -> str:
         if not asked or unit_hash(self.seed, "task", doc_id) >= self.config.task_share:
@@ -119,9 +178,9 @@ class _Cutter:
         names = list(asked)
         return names[int(unit_hash(self.seed, "which", doc_id) * len(names))]
 
-    def _opening(self, prompt: Prompt) -> tuple[list[int], list[int]]:
+    def _opening(self, text: list[int], prompt: Prompt) -> tuple[list[int], list[int]]:
         """Return ids and marks: the opening is learnt, the question is not, the answer and the end are."""
-        text = [self.first, *encode(self.tokenizer, prompt.text)]
+        text = [self.first, *text]
         question = encode(self.tokenizer, prompt.question)
         answer = [*encode(self.tokenizer, answer_text(prompt.answer)), self.eos]
         return text + question + answer, [1] * len(text) + [0] * len(question) + [1] * len(answer)
@@ -143,6 +202,12 @@ def _prompts(tasks: Sequence[Task], row: dict[str, Any]) -> dict[str, Prompt]:
 def _training_metas(documents: Path) -> list[dict[str, Any]]:
     table = pq.read_table(documents, columns=["part", "meta"]).to_pylist()
     return [read_meta(row["meta"]) for row in table if row["part"] == "train"]
+
+
+def _training_texts(documents: Path) -> Iterator[list[str]]:
+    for rows in _batches(documents):
+        if texts := [row["text"] for row in rows if row["part"] == "train"]:
+            yield texts
 
 
 def _batches(documents: Path) -> Iterator[list[dict[str, Any]]]:

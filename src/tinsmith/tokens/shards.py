@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tinsmith.foundation.errors import TrainingError
 from tinsmith.foundation.files import read_json, read_jsonl, write_json, write_jsonl
+from tinsmith.tokens.tasks import unit_hash
 
 _AGAIN = "run the stage tokenize again"
 
@@ -53,6 +54,12 @@ class ShardWriter:
         self._marks.close()
         write_jsonl(self.directory / "sequences.jsonl", (asdict(self.entries[i]) for i in order))
         write_json(self.directory / "tokens.json", {"tokens": self.tokens, **facts})
+
+
+def visiting_order(sequences: Sequence[tuple[int, str]], seed: int) -> list[int]:
+    """Order sequences (part number, doc_id): openings first, then second parts; documents in seeded order."""
+    rank = {doc_id: (unit_hash(seed, "visit", doc_id), doc_id) for _, doc_id in sequences}
+    return sorted(range(len(sequences)), key=lambda i: (sequences[i][0], rank[sequences[i][1]]))
 
 
 class TokenSet:

@@ -1,0 +1,185 @@
+"""Token sets of conversations and of preferences, with a word on all that is not learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tinsmith.foundation.errors import CorpusError
+from tinsmith.foundation.files import write_jsonl
+from tinsmith.tokens.chat import ChatEncoder, Encoded, Message, Refused
+from tinsmith.tokens.examples import Conversation, Preference, Rejects
+from tinsmith.tokens.shards import ShardWriter, visiting_order
+
+
+def write_sft(
+    examples: Sequence[Conversation],
+    encoder: ChatEncoder,
+    rejects: Rejects,
+    *,
+    context: int,
+    seed: int,
+    out: Path,
+) -> dict[str, float]:
+    """Write the token set of conversations and `rejects.jsonl`; return statistics.
+
+    A conversation longer than `context` is divided between its turns, its system message before each part; an
+    exchange that is itself longer is left out. Raises CorpusError where a conversation has no answer, or none is
+    left; RecipeError for a template whose answers cannot be told apart.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    writer = ShardWriter(out)
+    counts = {"conversations": 0, "divided": 0, "rejected": _lines(rejects)}
+    for example in examples:
+        parts = _parts(example, encoder, rejects, context)
+        for number, part in enumerate(parts):
+            writer.add(example.where, number, part.ids, part.marks, example.task)
+        counts["conversations"] += bool(parts)
+        counts["divided"] += len(parts) > 1
+        counts["rejected"] += not parts
+    order = visiting_order([(entry.order, entry.doc_id) for entry in writer.entries], seed)
+    return _close(
+        writer, rejects, order, {"context": context, "vocabulary": len(encoder.tokenizer)}, counts, "sft"
+    )
+
+
+def write_dpo(
+    examples: Sequence[Preference],
+    encoder: ChatEncoder,
+    rejects: Rejects,
+    *,
+    context: int,
+    seed: int,
+    out: Path,
+) -> dict[str, float]:
+    """Write the token set of pairs, chosen before rejected, and `rejects.jsonl`; return statistics.
+
+    Raises CorpusError where no pair is left, RecipeError for a template whose answers cannot be told apart.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    writer = ShardWriter(out)
+    counts = {"pairs": 0, "rejected": _lines(rejects)}
+    for example in examples:
+        pair = _pair(example, encoder, rejects, context)
+        for answer in pair:
+            writer.add(example.where, 0, answer.ids, answer.marks, example.task)
+        counts["pairs"] += bool(pair)
+        counts["rejected"] += not pair
+    pairs = visiting_order([(entry.order, entry.doc_id) for entry in writer.entries[::2]], seed)
+    order = [2 * number + side for number in pairs for side in (0, 1)]
+    facts = {"context": context, "vocabulary": len(encoder.tokenizer), "group": 2}
+    return _close(writer, rejects, order, facts, counts, "dpo")
+
+
+def _lines(rejects: Rejects) -> int:
+    return len({(row["source"], row["line"]) for row in rejects.rows})
+
+
+def _close(
+    writer: ShardWriter,
+    rejects: Rejects,
+    order: Sequence[int],
+    facts: dict[str, int],
+    counts: dict[str, int],
+    name: str,
+) -> dict[str, float]:
+    writer.close(order, facts)
+    write_jsonl(writer.directory / "rejects.jsonl", rejects.rows)
+    if not writer.entries:
+        reasons = ", ".join(sorted({row["reason"] for row in rejects.rows})) or "there is none"
+        raise CorpusError(
+            f"no example for {name} is left ({reasons})",
+            where=str(writer.directory / "rejects.jsonl"),
+            next_step="mend what that file names, or take another train.objective",
+        )
+    counts |= {"sequences": len(writer.entries), "tokens": writer.tokens}
+    counts["supervised_tokens"] = writer.supervised
+    return {f"{name}_{figure}": count for figure, count in counts.items()}
+
+
+def _parts(example: Conversation, encoder: ChatEncoder, rejects: Rejects, context: int) -> list[Encoded]:
+    """Return a conversation as sequences of at most `context` tokens; what is left out is noted."""
+    answers = [number for number, message in enumerate(example.messages) if message.role == "assistant"]
+    if not answers:
+        raise CorpusError(
+            "nothing of the conversation is a target: the assistant never speaks",
+            where=example.where,
+            next_step="give each conversation an answer, or take the line out",
+        )
+    messages = example.messages[: answers[-1] + 1]
+    if len(messages) < len(example.messages):
+        rejects.add(example, "unanswered_end", f"{len(example.messages) - len(messages)} messages at the end")
+    try:
+        whole = encoder.encode(messages, where=example.where)
+        if len(whole.ids) <= context:
+            return [whole]
+        parts = list(_divide(example, messages, encoder, rejects, context))
+    except Refused as refusal:
+        rejects.add(example, "template_refuses", str(refusal))
+        return []
+    if len(parts) > 1:
+        rejects.add(example, "divided", f"{len(whole.ids)} tokens into {len(parts)} parts")
+    return parts
+
+
+def _divide(
+    example: Conversation,
+    messages: Sequence[Message],
+    encoder: ChatEncoder,
+    rejects: Rejects,
+    context: int,
+) -> Iterator[Encoded]:
+    """Yield parts of as many exchanges as fit, each behind the system message."""
+    system = [message for message in messages[:1] if message.role == "system"]
+    part: list[Message] = []
+    fitting: Encoded | None = None
+    for exchange in _exchanges(messages[len(system) :]):
+        longer = encoder.encode([*system, *part, *exchange], where=example.where)
+        if fitting and len(longer.ids) > context:
+            yield fitting
+            part, fitting = [], None
+            longer = encoder.encode([*system, *exchange], where=example.where)
+        if len(longer.ids) > context:
+            size = f"an exchange of {len(longer.ids)} tokens, the context is {context}"
+            rejects.add(example, "longer_than_context", size)
+            continue
+        part, fitting = [*part, *exchange], longer
+    if fitting:
+        yield fitting
+
+
+def _exchanges(messages: Sequence[Message]) -> list[list[Message]]:
+    """Cut a conversation before each message that follows an answer and is none."""
+    exchanges: list[list[Message]] = []
+    before = "assistant"
+    for message in messages:
+        if before == "assistant" and (message.role != "assistant" or not exchanges):
+            exchanges.append([])
+        exchanges[-1].append(message)
+        before = message.role
+    return exchanges
+
+
+def _pair(example: Preference, encoder: ChatEncoder, rejects: Rejects, context: int) -> tuple[Encoded, ...]:
+    """Return the chosen and the rejected answer behind one prompt; nothing, with the reason, where they are no pair."""
+    known = len(example.messages)
+    answers = (Message("assistant", text) for text in (example.chosen, example.rejected))
+    try:
+        chosen, rejected = (
+            encoder.encode([*example.messages, answer], where=example.where, known=known)
+            for answer in answers
+        )
+    except Refused as refusal:
+        rejects.add(example, "template_refuses", str(refusal))
+        return ()
+    prompt = chosen.marks.index(1)
+    assert rejected.marks.index(1) == prompt
+    assert chosen.ids[:prompt] == rejected.ids[:prompt]
+    longest = max(len(chosen.ids), len(rejected.ids))
+    if chosen.ids == rejected.ids:
+        rejects.add(example, "equal_answers", "the chosen answer is the rejected one")
+    elif longest > context:
+        rejects.add(example, "longer_than_context", f"{longest} tokens, the context is {context}")
+    else:
+        return chosen, rejected
+    return ()

@@ -1,0 +1,87 @@
+"""What a stage's key hangs on: its sections, single fields of others, and the bytes of a person's own files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinsmith.foundation.errors import RecipeError
+from tinsmith.foundation.files import write_json
+from tinsmith.pipeline import STAGES, _changed_fields, _configuration, run_directory, stage_key
+from tinsmith.recipe import parse_recipe
+
+TALK = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
+
+
+def key(tmp_path: Path, stage: str, **sections: dict[str, Any]) -> str:
+    """Return the key of a stage whose inputs are the same each time."""
+    recipe = parse_recipe(data(tmp_path, **sections), where="test")
+    (row,) = [each for each in STAGES if each.name == stage]
+    for name in row.inputs:
+        write_json(run_directory(recipe) / name / "manifest.json", {"digest": "x"})
+    return stage_key(row, recipe, run_directory(recipe))
+
+
+def data(tmp_path: Path, **sections: dict[str, Any]) -> dict[str, Any]:
+    return {"name": "x", "runs": str(tmp_path), "ingest": {"sources": ["nowhere"]}, **sections}
+
+
+def test_tokens_hang_on_single_fields_of_train_and_split(tmp_path: Path) -> None:
+    plain = key(tmp_path, "tokenize")
+    assert key(tmp_path, "tokenize", train={"learning_rate": 0.1, "lora": {"rank": 4}}) == plain
+    assert key(tmp_path, "tokenize", split={"held_out": 0.2}) == plain
+    changed = [
+        key(tmp_path, "tokenize", train={"objective": "dpo"}, tasks=[task()]),
+        key(tmp_path, "tokenize", train={"streamline": {"vocabulary": 300}}),
+        key(tmp_path, "tokenize", split={"shared_run_words": 20}),
+        key(tmp_path, "tokenize", model={"scratch": "llama@15m", "tokenizer": "bpe@300"}),
+    ]
+    assert len({plain, *changed}) == 5
+
+
+def task() -> dict[str, str]:
+    return {"name": "kind", "question": "{text} Kind:", "answer": "{kind}"}
+
+
+def test_tokens_hang_on_the_bytes_of_files_that_are_learnt_from(tmp_path: Path) -> None:
+    talks = tmp_path / "talks.jsonl"
+    sections: dict[str, Any] = {"tokenize": {"conversations": [str(talks)]}, "train": {"objective": "sft"}}
+    with pytest.raises(RecipeError, match=r"talks\.jsonl: cannot be read"):
+        key(tmp_path, "tokenize", **sections)
+    talks.write_text(TALK)
+    one = key(tmp_path, "tokenize", **sections)
+    talks.touch()
+    assert key(tmp_path, "tokenize", **sections) == one
+    unread = {**sections, "train": {"objective": "next_token"}}
+    before = key(tmp_path, "tokenize", **unread)
+    talks.write_text(TALK.replace("b", "c"))
+    assert key(tmp_path, "tokenize", **sections) != one
+    assert key(tmp_path, "tokenize", **unread) == before
+
+
+def test_weights_hang_on_the_teacher(tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher.gguf"
+    teacher.write_bytes(b"GGUF")
+    train = {"objective": "distil", "distil": {"teacher": str(teacher)}}
+    one = key(tmp_path, "train", train=train)
+    teacher.write_bytes(b"GGUF another")
+    assert key(tmp_path, "train", train=train) != one
+
+
+def test_a_plan_names_the_field_that_changed(tmp_path: Path) -> None:
+    (row,) = [each for each in STAGES if each.name == "tokenize"]
+
+    def configuration(**sections: dict[str, Any]) -> dict[str, Any]:
+        return _configuration(row, parse_recipe(data(tmp_path, tasks=[task()], **sections), where="test"))
+
+    mixed, plain = {"next_token": 0.5, "sft": 0.5}, {"next_token": 0.5}
+    before = configuration(train={"objective": mixed})
+    assert before["train.objective"] == mixed
+    assert _changed_fields(before, configuration(train={"objective": plain})) == ["train.objective.sft"]
+    assert _changed_fields(before, configuration()) == ["train.objective"]
+    narrow = configuration(
+        train={"objective": mixed, "streamline": {"vocabulary": 300}}, tokenize={"context": 64}
+    )
+    assert _changed_fields(before, narrow) == ["tokenize.context", "train.streamline.vocabulary"]
