@@ -9,70 +9,139 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
+from torch.distributed.checkpoint import (
+    CheckpointException,
+    DefaultLoadPlanner,
+    HuggingFaceStorageReader,
+    HuggingFaceStorageWriter,
+    save,
+)
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from tinsmith.foundation.errors import RunError, TrainingError
 from tinsmith.foundation.files import list_files, read_json, write_json
 from tinsmith.tokens.tokenizer import save_tokenizer
 from tinsmith.train.budget import Done
+from tinsmith.train.distributed import ALONE, Ranks
 from tinsmith.train.optim import Optimizers
 
 _KEPT = 2  # the newest, and one to fall back on should a crash of the machine have damaged it
 
 
-def save_checkpoint(directory: Path, model: PreTrainedModel, optimizers: Optimizers, done: Done) -> None:
-    """Write `directory/step-N` in one step, then remove all but the newest two. Raises RunError on a full disk."""
+def save_checkpoint(
+    directory: Path,
+    model: PreTrainedModel,
+    optimizers: Optimizers,
+    done: Done,
+    ranks: Ranks = ALONE,
+    *,
+    reach: int = 0,
+) -> None:
+    """Write `directory/step-N` in one step, then remove all but the newest two and the newest `reach` steps back.
+
+    Of several processes each writes what it holds; any number of processes can read that. Raises RunError on a
+    full disk.
+    """
     target = directory / f"step-{done.step:09d}"
     partial = directory / f".{target.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    tensors, rest = optimizers.state()
+    facts = {"step": done.step, "tokens": done.tokens, "seconds": done.seconds, "optimizer": rest}
     try:
-        partial.mkdir(parents=True)
-        tensors, rest = optimizers.state()
-        save_file(_weights(model), partial / "weights.safetensors")
-        save_file(
-            {name: tensor.contiguous() for name, tensor in tensors.items()}, partial / "optimizer.safetensors"
-        )
-        facts = {"step": done.step, "tokens": done.tokens, "seconds": done.seconds, "optimizer": rest}
-        write_json(partial / "state.json", facts)
-        for name in [*list_files(partial), Path()]:
-            _sync(partial / name)
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
-        _sync(directory)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
+        ranks.on_main(lambda: _make_empty(partial))
+        size = _write_tensors(partial, _weights(model), tensors, ranks)
+        ranks.on_main(lambda: _finish(partial, target, facts | {"bytes": size}))
+        ranks.on_main(lambda: _prune(directory, max(0, done.step - reach)))
+    except (OSError, SafetensorError, CheckpointException) as error:
+        if ranks.is_main:
+            shutil.rmtree(partial, ignore_errors=True)
+        reason = " ".join(str(error).split())[-300:]  # what other processes met comes with their whole traces
         raise RunError(
-            f"the checkpoint cannot be written ({error})",
+            f"the checkpoint cannot be written ({reason})",
             where=str(directory),
             next_step="free space, then build again",
         ) from error
-    for old in _found(directory)[_KEPT:]:
-        shutil.rmtree(old)
+
+
+def _write_tensors(partial: Path, weights: dict[str, Tensor], state: dict[str, Tensor], ranks: Ranks) -> int:
+    """Write what this process holds; return the bytes of all processes' files."""
+    if ranks.size == 1:
+        save_file(weights, partial / "weights.safetensors")
+        whole = {name: tensor.contiguous() for name, tensor in state.items()}
+        save_file(whole, partial / "optimizer.safetensors")
+        own = list(partial.iterdir())
+    else:
+        # Its default writer would pickle the table of contents; this one has it in the files' headers.
+        save(weights | state, storage_writer=HuggingFaceStorageWriter(str(partial), save_distributed=True))
+        own = list(partial.glob(f"shard-{ranks.rank + 1:05d}-*"))
+    for path in own:
+        _sync(path)
+    return int(ranks.sum([float(sum(path.stat().st_size for path in own))])[0])
+
+
+def _make_empty(partial: Path) -> None:
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+
+
+def _finish(partial: Path, target: Path, facts: dict[str, Any]) -> None:
+    write_json(partial / "state.json", facts)
+    for name in [*list_files(partial), Path()]:
+        _sync(partial / name)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+    _sync(target.parent)
+
+
+def _prune(directory: Path, anchor: int) -> None:
+    """Remove all checkpoints but the newest two and the newest that is not behind step `anchor`."""
+    found = _found(directory)
+    kept = {*found[:_KEPT], *[path for path in found if _step_of(path) <= anchor][:1]}
+    for path in found:
+        if path not in kept:
+            shutil.rmtree(path)
+
+
+def drop_after(directory: Path, step: int) -> int:
+    """Remove the checkpoints behind `step`; return the step of the newest left. Raises TrainingError without one."""
+    found = _found(directory)
+    left = [_step_of(path) for path in found if _step_of(path) <= step]
+    if not left:
+        raise TrainingError(
+            f"there is no checkpoint at or before step {step} to go back to",
+            where=str(directory),
+            next_step="remove the stage's directory to train anew",
+        )
+    for path in found:
+        if _step_of(path) > step:
+            shutil.rmtree(path)
+    return left[0]
 
 
 def load_checkpoint(
-    directory: Path, model: PreTrainedModel, optimizers: Optimizers, say: Callable[[str], None]
+    directory: Path,
+    model: PreTrainedModel,
+    optimizers: Optimizers,
+    say: Callable[[str], None],
+    ranks: Ranks = ALONE,
 ) -> Done:
     """Restore the newest checkpoint that can be read, announcing damaged ones; Done() where there is none.
 
     Raises TrainingError where there are checkpoints and all of them are damaged.
     """
-    found = _found(directory)
-    for path in found:
+    names = ranks.agree([path.name for path in _found(directory)])
+    for name in names:
+        problem = "another process cannot read it"
         try:
-            facts, weights, state = _read(path)
-            _restore(model, weights)
-            optimizers.load(state, facts["optimizer"])
-            return Done(facts["step"], facts["tokens"], facts["seconds"])
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            say(
-                f"  checkpoint {path.name} is damaged ({type(error).__name__}: {error}); trying the one before"
-            )
-    if found:
+            done, failed = _restore(directory / name, model, optimizers), False
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            problem, failed = f"{type(error).__name__}: {error}", True
+        if not ranks.sum([float(failed)])[0]:
+            return done
+        say(f"  checkpoint {name} is damaged ({problem}); trying the one before")
+    if names:
         raise TrainingError(
             "every checkpoint is damaged", where=str(directory), next_step=f"remove {directory} to train anew"
         )
@@ -85,26 +154,38 @@ def _found(directory: Path) -> list[Path]:
     return sorted((path for path in paths if re.fullmatch(r"step-\d{9}", path.name)), reverse=True)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
-    facts = read_json(path / "state.json")
-    return facts, load_file(path / "weights.safetensors"), load_file(path / "optimizer.safetensors")
+def _step_of(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def _weights(model: PreTrainedModel) -> dict[str, Tensor]:
-    # Tied weights occur once among the parameters, twice in a state dict.
-    kept = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    # Tied weights occur once among the parameters, twice in a state dict. Frozen ones are as they came.
+    kept = {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
     saved = set(model.state_dict())
     return kept | {name: buffer for name, buffer in model.named_buffers() if name in saved}
 
 
-@torch.no_grad()
-def _restore(model: PreTrainedModel, weights: dict[str, Tensor]) -> None:
-    own = _weights(model)
-    if own.keys() != weights.keys():
+def _restore(path: Path, model: PreTrainedModel, optimizers: Optimizers) -> Done:
+    """Read a checkpoint in place, each process what it holds, whatever number of processes wrote it."""
+    facts = read_json(path / "state.json")
+    # A table of contents made from the files that are there would not miss one.
+    if sum(file.stat().st_size for file in path.glob("*.safetensors")) != facts["bytes"]:
+        raise ValueError("files are missing or cut off")
+    reader, planner = HuggingFaceStorageReader(str(path)), DefaultLoadPlanner()
+    contents = reader.read_metadata()
+    saved, weights = contents.state_dict_metadata, _weights(model)
+    if not weights.keys() <= saved.keys():
         raise ValueError("it belongs to another model")
-    for name, tensor in own.items():
-        # Copied into memory that torch aligned: sums may differ in the last bit on tensors at odd addresses.
-        tensor.copy_(weights[name])
+    # Read into memory that torch aligned: sums may differ in the last bit on tensors at odd addresses.
+    state = {
+        key: optimizers.room(key, saved[key].size, saved[key].properties.dtype)
+        for key in saved.keys() - weights.keys()
+    }
+    planner.set_up_planner(weights | state, contents, is_coordinator=True)
+    reader.set_up_storage_reader(contents, is_coordinator=True)
+    reader.read_data(planner.finish_plan(planner.create_local_plan()), planner).wait()
+    optimizers.load(state, facts["optimizer"])
+    return Done(facts["step"], facts["tokens"], facts["seconds"])
 
 
 def _sync(path: Path) -> None:

@@ -7,35 +7,54 @@ import time
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from tinsmith.foundation.errors import TrainingError
 from tinsmith.foundation.progress import Progress
 from tinsmith.recipe import TrainConfig
 from tinsmith.tokens.batches import Batch
-from tinsmith.train.attention import isolate_sequences
+from tinsmith.train.attention import NAME, isolate_sequences
+from tinsmith.train.distributed import ALONE, Ranks, shard
 from tinsmith.train.memory import keep_freed_memory
 from tinsmith.train.mixture import Mixture, Part
+from tinsmith.train.objectives import Objective
 from tinsmith.train.optim import Optimizers, clip_gradients
+from tinsmith.train.trouble import not_finite
 
 
 class Engine:
     """One model in training: `gradients` and then `update` make one optimiser step."""
 
-    def __init__(self, model: PreTrainedModel, config: TrainConfig, mixture: Mixture, *, seed: int) -> None:
-        """Prepare a float32 model for training. Raises TrainingError where documents could not be kept apart."""
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        config: TrainConfig,
+        mixture: Mixture,
+        *,
+        seed: int,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        """Prepare a float32 model for training on the device of `ranks`, whole until `shard` divides it."""
         keep_freed_memory()
         isolate_sequences(model)
         if config.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         self.model, self.config, self.mixture, self.seed = model.train(), config, mixture, seed
+        self.ranks, self._root = ranks, _Root(model.to(ranks.device))
         self.optimizers = Optimizers(model, config)
         self.precision = "float32"
 
     def prepare(self, cache: Path, progress: Progress) -> None:
         """Have each objective compute once what it needs of the untrained model or of a teacher."""
-        for part in self.mixture.parts:
-            part.objective.prepare(self.model, part.batches, cache / part.name, progress)
+        with self.ranks.main_first():
+            for part in self.mixture.parts:
+                part.objective.prepare(self.model, part.batches, cache / part.name, progress)
+
+    def shard(self) -> None:
+        """Divide weights, gradients and what optimisers remember among the processes, before the first step."""
+        if self.ranks.size > 1:
+            shard(self._root, self.model, self.ranks)
+            self.optimizers = Optimizers(self.model, self.config)
 
     def compute_in(self, precision: str, *, compiled: bool) -> None:
         """Compute in a precision, float32 or bfloat16, and compiled or not, from now on."""
@@ -48,35 +67,31 @@ class Engine:
 
         Each part's gradient is that of the sum of its losses over the sum of its weights, times its share,
         whatever the micro-batches are. With several parts, `loss` is the mixture's and `loss_NAME` each one's;
-        further figures of an objective are means over its weight. Raises TrainingError where loss or gradient
-        is not finite; the weights are then untouched.
+        further figures of an objective are means over its weight; `loader_seconds` went into making the batches.
+        Raises Trouble where loss or gradient is not finite; the weights are then untouched.
         """
         # Dropout, where a model has any, is drawn from the step's number: a resumed run draws the same.
-        torch.manual_seed(self.seed * 1_000_003 + number)
-        facts, supervised = {"loss": 0.0}, 0
+        torch.manual_seed(self.seed * 1_000_003 + number + self.ranks.rank * 10**12)
+        facts, supervised, loader = {"loss": 0.0}, 0, 0.0
         for part in self.mixture.parts:
-            batches = part.batches.step(number)
+            start = time.perf_counter()
+            batches = self._batches(part, number)
+            loader += time.perf_counter() - start
             total = sum(map(part.objective.weight, batches))
             if not total:
                 continue
             supervised += total
-            rows = [self._accumulate(part, batch, part.share / total) for batch in batches]
-            sums = {name: math.fsum(row.get(name, 0.0) for row in rows) for name in set().union(*rows)}
+            sums = self._sums(part, batches, part.share / total)
             loss = sums.pop("loss")
             facts["loss"] += loss
             facts |= {name: value / total for name, value in sorted(sums.items())}
             if len(self.mixture.parts) > 1:
                 facts[f"loss_{part.name}"] = loss / part.share
         norm = clip_gradients(self.optimizers.parameters, self.config.clip_norm)
-        if not (math.isfinite(facts["loss"]) and math.isfinite(norm)):
+        if trouble := not_finite(facts["loss"], norm, number, rate=self.config.learning_rate):
             self.optimizers.drop_gradients()
-            raise TrainingError(
-                f"the {'gradient' if math.isfinite(facts['loss']) else 'loss'} is not finite at step {number}",
-                where="train",
-                next_step=f"lower train.learning_rate (it is {self.config.learning_rate:g}), "
-                "or set train.precision to float32",
-            )
-        return facts | {"supervised": supervised, "grad_norm": norm}
+            raise trouble
+        return facts | {"supervised": supervised, "grad_norm": norm, "loader_seconds": loader}
 
     def update(self, learning_rate: float) -> None:
         """Move the weights by the gradients."""
@@ -87,17 +102,53 @@ class Engine:
         kept, self.precision = self.precision, precision
         start = time.perf_counter()
         self._accumulate(part, batch, 1 / max(1, part.objective.weight(batch)))
+        if self.ranks.device.type == "cuda":
+            torch.cuda.synchronize()
         seconds = time.perf_counter() - start
         self.optimizers.drop_gradients()
         self.precision = kept
         return seconds
 
+    def _batches(self, part: Part, number: int) -> list[Batch]:
+        """Return the micro-batches of a step that the loss counts."""
+        batches = part.batches.step(number)
+        if self.ranks.size > 1 and self.model.config._attn_implementation != NAME:
+            # A pass for each sequence: only in batches of one group do all processes gather weights equally often.
+            size = part.batches.tokens.group
+            firsts = [first for batch in batches for first in batch.numbers[::size]]
+            batches = [part.batches.batch([first // size]) for first in firsts]
+        return [batch for batch in batches if part.objective.weight(batch)]
+
+    def _sums(self, part: Part, batches: list[Batch], scale: float) -> dict[str, float]:
+        """Add up gradients, loss and further figures over all micro-batches and processes."""
+        rows = []
+        for batch, counts in self.ranks.deal(batches):
+            row = self._accumulate(part, batch, scale if counts else 0.0)
+            rows.append(row if counts else dict.fromkeys(row, 0.0))
+        names = sorted(set().union(*rows))
+        sums = self.ranks.sum([math.fsum(row.get(name, 0.0) for row in rows) for name in names])
+        return dict(zip(names, sums, strict=True))
+
     def _accumulate(self, part: Part, batch: Batch, scale: float) -> dict[str, float]:
         """Add a micro-batch's gradients, scaled; return its scaled loss and the sums of further figures."""
-        if not part.objective.weight(batch):
-            return {}
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
-            loss, sums = part.objective.loss(self.model, batch)
+        device = self.ranks.device
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
+            loss, sums = self._root(part.objective, batch.to(device))
         scaled = loss * scale
         torch.autograd.backward(scaled)
         return {**sums, "loss": float(scaled.detach())}
+
+
+class _Root(nn.Module):
+    """A model under its objective: one module whose forward pass begins and ends with the loss.
+
+    Sharded weights are whole only inside the forward pass of the module that they belong to, and an objective uses
+    parts of the model one by one.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, objective: Objective, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        return objective.loss(self.model, batch)
