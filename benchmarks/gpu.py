@@ -53,7 +53,7 @@ def run() -> None:
         shares[shape] = {name: [each * cost / peak for each in found] for name, found in speeds.items()}
         ratio = ratio_spread(*shares[shape].values())
         lines.append([shape, *(f"{spread(found).median:.1%}" for found in shares[shape].values()), ratio])
-    header = ["shape", "tinsmith", _TRAINER, "tinsmith is faster by"]
+    header = ["shape", "tinsmith", _TRAINER, "tinsmith: times as fast"]
     facts = {"board": board, "peak_flops": peak, "shares": shares}
     write_evidence(
         "gpu", f"Model FLOP utilisation on {board}, bfloat16, sequence 2048", facts, table(header, lines)

@@ -74,7 +74,9 @@ def _reach(row: dict[str, Any], theirs: Sequence[dict[str, Any]]) -> list[object
     # Every resample is bounded by the peer's shortest and longest run, so the ends may be bounds too.
     top = max(point.seconds for point in points) / seconds
     bottom = min(point.seconds for point in points) / seconds
-    ends = f"{'≤ ' if low <= bottom else ''}{low:.2f} to {'> ' if high >= top else ''}{high:.2f}"
+    ends = " to ".join(
+        f"{'> ' if end >= top else '≤ ' if end <= bottom else ''}{end:.2f}" for end in (low, high)
+    )
     return [
         row["seconds"],
         f"{row['bits_per_byte']:.4f}",

@@ -46,7 +46,7 @@ def _speeds(rows: Rows, facts: dict[str, Any], task: str) -> list[str]:
     cost = train_flops_per_token(facts["model"], length=512, lora_rank=rank) / 1e9
     groups = by_subject(rows)
     ours = [name for name in _OURS if name in groups]
-    header = ["subject", "tokens/s", *(f"{name} is faster by" for name in ours)]
+    header = ["subject", "tokens/s", *(f"{name}: times as fast" for name in ours)]
     header += ["share of matmul rate", "cpu s per 1,000 tokens", "peak GiB", "first step s", "set-up s"]
     lines = []
     for name, group in sorted(groups.items(), key=lambda item: -_median(item[1], _speed)):
