@@ -15,6 +15,7 @@ from tinsmith.foundation.progress import SilentProgress
 from tinsmith.model import families
 from tinsmith.model.export import write_gguf
 from tinsmith.model.families import FAMILIES, configure, count_parameters, create, published, shape_of
+from tinsmith.model.gguf_families import context_length
 from tinsmith.model.load import load_model
 from tinsmith.model.presets import PRESETS
 from tinsmith.recipe import PackageConfig
@@ -147,8 +148,10 @@ def test_a_family_trains_saves_opens_exports_agrees_and_is_served(family: str, t
         with pytest.raises(AssetError, match=r"of the phi family.*\n.*evaluate.quantised = false"):
             load_model(ggufs["f16"])
     else:
+        again = load_model(ggufs["f16"])
+        assert context_length(again.config) == context_length(model.config) == 2048
         with torch.inference_mode():
-            torch.testing.assert_close(load_model(ggufs["f16"])(IDS).logits, expected, rtol=0.02, atol=0.02)
+            torch.testing.assert_close(again(IDS).logits, expected, rtol=0.02, atol=0.02)
 
     # The gate asks llama.cpp's running server, by text, by chat and by completion. Random weights know few plain words,
     # so their likeliest token is often a near tie.
