@@ -18,7 +18,11 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="tiny runs that only show that everything works")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=6, help="timed steps a round")
+    parser.add_argument("--steps", type=int, default=4, help="timed steps a round")
+    parser.add_argument(
+        "--tasks", default="blocks,documents", help="of speed and lora: blocks, documents or both"
+    )
+    parser.add_argument("--append", action="store_true", help="add rounds to the results of the same commit")
     parser.add_argument(
         "--subjects", default="", help="only subjects whose name holds one of these, by commas"
     )
@@ -37,13 +41,18 @@ def main() -> None:
 def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespace) -> None:
     if name in ("speed", "lora"):
         trainable = "all" if name == "speed" else "lora"
-        quick = {"rounds": 1, "steps": 1, "warmup": 1}
-        sizes = quick if given.quick else {"rounds": given.rounds, "steps": given.steps}
-        plan = speed.Plan(trainable=trainable, subjects=subjects, **sizes)
+        plan = speed.Plan(
+            trainable=trainable,
+            rounds=1 if given.quick else given.rounds,
+            steps=1 if given.quick else given.steps,
+            append=given.append,
+            subjects=subjects,
+            tasks=tuple(given.tasks.split(",")),
+        )
         if given.sweep:
             speed.sweep(plan)
         else:
-            speed.run(name, plan)
+            speed.run(f"{name}-quick" if given.quick else name, plan)
     elif name == "memory":
         memory.run()
     elif name == "gpu":

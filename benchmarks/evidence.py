@@ -19,7 +19,7 @@ def write_evidence(name: str, title: str, facts: dict[str, Any], body: Sequence[
     about = {
         "benchmark": name,
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "commit": _commit(),
+        "commit": commit(),
         "machine": {
             key: machine[key] for key in ("cpu", "cores", "virtual", "flags", "memory_bytes", "system")
         },
@@ -50,9 +50,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
     return [*("| " + " | ".join(map(str, line)) + " |" for line in lines), ""]
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Return the commit, and whether what is measured differs from it."""
+
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
-    changed = git("status", "--porcelain", "--", "src", "benchmarks", "recipes")
+    changed = git("status", "--porcelain", "--", "src", "benchmarks/*.py", "benchmarks/workers")
     return git("rev-parse", "--short", "HEAD") + (" with changes" if changed else "")

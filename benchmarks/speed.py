@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from benchmarks import peers, prepare
-from benchmarks.evidence import write_evidence
+from benchmarks.evidence import commit, write_evidence
+from benchmarks.paths import RESULTS
 from benchmarks.processes import WorkerFailed, forget_kernels, run_worker
 from benchmarks.speed_table import body
 from benchmarks.subjects import SUBJECTS, Subject
@@ -18,17 +19,21 @@ from benchmarks.workers.job import Job
 from tinsmith.foundation.files import read_json
 
 BATCH = 4  # sequences of 512 tokens in a step
+_WARMUP = {"blocks": 1, "documents": 2}  # compilers see a second length before they allow for any
 _FLOPS_GUESS = 60e9  # a second, for the estimate of time only
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run: `rounds` of every subject, each `warmup` and then `steps` steps."""
+    """What to run: `rounds` of every subject, each the task's warm-up and then `steps` steps.
+
+    With `append` the rounds are added to those in the results, which must be of the same commit.
+    """
 
     trainable: str = "all"
     rounds: int = 3
-    steps: int = 6
-    warmup: int = 2
+    steps: int = 4
+    append: bool = False
     subjects: tuple[Subject, ...] = SUBJECTS
     tasks: tuple[str, ...] = ("blocks", "documents")
     precisions: tuple[str, ...] = field(default_factory=lambda: precisions())
@@ -45,9 +50,11 @@ def run(name: str, plan: Plan) -> None:
     base, data, lit = _ready(plan)
     config = read_json(base / "config.json")
     print(f"{name}: {_estimate(plan):.0f} minutes or so", flush=True)
-    forget_kernels()
-    rows: list[dict[str, Any]] = []
-    for number in range(plan.rounds):
+    rows = _earlier_rows(name) if plan.append else []
+    first = 1 + max((row["round"] for row in rows), default=-1)
+    if not rows:
+        forget_kernels()
+    for number in range(first, first + plan.rounds):
         for task, precision in ((t, p) for p in plan.precisions for t in plan.tasks):
             rows.append(_matmul(number, task, precision, base))
             for subject in _order(plan.subjects, number):
@@ -67,6 +74,16 @@ def sweep(plan: Plan) -> None:
             model = lit if subject.environment == "litgpt" else base
             job = _job(plan, replace(subject, micro=micro), "blocks", plan.precisions[-1], model, data)
             _run_one(0, f"micro {micro}", subject, job)
+
+
+def _earlier_rows(name: str) -> list[dict[str, Any]]:
+    """Return the rows of the rounds that are in the results."""
+    facts = read_json(RESULTS / f"{name}.json")
+    if facts["commit"] != commit():
+        raise SystemExit(
+            f"{name}: the results are of commit {facts['commit']}, not {commit()}; run without --append"
+        )
+    return list(facts["rows"])
 
 
 def _ready(plan: Plan) -> tuple[Path, dict[str, Path], Path]:
@@ -96,7 +113,7 @@ def _job(plan: Plan, subject: Subject, task: str, precision: str, model: Path, d
         batch=BATCH,
         micro=subject.micro,
         steps=plan.steps,
-        warmup=plan.warmup,
+        warmup=_WARMUP[task],
         precision=precision,
         trainable=plan.trainable,
         compiled=subject.compiled,
@@ -137,7 +154,7 @@ def _facts(plan: Plan, rows: list[dict[str, Any]], config: dict[str, Any]) -> di
     versions: dict[str, str] = {}
     for row in rows:
         versions |= row.get("versions", {})
-    settings = {name: getattr(plan, name) for name in ("trainable", "rounds", "steps", "warmup")}
+    settings = {name: getattr(plan, name) for name in ("trainable", "steps", "tasks")}
     return {"settings": settings, "versions": versions, "model": config, "rows": rows}
 
 
@@ -151,4 +168,4 @@ def _estimate(plan: Plan) -> float:
     step = 6 * 135e6 * BATCH * prepare.LENGTH / _FLOPS_GUESS
     runs = plan.rounds * len(plan.tasks) * len(plan.precisions)
     compiling = 4 * sum(subject.compiled for subject in plan.subjects) * len(plan.tasks)
-    return runs * len(plan.subjects) * ((plan.warmup + plan.steps) * step / 60 + 0.5) + compiling
+    return runs * len(plan.subjects) * ((1.5 + plan.steps) * step / 60 + 0.5) + compiling
