@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -34,12 +35,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark proofs that have two lengths, and keep a file's tests in one process unless they are grouped."""
+    """Mark proofs that have two lengths; with several processes, give each whole files, the long ones first."""
+    tests = Counter(item.path for item in items)
+    # A process that is left alone with a long file in the end would keep everybody waiting.
+    items.sort(key=lambda item: (item.path.name != "test_whole.py", -tests[item.path]))
     for item in items:
         if "at_length" in getattr(item, "fixturenames", ()):
             item.add_marker("proof")
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(item.config.rootpath).as_posix()))
+        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(item.config.rootpath).as_posix()))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from tinsmith.report.collect import read_if_there
 CURVE_POINTS = 120
 SHOWN_DECISIONS = 40
 # Columns of the log that every run has; the others are figures of objectives.
-COUNTS = ("step", "tokens", "seconds", "supervised")
+COUNTS = ("step", "tokens", "seconds", "supervised", "loader_seconds")
 
 
 def describe_training(bundle: Path, recipe: Recipe, manifests: list[dict[str, Any]]) -> dict[str, Any]:
