@@ -102,12 +102,27 @@ def weights_equal(one: torch.nn.Module, other: torch.nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-def train_in_process(tokens: str, out: str, section: str) -> None:
+def make_mixed_engine(one: TokenSet, other: TokenSet, section: TrainConfig, seed: int = 7) -> Engine:
+    """Return an engine that learns the next token from two sets at once, three quarters of a step from the first."""
+    parts = [
+        Part(
+            name,
+            NextToken(),
+            Batches(tokens, batch_tokens=int(share * section.batch_tokens), micro_rows=1, seed=seed),
+            share,
+        )
+        for name, tokens, share in (("one", one, 0.75), ("other", other, 0.25))
+    ]
+    return Engine(tiny_llama(), section, Mixture(parts), seed=seed)
+
+
+def train_in_process(tokens: list[str], out: str, section: str) -> None:
     """Train as the stage does and leave `final.safetensors`; a process of its own may be killed at any instant."""
     torch.set_num_threads(1)
     target, wanted = Path(out), TrainConfig.model_validate_json(section)
     target.mkdir(exist_ok=True)
-    engine = make_engine(TokenSet(Path(tokens)), wanted)
+    make = make_engine if len(tokens) == 1 else make_mixed_engine
+    engine = make(*(TokenSet(Path(each)) for each in tokens), wanted)
     with (target / "said.txt").open("a") as said:
         fit(engine, out=target, progress=PlainProgress(said))
     weights = {name: parameter.detach() for name, parameter in engine.model.named_parameters()}
