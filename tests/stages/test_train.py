@@ -14,7 +14,9 @@ from tinsmith.foundation.files import read_jsonl
 from tinsmith.foundation.progress import SilentProgress
 from tinsmith.recipe import ModelConfig, TrainConfig
 from tinsmith.tokens.shards import ShardWriter
-from tiny_training import config, tiny_llama, write_tokens
+from tinsmith.tokens.tokenizer import save_tokenizer
+from tiny_model import tiny_tokenizer, write_trained
+from tiny_training import config, tiny_llama, write_pairs, write_tokens
 
 
 @pytest.fixture(autouse=True)
@@ -92,3 +94,32 @@ def test_no_tokens_and_no_base_are_errors(tmp_path: Path) -> None:
     ShardWriter(tmp_path / "tokens").close([], {"context": 64, "vocabulary": 10})
     with pytest.raises(TrainingError, match="no tokens to train on"):
         run(tmp_path)
+
+
+def test_a_mixture_of_objectives_tells_the_losses_of_each(tmp_path: Path) -> None:
+    teacher = write_trained(tmp_path / "teacher")
+    write_tokens(tmp_path / "tokens", documents=8)
+    save_tokenizer(tiny_tokenizer(), tmp_path / "tokens" / "tokenizer")
+    write_tokens(tmp_path / "tokens" / "sft", documents=6)
+    write_pairs(tmp_path / "tokens" / "dpo")
+    section = config(
+        "4 steps",
+        objective={"distil": 2, "sft": 1, "dpo": 1},
+        distil={"teacher": str(teacher), "top_k": 4},
+    )
+    base = write_trained(tmp_path / "base")
+    figures = run(tmp_path, section, model=ModelConfig(base=str(base)))
+    out = tmp_path / "train"
+    assert sorted(path.name for path in out.iterdir()) == ["log.jsonl", "model"]
+    row = next(read_jsonl(out / "log.jsonl"))
+    for name in ("distil", "sft", "dpo"):
+        assert figures[f"first_loss_{name}"] == row[f"loss_{name}"]
+        assert f"final_loss_{name}" in figures
+    losses = 0.5 * row["loss_distil"] + 0.25 * row["loss_sft"] + 0.25 * row["loss_dpo"]
+    assert row["loss"] == pytest.approx(losses)
+
+
+def test_a_set_that_was_never_made_is_an_error_before_anything_is_opened(tmp_path: Path) -> None:
+    write_tokens(tmp_path / "tokens", documents=4)
+    with pytest.raises(TrainingError, match="no tokens for the objective dpo"):
+        run(tmp_path, config(objective="dpo"), model=ModelConfig(base=str(tmp_path / "none")))

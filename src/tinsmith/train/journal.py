@@ -100,7 +100,8 @@ def seconds_of(rows: Sequence[dict[str, Any]]) -> float:
 def summarise(out: Path, epoch_tokens: int) -> dict[str, float]:
     """Return the statistics of the run in `out`: counts, returns, and the mean loss of its first and last twentieth.
 
-    `loader_share` is the share of the steps' seconds that went into making batches.
+    `loader_share` is the share of the steps' seconds that went into making batches. Beside `first_loss` and
+    `final_loss` there are `first_loss_NAME` and `final_loss_NAME` of each of several objectives.
     """
     rows, rollbacks = read_rows(out / "log.jsonl"), read_rows(out / "rollbacks.jsonl")
     edge = max(1, len(rows) // 20)
@@ -116,12 +117,18 @@ def summarise(out: Path, epoch_tokens: int) -> dict[str, float]:
         "seconds": seconds,
         "tokens_per_second": tokens / seconds,
         "loader_share": math.fsum(row["loader_seconds"] for row in rows) / seconds,
-        "first_loss": statistics.fmean(row["loss"] for row in rows[:edge]),
-        "final_loss": statistics.fmean(row["loss"] for row in rows[-edge:]),
+        **_mean_losses("first", rows[:edge]),
+        **_mean_losses("final", rows[-edge:]),
         "rollbacks": len(rollbacks),
         "skipped_steps": len(skipped),
         "skipped_tokens": sum(skipped.values()),
     }
+
+
+def _mean_losses(when: str, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    names = sorted({name for row in rows for name in row if name == "loss" or name.startswith("loss_")})
+    # A step whose part had nothing to learn from tells no loss of it.
+    return {f"{when}_{name}": statistics.fmean(row[name] for row in rows if name in row) for name in names}
 
 
 @contextmanager

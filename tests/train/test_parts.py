@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from plain_references import plain_logits
+from small_models import byte_tokenizer
+from tinsmith.foundation.assets import resolve_model
+from tinsmith.foundation.errors import TrainingError
+from tinsmith.foundation.files import read_jsonl
+from tinsmith.foundation.progress import SilentProgress
+from tinsmith.recipe import ModelConfig, TrainConfig
+from tinsmith.tokens.shards import ShardWriter
+from tinsmith.tokens.tokenizer import save_tokenizer
+from tinsmith.tokens.vocabulary import restrict_vocabulary
+from tinsmith.train.engine import Engine
+from tinsmith.train.loop import fit
+from tinsmith.train.mixture import Mixture
+from tinsmith.train.objectives import NextToken
+from tinsmith.train.parts import choose_teacher, make_mixture, open_sets
+from tinsmith.train.preference import Dpo
+from tinsmith.train.teachers import CachedTeacher, LiveTeacher
+from tinsmith.train.universal import UniversalTeacher
+from tiny_model import tiny_model, tiny_tokenizer, write_trained
+from tiny_training import VOCABULARY, config, tiny_llama, weights_equal, write_pairs, write_tokens
+
+
+class Told(SilentProgress):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def mixture_of(section: TrainConfig, tokenize: Path, progress: SilentProgress | None = None) -> Mixture:
+    return make_mixture(
+        section,
+        open_sets(section, tokenize),
+        model=ModelConfig(base=str(tokenize.parent / "base")),
+        tokenize=tokenize,
+        seed=7,
+        progress=progress or SilentProgress(),
+    )
+
+
+@pytest.fixture(scope="module")
+def tokenize(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("run") / "tokenize"
+    write_tokens(directory, documents=16)
+    write_pairs(directory / "dpo")
+    return directory
+
+
+MIXED = {"objective": {"next_token": 3, "dpo": 1}}
+
+
+def test_each_objective_gets_its_tokens_and_its_share_of_a_step(tokenize: Path) -> None:
+    one, other = mixture_of(config(**MIXED), tokenize).parts
+    assert (one.name, one.share, one.batches.batch_tokens) == ("next_token", 0.75, 192)
+    assert (other.name, other.share, other.batches.batch_tokens) == ("dpo", 0.25, 64)
+    assert isinstance(one.objective, NextToken)
+    assert isinstance(other.objective, Dpo)
+    assert (one.batches.tokens.group, other.batches.tokens.group) == (1, 2)
+
+
+def test_a_missing_set_is_named(tokenize: Path) -> None:
+    with pytest.raises(TrainingError, match="no tokens for the objective sft") as caught:
+        open_sets(config(objective="sft"), tokenize)
+    assert "tokenize.conversations" in str(caught.value)
+
+
+class Stopped(Exception):
+    pass
+
+
+class StopsAt(SilentProgress):
+    """Raise when so many steps are done."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def task(self, what: str, total: float | None, unit: str):
+        @contextmanager
+        def counted():
+            def advance(amount: float) -> None:
+                self.left -= what == "training"
+                if not self.left:
+                    raise Stopped
+
+            yield advance
+
+        return counted()
+
+
+def trained(tokenize: Path, out: Path, stops: tuple[int, ...] = ()) -> Engine:
+    out.mkdir(exist_ok=True)
+    section = config("8 steps", checkpoint_seconds=1e-6, **MIXED)
+    for step in stops:
+        engine = Engine(tiny_llama(), section, mixture_of(section, tokenize), seed=7)
+        with pytest.raises(Stopped):
+            fit(engine, out=out, progress=StopsAt(step))
+    engine = Engine(tiny_llama(), section, mixture_of(section, tokenize), seed=7)
+    fit(engine, out=out, progress=SilentProgress())
+    return engine
+
+
+def test_a_mixture_with_preferences_goes_on_bit_for_bit(tokenize: Path, tmp_path: Path) -> None:
+    plain = trained(tokenize, tmp_path / "plain")
+    stopped = trained(tokenize, tmp_path / "stopped", (3, 2))
+    assert weights_equal(plain.model, stopped.model)
+    rows, others = (list(read_jsonl(tmp_path / name / "log.jsonl")) for name in ("plain", "stopped"))
+    assert [row["loss"] for row in rows] == [row["loss"] for row in others]
+    assert [row["step"] for row in others] == list(range(8))
+    # Nothing is preferred at first; the reference is the start's, however late a run goes on.
+    assert rows[0]["loss_dpo"] == pytest.approx(np.log(2), rel=1e-4)
+    assert rows[0]["loss"] == pytest.approx(0.75 * rows[0]["loss_next_token"] + 0.25 * rows[0]["loss_dpo"])
+    assert rows[-1]["loss_dpo"] < rows[0]["loss_dpo"]
+    assert {"margin", "accuracy"} <= rows[0].keys()
+
+
+def test_only_answers_are_learnt_from_in_conversations(tmp_path: Path) -> None:
+    (tmp_path / "sft").mkdir()
+    writer = ShardWriter(tmp_path / "sft")
+    # A question of three tokens, an answer of two and its end; then a question again and one token of an answer.
+    ids = [[1, 10, 11, 12, 20, 21, 2, 13, 14, 22], [1, 15, 23, 24, 2]]
+    marks = [[0, 0, 0, 0, 1, 1, 1, 0, 0, 1], [0, 0, 1, 1, 1]]
+    for number, (row, marked) in enumerate(zip(ids, marks, strict=True)):
+        writer.add(f"c{number}", 0, row, marked)
+    writer.close([0, 1], {"context": 32, "vocabulary": VOCABULARY})
+    engine = Engine(
+        tiny_llama(), config(objective="sft"), mixture_of(config(objective="sft"), tmp_path), seed=7
+    )
+    facts = engine.gradients(0)
+    model = tiny_llama()
+    log_probs = [logits.log_softmax(1) for logits in plain_logits(model, ids)]
+    by_hand = [(0, 3, 20), (0, 4, 21), (0, 5, 2), (0, 8, 22), (1, 1, 23), (1, 2, 24), (1, 3, 2)]
+    loss = -sum(log_probs[row][place, token] for row, place, token in by_hand) / 7
+    assert facts["supervised"] == 7
+    assert facts["loss"] == pytest.approx(float(loss.detach()), rel=1e-5)
+    loss.backward()
+    for mine, theirs in zip(engine.model.parameters(), model.parameters(), strict=True):
+        # Ours are clipped to a norm of one.
+        expected = theirs.grad / max(1.0, facts["grad_norm"])
+        torch.testing.assert_close(mine.grad, expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_trained(tmp_path_factory.mktemp("teacher") / "big")
+
+
+def chosen(teacher: Path, tokenize: Path, **more: object) -> tuple[object, str]:
+    section = config(objective="distil", distil={"teacher": str(teacher), **more}).distil
+    told = Told()
+    return choose_teacher(section, resolve_model(str(teacher)), tokenize, told), told.lines[-1]
+
+
+def test_the_teacher_is_chosen_by_its_tokenizer_and_said(teacher: Path, tmp_path: Path) -> None:
+    save_tokenizer(tiny_tokenizer(), tmp_path / "same" / "tokenizer")
+    found, said = chosen(teacher, tmp_path / "same")
+    assert isinstance(found, LiveTeacher)
+    assert found.vocabulary.kept is None
+    assert said == "  teacher: big, compared over the same tokens, in memory"
+    found, said = chosen(teacher, tmp_path / "same", top_k=8)
+    assert isinstance(found, CachedTeacher)
+    assert said.endswith("its 8 likeliest, cached on disk")
+
+    smaller, kept = restrict_vocabulary(tiny_tokenizer(), [0] * 400, 300)
+    save_tokenizer(smaller, tmp_path / "kept" / "tokenizer")
+    (tmp_path / "kept" / "kept.json").write_text(json.dumps({"kept": kept}))
+    found, said = chosen(teacher, tmp_path / "kept")
+    assert isinstance(found, LiveTeacher)
+    assert found.vocabulary.kept.tolist() == kept
+    assert "the 300 tokens that were kept" in said
+    # Ids that do not fit to the teacher's tokens are no map.
+    (tmp_path / "kept" / "kept.json").write_text(json.dumps({"kept": kept[1:] + kept[:1]}))
+    assert isinstance(chosen(teacher, tmp_path / "kept")[0], UniversalTeacher)
+
+    save_tokenizer(byte_tokenizer(), tmp_path / "other" / "tokenizer")
+    found, said = chosen(teacher, tmp_path / "other")
+    assert isinstance(found, UniversalTeacher)
+    assert "a tokenizer of its own" in said
+
+
+def test_the_model_that_streamline_began_with_teaches_where_no_other_is_named(tmp_path: Path) -> None:
+    base = write_trained(tmp_path / "base")
+    write_tokens(tmp_path / "tokenize")
+    save_tokenizer(tiny_tokenizer(), tmp_path / "tokenize" / "tokenizer")
+    section = config(objective="distil", streamline={"layers": 1})
+    told = Told()
+    (part,) = mixture_of(section, tmp_path / "tokenize", told).parts
+    assert told.lines == ["  teacher: base, compared over the same tokens, in memory"]
+    assert part.objective.teacher.source.identity == resolve_model(str(base)).sha256
+    with pytest.raises(ValueError, match=r"name distil\.teacher"):
+        config(objective="distil")
+
+
+@pytest.mark.parametrize("top_k", [0, 16])
+def test_a_student_becomes_like_its_teacher(tmp_path: Path, top_k: int) -> None:
+    teacher = write_trained(tmp_path / "base")
+    write_tokens(tmp_path / "tokenize", documents=6)
+    save_tokenizer(tiny_tokenizer(), tmp_path / "tokenize" / "tokenizer")
+    torch.manual_seed(0)
+    student = AutoModelForCausalLM.from_config(tiny_model().config)
+    distil = {"teacher": str(teacher), "share": 1.0, "top_k": top_k}
+    section = config("15 steps", objective="distil", distil=distil, learning_rate=1e-2, rollbacks=0)
+    engine = Engine(student, section, mixture_of(section, tmp_path / "tokenize"), seed=7)
+    rows = fit(engine, out=tmp_path / "out", progress=SilentProgress())
+    assert rows[-1]["divergence"] < 0.8 * rows[0]["divergence"]
+    assert rows[0]["loss"] == pytest.approx(rows[0]["divergence"], rel=1e-5)
