@@ -34,7 +34,7 @@ GRADIENTS = {
     "bloom": config(),
 }
 OPTIMIZERS = ("adamw", "muon")
-STEPS = config("8 steps", checkpoint_seconds=1e-6)
+STEPS = config("6 steps")
 LONG = config("4000 steps", checkpoint_seconds=0.02)
 
 
@@ -42,7 +42,9 @@ def start(work: Callable[[Crew, Path], None], directory: Path, store: TCPStore) 
     """Start the processes; the caller keeps the store, as torchrun's agent does."""
     # A server that has imported everything once forks each process in a moment.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tinsmith.train.engine", "transformers.models.llama.modeling_llama"])
+    context.set_forkserver_preload(
+        ["tiny_crew", "tinsmith.cli", "tinsmith.pipeline", "tinsmith.stages.train"]
+    )
     arguments = [(work, directory, rank, store.port) for rank in range(SIZE)]
     processes = [context.Process(target=_enter, args=each) for each in arguments]
     for process in processes:

@@ -85,7 +85,8 @@ def alone(together: Path) -> Engine:
 def difference(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
     """Return the largest difference, relative to the largest value of its tensor."""
     assert one.keys() == other.keys()
-    return max(float((one[name] - other[name]).abs().max() / other[name].abs().max()) for name in one)
+    pairs = [(one[name].detach(), other[name].detach()) for name in one]
+    return max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
 
 
 def weights(engine: Engine) -> dict[str, torch.Tensor]:
@@ -126,7 +127,7 @@ def test_a_signal_to_one_process_stops_both_and_two_go_on_with_the_same_bits(tog
     assert (together / "stopped.0").exists()
     assert (together / "stopped.1").exists()
     stopped_at = len(losses(together / "copied"))
-    assert 3 <= stopped_at < 8
+    assert 3 <= stopped_at < 6
     assert (together / "copied" / "checkpoints" / f"step-{stopped_at:09d}").is_dir()
     finals = [(together / name / "final.safetensors").read_bytes() for name in ("stopped", "straight")]
     assert finals[0] == finals[1]
@@ -245,7 +246,7 @@ def test_the_command_line_trains_in_two_processes_what_it_trains_in_one(project:
         AutoModelForCausalLM.from_pretrained(project / "runs/tiny/train/model"), tiny_llama()
     )
     # Nothing is left to do: the follower is let go without having been called.
-    assert command_line(project, "--until", "train")[0] == [0, 0]
+    assert command_line(project, "--until", "tokenize")[0] == [0, 0]
 
 
 def test_a_mistake_is_told_once_and_ends_both(project: Path) -> None:
