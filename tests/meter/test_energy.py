@@ -46,12 +46,16 @@ def test_work_before_the_block_does_not_count(no_hardware: Path) -> None:
 
 
 def test_peak_memory_is_that_of_the_tree(no_hardware: Path) -> None:
-    hog = "b = bytearray(200_000_000); import time; time.sleep(1.2)"
+    hog = "b = bytearray(200_000_000); print(flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with EnergyMeter(powercap=no_hardware, tree_seconds=0.05) as meter:
         own = meter._tree.process.memory_info().rss
-        children = [subprocess.Popen([sys.executable, "-c", hog]) for _ in range(2)]
+        children = [subprocess.Popen([sys.executable, "-c", hog], **pipes) for _ in range(2)]
         for child in children:
-            child.wait()
+            child.stdout.readline()
+        time.sleep(0.5)
+        for child in children:
+            child.communicate(b"\n")
     # Two at once: no high-water mark of a single process would show it.
     assert meter.reading.peak_rss_bytes > own + 300_000_000
 

@@ -63,7 +63,9 @@ def log_of(out: Path) -> list[dict[str, Any]]:
     ],
     ids=["one-set", "mixture-muon-cosine"],
 )
-def test_killed_runs_end_with_the_same_bits(tmp_path: Path, budget: str, more: dict[str, Any]) -> None:
+def test_killed_runs_end_with_the_same_bits(
+    tmp_path: Path, budget: str, more: dict[str, Any], at_length: Callable[[int, int], int]
+) -> None:
     sets = [tmp_path / "tokens", tmp_path / "others"][: 2 if more.pop("mixed", False) else 1]
     for number, each in enumerate(sets):
         write_tokens(each, documents=40 - 15 * number)
@@ -72,19 +74,19 @@ def test_killed_runs_end_with_the_same_bits(tmp_path: Path, budget: str, more: d
     plain.join(100)
     out, generator = tmp_path / "killed", np.random.default_rng(5)
     kills = writing = 0
-    for target in sorted(generator.integers(2, 30, size=4).tolist()):
+    for target in sorted(generator.integers(2, 30, size=at_length(4, 20)).tolist()):
         started = worker(sets, out, section)
         has_come = functools.partial(reached, out / "log.jsonl", target)
         kills += kill_when(started, has_come, float(generator.uniform(0, 0.03)))
         if (out / "log.jsonl").exists():
             with (out / "log.jsonl").open("ab") as log:
                 log.write(b'{"step": 4')  # as if the kill had come in the middle of a line
-    for _ in range(6):
+    for _ in range(at_length(6, 30)):
         is_writing = functools.partial(one_more_than, set(half_written(out)), out)
         started = worker(sets, out, section)
         kills += kill_when(started, is_writing, float(generator.uniform(0, 0.004)))
         writing += bool(half_written(out))
-        if writing == 2:
+        if writing == at_length(2, 10):
             break
     assert kills >= 3
     assert writing, "no kill came while a checkpoint was being written"
