@@ -64,6 +64,7 @@ def test_folded_in_adapters_leave_a_plain_model_with_the_same_answers(family: st
     assert (before - logits(plain)).abs().max() > 0.1
     assert type(model) is type(plain)
     assert merge(model, IDS) < 1e-5
+    assert not hasattr(model, "peft_config")
     assert [type(module) for module in model.modules()] == [type(module) for module in plain.modules()]
     assert model.state_dict().keys() == plain.state_dict().keys()
     assert all(weight.requires_grad for weight in model.parameters())
