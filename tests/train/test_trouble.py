@@ -208,7 +208,7 @@ def test_time_thrown_away_is_spent_and_the_schedule_replays(
     assert sum(row["seconds"] for row in rows) + back["seconds"] == pytest.approx(0.4, rel=0.1)
     decisions = [Decision(**row) for row in read_jsonl(tmp_path / "out" / "schedule.jsonl")]
     assert 5 not in [decision.step for decision in decisions]
-    wanted = config("1s")
+    wanted = config("1s", micro_rows=8)
     part = Part("next_token", NextToken(), make_batches(tokens, wanted))
     again = Engine(tiny_llama(), wanted, Mixture([part]), seed=7)
     replay(again, decisions)
