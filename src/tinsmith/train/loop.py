@@ -37,7 +37,7 @@ def fit(engine: Engine, *, out: Path, progress: Progress) -> list[dict[str, Any]
 
     Budgets in steps, tokens and epochs are exact to the bit however often the run is killed. A budget in time
     counts the seconds inside steps, and `out/schedule.jsonl` holds what `replay` needs to repeat the run. A loss
-    that is not finite or jumps makes the run go back, `train.rollbacks` times, then it raises Trouble.
+    that is not finite or jumps makes the run go back, `train.rollbacks` times; then it raises TrainingError.
     """
     ranks, checkpoints, journal = engine.ranks, out / "checkpoints", Journal(out, engine.ranks)
     with exhaustion_named("before the first step"):
