@@ -54,7 +54,11 @@ def run_together(
     end = time.monotonic() + seconds
     for process in processes:
         process.join(max(0.0, end - time.monotonic()))
-    assert not any(process.is_alive() for process in processes), said(directory)
+    hanging = [process for process in processes if process.is_alive()]
+    for process in hanging:
+        process.kill()
+        process.join()
+    assert not hanging, said(directory)
     return processes
 
 
