@@ -12,7 +12,7 @@ demo: .venv/runtime
 	$(BIN)/tinsmith build recipes/licences.toml
 
 test: .venv/dev lint
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 prove: .venv/dev
 	$(BIN)/python -m pytest -m proof --full --timeout 3600

@@ -35,14 +35,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark proofs that have two lengths; with several processes, give each whole files, the long ones first."""
+    """Put long files first, so that no process is left alone with one in the end, and mark proofs of two lengths."""
     tests = Counter(item.path for item in items)
-    # A process that is left alone with a long file in the end would keep everybody waiting.
     items.sort(key=lambda item: (item.path.name != "test_whole.py", -tests[item.path]))
     for item in items:
         if "at_length" in getattr(item, "fixturenames", ()):
             item.add_marker("proof")
-        item.add_marker(pytest.mark.xdist_group(item.path.relative_to(item.config.rootpath).as_posix()))
 
 
 @pytest.fixture(scope="session")

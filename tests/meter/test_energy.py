@@ -53,7 +53,9 @@ def test_peak_memory_is_that_of_the_tree(no_hardware: Path) -> None:
         children = [subprocess.Popen([sys.executable, "-c", hog], **pipes) for _ in range(2)]
         for child in children:
             child.stdout.readline()
-        time.sleep(0.5)
+        patience = time.monotonic() + 20
+        while meter._tree.peak_rss_bytes < own + 300_000_000 and time.monotonic() < patience:
+            time.sleep(0.05)
         for child in children:
             child.communicate(b"\n")
     # Two at once: no high-water mark of a single process would show it.
