@@ -17,8 +17,10 @@ from tinsmith.recipe import ModelConfig, TaskConfig, TokenizeConfig
 from tinsmith.stages.tokenize import tokenize
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.tokens.tasks import answer_text
-from tinsmith.tokens.tokenizer import encode, load_tokenizer
+from tinsmith.tokens.tokenizer import encode, load_tokenizer, stop_ids
 from tinsmith.tokens.vocabulary import CHATML
+from tinsmith.train.checkpoint import save_trained
+from tiny_training import tiny_llama
 
 TASK = TaskConfig(name="kind", question="{text}\n\nKind:", answer="{kind}", characters=90)
 
@@ -205,6 +207,12 @@ def test_bytes_per_token_are_those_of_the_texts(tmp_path: Path) -> None:
     assert found["tokens"] == sum(len(encode(tokenizer, text)) for text in texts.values()) + 2 * len(texts)
     assert found["vocabulary"] == len(tokenizer)
     assert not (out / "kept.json").exists()
+    # An opening that ends in a question is cut apart from the rest of its text.
+    openings = {row["doc_id"]: row["text"] for row in read_jsonl(run(tmp_path, "asked") / "shots.jsonl")}
+    parts = [(openings.get(doc_id, ""), text) for doc_id, text in texts.items()]
+    asked = sum(len(encode(tokenizer, o)) + len(encode(tokenizer, text[len(o) :])) for o, text in parts)
+    size = sum(len(text.encode()) for text in texts.values())
+    assert figures(tmp_path, "asked")["bytes_per_token"] == pytest.approx(size / asked)
 
 
 def test_a_tokenizer_of_our_own_learns_from_training_documents_only(tmp_path: Path) -> None:
@@ -283,6 +291,17 @@ def test_tasks_become_conversations_and_pairs(tmp_path: Path) -> None:
             assert tokenizer.decode(ids[marks == 1]) == (wrong if number % group else right) + "<|im_end|>"
 
 
+def test_a_long_opening_leaves_room_for_the_template(tmp_path: Path) -> None:
+    documents(tmp_path / "split")
+    long = TASK.model_copy(update={"characters": 2000})
+    out = run(tmp_path, tasks=(long,), objective={"sft": 1.0, "dpo": 1.0}, context=128)
+    for folder, asked in (("sft", 8), ("dpo", 8)):
+        assert figures(tmp_path)[f"{folder}_rejected"] == 0
+        lengths = TokenSet(out / folder).lengths
+        assert 115 < max(lengths) <= 128
+        assert len(lengths) == asked * TokenSet(out / folder).group
+
+
 def test_what_shares_a_run_with_a_held_out_document_is_not_learnt_from(tmp_path: Path) -> None:
     documents(tmp_path / "split")
     stolen = "The licensee may copy, MODIFY and distribute the software in 2024 or 1999 already."
@@ -312,6 +331,19 @@ def test_a_base_without_a_chat_template_is_told_what_to_do(tmp_path: Path) -> No
         RecipeError, match=r"model\.base: the base has no chat template(.|\n)*-> take an instruction"
     ):
         run(tmp_path, objective="sft", template=None)
+
+
+def test_a_turn_that_ends_unlike_a_text_gives_the_model_a_second_stop(tmp_path: Path) -> None:
+    documents(tmp_path / "split")
+    plain = run(tmp_path, "plain", objective="sft", context=128)
+    assert stop_ids(load_tokenizer(plain / "tokenizer")) == [2]
+    (tmp_path / "v.gguf").unlink()
+    out = run(tmp_path, objective="sft", context=128, template=CHATML.replace("<|im_end|>", "<|endoftext|>"))
+    tokenizer = load_tokenizer(out / "tokenizer")
+    assert stop_ids(tokenizer) == [2, 0]
+    save_trained(tiny_llama(), tokenizer, tmp_path / "model")
+    assert read_json(tmp_path / "model" / "generation_config.json")["eos_token_id"] == [2, 0]
+    assert stop_ids(load_tokenizer(tmp_path / "model")) == [2, 0]
 
 
 def test_files_that_no_objective_reads_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import pytest
-from tokenizers import AddedToken
+from tokenizers import AddedToken, pre_tokenizers
 
 from tinsmith.foundation.errors import RecipeError
 from tinsmith.tokens.chat import ChatEncoder, Message, Refused
 from tinsmith.tokens.tokenizer import encode
-from tinsmith.tokens.vocabulary import CHATML
+from tinsmith.tokens.vocabulary import CHATML, train_vocabulary
 from tiny_model import tiny_tokenizer
 
 SYSTEM, ASKED, SAID = (
@@ -109,11 +109,21 @@ def test_markup_that_a_person_writes_stays_text(hostile: str) -> None:
 
 def test_an_answer_is_cut_as_it_will_be_written() -> None:
     """The line end before an answer is read, those that it starts with are written: they share no token."""
-    found = encoder()
-    ids = found.encode([ASKED, Message("assistant", "\n\nYes")], where="here")
-    asked = found.encode([ASKED, SAID], where="here")
-    assert ids.ids[: ids.marks.index(1)] == asked.ids[: asked.marks.index(1)]
-    assert targets(found, [ASKED, Message("assistant", "\n\nYes")]) == ["\n\nYes<|im_end|>"]
+    found = ChatEncoder(train_vocabulary(["The fee.\n\n\n It is due.\n\n\n Now." * 9], 300))
+    assert len(encode(found.tokenizer, "\n\n\n")) == 1
+    late = [ASKED, Message("assistant", "\n\n Yes")]
+    asked, answered = (found.encode(each, where="here") for each in ([ASKED, SAID], late))
+    assert answered.ids[: answered.marks.index(1)] == asked.ids[: asked.marks.index(1)]
+    assert targets(found, late) == ["\n\n Yes<|im_end|>"]
+
+
+def test_a_space_before_texts_is_put_before_the_whole_and_not_before_the_answer() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    text = tokenizer.apply_chat_template([message._asdict() for message in TALK], tokenize=False)
+    found = ChatEncoder(tokenizer)
+    assert found.encode(TALK, where="here").ids == tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert targets(found, TALK)[0] == f"{SAID.content}<|im_end|>"
 
 
 def test_templates_that_cannot_be_learnt_from_are_refused() -> None:

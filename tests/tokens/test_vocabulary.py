@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import BPE
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -124,27 +124,53 @@ def test_every_kept_token_can_be_reached() -> None:
     assert [encode(small, small.decode([new])) for new in reached] == [[new] for new in reached]
 
 
-def test_steps_on_the_way_are_those_that_bpe_takes() -> None:
-    """Two merges make abcd; the earlier learnt bc leads to one of them only."""
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = [*letters, "bc", "ab", "cd", "abc", "abcd", "<eos>"]
-    merges = [("b", "c"), ("a", "b"), ("c", "d"), ("a", "bc"), ("ab", "cd"), ("abc", "d")]
+def small_base(words: list[str], merges: list[tuple[str, str]], **added: str) -> PreTrainedTokenizerFast:
+    """Return a tokenizer of letters, words made by merges, and added tokens that are in no model's vocabulary."""
+    tokens = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *words]
     backend = Tokenizer(BPE({token: number for number, token in enumerate(tokens)}, merges))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
-    base = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>")
+    backend.add_special_tokens(
+        [AddedToken(token, special=True, normalized=False) for token in added.values()]
+    )
+    if bos := added.get("bos_token"):
+        special = [(bos, backend.token_to_id(bos))]
+        backend.post_processor = processors.TemplateProcessing(single=f"{bos} $A", special_tokens=special)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **added)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_steps_on_the_way_are_those_that_bpe_takes(order: int) -> None:
+    """Two merges make abcd; the earlier learnt bc leads to one of them only."""
+    last = [("ab", "cd"), ("abc", "d")][::order]
+    merges = [("b", "c"), ("a", "b"), ("c", "d"), ("a", "bc"), *last]
+    base = small_base(["bc", "ab", "cd", "abc", "abcd"], merges, eos_token="<eos>")
     small, kept = restrict_vocabulary(base, used(base, ["abcd"]), 260)
-    assert [tokens[number] for number in kept[256:]] == ["bc", "abc", "abcd", "<eos>"]
+    assert base.convert_ids_to_tokens(kept[256:]) == ["bc", "abc", "abcd", "<eos>"]
     assert encode(small, "abcd") == [258]
 
 
-def test_a_beginning_of_text_keeps_its_place() -> None:
+def test_uses_of_a_dropped_token_count_for_its_parts() -> None:
+    base = small_base(["ab", "abc", "de"], [("a", "b"), ("ab", "c"), ("d", "e")], eos_token="<eos>")
+    _, kept = restrict_vocabulary(base, used(base, ["ab"] * 2 + ["abc"] * 2 + ["de"] * 3), 258)
+    assert base.convert_ids_to_tokens(kept[256:]) == ["ab", "<eos>"]
+
+
+def test_added_tokens_and_a_beginning_of_text_keep_their_meaning() -> None:
+    base = small_base(["ab", "de"], [("a", "b"), ("d", "e")], eos_token="<eos>", bos_token="<bos>")
+    assert base("de")["input_ids"] == [259, 257]
+    small, kept = restrict_vocabulary(base, used(base, ["de"]), 259)
+    assert kept == [*range(256), 257, 258, 259]
+    assert small("de<eos>")["input_ids"] == [258, 256, 257]
+    assert (small.eos_token_id, small.bos_token_id, prefix_ids(small)) == (257, 258, [258])
+    assert small.decode([256, 257]) == "de<eos>"
+
+
+def test_without_counts_the_earliest_learnt_are_kept() -> None:
     base = tiny_tokenizer(adds_bos=True)
     small, kept = restrict_vocabulary(base, [0] * 400, 300)
-    assert kept[:4] == [0, 1, 2, 3]
-    assert small("the")["input_ids"][0] == small.bos_token_id == 1
-    # Without counts the earliest learnt are kept.
     assert kept == list(range(300))
+    assert small("the")["input_ids"][0] == small.bos_token_id == 1
 
 
 def test_what_cannot_be_restricted_is_refused(tmp_path: Path) -> None:

@@ -80,14 +80,16 @@ class Examples:
         documents: Path,
         seed: int,
         out: Path,
-    ) -> dict[str, float]:
-        """Write `sft/` and `dpo/` below `out`, tasks on training documents included; return their statistics.
+    ) -> tuple[dict[str, float], str | None]:
+        """Write `sft/` and `dpo/` below `out`, tasks on training documents included.
+
+        Returns their statistics, and the token that ends a turn where it is not the end of text.
 
         Raises RecipeError for a tokenizer without a usable chat template, CorpusError where nothing is left.
         """
         statistics: dict[str, float] = {}
         if not {"sft", "dpo"} & set(self.objectives):
-            return statistics
+            return statistics, None
         encoder = ChatEncoder(tokenizer)
         asked = list(_ask(encoder, context, tasks, documents))
         if "sft" in self.objectives:
@@ -103,7 +105,7 @@ class Examples:
             statistics |= write_dpo(
                 pairs, encoder, self.rejects["dpo"], context=context, seed=seed, out=out / "dpo"
             )
-        return statistics
+        return statistics, min(encoder.turn_ends - {tokenizer.eos_token}, default=None)
 
 
 def _unshared(examples: list[Kind], documents: Path, words: int, rejects: Rejects) -> list[Kind]:

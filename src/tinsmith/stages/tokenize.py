@@ -77,7 +77,6 @@ def tokenize(
     writer.close(order, {"context": config.context, "vocabulary": len(tokenizer)})
     write_jsonl(out / "exam.jsonl", items["held_out"])
     write_jsonl(out / "shots.jsonl", items["train"])
-    save_tokenizer(tokenizer, out / "tokenizer")
     statistics |= {
         "documents": len(training),
         "bytes": size["train"].bytes,
@@ -92,7 +91,9 @@ def tokenize(
         "bytes_per_token": size["train"].bytes_per_token,
         "bytes_per_token_held_out": size["held_out"].bytes_per_token,
     }
-    return statistics | examples.write(tokenizer, config.context, tasks, documents, seed, out)
+    learnt, turn_end = examples.write(tokenizer, config.context, tasks, documents, seed, out)
+    save_tokenizer(tokenizer, out / "tokenizer", turn_end=turn_end)
+    return statistics | learnt
 
 
 class _Size:

@@ -64,6 +64,7 @@ class ChatEncoder:
                 "or train a tokenizer (model.tokenizer = 'bpe@16k')",
             )
         self.tokenizer = tokenizer
+        self.turn_ends: set[str] = set()  # what ended the answers so far
         self._special = {
             token.content: token for token in tokenizer.added_tokens_decoder.values() if token.special
         }
@@ -124,14 +125,15 @@ class ChatEncoder:
         yield _Piece(whole[done:], False)
 
     def _turn_end(self, answer: str, where: str) -> int:
-        ends = [match.end() for match in self._markup.finditer(answer)]
-        if not ends or answer[ends[-1] :].strip():
+        found = list(self._markup.finditer(answer))
+        if not found or answer[found[-1].end() :].strip():
             raise RecipeError(
                 "the chat template ends an answer with no special token, so the model would never stop",
                 where=where,
                 next_step="write the end-of-text token after the assistant's content in the chat template",
             )
-        return ends[-1]
+        self.turn_ends.add(found[-1][0])
+        return found[-1].end()
 
     def _render(self, messages: Messages, *, asking: bool) -> str:
         try:

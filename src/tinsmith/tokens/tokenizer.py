@@ -50,11 +50,23 @@ def context_token(tokenizer: PreTrainedTokenizerFast) -> int:
     return (prefix_ids(tokenizer) or [tokenizer.eos_token_id])[0]
 
 
-def save_tokenizer(tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
-    """Write a Hugging Face tokenizer directory that older and newer transformers open."""
+def stop_ids(tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """Return the tokens that end an answer: the end of text, and that of a turn where it is another."""
+    turn = getattr(tokenizer, "eot_token_id", None)
+    return list(dict.fromkeys(number for number in (tokenizer.eos_token_id, turn) if number is not None))
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerFast, path: Path, *, turn_end: str | None = None) -> None:
+    """Write a Hugging Face tokenizer directory that older and newer transformers open.
+
+    `turn_end` is the token that ends an answer where it is not the end of text; transformers keeps it as eot_token.
+    """
     tokenizer.save_pretrained(path)
     config = path / "tokenizer_config.json"
     facts = json.loads(config.read_text(encoding="utf-8"))
+    if turn_end:
+        facts["eot_token"] = turn_end
+        write_json(config, facts)
     if facts.get("tokenizer_class") == "TokenizersBackend":
         # The name that transformers 5 gives the plain fast tokenizer is unknown to transformers 4.
         facts["tokenizer_class"] = "PreTrainedTokenizerFast"

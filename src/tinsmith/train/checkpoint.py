@@ -23,7 +23,7 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerF
 
 from tinsmith.foundation.errors import RunError, TrainingError
 from tinsmith.foundation.files import list_files, read_json, write_json
-from tinsmith.tokens.tokenizer import save_tokenizer
+from tinsmith.tokens.tokenizer import save_tokenizer, stop_ids
 from tinsmith.train.budget import Done
 from tinsmith.train.distributed import ALONE, Ranks
 from tinsmith.train.optim import Optimizers
@@ -209,6 +209,7 @@ def save_trained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, pat
             delattr(model.config, leftover)
     # Sampling habits of the base would decide how the trained model is judged.
     model.generation_config = GenerationConfig.from_model_config(model.config)
+    model.generation_config.eos_token_id = stop_ids(tokenizer)
     try:
         model.save_pretrained(partial, safe_serialization=True)
         save_tokenizer(tokenizer, partial)
