@@ -209,7 +209,8 @@ def save_trained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, pat
             delattr(model.config, leftover)
     # Sampling habits of the base would decide how the trained model is judged.
     model.generation_config = GenerationConfig.from_model_config(model.config)
-    model.generation_config.eos_token_id = stop_ids(tokenizer)
+    if len(stops := stop_ids(tokenizer)) > 1:
+        model.generation_config.eos_token_id = stops
     try:
         model.save_pretrained(partial, safe_serialization=True)
         save_tokenizer(tokenizer, partial)
