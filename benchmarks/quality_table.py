@@ -37,6 +37,7 @@ def body(facts: dict[str, Any]) -> list[str]:
                 for name, row in points
             ],
         ),
+        *_unlearnt(facts["untrained"], points),
         "## Seconds to the same figure",
         "",
         *table(
@@ -62,6 +63,14 @@ def body(facts: dict[str, Any]) -> list[str]:
         ),
         f"Chosen: {facts['chosen']['rate']:g} with {facts['chosen']['batch']} sequences a step.",
     ]
+
+
+def _unlearnt(untrained: float, points: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+    """Name the runs that ended exactly where they began: their budget bought no step that moved a weight."""
+    idle = [f"{name} with {row['seconds']} s" for name, row in points if row["bits_per_byte"] == untrained]
+    if not idle:
+        return []
+    return [f"**These runs learnt NOTHING, so the comparison below is void**: {', '.join(idle)}.", ""]
 
 
 def _reach(row: dict[str, Any], theirs: Sequence[dict[str, Any]]) -> list[object]:

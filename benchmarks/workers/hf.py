@@ -56,7 +56,8 @@ def lora() -> LoraConfig:
 def arguments(job: Job) -> dict[str, Any]:
     """Return the training arguments: the library's defaults, save where equal work or silence asks for more."""
     assert job.batch % job.micro == 0
-    fixed = {"adam_beta2": 0.95} if job.schedule == "constant" else {"warmup_steps": max(1, job.steps // 20)}
+    # The first step of a warm-up has a learning rate of 0 here, which a short run had better not spend.
+    fixed = {"adam_beta2": 0.95} if job.schedule == "constant" else {"warmup_steps": job.steps // 20}
     return {
         "output_dir": f"{job.out}.trainer",
         "per_device_train_batch_size": job.micro,
