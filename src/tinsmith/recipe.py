@@ -262,7 +262,9 @@ class TrainConfig(Section):
     )
     checkpoint_seconds: float = Field(60.0, gt=0, description="time between checkpoints")
     spike: float = Field(
-        8.0, ge=0, description="a jump of the loss is trouble from so many spreads of recent losses on; 0 is off"
+        8.0,
+        ge=0,
+        description="a jump of the loss is trouble from so many spreads of recent losses on; 0 is off",
     )
     rollbacks: int = Field(
         2, ge=0, description="returns to earlier weights, at half the rate, before trouble stops the run"
