@@ -51,10 +51,10 @@ QUALITY = Study(
     worker="trainer",
     schedule="linear",
     ours=(120, 240),
-    peers=(120, 240, 480),
+    peers=(240, 480),
     tuning=120,
     rates=(1e-4, 3e-4, 1e-3),
-    batches=(2, 8),
+    batches=(8,),
 )
 SCRATCH = Study(
     name="scratch",
@@ -63,9 +63,9 @@ SCRATCH = Study(
     worker="plain",
     schedule="cosine",
     ours=(120, 240),
-    peers=(120, 240, 480),
-    tuning=120,
-    rates=(1e-3, 3e-3, 6e-3),
+    peers=(240, 480),
+    tuning=90,
+    rates=(1e-3, 3e-3),
     batches=(4, 16),
 )
 STUDIES = {study.name: study for study in (QUALITY, SCRATCH)}

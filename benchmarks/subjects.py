@@ -20,8 +20,8 @@ class Subject:
 
 
 SUBJECTS = (
-    Subject("tinsmith", "tinsmith", "ours", micro=1),
-    Subject("tinsmith compiled", "tinsmith", "ours", compiled=True, micro=1),
+    Subject("tinsmith", "tinsmith", "ours", micro=2),
+    Subject("tinsmith compiled", "tinsmith", "ours", compiled=True, micro=2),
     Subject("transformers Trainer", "transformers", "trainer"),
     Subject("transformers Trainer compiled", "transformers", "trainer", compiled=True),
     Subject("TRL SFTTrainer packing", "trl", "sft"),
