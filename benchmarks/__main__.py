@@ -23,16 +23,18 @@ def main() -> None:
         "--tasks", default="blocks,documents", help="of speed and lora: blocks, documents or both"
     )
     parser.add_argument("--append", action="store_true", help="add rounds to the results of the same commit")
-    parser.add_argument(
-        "--subjects", default="", help="only subjects whose name holds one of these, by commas"
-    )
+    parser.add_argument("--subjects", default="", help="only the subjects of these names, by commas")
     parser.add_argument("--sweep", action="store_true", help="print speeds with micro-batches of 1, 2 and 4")
     parser.add_argument("--pip", default="", help="further flags for pip, such as an index of CPU builds")
     given = parser.parse_args()
     if unknown := set(given.names) - set(_NAMES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(_NAMES)}")
-    wanted = [part.strip() for part in given.subjects.split(",")]
-    subjects = tuple(subject for subject in SUBJECTS if any(part in subject.name for part in wanted))
+    wanted = [part.strip() for part in given.subjects.split(",") if part.strip()]
+    if unknown := set(wanted) - {subject.name for subject in SUBJECTS}:
+        parser.error(
+            f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(s.name for s in SUBJECTS)}"
+        )
+    subjects = tuple(subject for subject in SUBJECTS if not wanted or subject.name in wanted)
     peers.install([subject.environment for subject in subjects], given.pip.split())
     for name in given.names or _NAMES:
         _run(name, subjects, given)
