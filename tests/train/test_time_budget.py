@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinsmith.train.loop as loop_module
+from tinsmith.foundation.errors import TrainingError
 from tinsmith.foundation.files import read_jsonl
 from tinsmith.foundation.progress import SilentProgress
 from tinsmith.recipe import Budget
@@ -160,3 +161,9 @@ def test_the_loop_ends_on_time_on_a_machine_that_is_slow_meanwhile_and_after_kil
     # Time is what counts: through the slow phase, too, progress goes on by the seconds.
     for (one, step), (other, _) in itertools.pairwise(zip(schedule, rows, strict=True)):
         assert other["progress"] - one["progress"] == pytest.approx(step["seconds"] / 4, abs=0.03)
+
+
+def test_a_budget_shorter_than_a_step_is_an_error(tmp_path: Path) -> None:
+    engine = make_engine(write_tokens(tmp_path / "tokens"), config("0.0001s"))
+    with pytest.raises(TrainingError, match=r"(?s)nothing was learnt: a step takes .* raise it, or lower"):
+        fit(engine, out=tmp_path, progress=SilentProgress())

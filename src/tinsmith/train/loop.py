@@ -55,6 +55,7 @@ def fit(engine: Engine, *, out: Path, progress: Progress) -> list[dict[str, Any]
         try:
             with ranks.stopping_together() as check:
                 _train(engine, done, checkpoints, journal, watch, progress, check)
+            _check_that_something_moved(journal.rows, engine.config.budget)
             return journal.rows
         except Trouble as trouble:
             _go_back(trouble, engine, checkpoints, journal, progress)
@@ -160,6 +161,16 @@ def _go_back(
         f"  {trouble.what}: back to step {back_to}, from there on at half the rate "
         f"and without step {' and '.join(skipped) if len(skipped) < 3 else f'{trouble.first} to {trouble.step}'}"
     )
+
+
+def _check_that_something_moved(rows: Sequence[dict[str, Any]], budget: str) -> None:
+    """Raise TrainingError where the schedule was over before the first step: the weights are then the start's."""
+    if rows and not any(row["learning_rate"] for row in rows):
+        raise TrainingError(
+            f"nothing was learnt: a step takes {rows[0]['seconds']:.3g} s here, the whole budget is {budget}",
+            where="train.budget",
+            next_step="raise it, or lower train.batch_tokens; a few dozen steps are the least that teach",
+        )
 
 
 def _bar(budget: Budget, mixture: Mixture, done: Done, progress: Progress) -> AbstractContextManager[Advance]:
