@@ -114,8 +114,8 @@ def test_memory_that_linux_would_only_promise_is_estimated(
     section, told = config("1 steps", micro_rows=4), Told()
     engine = make_engine(tokens, section)
     kept = [saved_bytes(engine, sample_of(count)) for count in (16, 32, 64)]
-    # What the forward pass keeps grows by the token; a llama of this size keeps some kilobytes for each.
-    assert kept[2] - kept[1] == pytest.approx(2 * (kept[1] - kept[0]), rel=0.05)
+    # What the forward pass keeps grows by the token, and a little faster for attention; some kilobytes for each.
+    assert 1.9 < (kept[2] - kept[1]) / (kept[1] - kept[0]) < 2.5
     per_token = (kept[2] - kept[1]) / 32
     assert 2_000 < per_token < 20_000
     fixed = engine.optimizers.bytes_in_training()

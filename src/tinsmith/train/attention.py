@@ -11,6 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
 from tinsmith.tokens.batches import Batch
+from tinsmith.train.blocked import LONGEST, blocked_attention
 
 NAME = "tinsmith_sequences"
 
@@ -38,16 +39,31 @@ def attend_within_sequences(
     assert sum(lengths) == query.shape[2]
     assert attention_mask is None
     assert not softcap
-    grouped = query.shape[1] != key.shape[1]
-    outputs = []
-    for q, k, v in zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True):
-        window = _window(q.shape[2], sliding_window, q.device)
-        outputs.append(
-            scaled_dot_product_attention(
-                q, k, v, window, dropout, is_causal=window is None, scale=scaling, enable_gqa=grouped
-            )
-        )
+    outputs = [
+        _attend(*states, scaling=scaling, dropout=dropout, window=sliding_window)
+        for states in zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True)
+    ]
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
+
+
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, *, scaling: float | None, dropout: float, window: int | None
+) -> Tensor:
+    """Attend causally, within a window where there is one. Takes and returns (1, heads, T, D)."""
+    seen = _window(query.shape[2], window, query.device)
+    exact = query.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    if exact and query.device.type == "cpu" and query.shape[2] <= LONGEST and seen is None and not dropout:
+        return blocked_attention(query, key, value, scaling or query.shape[3] ** -0.5)
+    return scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        seen,
+        dropout,
+        is_causal=seen is None,
+        scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
 
 
 def isolate_sequences(model: PreTrainedModel) -> None:
