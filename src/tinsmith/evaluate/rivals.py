@@ -19,7 +19,7 @@ from tinsmith.evaluate.score import Scorer
 from tinsmith.foundation.assets import resolve_model
 from tinsmith.foundation.errors import AssetError, RecipeError
 from tinsmith.foundation.gguf_header import read_tensor_types
-from tinsmith.model.load import load_model
+from tinsmith.model.load import load_model, reads_back
 from tinsmith.recipe import EvaluateConfig, ModelConfig
 from tinsmith.tokens.tokenizer import load_tokenizer
 
@@ -47,7 +47,7 @@ def find_subjects(config: EvaluateConfig, model: ModelConfig, package: Path) -> 
     name = f"{model.scratch or model.base}, trained here"
     subjects = [Subject(OURS, name, package / "model", "that of its base and documents")]
     quantised = package / "gguf" / "model-q4_k_m.gguf"
-    if config.quantised and quantised.exists():
+    if config.quantised and quantised.exists() and reads_back(package / "model"):
         subjects.append(Subject(OURS_4BIT, f"{name} (q4_k_m)", quantised, "that of its base and documents"))
     if not model.scratch:
         base = resolve_model(model.base)

@@ -57,6 +57,11 @@ def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedM
     return model.eval()
 
 
+def reads_back(model_dir: Path) -> bool:
+    """Say whether transformers could read the GGUF of a saved model, which for some families it cannot."""
+    return AutoConfig.from_pretrained(model_dir, local_files_only=True).model_type not in _UNREADABLE.values()
+
+
 def parameter_count(model: PreTrainedModel) -> int:
     """Count distinct parameters; tied weights count once."""
     return sum(parameter.numel() for parameter in model.parameters())

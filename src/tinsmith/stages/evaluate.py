@@ -214,6 +214,11 @@ def _runnable(subjects: list[Subject], package: Path) -> list[tuple[str, Path]]:
 
 def _notes(config: EvaluateConfig, measured: dict[str, Measured], dropped: int) -> list[str]:
     notes = [TREATMENT.replace("`window`", str(config.window))]
+    if config.quantised and OURS_4BIT not in measured:
+        notes.append(
+            "Our 4-bit file is not scored: there is none, or transformers has no reader for its family. "
+            "The parity gate has compared each file with what was trained."
+        )
     if dropped:
         notes.append(
             f"{dropped} document(s) left out for all subjects, since some tokenizer does not restore them."
