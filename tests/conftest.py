@@ -4,7 +4,7 @@ import fcntl
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -77,3 +77,14 @@ def smoke(shared_directory: Path) -> Path:
             assert result.returncode == 0, result.stderr[-3000:]
             said.write_text(alone.stdout if alone else "")
     return runs / "smoke"
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute on one thread for the time of a test: tiny models train fastest so."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

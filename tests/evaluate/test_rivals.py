@@ -4,7 +4,7 @@ from safetensors.torch import save_file
 
 from small_models import byte_tokenizer, tiny_model
 from small_vocabulary import write_bpe
-from tinsmith.evaluate.rivals import describe, find_subjects, notes_on, open_tokenizer, opened
+from tinsmith.evaluate.rivals import describe, find_subjects, notes_on, open_tokenizer, opened, unscored
 from tinsmith.foundation.errors import AssetError, RecipeError
 from tinsmith.foundation.files import read_json, write_json
 from tinsmith.recipe import EvaluateConfig, ModelConfig
@@ -27,14 +27,17 @@ def test_subjects_are_ours_base_and_rivals(tmp_path, package):
     model = ModelConfig(base=str(base))
     config = EvaluateConfig(rivals=(str(rival),))
     assert [s.subject for s in find_subjects(config, model, package)] == ["trained", "base", "other-one"]
+    assert "does not have q4_k_m" in unscored(config, package)[0]
     (package / "gguf").mkdir()
     write_bpe(package / "gguf" / "model-q4_k_m.gguf")
     named = [s.subject for s in find_subjects(config, model, package)]
     assert named == ["trained", "trained-4bit", "base", "other-one"]
-    # transformers has no reader for phi's file; the note of the stage says that it is not scored.
+    assert unscored(config, package) == []
+    # transformers has no reader for phi's file, and a note says that it is not scored.
     facts = read_json(package / "model" / "config.json")
     write_json(package / "model" / "config.json", {**facts, "model_type": "phi"})
     assert [s.subject for s in find_subjects(config, model, package)] == ["trained", "base", "other-one"]
+    assert "no reader" in unscored(config, package)[0]
     plain = EvaluateConfig(rivals=(str(rival),), quantised=False)
     scratch = ModelConfig(base=str(base), scratch="llama@1m")
     assert [s.subject for s in find_subjects(plain, scratch, package)] == ["trained", "other-one"]

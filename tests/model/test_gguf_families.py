@@ -65,7 +65,10 @@ def test_a_gemma3_of_62_layers_is_taken_for_the_one_of_27_billion() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_published_shapes_can_be_written(name: str) -> None:
-    refuse_unwritable(published(name), Path("here"))
+    config = published(name)
+    refuse_unwritable(config, Path("here"))
+    layers = [value for key, value in architecture_facts(config).items() if key.endswith(".block_count")]
+    assert layers == [config.num_hidden_layers]
 
 
 def test_the_metadata_of_published_shapes() -> None:

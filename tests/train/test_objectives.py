@@ -8,15 +8,15 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedModel
 
-import tinsmith.train.objectives as objectives
+import tinsmith.train.chunked as chunked
 from tinsmith.foundation.errors import TrainingError
 from tinsmith.model.families import FAMILIES
 from tinsmith.tokens.batches import Batch, make_batch
 from tinsmith.train.attention import isolate_sequences
+from tinsmith.train.chunked import chunked_cross_entropy
 from tinsmith.train.objectives import (
     NextToken,
     check_output_layer,
-    chunked_cross_entropy,
     last_hidden,
     output_layer,
 )
@@ -37,7 +37,7 @@ def document(seed: int, length: int) -> list[int]:
 def test_chunks_give_the_plain_loss_and_gradients(
     monkeypatch: pytest.MonkeyPatch, rows: int, biased: bool
 ) -> None:
-    monkeypatch.setattr(objectives, "_LOGITS_AT_ONCE", rows * 97)
+    monkeypatch.setattr(chunked, "_LOGITS_OF_CROSS_ENTROPY", rows * 97)
     torch.manual_seed(0)
     leaves = [torch.randn(50, 16, requires_grad=True), torch.randn(97, 16, requires_grad=True)]
     leaves += [torch.randn(97, requires_grad=True)] * biased
@@ -60,7 +60,7 @@ def test_a_bias_learns_where_nothing_else_does() -> None:
 
 
 def test_whole_logits_never_exist(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objectives, "_LOGITS_AT_ONCE", 4 * 500)
+    monkeypatch.setattr(chunked, "_LOGITS_OF_CROSS_ENTROPY", 4 * 500)
     seen: list[int] = []
     plain = torch.Tensor.logsumexp
     monkeypatch.setattr(

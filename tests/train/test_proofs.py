@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaForCausalLM
 
 import tinsmith.train.checkpoint as checkpoint
-import tinsmith.train.objectives as objectives
+import tinsmith.train.chunked as chunked
 from small_vocabulary import TEXT, write_bpe
 from tinsmith.foundation.errors import RunError, TrainingError
 from tinsmith.foundation.files import read_jsonl
@@ -118,7 +118,7 @@ def test_loss_and_gradients_are_those_of_plain_transformers(
     rows_of_logits: int,
     checkpointing: bool,
 ) -> None:
-    monkeypatch.setattr(objectives, "_LOGITS_AT_ONCE", rows_of_logits * VOCABULARY)
+    monkeypatch.setattr(chunked, "_LOGITS_OF_CROSS_ENTROPY", rows_of_logits * VOCABULARY)
     section = config(micro_rows=micro_rows, activation_checkpointing=checkpointing, clip_norm=1e9)
     engine = make_engine(tokens, section)
     assert len(engine.mixture.parts[0].batches.step(0)) == 4 // micro_rows

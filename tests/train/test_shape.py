@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,14 +26,6 @@ from tiny_training import VOCABULARY, config, write_tokens
 
 LORA = config("4 steps", trainable="lora", lora={"rank": 4})
 SMALLER = config("4 steps", objective="distil", streamline={"vocabulary": VOCABULARY, "layers": 1, "mlp": 96})
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

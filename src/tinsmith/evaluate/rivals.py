@@ -24,6 +24,7 @@ from tinsmith.recipe import EvaluateConfig, ModelConfig
 from tinsmith.tokens.tokenizer import load_tokenizer
 
 OURS, OURS_4BIT, BASE = "trained", "trained-4bit", "base"
+_QUANTISED = Path("gguf", "model-q4_k_m.gguf")
 CONTROLS = ("majority", "tfidf", "compressor", "ngram")
 
 
@@ -46,8 +47,8 @@ def find_subjects(config: EvaluateConfig, model: ModelConfig, package: Path) -> 
     """List all subjects, ours first. Raises RecipeError where two bear one name."""
     name = f"{model.scratch or model.base}, trained here"
     subjects = [Subject(OURS, name, package / "model", "that of its base and documents")]
-    quantised = package / "gguf" / "model-q4_k_m.gguf"
-    if config.quantised and quantised.exists() and reads_back(package / "model"):
+    quantised = package / _QUANTISED
+    if config.quantised and not unscored(config, package):
         subjects.append(Subject(OURS_4BIT, f"{name} (q4_k_m)", quantised, "that of its base and documents"))
     if not model.scratch:
         base = resolve_model(model.base)
@@ -57,6 +58,20 @@ def find_subjects(config: EvaluateConfig, model: ModelConfig, package: Path) -> 
         subjects.append(Subject(_file_name(asset.name), asset.name, asset.path, asset.licence))
     _names_differ([subject.subject for subject in subjects])
     return subjects
+
+
+def unscored(config: EvaluateConfig, package: Path) -> list[str]:
+    """Say why our 4-bit file is not among the subjects although the recipe asks for it, in a note, or nothing."""
+    if not config.quantised:
+        return []
+    if not (package / _QUANTISED).exists():
+        return ["Our 4-bit file is not scored: package.formats does not have q4_k_m."]
+    if not reads_back(package / "model"):
+        why = "transformers has no reader for such a file of its family"
+        return [
+            f"Our 4-bit file is not scored: {why}. The parity gate has compared it with what was trained."
+        ]
+    return []
 
 
 def _file_name(name: str) -> str:

@@ -22,6 +22,7 @@ from tinsmith.evaluate.rivals import (
     find_subjects,
     notes_on,
     open_tokenizer,
+    unscored,
 )
 from tinsmith.evaluate.speed import measure_speed, speed_rows
 from tinsmith.evaluate.table import control_rows, tabulate
@@ -83,6 +84,7 @@ def evaluate(
     table = tabulate(measured, work, bootstrap, config)
     speeds = _speeds(config, meter, subjects, package, documents, items, progress)
     notes = [*_notes(config, measured, len(drawn) - len(documents)), *notes_on(rows)]
+    notes += unscored(config, package)
     result = {**table, "subjects": [*rows, *control_rows(measured)], "notes": notes}
     result["metrics"] = [*table["metrics"], *speeds]
     write_json(out / "metrics.json", result)
@@ -214,11 +216,6 @@ def _runnable(subjects: list[Subject], package: Path) -> list[tuple[str, Path]]:
 
 def _notes(config: EvaluateConfig, measured: dict[str, Measured], dropped: int) -> list[str]:
     notes = [TREATMENT.replace("`window`", str(config.window))]
-    if config.quantised and OURS_4BIT not in measured:
-        notes.append(
-            "Our 4-bit file is not scored: there is none, or transformers has no reader for its family. "
-            "The parity gate has compared each file with what was trained."
-        )
     if dropped:
         notes.append(
             f"{dropped} document(s) left out for all subjects, since some tokenizer does not restore them."

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from tinsmith.foundation.crew import Crew
 from tinsmith.foundation.errors import RunError, TrainingError
 from tinsmith.foundation.progress import Progress
+from tinsmith.model.blocks import blocks_of
 
 T = TypeVar("T")
 
@@ -150,17 +151,10 @@ def shard(root: nn.Module, model: PreTrainedModel, ranks: Ranks) -> None:
     Gradients are summed and not averaged, since the engine divides by the weight of the whole step.
     """
     mesh = init_device_mesh(ranks.device.type, (ranks.size,))
-    for module in [*blocks_of(model), root]:
+    for module in [*blocks_of(model)[1], root]:
         sharded = fully_shard(module, mesh=mesh)
         sharded.set_gradient_divide_factor(1.0)
         sharded.set_force_sum_reduction_for_comms(True)
-
-
-def blocks_of(model: nn.Module) -> list[nn.Module]:
-    """Return a transformer's blocks: the list of modules that holds the most parameters."""
-    lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
-    largest = max(lists, key=lambda each: sum(parameter.numel() for parameter in each.parameters()))
-    return list(largest)
 
 
 @torch.no_grad()

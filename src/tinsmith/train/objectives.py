@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,10 +13,7 @@ from tinsmith.foundation.errors import TrainingError
 from tinsmith.foundation.progress import Progress
 from tinsmith.tokens.batches import Batch, Batches
 from tinsmith.train.attention import isolated_inputs
-
-_LOGITS_AT_ONCE = (
-    1 << 25
-)  # 128 MiB in float32: smaller chunks pack the output weights more often, a sixth slower
+from tinsmith.train.chunked import chunked_cross_entropy
 
 
 class Objective(Protocol):
@@ -77,53 +74,3 @@ def check_output_layer(model: PreTrainedModel, batch: Batch) -> None:
             where="model.base",
             next_step="take a base of another family such as llama, qwen3 or gemma3",
         )
-
-
-def chunked_cross_entropy(
-    hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None
-) -> Tensor:
-    """Return the summed cross-entropy of labels (S,) under hidden (S, H) @ weight (V, H).T + bias (V,), a scalar.
-
-    The (S, V) logits never exist whole: value and gradient are made chunk by chunk on the way forward.
-    """
-    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, bias, labels)
-    return loss
-
-
-class _ChunkedCrossEntropy(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
-        rows = max(1, _LOGITS_AT_ONCE // len(weight))
-        wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
-        hidden_grad = torch.empty_like(hidden) if wants_hidden else None
-        weight_grad = torch.zeros_like(weight) if wants_weight else None
-        bias_grad = torch.zeros_like(bias) if bias is not None and wants_bias else None
-        total = hidden.new_zeros((), dtype=torch.float64)
-        for start in range(0, len(hidden), rows):
-            part = slice(start, start + rows)
-            states, wanted = hidden[part], labels[part, None]
-            logits = (states @ weight.T).float()
-            if bias is not None:
-                logits += bias
-            log_sum = logits.logsumexp(dim=1, keepdim=True)
-            total += (log_sum - logits.gather(1, wanted)).sum(dtype=torch.float64)
-            if not any(ctx.needs_input_grad):
-                continue
-            slope = logits.sub_(log_sum).exp_()
-            slope.scatter_add_(1, wanted, torch.full_like(wanted, -1, dtype=slope.dtype))
-            if bias_grad is not None:
-                bias_grad += slope.sum(dim=0)
-            slope = slope.to(states.dtype)
-            if hidden_grad is not None:
-                hidden_grad[part] = slope @ weight
-            if weight_grad is not None:
-                weight_grad.addmm_(slope.T, states.to(weight_grad.dtype))
-        ctx.grads = hidden_grad, weight_grad, bias_grad
-        return total.float()
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        # The gradients of this call are nobody else's, so they are scaled in place.
-        scaled = [grad.mul_(upstream[0]) if grad is not None else None for grad in ctx.grads]
-        ctx.grads = None
-        return *scaled, None

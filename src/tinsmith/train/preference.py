@@ -18,7 +18,7 @@ from tinsmith.tokens.batches import Batch, Batches
 from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.chunked import chunked_log_probs
 from tinsmith.train.objectives import last_hidden, output_layer
-from tinsmith.train.rows import RowFile, Rows, blocks_of, digest
+from tinsmith.train.rows import RowFile, Rows, digest, sequence_runs
 
 
 class Dpo:
@@ -52,7 +52,7 @@ class Dpo:
                     next_step="remove empty answers, or raise tokenize.context so that answers are not cut off",
                 )
         isolate_sequences(model)
-        blocks = blocks_of(tokens)
+        blocks = sequence_runs(tokens)
 
         def compute(block: int) -> Rows:
             with torch.no_grad():

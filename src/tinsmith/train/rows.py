@@ -101,7 +101,7 @@ def digest(tokens: TokenSet) -> str:
     return total.hexdigest()
 
 
-def blocks_of(tokens: TokenSet) -> list[range]:
+def sequence_runs(tokens: TokenSet) -> list[range]:
     """Divide the groups of a token set into runs of at most `context` tokens, or of one group.
 
     They hang on nothing but the tokens, so what is computed from a block is the same whatever a step looks like.

@@ -21,7 +21,7 @@ from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.chunked import Judge, logit_rows
 from tinsmith.train.distil import divergence, in_buckets
 from tinsmith.train.objectives import check_output_layer, last_hidden, output_layer
-from tinsmith.train.rows import RowFile, Rows, blocks_of, digest
+from tinsmith.train.rows import RowFile, Rows, digest, sequence_runs
 
 WHERE = "train.distil.teacher"
 _SAMPLE_TOKENS = 64
@@ -117,7 +117,7 @@ class CachedTeacher:
         self._starts = np.concatenate([[0], np.cumsum(places)])
         columns = {"ids": ("<u4", k), "log_probs": ("<f2", k + 1)}
         table = RowFile(cache, columns, self._facts(tokens))
-        blocks = blocks_of(tokens)
+        blocks = sequence_runs(tokens)
         sizes = [int(self._starts[block.stop * size] - self._starts[block.start * size]) for block in blocks]
         teacher: PreTrainedModel | None = None
 

@@ -16,16 +16,12 @@ from tinsmith.foundation.errors import TrainingError
 
 _RATE_FACTOR = 0.5
 _STEPS_BACK = 10  # weights may be harmed some steps before it shows
-_BEFORE, _LEAST, _LATEST = (
-    50,
-    20,
-    3,
-)  # steps: the past that counts, the least of it, and those that are judged
+_BEFORE, _LEAST_BEFORE = 50, 20  # steps of the past that count, and the fewest that can be judged by
+_LATEST = 3  # steps that are judged
 _FLOOR_NATS = 0.05  # of the spread: big steps have almost none, and a twentieth of a nat is no trouble
 PAST = _BEFORE + _LATEST  # steps that a judgement looks at
-REACH = (
-    _STEPS_BACK + _LATEST
-)  # steps, at most, from the one that shows trouble back to the first that is made anew
+# Steps, at most, from the one that shows trouble back to the first that is made anew.
+REACH = _STEPS_BACK + _LATEST
 
 
 class Trouble(TrainingError):
@@ -72,7 +68,7 @@ def jumped(losses: Sequence[float], step: int, *, factor: float, rate: float) ->
     medians of the past are not moved by it. A factor of 0 asks for nothing, and so do fewer than 20 steps.
     """
     before, latest = losses[-_BEFORE - _LATEST : -_LATEST], losses[-_LATEST:]
-    if not factor or len(before) < _LEAST:
+    if not factor or len(before) < _LEAST_BEFORE:
         return None
     usual = statistics.median(before)
     spread = 1.4826 * statistics.median(abs(loss - usual) for loss in before)
