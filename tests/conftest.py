@@ -11,6 +11,7 @@ from typing import TypeVar
 import pytest
 
 from helpers import SMOKE, cut_off, tinsmith
+from tinsmith.foundation.assets import resolve_corpus
 
 Length = TypeVar("Length")
 
@@ -71,6 +72,8 @@ def smoke(shared_directory: Path) -> Path:
         # The first process that comes builds, the others wait and find it done.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not said.exists():
+            # On a fresh machine the corpus has yet to come, and cut off it cannot.
+            resolve_corpus("licence-agreements")
             arguments = ("build", SMOKE, "--set", f"runs={runs}")
             alone = cut_off("-m", "tinsmith", *arguments)
             result = alone or tinsmith(*arguments)

@@ -109,3 +109,27 @@ def test_the_defaults_written_as_comments_are_the_defaults(tmp_path):
 def test_the_projects_own_recipes_load():
     for path in (Path(__file__).parents[1] / "recipes").glob("*.toml"):
         assert load_recipe(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value", "said"),
+    [
+        ("model", "scratch", "lama@15m", "no family is called lama; there are llama, qwen3"),
+        ("train", "objective", "stf", "write one of next_token, sft, distil, dpo, or a mixture"),
+        ("train", "objective", {"next_token": 0.5, "stf": 0.5}, "write one of next_token, sft"),
+        ("train", "objective", {}, "write one of next_token, sft"),
+    ],
+)
+def test_what_is_misspelt_is_answered_with_what_there_is(section, field, value, said):
+    data = {"name": "r", "ingest": {"sources": ["."]}, section: {field: value}}
+    with pytest.raises(RecipeError) as error:
+        parse_recipe(data, where="r")
+    assert f"r: {section}.{field}: {said}" in str(error.value)
+    assert "literal" not in str(error.value)
+
+
+def test_a_mistake_between_fields_does_not_show_the_whole_section():
+    data = {"name": "r", "ingest": {"sources": ["."]}, "train": {"objective": "distil", "budget": "9m"}}
+    with pytest.raises(RecipeError, match="train: name distil.teacher") as error:
+        parse_recipe(data, where="r")
+    assert "9m" not in str(error.value)

@@ -6,7 +6,7 @@ import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeGuard
+from typing import Annotated, Any, Literal, TypeGuard, get_args
 
 from pydantic import (
     BaseModel,
@@ -23,6 +23,9 @@ from tinsmith.foundation.errors import RecipeError
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 GgufFormat = Literal["f16", "q8_0", "q4_k_m"]
+
+
+FAMILIES = ("llama", "qwen3", "phi", "gpt2", "bloom", "gemma3")  # that fresh weights can be made of
 
 
 class Section(BaseModel):
@@ -130,6 +133,9 @@ class ModelConfig(Section):
     def _scratch_parses(cls, text: str | None) -> str | None:
         if text is not None and not re.fullmatch(r"\w+@[0-9]+(\.[0-9]+)?[kmb]|[a-z][a-z0-9.-]*", text):
             raise ValueError("write family@size, for example llama@15m, or the name of a published shape")
+        family, sized, _ = (text or "").partition("@")
+        if sized and family not in FAMILIES:
+            raise ValueError(f"no family is called {family}; there are {', '.join(FAMILIES)}")
         return text
 
     @field_validator("tokenizer")
@@ -276,11 +282,14 @@ class TrainConfig(Section):
         Budget.parse(text)
         return text
 
-    @field_validator("objective")
+    @field_validator("objective", mode="before")
     @classmethod
-    def _mixture_is_not_empty(cls, value: Any) -> Any:
-        if not value:
-            raise ValueError("name an objective")
+    def _objectives_are_known(cls, value: Any) -> Any:
+        # Before pydantic, which would tell of each form that the field may have.
+        named = [value] if isinstance(value, str) else list(value) if isinstance(value, dict) else []
+        known = get_args(Objective)
+        if not named or set(named) - set(known):
+            raise ValueError(f"write one of {', '.join(known)}, or a mixture {{next_token = 0.8, sft = 0.2}}")
         return value
 
     @model_validator(mode="after")
@@ -581,7 +590,9 @@ def _explain(problem: Any) -> str:
         near = difflib.get_close_matches(location[-1], _fields_at(location[:-1]), n=1, cutoff=0.5)
         return f"{dotted}: unknown field" + (f"; did you mean {near[0]}?" if near else "")
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{dotted}: {message}" + (f" (it is {problem['input']!r})" if problem["type"] != "missing" else "")
+    # What a whole section holds is no help to the eye.
+    shown = problem["type"] != "missing" and not (len(location) == 1 and isinstance(problem["input"], dict))
+    return f"{dotted}: {message}" + (f" (it is {problem['input']!r})" if shown else "")
 
 
 def _fields_at(location: list[str]) -> list[str]:

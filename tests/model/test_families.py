@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from tinsmith import recipe
 from tinsmith.evaluate.parity import check_parity
 from tinsmith.foundation.errors import AssetError, RecipeError
 from tinsmith.foundation.progress import SilentProgress
@@ -159,3 +160,7 @@ def test_a_family_trains_saves_opens_exports_agrees_and_is_served(family: str, t
     found = check_parity(trained, trained, ggufs, TEXTS, asked, SilentProgress(), seed=3)
     assert set(found["formats"]) == {"saved", "f16", "q8_0", "q4_k_m", "server"}
     assert found["formats"]["f16"]["mean_kl"] < 5e-5
+
+
+def test_the_recipe_knows_the_families_there_are() -> None:
+    assert tuple(FAMILIES) == recipe.FAMILIES
