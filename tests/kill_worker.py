@@ -18,8 +18,9 @@ import torch  # noqa: F401
 import transformers  # noqa: F401
 
 from tinsmith.foundation.progress import SilentProgress
-from tinsmith.pipeline import STAGES, build
-from tinsmith.recipe import load_recipe
+from tinsmith.pipeline import build
+from tinsmith.recipe_file import load_recipe
+from tinsmith.stage_table import STAGES
 
 
 def schedule(seed, kills):

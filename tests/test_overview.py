@@ -6,7 +6,8 @@ import pytest
 
 from tinsmith.foundation.errors import RecipeError
 from tinsmith.overview import describe_model, parameters, teacher_parameters
-from tinsmith.recipe import Recipe, parse_recipe
+from tinsmith.recipe import Recipe
+from tinsmith.recipe_file import parse_recipe
 
 
 def make_recipe(**sections: Any) -> Recipe:

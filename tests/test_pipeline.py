@@ -9,8 +9,9 @@ import pytest
 
 from tinsmith.foundation.errors import RecipeError
 from tinsmith.foundation.files import write_json
-from tinsmith.pipeline import STAGES, _changed_fields, _configuration, run_directory, stage_key
-from tinsmith.recipe import parse_recipe
+from tinsmith.pipeline import _changed_fields, run_directory, stage_key
+from tinsmith.recipe_file import parse_recipe
+from tinsmith.stage_table import STAGES
 
 TALK = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 
@@ -74,7 +75,7 @@ def test_a_plan_names_the_field_that_changed(tmp_path: Path) -> None:
     (row,) = [each for each in STAGES if each.name == "tokenize"]
 
     def configuration(**sections: dict[str, Any]) -> dict[str, Any]:
-        return _configuration(row, parse_recipe(data(tmp_path, tasks=[task()], **sections), where="test"))
+        return configuration(row, parse_recipe(data(tmp_path, tasks=[task()], **sections), where="test"))
 
     mixed, plain = {"next_token": 0.5, "sft": 0.5}, {"next_token": 0.5}
     before = configuration(train={"objective": mixed})

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from tinsmith.foundation.errors import RecipeError
-from tinsmith.recipe import Budget, Recipe, load_recipe, parse_recipe, render_recipe, write_recipe
+from tinsmith.recipe import Budget, Recipe
+from tinsmith.recipe_file import load_recipe, parse_recipe, render_recipe, write_recipe
 
 MINIMAL = {"name": "r", "ingest": {"sources": ["."]}}
 
@@ -130,6 +131,6 @@ def test_what_is_misspelt_is_answered_with_what_there_is(section, field, value, 
 
 def test_a_mistake_between_fields_does_not_show_the_whole_section():
     data = {"name": "r", "ingest": {"sources": ["."]}, "train": {"objective": "distil", "budget": "9m"}}
-    with pytest.raises(RecipeError, match="train: name distil.teacher") as error:
+    with pytest.raises(RecipeError, match=r"train: name distil\.teacher") as error:
         parse_recipe(data, where="r")
     assert "9m" not in str(error.value)

@@ -11,7 +11,7 @@ import pytest
 
 from helpers import ROOT, SMOKE, cut_off, tinsmith
 from tinsmith.foundation.files import read_json, read_jsonl
-from tinsmith.pipeline import STAGES
+from tinsmith.stage_table import STAGES
 
 DETERMINISTIC = ("ingest", "curate", "split", "tokenize", "train", "package")
 

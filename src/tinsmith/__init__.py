@@ -13,7 +13,7 @@ __all__ = ["Recipe", "build", "load_recipe", "plan", "verify"]
 
 _HOMES = {
     "Recipe": "recipe",
-    "load_recipe": "recipe",
+    "load_recipe": "recipe_file",
     "build": "pipeline",
     "plan": "pipeline",
     "verify": "bundle",

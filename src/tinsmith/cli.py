@@ -38,7 +38,7 @@ def init(
     documents: Annotated[str, typer.Option(help="Folder, file, glob or named corpus with your documents.")],
 ) -> None:
     """Write a commented recipe for your own documents."""
-    from tinsmith.recipe import write_recipe
+    from tinsmith.recipe_file import write_recipe
 
     path = write_recipe(directory, documents)
     print(f"wrote {path}\nlook at it, then: tinsmith plan {path}")
@@ -48,7 +48,7 @@ def init(
 def plan(recipe: RecipePath, set_: Overrides = None, until: Until = None) -> None:
     """Say stage by stage what is cached, what would run and why, and what it will take."""
     from tinsmith.overview import describe_plan
-    from tinsmith.recipe import load_recipe
+    from tinsmith.recipe_file import load_recipe
 
     print(describe_plan(load_recipe(recipe, tuple(set_ or ())), until))
 
@@ -63,7 +63,7 @@ def build(recipe: RecipePath, set_: Overrides = None, until: Until = None) -> No
     from tinsmith.foundation.progress import default_progress
     from tinsmith.pipeline import build as run
     from tinsmith.pipeline import follow
-    from tinsmith.recipe import load_recipe
+    from tinsmith.recipe_file import load_recipe
 
     crew = find_crew(os.environ)
     with _one_voice(crew):

@@ -1,13 +1,11 @@
-"""The table of stages, and how a run goes through it: keys, resume, metering, manifests."""
+"""How a run goes through the table of stages: keys, resume, metering, swaps that a kill cannot break."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import fcntl
-import functools
 import importlib
-import importlib.metadata
 import operator
 import os
 import shutil
@@ -21,125 +19,22 @@ from typing import Any
 from tinsmith.foundation import assets
 from tinsmith.foundation.crew import Crew
 from tinsmith.foundation.errors import RecipeError, RunError
-from tinsmith.foundation.files import (
-    list_files,
-    read_json,
-    sha256_file,
-    sha256_json,
-    write_atomic,
-    write_json,
-)
+from tinsmith.foundation.files import read_json, sha256_file, sha256_json, write_atomic, write_json
 from tinsmith.foundation.progress import Progress, SilentProgress
-from tinsmith.meter.energy import EnergyMeter, Reading
-from tinsmith.meter.machine import describe_machine
-from tinsmith.recipe import Recipe
-
-MANIFEST = "manifest.json"
-_SEEN_SECONDS = 60.0  # a network file system may show a new directory that late
-_KEY, _METER = ".key.json", ".meter.json"
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One row of the table: which parts of the recipe, files and earlier stages a stage reads.
-
-    Beside the section of its own name it reads `sections`: whole ones, or fields of others, by dotted name.
-    """
-
-    name: str
-    version: int
-    inputs: tuple[str, ...] = ()
-    sections: tuple[str, ...] = ()
-    models: Callable[[Recipe], tuple[str, ...]] = lambda recipe: ()
-    # What changes when a file of the person's own does, for files that the stage opens.
-    files: Callable[[Recipe], list[str] | None] = lambda recipe: None
-    seeded: bool = True
-    resumable: bool = False
-    # Several processes, where there are several, work on it together.
-    shared: bool = False
-    # Outputs in which equal work gives other bytes: seconds, a server's rounding.
-    measured: tuple[str, ...] = ()
-
-    @property
-    def directory(self) -> str:
-        """Return the name of the directory that the stage makes."""
-        return "bundle" if self.name == "report" else self.name
-
-
-def _base(recipe: Recipe) -> tuple[str, ...]:
-    return (recipe.model.base,)
-
-
-def _base_and_teacher(recipe: Recipe) -> tuple[str, ...]:
-    teacher = recipe.train.distil.teacher if "distil" in recipe.train.shares else ""
-    return (recipe.model.base, *([teacher] if teacher else []))
-
-
-def _vocabulary(recipe: Recipe) -> tuple[str, ...]:
-    return (recipe.model.base,) if recipe.model.tokenizer == "base" else ()
-
-
-def _sources(recipe: Recipe) -> list[str] | None:
-    from tinsmith.stages.sources import source_stamps
-
-    return source_stamps(recipe.ingest)
-
-
-def _examples(recipe: Recipe) -> list[str] | None:
-    from tinsmith.stages.sources import example_stamps
-
-    return example_stamps(recipe)
-
-
-def _subjects(recipe: Recipe) -> tuple[str, ...]:
-    return (recipe.model.base, *recipe.evaluate.rivals)
-
-
-# *refine* (what learns from or compares across training documents) will stand between split and tokenize.
-STAGES = (
-    Stage("ingest", 1, files=_sources, seeded=False, measured=("files.jsonl",)),
-    Stage("curate", 1, inputs=("ingest",)),
-    Stage("split", 1, inputs=("curate",)),
-    Stage(
-        "tokenize",
-        1,
-        inputs=("split",),
-        sections=(
-            "model",
-            "tasks",
-            "split.shared_run_words",
-            "train.objective",
-            "train.streamline.vocabulary",
-        ),
-        models=_vocabulary,
-        files=_examples,
-    ),
-    Stage(
-        "train",
-        1,
-        inputs=("tokenize",),
-        sections=("model",),
-        models=_base_and_teacher,
-        resumable=True,
-        shared=True,
-        measured=("log.jsonl", "schedule.jsonl", "rollbacks.jsonl", "streamline.json", "adapters.json"),
-    ),
-    Stage(
-        "package",
-        1,
-        inputs=("split", "tokenize", "train"),
-        measured=("parity.json", "items/parity.jsonl"),
-    ),
-    Stage(
-        "evaluate",
-        1,
-        inputs=("split", "tokenize", "package"),
-        sections=("model", "tasks", "meter"),
-        models=_subjects,
-        resumable=True,
-    ),
-    Stage("report", 1, inputs=("ingest", "curate", "split", "tokenize", "train", "package", "evaluate")),
+from tinsmith.manifests import (
+    KEY,
+    MANIFEST,
+    METER,
+    make_manifest,
+    manifest_of,
+    outputs_present,
+    read_manifest,
 )
+from tinsmith.meter.energy import EnergyMeter, Reading
+from tinsmith.recipe import Recipe
+from tinsmith.stage_table import STAGES, Stage, configuration
+
+_SEEN_SECONDS = 60.0  # a network file system may show a new directory that late
 
 
 @dataclass(frozen=True)
@@ -160,7 +55,7 @@ def plan(recipe: Recipe, until: str | None = None) -> list[Step]:
     """Say stage by stage what is cached and what would run, and why. Changes nothing."""
     root, steps, stale = run_directory(recipe), [], False
     for stage in _stages_until(until):
-        manifest = _manifest(root / stage.directory)
+        manifest = read_manifest(root / stage.directory)
         if stale:
             steps.append(Step(stage, False, "an earlier stage runs"))
             continue
@@ -168,7 +63,7 @@ def plan(recipe: Recipe, until: str | None = None) -> list[Step]:
         cached = (
             manifest is not None
             and manifest["key"] == key
-            and _outputs_present(root / stage.directory, manifest)
+            and outputs_present(root / stage.directory, manifest)
         )
         steps.append(Step(stage, cached, _why(stage, recipe, root, manifest, key, cached)))
         stale = not cached
@@ -185,8 +80,8 @@ def build(recipe: Recipe, *, progress: Progress, until: str | None = None, crew:
         for stage in _stages_until(until):
             _recover(root, stage)
             key = stage_key(stage, recipe, root)
-            manifest = _manifest(root / stage.directory)
-            if manifest and manifest["key"] == key and _outputs_present(root / stage.directory, manifest):
+            manifest = read_manifest(root / stage.directory)
+            if manifest and manifest["key"] == key and outputs_present(root / stage.directory, manifest):
                 progress.say(f"{stage.name}: cached")
                 continue
             _run_stage(stage, recipe, root, key, progress, crew)
@@ -220,11 +115,11 @@ def stage_key(stage: Stage, recipe: Recipe, root: Path) -> str:
     parts = {
         "stage": stage.name,
         "version": stage.version,
-        "config": _configuration(stage, recipe),
+        "config": configuration(stage, recipe),
         "seed": recipe.seed if stage.seeded else None,
         "models": {name: assets.identify(name) for name in stage.models(recipe)},
         "sources": stage.files(recipe),
-        "inputs": {name: _manifest_of(root, name)["digest"] for name in stage.inputs},
+        "inputs": {name: manifest_of(root, name)["digest"] for name in stage.inputs},
     }
     if stage.name == "report":
         # The report prints seconds and joules, which differ between equal outputs.
@@ -243,16 +138,6 @@ def _stages_until(until: str | None) -> tuple[Stage, ...]:
     return STAGES[: names.index(until) + 1]
 
 
-def _configuration(stage: Stage, recipe: Recipe) -> dict[str, Any]:
-    everything = recipe.model_dump(mode="json")
-    if stage.name == "report":
-        return {k: v for k, v in everything.items() if k != "runs"}
-    return {
-        section: functools.reduce(operator.getitem, section.split("."), everything)
-        for section in (stage.name, *stage.sections)
-    }
-
-
 def _why(
     stage: Stage, recipe: Recipe, root: Path, manifest: dict[str, Any] | None, key: str, cached: bool
 ) -> str:
@@ -269,12 +154,12 @@ def _why(
         return "not yet run"
     if manifest["key"] == key:
         return "a file of it is missing or has another size"
-    changed = _changed_fields(manifest["config"], _configuration(stage, recipe))
+    changed = _changed_fields(manifest["config"], configuration(stage, recipe))
     if changed:
         return f"changed: {', '.join(changed)}"
     if stage.seeded and manifest["seed"] != recipe.seed:
         return "changed: seed"
-    moved = [n for n in stage.inputs if manifest["inputs"].get(n) != _manifest_of(root, n)["digest"]]
+    moved = [n for n in stage.inputs if manifest["inputs"].get(n) != manifest_of(root, n)["digest"]]
     return f"changed input: {', '.join(moved)}" if moved else "changed files, model or stage version"
 
 
@@ -303,10 +188,10 @@ def _run_stage(
         order = {"stage": stage.name, "recipe": recipe.model_dump(mode="json"), "key": key}
         crew.call(order | {"root": str(root.absolute())})
         arguments["crew"] = crew
-    with _metered(partial / _METER) as spent:
+    with _metered(partial / METER) as spent:
         statistics = _function(stage)(**arguments, out=partial, progress=progress)
     reading, attempts = spent()
-    manifest = _make_manifest(stage, recipe, root, key, partial, statistics, reading, attempts)
+    manifest = make_manifest(stage, recipe, root, key, partial, statistics, reading, attempts)
     write_json(partial / MANIFEST, manifest)
     _swap(root, stage)
     progress.say(
@@ -327,10 +212,10 @@ def _prepare(partial: Path, stage: Stage, key: str) -> bool:
     same = partial.exists() and _partial_key(partial) == key
     if partial.exists() and not (same and stage.resumable):
         # What a killed attempt used is counted, even where what it made is thrown away.
-        spent = (partial / _METER).read_bytes() if same and (partial / _METER).exists() else None
+        spent = (partial / METER).read_bytes() if same and (partial / METER).exists() else None
         shutil.rmtree(partial)
         if spent:
-            write_atomic(partial / _METER, spent)
+            write_atomic(partial / METER, spent)
     resumed = same and stage.resumable
     partial.mkdir(parents=True, exist_ok=True)
     for left in list(partial.rglob(".*.partial")):
@@ -338,14 +223,14 @@ def _prepare(partial: Path, stage: Stage, key: str) -> bool:
             shutil.rmtree(left)
         else:
             left.unlink(missing_ok=True)
-    write_json(partial / _KEY, {"key": key})
+    write_json(partial / KEY, {"key": key})
     return resumed
 
 
 def _check_producers(root: Path, stage: Stage) -> None:
     """Refuse to bundle files that changed after their stage made them, since the bundle vouches for them."""
     for name in stage.inputs:
-        for file, row in _manifest_of(root, name)["outputs"].items():
+        for file, row in manifest_of(root, name)["outputs"].items():
             if sha256_file(root / name / file) != row["sha256"]:
                 raise RunError(
                     "was changed after its stage made it",
@@ -384,107 +269,9 @@ def _metered(path: Path) -> Iterator[Callable[[], tuple[Reading, int]]]:
         total.append(earlier + reading if earlier else reading)
 
 
-def _make_manifest(
-    stage: Stage,
-    recipe: Recipe,
-    root: Path,
-    key: str,
-    partial: Path,
-    statistics: dict[str, float],
-    reading: Reading,
-    attempts: int,
-) -> dict[str, Any]:
-    hidden = {_KEY, _METER}
-    names = [name for name in list_files(partial) if str(name) not in hidden]
-    outputs = {
-        str(name): {"sha256": sha256_file(partial / name), "bytes": (partial / name).stat().st_size}
-        for name in names
-    }
-    energy = reading.to_dict()
-    return {
-        "stage": stage.name,
-        "version": stage.version,
-        "key": key,
-        "config": _configuration(stage, recipe),
-        "seed": recipe.seed,
-        "inputs": {name: _manifest_of(root, name)["digest"] for name in stage.inputs},
-        "outputs": outputs,
-        "digest": sha256_json(
-            {name: row["sha256"] for name, row in outputs.items() if name not in stage.measured}
-        ),
-        "statistics": statistics,
-        "seconds": reading.seconds,
-        "energy": {k: energy[k] for k in ("joules_low", "joules", "joules_high", "method")},
-        "peak_rss_bytes": reading.peak_rss_bytes,
-        "cpu_seconds": reading.cpu_seconds,
-        "attempts": attempts,
-        "versions": _versions(),
-        "machine": describe_machine(),
-        "assets": [asset.describe() for asset in _assets_used(stage, recipe)],
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def _assets_used(stage: Stage, recipe: Recipe) -> list[assets.Asset]:
-    if stage.name == "ingest":
-        return [assets.fetch(n) for n in recipe.ingest.sources if assets.is_corpus(n)]
-    return [assets.resolve_model(name) for name in stage.models(recipe)]
-
-
-def _versions() -> dict[str, str]:
-    names = (
-        "tinsmith",
-        "torch",
-        "transformers",
-        "tokenizers",
-        "daft",
-        "kreuzberg",
-        "gguf",
-        "libgguf",
-        "xllamacpp",
-    )
-    found = {}
-    for name in names:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
-
-
-def _manifest(directory: Path) -> dict[str, Any] | None:
-    path = directory / MANIFEST
-    if not path.exists():
-        return None
-    try:
-        return dict(read_json(path))
-    except ValueError as error:
-        raise RunError(
-            f"is damaged ({error})", where=str(path), next_step=f"remove {directory} and build again"
-        ) from None
-
-
-def _manifest_of(root: Path, name: str) -> dict[str, Any]:
-    manifest = _manifest(root / name)
-    if manifest is None:
-        raise RunError(
-            "has no finished stage",
-            where=str(root / name),
-            next_step=f"run: tinsmith build RECIPE --until {name}",
-        )
-    return manifest
-
-
-def _outputs_present(directory: Path, manifest: dict[str, Any]) -> bool:
-    """Check presence and size of every output; `tinsmith verify` checks hashes."""
-    for name, row in manifest["outputs"].items():
-        path = directory / name
-        if not path.is_file() or path.stat().st_size != row["bytes"]:
-            return False
-    return True
-
-
 def _partial_key(partial: Path) -> str | None:
     with contextlib.suppress(OSError, ValueError, KeyError):
-        return str(read_json(partial / _KEY)["key"])
+        return str(read_json(partial / KEY)["key"])
     return None
 
 
@@ -492,7 +279,7 @@ def _swap(root: Path, stage: Stage) -> None:
     """Put a complete partial directory in place; a kill in between is mended by _recover."""
     final, partial = root / stage.directory, root / f"{stage.directory}.partial"
     old = root / f"{stage.directory}.old"
-    for leftover in (_KEY, _METER):
+    for leftover in (KEY, METER):
         (partial / leftover).unlink(missing_ok=True)
     if final.exists():
         os.rename(final, old)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tinsmith.meter.planner import estimate, measure_gflops
-from tinsmith.recipe import Recipe, parse_recipe
+from tinsmith.recipe import Recipe
+from tinsmith.recipe_file import parse_recipe
 
 
 def make_recipe(**sections: Any) -> Recipe:

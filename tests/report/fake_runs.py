@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tinsmith.foundation.progress import SilentProgress
-from tinsmith.recipe import Recipe, parse_recipe
+from tinsmith.recipe import Recipe
+from tinsmith.recipe_file import parse_recipe
 from tinsmith.stages.report import report
 
 STAGES = ("ingest", "curate", "split", "tokenize", "train", "package", "evaluate")

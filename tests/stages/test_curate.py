@@ -10,7 +10,8 @@ from tinsmith.corpus.text import document_id
 from tinsmith.foundation.errors import CorpusError, RecipeError
 from tinsmith.foundation.files import read_jsonl
 from tinsmith.foundation.progress import SilentProgress
-from tinsmith.recipe import CurateConfig, Recipe, parse_recipe
+from tinsmith.recipe import CurateConfig, Recipe
+from tinsmith.recipe_file import parse_recipe
 from tinsmith.stages.curate import curate
 
 TOPICS = ("harbour", "orchard", "railway", "library", "kitchen", "glacier", "theatre", "foundry")

@@ -10,7 +10,8 @@ from tinsmith.corpus.text import document_id
 from tinsmith.foundation.errors import CorpusError, RecipeError
 from tinsmith.foundation.files import read_jsonl
 from tinsmith.foundation.progress import SilentProgress
-from tinsmith.recipe import SplitConfig, parse_recipe
+from tinsmith.recipe import SplitConfig
+from tinsmith.recipe_file import parse_recipe
 from tinsmith.stages.split import split
 
 CLAUSE = " ".join(f"clause{number}" for number in range(60))

@@ -20,8 +20,9 @@ from tinsmith.foundation.crew import Crew
 from tinsmith.foundation.errors import RunError, TrainingError
 from tinsmith.foundation.files import read_json, read_jsonl, write_json
 from tinsmith.foundation.progress import SilentProgress
-from tinsmith.pipeline import STAGES, run_directory, stage_key
-from tinsmith.recipe import load_recipe
+from tinsmith.pipeline import run_directory, stage_key
+from tinsmith.recipe_file import load_recipe
+from tinsmith.stage_table import STAGES
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.train.checkpoint import load_checkpoint
 from tinsmith.train.distributed import Ranks, join

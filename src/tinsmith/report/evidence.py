@@ -8,7 +8,8 @@ from typing import Any
 from tinsmith.foundation.errors import BundleError
 from tinsmith.foundation.files import read_json
 from tinsmith.meter import carbon
-from tinsmith.recipe import Recipe, parse_recipe
+from tinsmith.recipe import Recipe
+from tinsmith.recipe_file import parse_recipe
 from tinsmith.report.collect import STAGES, read_if_there
 from tinsmith.report.training import describe_training
 from tinsmith.report.verdict import judge, name_roles, not_proven

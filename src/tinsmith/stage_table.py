@@ -1,0 +1,125 @@
+"""The table of stages: what each reads, whether it goes on after a kill, and what of its outputs is measured."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tinsmith.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the table: which parts of the recipe, files and earlier stages a stage reads.
+
+    Beside the section of its own name it reads `sections`: whole ones, or fields of others, by dotted name.
+    """
+
+    name: str
+    version: int
+    inputs: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
+    models: Callable[[Recipe], tuple[str, ...]] = lambda recipe: ()
+    # What changes when a file of the person's own does, for files that the stage opens.
+    files: Callable[[Recipe], list[str] | None] = lambda recipe: None
+    seeded: bool = True
+    resumable: bool = False
+    # Several processes, where there are several, work on it together.
+    shared: bool = False
+    # Outputs in which equal work gives other bytes: seconds, a server's rounding.
+    measured: tuple[str, ...] = ()
+
+    @property
+    def directory(self) -> str:
+        """Return the name of the directory that the stage makes."""
+        return "bundle" if self.name == "report" else self.name
+
+
+def _base(recipe: Recipe) -> tuple[str, ...]:
+    return (recipe.model.base,)
+
+
+def _base_and_teacher(recipe: Recipe) -> tuple[str, ...]:
+    teacher = recipe.train.distil.teacher if "distil" in recipe.train.shares else ""
+    return (recipe.model.base, *([teacher] if teacher else []))
+
+
+def _vocabulary(recipe: Recipe) -> tuple[str, ...]:
+    return (recipe.model.base,) if recipe.model.tokenizer == "base" else ()
+
+
+def _sources(recipe: Recipe) -> list[str] | None:
+    from tinsmith.stages.sources import source_stamps
+
+    return source_stamps(recipe.ingest)
+
+
+def _examples(recipe: Recipe) -> list[str] | None:
+    from tinsmith.stages.sources import example_stamps
+
+    return example_stamps(recipe)
+
+
+def _subjects(recipe: Recipe) -> tuple[str, ...]:
+    return (recipe.model.base, *recipe.evaluate.rivals)
+
+
+# *refine* (what learns from or compares across training documents) will stand between split and tokenize.
+STAGES = (
+    Stage("ingest", 1, files=_sources, seeded=False, measured=("files.jsonl",)),
+    Stage("curate", 1, inputs=("ingest",)),
+    Stage("split", 1, inputs=("curate",)),
+    Stage(
+        "tokenize",
+        1,
+        inputs=("split",),
+        sections=(
+            "model",
+            "tasks",
+            "split.shared_run_words",
+            "train.objective",
+            "train.streamline.vocabulary",
+        ),
+        models=_vocabulary,
+        files=_examples,
+    ),
+    Stage(
+        "train",
+        1,
+        inputs=("tokenize",),
+        sections=("model",),
+        models=_base_and_teacher,
+        resumable=True,
+        shared=True,
+        measured=("log.jsonl", "schedule.jsonl", "rollbacks.jsonl", "streamline.json", "adapters.json"),
+    ),
+    Stage(
+        "package",
+        1,
+        inputs=("split", "tokenize", "train"),
+        measured=("parity.json", "items/parity.jsonl"),
+    ),
+    Stage(
+        "evaluate",
+        1,
+        inputs=("split", "tokenize", "package"),
+        sections=("model", "tasks", "meter"),
+        models=_subjects,
+        resumable=True,
+    ),
+    Stage("report", 1, inputs=("ingest", "curate", "split", "tokenize", "train", "package", "evaluate")),
+)
+
+
+def configuration(stage: Stage, recipe: Recipe) -> dict[str, Any]:
+    """Return the parts of a recipe that a stage depends on, by name."""
+    everything = recipe.model_dump(mode="json")
+    if stage.name == "report":
+        return {k: v for k, v in everything.items() if k != "runs"}
+    return {
+        section: functools.reduce(operator.getitem, section.split("."), everything)
+        for section in (stage.name, *stage.sections)
+    }
