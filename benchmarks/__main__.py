@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import gpu, memory, peers, quality, speed
+from benchmarks import gpu, memory, peers, quality, settings, speed
 from benchmarks.subjects import SUBJECTS
 
-_NAMES = ("speed", "lora", "memory", "quality", "scratch", "gpu")
+_NAMES = ("speed", "lora", "memory", "quality", "scratch", "settings", "gpu")
 
 
 def main() -> None:
@@ -25,6 +25,9 @@ def main() -> None:
     parser.add_argument("--append", action="store_true", help="add rounds to the results of the same commit")
     parser.add_argument("--subjects", default="", help="only the subjects of these names, by commas")
     parser.add_argument("--sweep", action="store_true", help="print speeds with micro-batches of 1, 2 and 4")
+    parser.add_argument(
+        "--groups", default="", help="of settings: only the trials of these groups, by commas"
+    )
     parser.add_argument("--pip", default="", help="further flags for pip, such as an index of CPU builds")
     given = parser.parse_args()
     if unknown := set(given.names) - set(_NAMES):
@@ -57,6 +60,8 @@ def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespa
             speed.run(f"{name}-quick" if given.quick else name, plan)
     elif name == "memory":
         memory.run()
+    elif name == "settings":
+        settings.run(tuple(each for each in given.groups.split(",") if each))
     elif name == "gpu":
         gpu.run()
     else:

@@ -36,41 +36,29 @@ class Trial:
 
 
 def _trials() -> tuple[Trial, ...]:
-    two, one = "train.budget=120s", "train.budget=60s"
+    """Return all trials: groups differ in recipe and budget, and within one only the fields named differ."""
+    cut, fewer = "train.streamline.vocabulary=16000", "train.streamline.layers=24"
+    half, higher = "train.batch_tokens=512", "train.learning_rate=0.0006"
     lora = ("train.trainable=lora", "train.learning_rate=0.002")
-    cut = ("train.streamline.vocabulary=16000", "train.streamline.layers=24")
-    small = ("model.scratch=llama@3m", "model.tokenizer=bpe@4k", "train.batch_tokens=1024")
+    continued = ((), (half,), (cut,), (cut, half, higher), (cut, *lora))
+    streamlined = ((cut, fewer), (cut, fewer, "train.objective=distil"))
+    adamw = ("train.optimizer=adamw", "train.learning_rate=0.004")
+    high = "train.learning_rate=0.02"
+    fresh = ((), (high,), (high, "train.batch_tokens=4096"), adamw)
+    tiny = ("model.scratch=llama@3m", "model.tokenizer=bpe@4k", "train.batch_tokens=1024")
+    small = ((2, 0.1), (4, 0.1), (8, 0.1), (8, 0.01), (8, 1.0), (16, 0.1), (16, 1.0))
     return (
-        *(
-            Trial("continue", "quality", (two, *more))
-            for more in (
-                (),
-                ("train.batch_tokens=512",),
-                ("train.batch_tokens=512", "train.learning_rate=0.0006"),
-                lora,
-            )
-        ),
-        *(
-            Trial("streamline", "quality", (two, *cut, *more))
-            for more in ((), ("train.objective=distil", "train.distil.share=0.5"))
-        ),
-        *(
-            Trial("fresh", "scratch", (one, *more))
-            for more in (
-                (),
-                ("train.learning_rate=0.02",),
-                ("train.batch_tokens=4096", "train.learning_rate=0.02"),
-                ("train.optimizer=adamw", "train.learning_rate=0.004"),
-            )
-        ),
+        *(Trial("continued", "quality", ("train.budget=120s", *each)) for each in continued),
+        *(Trial("streamlined", "quality", ("train.budget=120s", *each)) for each in streamlined),
+        *(Trial("fresh", "scratch", ("train.budget=60s", *each)) for each in fresh),
         *(
             Trial(
                 "small",
                 "scratch",
-                (*small, f"train.budget={epochs} epochs", f"train.weight_decay={decay}"),
+                (*tiny, f"train.budget={epochs} epochs", f"train.weight_decay={decay}"),
                 24,
             )
-            for epochs, decay in ((2, 0.1), (4, 0.1), (8, 0.1), (8, 0.01), (8, 1.0), (16, 0.1), (16, 1.0))
+            for epochs, decay in small
         ),
     )
 

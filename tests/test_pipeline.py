@@ -9,9 +9,10 @@ import pytest
 
 from tinsmith.foundation.errors import RecipeError
 from tinsmith.foundation.files import write_json
-from tinsmith.pipeline import _changed_fields, run_directory, stage_key
+from tinsmith.foundation.progress import SilentProgress
+from tinsmith.pipeline import _changed_fields, build, run_directory, stage_key
 from tinsmith.recipe_file import parse_recipe
-from tinsmith.stage_table import STAGES
+from tinsmith.stage_table import STAGES, configuration
 
 TALK = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 
@@ -40,6 +41,13 @@ def test_tokens_hang_on_single_fields_of_train_and_split(tmp_path: Path) -> None
         key(tmp_path, "tokenize", model={"scratch": "llama@15m", "tokenizer": "bpe@300"}),
     ]
     assert len({plain, *changed}) == 5
+
+
+def test_a_misspelt_shape_is_told_before_any_document_is_read(tmp_path: Path) -> None:
+    recipe = parse_recipe(data(tmp_path / "runs", model={"scratch": "phi-3"}), where="test")
+    with pytest.raises(RecipeError, match=r"(?s)model\.scratch: .*'phi-3'; did you mean phi-2\?"):
+        build(recipe, progress=SilentProgress())
+    assert not (tmp_path / "runs").exists()
 
 
 def task() -> dict[str, str]:
@@ -74,15 +82,15 @@ def test_weights_hang_on_the_teacher(tmp_path: Path) -> None:
 def test_a_plan_names_the_field_that_changed(tmp_path: Path) -> None:
     (row,) = [each for each in STAGES if each.name == "tokenize"]
 
-    def configuration(**sections: dict[str, Any]) -> dict[str, Any]:
+    def configured(**sections: dict[str, Any]) -> dict[str, Any]:
         return configuration(row, parse_recipe(data(tmp_path, tasks=[task()], **sections), where="test"))
 
     mixed, plain = {"next_token": 0.5, "sft": 0.5}, {"next_token": 0.5}
-    before = configuration(train={"objective": mixed})
+    before = configured(train={"objective": mixed})
     assert before["train.objective"] == mixed
-    assert _changed_fields(before, configuration(train={"objective": plain})) == ["train.objective.sft"]
-    assert _changed_fields(before, configuration()) == ["train.objective"]
-    narrow = configuration(
+    assert _changed_fields(before, configured(train={"objective": plain})) == ["train.objective.sft"]
+    assert _changed_fields(before, configured()) == ["train.objective"]
+    narrow = configured(
         train={"objective": mixed, "streamline": {"vocabulary": 300}}, tokenize={"context": 64}
     )
     assert _changed_fields(before, narrow) == ["tokenize.context", "train.streamline.vocabulary"]

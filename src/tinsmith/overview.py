@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinsmith.foundation import assets
-from tinsmith.foundation.errors import RecipeError
 from tinsmith.meter.planner import estimate, measure_gflops
 from tinsmith.pipeline import plan, run_directory
 from tinsmith.recipe import Recipe, StreamlineConfig, TrainConfig
@@ -115,15 +114,9 @@ def _scratch_parameters(scratch: str) -> int:
     name, _, size = scratch.partition("@")
     if size:
         return int(float(size[:-1]) * {"k": 1e3, "m": 1e6, "b": 1e9}[size[-1]])
-    from tinsmith.model.presets import PRESETS
+    from tinsmith.stages.sources import published_shape
 
-    if name not in PRESETS:
-        raise RecipeError(
-            f"no published shape is called {name!r}",
-            where="model.scratch",
-            next_step=f"write family@size, such as llama@15m, or one of {', '.join(PRESETS)}",
-        )
-    return PRESETS[name].parameters
+    return published_shape(name).parameters
 
 
 def _corpus_bytes(recipe: Recipe) -> int:

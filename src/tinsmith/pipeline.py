@@ -76,6 +76,7 @@ def build(recipe: Recipe, *, progress: Progress, until: str | None = None, crew:
     The followers of a crew, in `follow` meanwhile, are called for the stages that several processes share.
     """
     root = run_directory(recipe)
+    _check_start(recipe)
     with _disk_errors(root), _locked(root):
         for stage in _stages_until(until):
             _recover(root, stage)
@@ -108,6 +109,14 @@ def _await_key(partial: Path, key: str, seconds: float) -> None:
                 next_step="set `runs` in the recipe to a directory that all machines share, by its absolute path",
             )
         time.sleep(0.2)
+
+
+def _check_start(recipe: Recipe) -> None:
+    """Refuse a misspelt shape at once, and not when all documents have been read. Raises RecipeError."""
+    from tinsmith.stages.sources import published_shape
+
+    if recipe.model.scratch and "@" not in recipe.model.scratch:
+        published_shape(recipe.model.scratch)
 
 
 def stage_key(stage: Stage, recipe: Recipe, root: Path) -> str:

@@ -28,8 +28,8 @@ from tinsmith.train.checkpoint import load_checkpoint
 from tinsmith.train.distributed import Ranks, join
 from tinsmith.train.engine import Engine
 from tinsmith.train.loop import fit
-from tiny_crew import GRADIENTS, OPTIMIZERS, STEPS, gradients_of, model_for, three_steps
-from tiny_training import config, make_engine, tiny_llama, weights_equal, write_tokens
+from tiny_crew import GRADIENTS, OPTIMIZERS, STEPS, engine_for, gradients_of, three_steps
+from tiny_training import config, make_engine, tiny_llama, weights_equal, write_pairs, write_tokens
 
 
 class Stopping(SilentProgress):
@@ -72,6 +72,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a directory with what two processes computed; a run in it was begun by one process alone."""
     directory = tmp_path_factory.mktemp("together")
     tokens = write_tokens(directory / "tokens")
+    write_pairs(directory / "pairs")
     with pytest.raises(KeyboardInterrupt):
         fit(make_engine(tokens, STEPS), out=directory / "begun_alone", progress=Stopping())
     processes = run_together(tiny_crew.compute_together, directory)
@@ -103,8 +104,8 @@ def losses(out: Path) -> list[float]:
 
 
 @pytest.mark.parametrize("name", list(GRADIENTS))
-def test_loss_and_gradients_are_those_of_one_process(together: Path, name: str) -> None:
-    engine = make_engine(TokenSet(together / "tokens"), GRADIENTS[name], model_for(name))
+def test_loss_and_gradients_are_those_of_one_process(together: Path, tmp_path: Path, name: str) -> None:
+    engine = engine_for(name, together, tmp_path)
     counts = [len(engine.mixture.parts[0].batches.step(step)) for step in (0, 1)]
     assert any(count % 2 for count in counts), "no step leaves a process without a micro-batch"
     for step in (0, 1):

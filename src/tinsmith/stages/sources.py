@@ -1,7 +1,8 @@
-"""Which files a build would read, without reading or fetching any: for keys and plans."""
+"""What a build would read and begin with, without reading or fetching any of it: for keys and plans."""
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from tinsmith.corpus.readers.sources import find_files
 from tinsmith.foundation import assets
 from tinsmith.foundation.errors import RecipeError
 from tinsmith.foundation.files import sha256_file
+from tinsmith.model.presets import PRESETS, Preset
 from tinsmith.recipe import IngestConfig, Recipe
 
 
@@ -42,6 +44,18 @@ def example_stamps(recipe: Recipe) -> list[str]:
                 next_step="name JSON Lines files that are there",
             ) from None
     return stamps
+
+
+def published_shape(name: str) -> Preset:
+    """Return a published shape. Raises RecipeError where none bears the name, before anything is read or fetched."""
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        raise RecipeError(
+            f"no published shape is called {name!r}" + (f"; did you mean {near[0]}?" if near else ""),
+            where="model.scratch",
+            next_step=f"write family@size, such as llama@15m, or one of {', '.join(PRESETS)}",
+        )
+    return PRESETS[name]
 
 
 def look_at(path: Path) -> os.stat_result:
