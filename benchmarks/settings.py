@@ -40,7 +40,7 @@ def _trials() -> tuple[Trial, ...]:
     cut, fewer = "train.streamline.vocabulary=16000", "train.streamline.layers=24"
     half, higher = "train.batch_tokens=512", "train.learning_rate=0.0006"
     lora = ("train.trainable=lora", "train.learning_rate=0.002")
-    continued = ((), (half,), (cut,), (cut, half, higher), (cut, *lora))
+    continued = ((), (cut,), (cut, half, higher), (cut, *lora))
     streamlined = ((cut, fewer), (cut, fewer, "train.objective=distil"))
     adamw = ("train.optimizer=adamw", "train.learning_rate=0.004")
     high = "train.learning_rate=0.02"
