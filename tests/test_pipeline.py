@@ -32,7 +32,10 @@ def data(tmp_path: Path, **sections: dict[str, Any]) -> dict[str, Any]:
 
 def test_tokens_hang_on_single_fields_of_train_and_split(tmp_path: Path) -> None:
     plain = key(tmp_path, "tokenize")
-    assert key(tmp_path, "tokenize", train={"learning_rate": 0.1, "lora": {"rank": 4}}) == plain
+    assert (
+        key(tmp_path, "tokenize", train={"learning_rate": 0.1, "trainable": "lora", "lora": {"rank": 4}})
+        == plain
+    )
     assert key(tmp_path, "tokenize", split={"held_out": 0.2}) == plain
     changed = [
         key(tmp_path, "tokenize", train={"objective": "dpo"}, tasks=[task()]),

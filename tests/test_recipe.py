@@ -1,3 +1,4 @@
+import re
 import tomllib
 from pathlib import Path
 
@@ -134,3 +135,20 @@ def test_a_mistake_between_fields_does_not_show_the_whole_section():
     with pytest.raises(RecipeError, match=r"train: name distil\.teacher") as error:
         parse_recipe(data, where="r")
     assert "9m" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"train": {"lora": {"rank": 8}}}, "nothing would read train.lora: ask for train.trainable = 'lora'"),
+        (
+            {"train": {"distil": {"teacher": "b"}}},
+            "nothing would read train.distil: ask for the objective distil",
+        ),
+        ({"train": {"dpo": {"beta": 0.2}}}, "nothing would read train.dpo: ask for the objective dpo"),
+        ({"train": {"trainable": "lora"}, "model": {"scratch": "llama@1m"}}, "adapters beside fresh weights"),
+    ],
+)
+def test_what_nothing_would_read_is_refused(sections, said):
+    with pytest.raises(RecipeError, match=re.escape(said)):
+        parse_recipe({"name": "r", "ingest": {"sources": ["."]}, **sections}, where="r")

@@ -284,6 +284,18 @@ class TrainConfig(Section):
             raise ValueError("name distil.teacher: without streamline there is no bigger model to learn from")
         return self
 
+    @model_validator(mode="after")
+    def _what_is_set_is_read(self) -> TrainConfig:
+        readers = {
+            "lora": (self.lora != LoraConfig(), self.trainable == "lora", "train.trainable = 'lora'"),
+            "distil": (self.distil != DistilConfig(), "distil" in self.shares, "the objective distil"),
+            "dpo": (self.dpo != DpoConfig(), "dpo" in self.shares, "the objective dpo"),
+        }
+        for name, (given, read, reader) in readers.items():
+            if given and not read:
+                raise ValueError(f"nothing would read train.{name}: ask for {reader}, or leave it out")
+        return self
+
     @property
     def shares(self) -> dict[str, float]:
         """Return the objectives with their shares of a step, which add up to 1."""
@@ -392,6 +404,14 @@ class Recipe(Section):
         for name in sorted(files.keys() & self.train.shares.keys()):
             if not files[name] and not self.tasks:
                 raise ValueError(f"train.objective has {name}: name files in {field[name]}, or write a task")
+        return self
+
+    @model_validator(mode="after")
+    def _adapters_have_a_base(self) -> Recipe:
+        if self.model.scratch and self.train.trainable == "lora":
+            raise ValueError(
+                "adapters beside fresh weights would leave these as random as they are; train all"
+            )
         return self
 
     @model_validator(mode="after")

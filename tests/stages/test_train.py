@@ -12,10 +12,10 @@ from tinsmith.foundation.errors import AssetError, TrainingError
 from tinsmith.foundation.files import read_jsonl
 from tinsmith.foundation.progress import SilentProgress
 from tinsmith.recipe import ModelConfig, TrainConfig
-from tinsmith.tokens.shards import ShardWriter
+from tinsmith.tokens.shards import ShardWriter, TokenSet
 from tinsmith.tokens.tokenizer import save_tokenizer
 from tiny_model import tiny_tokenizer, write_trained
-from tiny_training import config, tiny_llama, write_pairs, write_tokens
+from tiny_training import VOCABULARY, config, tiny_llama, write_pairs, write_tokens
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -80,6 +80,34 @@ def test_a_model_that_is_too_small_for_the_tokens_is_an_error(tmp_path: Path) ->
         run(tmp_path)
 
 
+def test_a_sequence_that_the_model_cannot_read_is_told_before_training(tmp_path: Path) -> None:
+    write_tokens(tmp_path / "tokens", documents=4)
+    base = tiny_llama()
+    base.config.max_position_embeddings = 32
+    base.save_pretrained(tmp_path / "base")
+    with pytest.raises(
+        TrainingError, match=r"tokenize\.context: .* reads 32\n  -> lower tokenize\.context to 32"
+    ):
+        run(tmp_path, model=ModelConfig(base=str(tmp_path / "base")))
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_fresh_weights_read_what_they_are_taught_where_their_family_can(tmp_path: Path, family: str) -> None:
+    directory = tmp_path / "tokens"
+    write_tokens(directory, documents=2)
+    writer = ShardWriter(directory)
+    writer.add("long", 0, [5] * 2100, [1] * 2100)
+    writer.close([0], {"context": 2100, "vocabulary": VOCABULARY})
+    arguments = {"section": config("1 steps"), "model": ModelConfig(scratch=f"{family}@300k")}
+    if family == "gpt2":
+        with pytest.raises(TrainingError, match="2100 tokens, and gpt2 here reads 2048"):
+            run(tmp_path, **arguments)
+    else:
+        run(tmp_path, **arguments)
+        facts = json.loads((tmp_path / "train" / "model" / "config.json").read_text())
+        assert facts["max_position_embeddings"] == 2100
+
+
 def test_no_tokens_and_no_base_are_errors(tmp_path: Path) -> None:
     write_tokens(tmp_path / "tokens")
     with pytest.raises(AssetError):
@@ -110,6 +138,12 @@ def test_a_mixture_of_objectives_tells_the_losses_of_each(tmp_path: Path) -> Non
         assert f"final_loss_{name}" in figures
     losses = 0.5 * row["loss_distil"] + 0.25 * row["loss_sft"] + 0.25 * row["loss_dpo"]
     assert row["loss"] == pytest.approx(losses)
+    rows = list(read_jsonl(out / "log.jsonl"))
+    pairs = TokenSet(tmp_path / "tokens" / "dpo").tokens
+    assert figures["epochs_dpo"] == sum(row["tokens_dpo"] for row in rows) / pairs
+    assert (
+        sum(row[f"tokens_{name}"] for row in rows for name in ("distil", "sft", "dpo")) == figures["tokens"]
+    )
 
 
 def test_a_set_that_was_never_made_is_an_error_before_anything_is_opened(tmp_path: Path) -> None:

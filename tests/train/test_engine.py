@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 import tinsmith.train.loop as loop_module
 import tinsmith.train.settle as settle_module
@@ -27,6 +28,7 @@ from tinsmith.train.journal import uninterrupted
 from tinsmith.train.loop import fit, replay
 from tinsmith.train.mixture import Part
 from tiny_training import (
+    VOCABULARY,
     config,
     make_engine,
     tiny_llama,
@@ -274,6 +276,16 @@ def test_dropout_is_drawn_from_the_number_of_the_step(tmp_path: Path) -> None:
     first = loss(3)
     assert loss(4) != first
     assert loss(3) == first
+
+
+def test_a_base_with_dropout_is_trained(tmp_path: Path) -> None:
+    shape = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 128}
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=VOCABULARY, **shape))
+    assert model.config.resid_pdrop == 0.1
+    engine = make_engine(write_tokens(tmp_path / "tokens"), config("2 steps"), model)
+    rows = fit(engine, out=tmp_path / "out", progress=Told())
+    assert len(rows) == 2
+    assert engine.model.training
 
 
 def test_gradients_are_clipped_to_the_norm(tmp_path: Path) -> None:

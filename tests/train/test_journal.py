@@ -47,13 +47,13 @@ def test_time_thrown_away_stays_spent_and_steps_left_out_are_not_missed(tmp_path
     again = Journal(tmp_path)
     assert again.resume(Done(5, 50, 0.0), said.append) == Done(5, 50, 2.25)
     assert [r["step"] for r in again.rows] == [0, 1, 3]
-    figures = summarise(tmp_path, epoch_tokens=100)
+    figures = summarise(tmp_path, {"next_token": 100})
     assert (figures["rollbacks"], figures["skipped_steps"], figures["skipped_tokens"]) == (1, 2, 17)
 
 
 def test_statistics_average_the_first_and_last_twentieth(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "log.jsonl", (row(step, loss=40 - step) for step in range(40)))
-    figures = summarise(tmp_path, epoch_tokens=100)
+    figures = summarise(tmp_path, {"next_token": 100})
     assert figures["loader_share"] == pytest.approx(0.008)
     assert figures["rollbacks"] == figures["skipped_steps"] == figures["skipped_tokens"] == 0
     assert figures["first_loss"] == 39.5

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from tinsmith.train.optim import Optimizers
 from tiny_training import config, make_engine, tiny_llama, weights_equal, write_tokens
@@ -21,6 +22,14 @@ def groups(optimizer: str) -> list[tuple[str, int, float]]:
 def test_norms_do_not_decay_and_muon_takes_hidden_matrices_only() -> None:
     assert groups("adamw") == [("AdamW", 15, 0.1), ("AdamW", 5, 0.0)]
     assert groups("muon") == [("AdamW", 1, 0.1), ("AdamW", 5, 0.0), ("Muon", 14, 0.1)]
+
+
+def test_muon_leaves_learnt_positions_alone() -> None:
+    shape = {"n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 64}
+    made = Optimizers(GPT2LMHeadModel(GPT2Config(vocab_size=50, **shape)), config(optimizer="muon"))
+    sizes = [tuple(each.shape) for each in made._all[1].param_groups[0]["params"]]
+    assert (64, 32) not in sizes
+    assert len(sizes) == 4
 
 
 def test_muon_steps_are_of_the_size_of_adamw_steps() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from tinsmith.recipe import DpoConfig
 from tinsmith.tokens.batches import Batch, Batches
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.train.attention import isolate_sequences
+from tinsmith.train.engine import Engine
+from tinsmith.train.loop import fit
+from tinsmith.train.mixture import Mixture, Part
 from tinsmith.train.preference import Dpo
 from tiny_training import VOCABULARY, config, make_batches, tiny_llama, write_pairs, write_tokens
 
@@ -46,6 +50,16 @@ def plain_log_probs(model, tokens: TokenSet, batch: Batch) -> Tensor:
         log_probs = plain_logits(model, [ids.tolist()])[0].log_softmax(1)
         sums.append(sum(log_probs[place - 1, ids[place]] for place in range(1, len(ids)) if marks[place]))
     return torch.stack(sums)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_margin_is_zero_before_the_first_step(pairs: TokenSet, tmp_path: Path, precision: str) -> None:
+    section = config("1 steps", micro_rows=4, precision=precision)
+    part = Part("dpo", Dpo(DpoConfig()), make_batches(pairs, section))
+    engine = Engine(sharp_llama(0), section, Mixture([part]), seed=7)
+    (row,) = fit(engine, out=tmp_path, progress=SilentProgress())
+    assert row["margin"] == pytest.approx(0, abs=1e-6)
+    assert row["loss"] == pytest.approx(math.log(2), rel=1e-5)
 
 
 def test_loss_and_gradients_are_the_plain_ones(pairs: TokenSet, tmp_path: Path) -> None:

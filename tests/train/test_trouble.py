@@ -17,7 +17,7 @@ from tinsmith.foundation.errors import TrainingError
 from tinsmith.foundation.files import read_jsonl
 from tinsmith.foundation.progress import SilentProgress
 from tinsmith.tokens.batches import Batch
-from tinsmith.tokens.shards import TokenSet
+from tinsmith.tokens.shards import ShardWriter, TokenSet
 from tinsmith.train.budget import Decision
 from tinsmith.train.engine import Engine
 from tinsmith.train.journal import Journal, summarise
@@ -25,7 +25,7 @@ from tinsmith.train.loop import fit, replay
 from tinsmith.train.mixture import Mixture, Part
 from tinsmith.train.objectives import NextToken
 from tinsmith.train.trouble import Rollback, is_left_out, jumped, not_finite, rate_factor
-from tiny_training import config, make_batches, tiny_llama, weights_equal, write_tokens
+from tiny_training import VOCABULARY, config, make_batches, tiny_llama, weights_equal, write_tokens
 
 
 class Poisoned(NextToken):
@@ -146,7 +146,7 @@ def test_a_run_goes_back_and_ends_with_the_same_bits_however_it_is_killed(
     often = run(tokens, tmp_path / "often", (14,), checkpoint_seconds=1e-9)
     assert weights_equal(often.model, plain.model)
     assert log_of(tmp_path / "often") == rows
-    figures = summarise(tmp_path / "often", 1000)
+    figures = summarise(tmp_path / "often", {"next_token": 1000})
     left_out = make_batches(tokens, config()).step_tokens(14)
     assert (figures["rollbacks"], figures["skipped_steps"], figures["skipped_tokens"]) == (1, 1, left_out)
     # Killed between the removal of checkpoints and the journal's line, right after it, and when going on.
@@ -170,19 +170,63 @@ def test_a_run_goes_back_and_ends_with_the_same_bits_however_it_is_killed(
     assert len(list(read_jsonl(out / "rollbacks.jsonl"))) == 1
 
 
-def test_a_jump_leaves_out_the_steps_that_brought_it(tokens: TokenSet, tmp_path: Path) -> None:
-    def change(loss: Tensor) -> Tensor:
-        return loss * 3
+def test_a_jump_leaves_out_the_steps_that_brought_it(
+    tokens: TokenSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, latest = Engine.gradients, [0]
 
+    def gradients(engine: Engine, number: int) -> dict[str, float]:
+        latest[0] = number
+        return whole(engine, number)
+
+    def update(engine: Engine, learning_rate: float) -> None:
+        engine.optimizers.step(learning_rate)
+        if latest[0] == 23:  # a step that harms the weights
+            with torch.no_grad():
+                engine.model.model.embed_tokens.weight.mul_(40)
+
+    monkeypatch.setattr(Engine, "gradients", gradients)
+    monkeypatch.setattr(Engine, "update", update)
     told = Told()
     arguments = {"told": told, "budget": "28 steps", "checkpoint_seconds": 1e9, "learning_rate": 1e-4}
-    run(tokens, tmp_path / "out", (24, 25, 26, 27), change, **arguments)
+    run(tokens, tmp_path / "out", **arguments)
     assert [row["step"] for row in read_jsonl(tmp_path / "out" / "log.jsonl")] == [*range(22), 26, 27]
     (row,) = read_jsonl(tmp_path / "out" / "rollbacks.jsonl")
     assert (row["step"], row["back_to"], sorted(row["skipped"])) == (25, 12, ["22", "23", "24", "25"])
     assert any("back to step 12" in line and "without step 22 to 25" in line for line in told.lines)
-    run(tokens, tmp_path / "off", (24, 25, 26, 27), change, **{**arguments, "spike": 0})
+    run(tokens, tmp_path / "off", **{**arguments, "spike": 0})
     assert not (tmp_path / "off" / "rollbacks.jsonl").exists()
+
+
+def test_data_that_are_harder_than_those_before_are_no_trouble(tmp_path: Path) -> None:
+    """A long, even document ends the first epoch; the second begins with everybody's openings again."""
+    writer, generator = ShardWriter(tmp_path), np.random.default_rng(0)
+    for number in range(60):
+        writer.add(f"d{number}", 0, generator.integers(3, VOCABULARY, 64).tolist(), [1] * 64)
+    for part in range(1, 441):
+        writer.add("log", part, [7] * 64, [1] * 64)
+    writer.close(range(500), {"context": 64, "vocabulary": VOCABULARY})
+    tokens, told = TokenSet(tmp_path), Told()
+    run(tokens, tmp_path / "out", told=told, budget="135 steps", checkpoint_seconds=1e9)
+    losses = [row["loss"] for row in read_jsonl(tmp_path / "out" / "log.jsonl")]
+    assert any(jumped(losses[: at + 1], at, factor=8, rate=1.0) for at in range(125, 135)), "nothing jumps"
+    assert not told.lines or not any("back to step" in line for line in told.lines)
+    assert len(losses) == 135
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_a_step_can_be_read_again(tokens: TokenSet, dropout: float) -> None:
+    wanted = config(micro_rows=8)
+    part = Part("next_token", NextToken(), make_batches(tokens, wanted))
+    model = tiny_llama()
+    for layer in model.model.layers:
+        layer.self_attn.attention_dropout = dropout
+    engine = Engine(model, wanted, Mixture([part]), seed=7)
+    loss = engine.gradients(3)["loss"]
+    before = [parameter.grad.clone() for parameter in engine.model.parameters()]
+    assert engine.loss(3) == pytest.approx(loss, rel=1e-6)
+    after = [parameter.grad for parameter in engine.model.parameters()]
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
 
 
 @pytest.mark.parametrize("rollbacks", [0, 2])

@@ -128,15 +128,20 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def create(name: str, tokenizer: PreTrainedTokenizerFast, *, seed: int = 0) -> PreTrainedModel:
+def create(
+    name: str, tokenizer: PreTrainedTokenizerFast, *, longest: int = 0, seed: int = 0
+) -> PreTrainedModel:
     """Make fresh float32 weights for family@size, such as llama@15m, or a published shape, such as phi-2.
 
+    They read 2,048 tokens, or `longest` where that is more and the family computes its positions.
     The size counts every parameter, tied embeddings once. A published shape keeps its vocabulary where the
     tokenizer fits into it (all of its tokens and at least 95% of the rows); otherwise it takes the tokenizer's. The
     same seed gives the same weights. Raises RecipeError for an unknown name, a size that no shape comes near, and
     weights that do not fit into the memory that is free, before any of it is taken.
     """
     config = configure(name, len(tokenizer))
+    if longest > _POSITIONS and name not in PRESETS and not FAMILIES[name.partition("@")[0]].learnt_positions:
+        config.max_position_embeddings = longest
     config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
     # The embedding of a padding token never learns, so a token that is more than padding must not be one.
     spoken = {tokenizer.bos_token_id, tokenizer.eos_token_id}

@@ -95,7 +95,8 @@ def _figures(log: list[dict[str, Any]], edge: int) -> list[dict[str, Any]]:
     """Return what objectives tell of themselves, at the first and at the last of the steps that have it."""
     known = {*COUNTS, "loss", "learning_rate", "grad_norm"}
     figures = []
-    for name in dict.fromkeys(name for row in log for name in row if name not in known):
+    names = dict.fromkeys(name for row in log for name in row)
+    for name in (name for name in names if name not in known and not name.startswith("tokens_")):
         rows = [row for row in log if isinstance(row.get(name), int | float)]
         if rows:
             figures.append(

@@ -22,6 +22,7 @@ from tinsmith.train.distributed import Ranks, gather, join
 from tinsmith.train.engine import Engine
 from tinsmith.train.journal import summarise
 from tinsmith.train.loop import fit
+from tinsmith.train.objectives import check_context
 from tinsmith.train.parts import make_mixture, open_sets
 from tinsmith.train.shape import shape_result, shape_start, shape_statistics
 
@@ -51,7 +52,7 @@ def train(
         return {}
     for leftover in ("checkpoints", "cache"):
         shutil.rmtree(out / leftover, ignore_errors=True)
-    return summarise(out, sum(tokens.tokens for tokens in sets.values())) | shape_statistics(out)
+    return summarise(out, {name: tokens.tokens for name, tokens in sets.items()}) | shape_statistics(out)
 
 
 def _make_model(
@@ -67,7 +68,7 @@ def _make_model(
     tokenizer = load_tokenizer(tokenize / "tokenizer")
     shaped_on = next(iter(sets.values()))
     start = shape_start(
-        lambda: _start(model, tokenizer, seed),
+        lambda: _start(model, tokenizer, max(int(each.lengths.max()) for each in sets.values()), seed),
         config,
         shaped_on,
         tokenize=tokenize,
@@ -78,6 +79,7 @@ def _make_model(
     )
     for tokens in sets.values():
         _check_vocabulary(start, tokens, tokenize)
+        check_context(start, tokens, where="tokenize.context")
     # Before hours are spent on what could not be handed over.
     refuse_unwritable(start.config, Path(model.scratch or model.base))
     refuse_unwritable_tokenizer(tokenize / "tokenizer")
@@ -90,9 +92,11 @@ def _make_model(
         save_trained(trained, tokenizer, out / "model")
 
 
-def _start(model: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
+def _start(
+    model: ModelConfig, tokenizer: PreTrainedTokenizerFast, longest: int, seed: int
+) -> PreTrainedModel:
     if model.scratch:
-        return create(model.scratch, tokenizer, seed=seed)
+        return create(model.scratch, tokenizer, longest=longest, seed=seed)
     return load_model(resolve_model(model.base).path)
 
 

@@ -45,8 +45,11 @@ class Engine:
         self.precision = "float32"
 
     def prepare(self, cache: Path, progress: Progress) -> None:
-        """Have each objective compute once what it needs of the untrained model or of a teacher."""
-        with self.ranks.main_first():
+        """Have each objective compute once what it needs of the untrained model or of a teacher.
+
+        In the precision of the steps: a reference of another precision would be another function.
+        """
+        with self.ranks.main_first(), self._in_precision():
             for part in self.mixture.parts:
                 part.objective.prepare(self.model, part.batches, cache / part.name, progress)
 
@@ -66,12 +69,13 @@ class Engine:
         """Compute step `number`'s gradients. Returns loss (mean over the step), supervised and grad_norm.
 
         Each part's gradient is that of the sum of its losses over the sum of its weights, times its share,
-        whatever the micro-batches are. With several parts, `loss` is the mixture's and `loss_NAME` each one's;
-        further figures of an objective are means over its weight; `loader_seconds` went into making the batches.
+        whatever the micro-batches are. With several parts, `loss` is the mixture's, and `loss_NAME` and
+        `tokens_NAME` are each one's. Further figures of an objective are means over its weight; `loader_seconds`
+        went into making the batches.
         Raises Trouble where loss or gradient is not finite; the weights are then untouched.
         """
         # Dropout, where a model has any, is drawn from the step's number: a resumed run draws the same.
-        torch.manual_seed(self.seed * 1_000_003 + number + self.ranks.rank * 10**12)
+        torch.manual_seed(self._dropout_seed(number))
         facts, supervised, loader = {"loss": 0.0}, 0, 0.0
         for part in self.mixture.parts:
             start = time.perf_counter()
@@ -87,11 +91,25 @@ class Engine:
             facts |= {name: value / total for name, value in sorted(sums.items())}
             if len(self.mixture.parts) > 1:
                 facts[f"loss_{part.name}"] = loss / part.share
+                facts[f"tokens_{part.name}"] = part.batches.step_tokens(number)
         norm = clip_gradients(self.optimizers.parameters, self.config.clip_norm)
         if trouble := not_finite(facts["loss"], norm, number, rate=self.config.learning_rate):
             self.optimizers.drop_gradients()
             raise trouble
         return facts | {"supervised": supervised, "grad_norm": norm, "loader_seconds": loader}
+
+    @torch.no_grad()
+    def loss(self, number: int) -> float:
+        """Return step `number`'s loss under the weights as they are; gradients stay what they were."""
+        torch.manual_seed(self._dropout_seed(number))
+        loss = 0.0
+        for part in self.mixture.parts:
+            batches = self._batches(part, number)
+            if total := sum(map(part.objective.weight, batches)):
+                read = [(self._read(part, batch)[0], counts) for batch, counts in self.ranks.deal(batches)]
+                own = math.fsum(float(value) for value, counts in read if counts)
+                loss += self.ranks.sum([own])[0] * part.share / total
+        return loss
 
     def update(self, learning_rate: float) -> None:
         """Move the weights by the gradients."""
@@ -131,12 +149,23 @@ class Engine:
 
     def _accumulate(self, part: Part, batch: Batch, scale: float) -> dict[str, float]:
         """Add a micro-batch's gradients, scaled; return its scaled loss and the sums of further figures."""
-        device = self.ranks.device
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.precision == "bfloat16"):
-            loss, sums = self._root(part.objective, batch.to(device))
+        loss, sums = self._read(part, batch)
         scaled = loss * scale
         torch.autograd.backward(scaled)
         return {**sums, "loss": float(scaled.detach())}
+
+    def _read(self, part: Part, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        """Return the summed loss of a micro-batch and the sums of further figures."""
+        with self._in_precision():
+            found: tuple[Tensor, dict[str, float]] = self._root(part.objective, batch.to(self.ranks.device))
+        return found
+
+    def _in_precision(self) -> torch.autocast:
+        lowered = self.precision == "bfloat16"
+        return torch.autocast(self.ranks.device.type, dtype=torch.bfloat16, enabled=lowered)
+
+    def _dropout_seed(self, number: int) -> int:
+        return self.seed * 1_000_003 + number + self.ranks.rank * 10**12
 
 
 class _Root(nn.Module):

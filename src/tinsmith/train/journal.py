@@ -8,7 +8,7 @@ import os
 import signal
 import statistics
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -97,11 +97,12 @@ def seconds_of(rows: Sequence[dict[str, Any]]) -> float:
     return math.fsum(row["seconds"] for row in rows)
 
 
-def summarise(out: Path, epoch_tokens: int) -> dict[str, float]:
+def summarise(out: Path, set_tokens: Mapping[str, int]) -> dict[str, float]:
     """Return the statistics of the run in `out`: counts, returns, and the mean loss of its first and last twentieth.
 
     `loader_share` is the share of the steps' seconds that went into making batches. Beside `first_loss` and
-    `final_loss` there are `first_loss_NAME` and `final_loss_NAME` of each of several objectives.
+    `final_loss` there are `first_loss_NAME`, `final_loss_NAME` and `epochs_NAME` of each of several objectives,
+    whose token sets hold `set_tokens`.
     """
     rows, rollbacks = read_rows(out / "log.jsonl"), read_rows(out / "rollbacks.jsonl")
     edge = max(1, len(rows) // 20)
@@ -113,7 +114,8 @@ def summarise(out: Path, epoch_tokens: int) -> dict[str, float]:
         "steps": len(rows),
         "tokens": tokens,
         "supervised_tokens": sum(row["supervised"] for row in rows),
-        "epochs": tokens / epoch_tokens,
+        "epochs": tokens / sum(set_tokens.values()),
+        **_epochs(rows, set_tokens),
         "seconds": seconds,
         "tokens_per_second": tokens / seconds,
         "loader_share": math.fsum(row["loader_seconds"] for row in rows) / seconds,
@@ -123,6 +125,14 @@ def summarise(out: Path, epoch_tokens: int) -> dict[str, float]:
         "skipped_steps": len(skipped),
         "skipped_tokens": sum(skipped.values()),
     }
+
+
+def _epochs(rows: Sequence[dict[str, Any]], set_tokens: Mapping[str, int]) -> dict[str, float]:
+    """Return how often the token set of each of several objectives was read."""
+    if len(set_tokens) < 2:
+        return {}
+    read = {name: sum(row.get(f"tokens_{name}", 0) for row in rows) for name in set_tokens}
+    return {f"epochs_{name}": read[name] / tokens for name, tokens in set_tokens.items()}
 
 
 def _mean_losses(when: str, rows: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -26,6 +26,7 @@ from tinsmith.train.trouble import (
     Rollback,
     Trouble,
     is_left_out,
+    is_of_the_data,
     jumped,
     place_to_go_back_to,
     rate_factor,
@@ -41,8 +42,8 @@ def fit(engine: Engine, *, out: Path, progress: Progress) -> list[dict[str, Any]
     """
     ranks, checkpoints, journal = engine.ranks, out / "checkpoints", Journal(out, engine.ranks)
     with exhaustion_named("before the first step"):
-        engine.prepare(out / "cache", progress)
         settings = settle(engine, checkpoints, progress)
+        engine.prepare(out / "cache", progress)
     watch = Stopwatch(settings.seconds_per_token)
     engine.shard()
     fit_into_memory(engine, checkpoints / "settings.json", progress)
@@ -132,13 +133,20 @@ def _gradients(engine: Engine, step: int, journal: Journal) -> dict[str, float]:
         with exhaustion_named(f"at step {step}"):
             facts = engine.gradients(step)
         losses = [*(row["loss"] for row in journal.rows[-PAST:]), facts["loss"]]
-        if trouble := jumped(losses, step, factor=config.spike, rate=config.learning_rate):
+        trouble = jumped(losses, step, factor=config.spike, rate=config.learning_rate)
+        if trouble and not _came_with_the_data(engine, trouble, journal):
             engine.optimizers.drop_gradients()
             raise trouble
         return facts
     except Trouble as trouble:
         trouble.seconds = time.perf_counter() - start
         raise
+
+
+def _came_with_the_data(engine: Engine, trouble: Trouble, journal: Journal) -> bool:
+    """Read the last step before a jump again: weights that took harm read it worse than they did then."""
+    before = next(row for row in reversed(journal.rows) if row["step"] < trouble.first)
+    return is_of_the_data(trouble, before["loss"], engine.loss(before["step"]))
 
 
 def _go_back(

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from tinsmith.foundation.errors import TrainingError
 from tinsmith.foundation.progress import Progress
 from tinsmith.tokens.batches import Batch, Batches
+from tinsmith.tokens.shards import TokenSet
 from tinsmith.train.attention import isolated_inputs
 from tinsmith.train.chunked import chunked_cross_entropy
 
@@ -61,13 +62,28 @@ def output_layer(model: PreTrainedModel) -> tuple[Tensor, Tensor | None]:
     return head.weight, getattr(head, "bias", None)
 
 
+def check_context(model: PreTrainedModel, tokens: TokenSet, *, where: str) -> None:
+    """Raise TrainingError where a sequence is longer than what the model was made to read."""
+    most, longest = getattr(model.config, "max_position_embeddings", None), int(tokens.lengths.max())
+    if most is not None and longest > most:
+        raise TrainingError(
+            f"the longest sequence has {longest} tokens, and {model.config.model_type} here reads {most}",
+            where=where,
+            next_step=f"lower tokenize.context to {most} or less",
+        )
+
+
 def check_output_layer(model: PreTrainedModel, batch: Batch) -> None:
     """Raise TrainingError where logits are not the plain product of hidden states and output weights, plus bias."""
-    plain = None
-    with torch.no_grad():
-        own = torch.cat([model(**inputs).logits[0] for inputs in isolated_inputs(model, batch)])
-        if model.get_output_embeddings() is not None:
-            plain = torch.nn.functional.linear(last_hidden(model, batch)[0], *output_layer(model))
+    plain, trained = None, model.training
+    model.eval()  # two readings are compared, and dropout would draw anew for each
+    try:
+        with torch.no_grad():
+            own = torch.cat([model(**inputs).logits[0] for inputs in isolated_inputs(model, batch)])
+            if model.get_output_embeddings() is not None:
+                plain = torch.nn.functional.linear(last_hidden(model, batch)[0], *output_layer(model))
+    finally:
+        model.train(trained)
     if plain is None or not torch.allclose(own, plain, rtol=1e-3, atol=1e-3):
         raise TrainingError(
             f"{model.config.model_type} scales or shifts its logits, which the loss here does not know",

@@ -114,7 +114,9 @@ def clip_gradients(parameters: list[torch.nn.Parameter], most: float) -> float:
 
 def _sort_parameters(model: PreTrainedModel) -> tuple[list[Any], list[Any], list[Any]]:
     """Return trainable parameters as hidden matrices, tables (embeddings, output layer) and vectors."""
-    ends = {id(part.weight) for part in (model.get_input_embeddings(), model.get_output_embeddings()) if part}
+    ends = {id(part.weight) for part in model.modules() if isinstance(part, torch.nn.Embedding)}
+    if (output := model.get_output_embeddings()) is not None:
+        ends.add(id(output.weight))
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     hidden = [p for p in trainable if p.ndim == 2 and id(p) not in ends]
     tables = [p for p in trainable if p.ndim != 1 and (id(p) in ends or p.ndim != 2)]

@@ -20,7 +20,7 @@ from tinsmith.tokens.shards import TokenSet
 from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.chunked import Judge, logit_rows
 from tinsmith.train.distil import divergence, in_buckets
-from tinsmith.train.objectives import check_output_layer, last_hidden, output_layer
+from tinsmith.train.objectives import check_context, check_output_layer, last_hidden, output_layer
 from tinsmith.train.rows import RowFile, Rows, digest, sequence_runs
 
 WHERE = "train.distil.teacher"
@@ -181,6 +181,7 @@ def open_teacher(source: Source, vocabulary: Vocabulary, tokens: TokenSet) -> Pr
             where=WHERE,
             next_step="name a teacher of the student's vocabulary, or one with a tokenizer of its own",
         )
+    check_context(model, tokens, where=WHERE)
     ids, _ = tokens.sequence(0)
     sample = make_batch([(ids[:_SAMPLE_TOKENS], np.ones_like(ids[:_SAMPLE_TOKENS], dtype=np.uint8))])
     check_teacher(model, replace(sample, ids=vocabulary.read(sample.ids)))

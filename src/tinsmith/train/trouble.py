@@ -27,9 +27,12 @@ REACH = _STEPS_BACK + _LATEST
 class Trouble(TrainingError):
     """A loss or gradient after which the weights must not move: what, and the steps that brought it."""
 
-    def __init__(self, what: str, *, step: int, first: int, rate: float) -> None:
-        """Name the trouble at `step`, brought by the steps from `first` on, at the configured peak `rate`."""
-        self.step, self.first = step, first
+    def __init__(self, what: str, *, step: int, first: int, rate: float, rise: float = math.inf) -> None:
+        """Name the trouble at `step`, brought by the steps from `first` on, at the configured peak `rate`.
+
+        `rise` is by how many nats the loss stands above what was usual.
+        """
+        self.step, self.first, self.rise = step, first, rise
         self.seconds = 0.0  # spent on the step that shows it
         super().__init__(
             f"{what} at step {step}",
@@ -72,11 +75,17 @@ def jumped(losses: Sequence[float], step: int, *, factor: float, rate: float) ->
         return None
     usual = statistics.median(before)
     spread = 1.4826 * statistics.median(abs(loss - usual) for loss in before)
-    if statistics.median(latest) - usual <= factor * max(spread, _FLOOR_NATS):
+    rise = statistics.median(latest) - usual
+    if rise <= factor * max(spread, _FLOOR_NATS):
         return None
     # The update before the first high loss did the harm.
     what = f"the loss jumped from about {usual:.3g} to {latest[-1]:.3g}"
-    return Trouble(what, step=step, first=max(0, step - _LATEST), rate=rate)
+    return Trouble(what, step=step, first=max(0, step - _LATEST), rate=rate, rise=rise)
+
+
+def is_of_the_data(trouble: Trouble, before: float, now: float) -> bool:
+    """Say whether a jump came with the data: a step from before it, read again, has not lost half of the rise."""
+    return now - before < trouble.rise / 2
 
 
 def place_to_go_back_to(trouble: Trouble) -> int:
