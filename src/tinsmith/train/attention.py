@@ -72,7 +72,7 @@ def isolate_sequences(model: PreTrainedModel) -> None:
     Where it does not, as bloom, whose attention is its own, nothing changes and `isolated_inputs` feeds it one
     sequence at a time.
     """
-    if not model._supports_attention_backend:
+    if not model._supports_attention_backend or getattr(model.config, "attn_logit_softcapping", None):
         return
     AttentionInterface.register(NAME, attend_within_sequences)
     AttentionMaskInterface.register(NAME, lambda *_, **__: None)

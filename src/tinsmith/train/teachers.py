@@ -17,7 +17,7 @@ from tinsmith.foundation.progress import Progress
 from tinsmith.recipe import DistilConfig
 from tinsmith.tokens.batches import Batch, Batches, make_batch
 from tinsmith.tokens.shards import TokenSet
-from tinsmith.train.attention import isolate_sequences
+from tinsmith.train.attention import NAME, isolate_sequences
 from tinsmith.train.chunked import Judge, logit_rows
 from tinsmith.train.distil import divergence, in_buckets
 from tinsmith.train.objectives import check_context, check_output_layer, last_hidden, output_layer
@@ -25,6 +25,7 @@ from tinsmith.train.rows import RowFile, Rows, digest, sequence_runs
 
 WHERE = "train.distil.teacher"
 _SAMPLE_TOKENS = 64
+_SAME = 1e-4  # of the largest hidden state; kernels differ by their rounding
 
 
 @dataclass(frozen=True)
@@ -188,10 +189,28 @@ def open_teacher(source: Source, vocabulary: Vocabulary, tokens: TokenSet) -> Pr
     return model
 
 
+@torch.no_grad()
 def check_teacher(model: PreTrainedModel, sample: Batch) -> None:
-    """Have a model keep sequences apart, and raise TrainingError where it cannot or changes its logits."""
+    """Have a model keep sequences apart, and raise TrainingError where it changes its logits.
+
+    Where its attention has parts that only its own code knows, or other layers look beyond a sequence, it goes on
+    reading with its own code, one sequence at a time.
+    """
     try:
+        stock, rolled = model.config._attn_implementation, sample.ids.roll(1, dims=1)
+        alone = model.base_model(input_ids=rolled, use_cache=False).last_hidden_state
         isolate_sequences(model)
+        if model.config._attn_implementation == NAME:
+            length = sample.ids.shape[1]
+            both = replace(
+                sample,
+                ids=torch.cat([sample.ids, rolled], dim=1),
+                positions=torch.arange(length).repeat(2)[None].to(sample.ids.device),
+                lengths=(length, length),
+            )
+            packed = last_hidden(model, both)[:, length:]
+            if not torch.allclose(packed, alone, rtol=_SAME, atol=_SAME * float(alone.abs().max())):
+                model.set_attn_implementation(stock)
         check_output_layer(model, sample)
     except TinsmithError as error:
         raise TrainingError(error.what, where=WHERE, next_step="name a teacher of another family") from error
