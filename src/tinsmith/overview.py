@@ -17,8 +17,15 @@ def describe_plan(recipe: Recipe, until: str | None = None) -> str:
     """Return what is trained, and a table: stage, cached or to run, minutes, tokens, disk, memory, and why."""
     steps = plan(recipe, until)
     rate = measure_gflops()
-    sizes = {"parameters": parameters(recipe), "teacher": teacher_parameters(recipe)}
-    expected = {row["stage"]: row for row in estimate(recipe, _corpus_bytes(recipe), gflops=rate, **sizes)}
+    rows = estimate(
+        recipe,
+        _corpus_bytes(recipe),
+        parameters(recipe),
+        rate,
+        teacher_parameters(recipe),
+        _example_bytes(recipe),
+    )
+    expected = {row["stage"]: row for row in rows}
     lines = [*describe_model(recipe), ""]
     lines.append(f"{'stage':10} {'state':8} {'minutes':>7} {'tokens':>10} {'disk':>9} {'memory':>9}  why")
     minutes = disk = 0.0
@@ -128,6 +135,15 @@ def _corpus_bytes(recipe: Recipe) -> int:
         if assets.is_corpus(name) and not assets.is_cached(name):
             total += int(assets.KNOWN[name].megabytes * 1e6)
     return total
+
+
+def _example_bytes(recipe: Recipe) -> dict[str, int]:
+    """Return the bytes of the files that sft and dpo learn from; one that is not there is told by the build."""
+    files = {"sft": recipe.tokenize.conversations, "dpo": recipe.tokenize.preferences}
+    paths = {name: [Path(each).expanduser() for each in given] for name, given in files.items()}
+    return {
+        name: sum(path.stat().st_size for path in given if path.is_file()) for name, given in paths.items()
+    }
 
 
 def _count(parameters: int) -> str:

@@ -42,6 +42,16 @@ def test_other_budgets_take_what_the_machine_needs(budget: str, tokens: float) -
     assert 1.5 < slow["minutes"] / fast["minutes"] <= 2
 
 
+def test_an_epoch_is_one_of_what_the_objectives_learn_from() -> None:
+    files = {"conversations": ["talks.jsonl"]}
+    talks = {"budget": "2 epochs", "objective": "sft"}
+    few = by_stage(make_recipe(train=talks, tokenize=files), example_bytes={"sft": 420_000})["train"]
+    assert few["tokens"] == pytest.approx(2 * 100_000, rel=1e-3)
+    both = {**talks, "objective": {"next_token": 0.5, "sft": 0.5}}
+    more = by_stage(make_recipe(train=both, tokenize=files), example_bytes={"sft": 420_000})["train"]
+    assert more["tokens"] == pytest.approx(2 * (100_000 + 16e6 / 4.2), rel=1e-3)
+
+
 def test_formats_rivals_and_corpus_cost() -> None:
     small = by_stage(make_recipe(package={"formats": ["q8_0"]}))
     large = by_stage(make_recipe(evaluate={"rivals": ["other"]}), corpus_bytes=160_000_000)

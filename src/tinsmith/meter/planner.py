@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,7 @@ class _Scale:
     teacher: int
     vocabulary: int
     operations_per_second: float
+    example_bytes: Mapping[str, int]
 
     @property
     def bytes_per_token(self) -> float:
@@ -60,6 +62,13 @@ class _Scale:
     @property
     def tokens(self) -> float:
         return self.corpus_bytes / self.bytes_per_token
+
+    def epoch_tokens(self, recipe: Recipe) -> float:
+        """Count the tokens of all sets that the objectives learn from; tasks make about one of each document."""
+        own = {name: self.example_bytes.get(name, 0) for name in ("sft", "dpo")}
+        if recipe.tasks:
+            own = {name: size + self.corpus_bytes for name, size in own.items()}
+        return sum(own.get(name, self.corpus_bytes) for name in recipe.train.shares) / self.bytes_per_token
 
     def read_seconds(self, tokens: float, size: float = 1.0) -> float:
         return tokens * OPERATIONS_OF_READING * self.parameters * size / self.operations_per_second
@@ -87,14 +96,22 @@ def measure_gflops(seconds: float = 0.5, size: int = 1024) -> float:
 
 
 def estimate(
-    recipe: Recipe, corpus_bytes: int, parameters: int, gflops: float, teacher: int = 0
+    recipe: Recipe,
+    corpus_bytes: int,
+    parameters: int,
+    gflops: float,
+    teacher: int = 0,
+    example_bytes: Mapping[str, int] | None = None,
 ) -> list[dict[str, Any]]:
     """Return a row {stage, minutes, disk_bytes, memory_bytes, tokens} per stage, in order.
 
-    `parameters` are those of the model, `teacher` those of the model that it is distilled from.
+    `parameters` are those of the model, `teacher` those of the model that it is distilled from. `example_bytes`
+    are those of the files that sft and dpo learn from.
     """
     rate = gflops * 1e9 * SHARE_OF_MATMUL_RATE
-    scale = _Scale(corpus_bytes, parameters, teacher, _vocabulary(recipe.model), rate)
+    scale = _Scale(
+        corpus_bytes, parameters, teacher, _vocabulary(recipe.model), rate, dict(example_bytes or {})
+    )
     rules = {
         "ingest": _ingest,
         "curate": _curate,
@@ -149,7 +166,7 @@ def _train(recipe: Recipe, scale: _Scale) -> _Rule:
         "seconds": budget.amount * rate,
         "tokens": budget.amount,
         "steps": budget.amount * config.batch_tokens,
-        "epochs": budget.amount * scale.tokens,
+        "epochs": budget.amount * scale.epoch_tokens(recipe),
     }[budget.kind]
     state = TRAINING_BYTES_PER_PARAMETER[config.trainable] * scale.parameters
     # Beside the state a piece of a micro-batch's logits a few times over, and the teacher in float32.
