@@ -40,11 +40,10 @@ def _trials() -> tuple[Trial, ...]:
     cut, fewer = "train.streamline.vocabulary=16000", "train.streamline.layers=24"
     half, higher = "train.batch_tokens=512", "train.learning_rate=0.0006"
     lora = ("train.trainable=lora", "train.learning_rate=0.002")
-    continued = ((), (cut,), (cut, half, higher), (cut, *lora))
+    continued = ((), (cut,), (cut, half, higher), (cut, *lora), lora, (*lora, half))
     streamlined = ((cut, fewer), (cut, fewer, "train.objective=distil"))
-    adamw = ("train.optimizer=adamw", "train.learning_rate=0.004")
     high = "train.learning_rate=0.02"
-    fresh = ((), (high,), (high, "train.batch_tokens=4096"), adamw)
+    fresh = ((), (high,), (high, "train.batch_tokens=4096"))
     tiny = ("model.scratch=llama@3m", "model.tokenizer=bpe@4k", "train.batch_tokens=1024")
     small = ((2, 0.1), (4, 0.1), (8, 0.1), (8, 0.01), (8, 1.0), (16, 0.1), (16, 1.0))
     return (
