@@ -43,17 +43,17 @@ def _trials() -> tuple[Trial, ...]:
     continued = ((), (cut,), (cut, half, higher), (cut, *lora), lora, (*lora, half))
     streamlined = ((cut, fewer), (cut, fewer, "train.objective=distil"))
     high = "train.learning_rate=0.02"
-    fresh = ((), (high,), (high, "train.batch_tokens=4096"))
+    fresh = ((), (high,), ("train.batch_tokens=1024",))
     tiny = ("model.scratch=llama@3m", "model.tokenizer=bpe@4k", "train.batch_tokens=1024")
     small = ((2, 0.1), (4, 0.1), (8, 0.1), (8, 0.01), (8, 1.0), (16, 0.1), (16, 1.0))
     return (
-        *(Trial("continued", "quality", ("train.budget=120s", *each)) for each in continued),
-        *(Trial("streamlined", "quality", ("train.budget=120s", *each)) for each in streamlined),
-        *(Trial("fresh", "scratch", ("train.budget=60s", *each)) for each in fresh),
+        *(Trial("continued", "continued", ("train.budget=120s", *each)) for each in continued),
+        *(Trial("streamlined", "continued", ("train.budget=120s", *each)) for each in streamlined),
+        *(Trial("fresh", "fresh", ("train.budget=60s", *each)) for each in fresh),
         *(
             Trial(
                 "small",
-                "scratch",
+                "fresh",
                 (*tiny, f"train.budget={epochs} epochs", f"train.weight_decay={decay}"),
                 24,
             )
@@ -115,7 +115,7 @@ def _path(trial: Trial) -> Any:
 def _body(found: list[tuple[Trial, dict[str, Any]]]) -> list[str]:
     lines = [
         f"One run each; bits per byte of the first {_CHARACTERS} characters of {_DOCUMENTS} documents of the training "
-        "side, which with all that resemble them were kept out of what was learnt. Recipes: quality and scratch.",
+        "side, which with all that resemble them were kept out of what was learnt. Recipes: continued and fresh.",
         "",
     ]
     for group in dict.fromkeys(trial.group for trial, _ in found):
