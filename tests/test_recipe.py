@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tinsmith.foundation.errors import RecipeError
-from tinsmith.recipe import Budget, Recipe
+from tinsmith.recipe import Budget, Recipe, TrainConfig
 from tinsmith.recipe_file import load_recipe, parse_recipe, render_recipe, write_recipe
 
 MINIMAL = {"name": "r", "ingest": {"sources": ["."]}}
@@ -103,9 +103,18 @@ def test_the_defaults_written_as_comments_are_the_defaults(tmp_path):
         for line in lines
     ]
     live = live[: next(i for i, line in enumerate(live) if line.startswith("# A task"))]
+    advised = {"trainable": "lora", "learning_rate": 0.002, "batch_tokens": 1024}
     assert parse_recipe(tomllib.loads("\n".join(live[1:])), where="r") == parse_recipe(
-        {"name": "r", "runs": "runs", "ingest": {"sources": ["."]}}, where="r"
+        {"name": "r", "runs": "runs", "ingest": {"sources": ["."]}, "train": advised}, where="r"
     )
+    text = "\n".join(lines)
+    for name, value in advised.items():
+        (line,) = [line for line in lines if line.startswith(f"{name} = ")]
+        default = getattr(TrainConfig(), name)
+        assert line.endswith(
+            f'left out it is "{default}"' if isinstance(value, str) else f"left out it is {default}"
+        )
+    assert "# budget = " in text
 
 
 def test_the_projects_own_recipes_load():

@@ -222,7 +222,9 @@ class TrainConfig(Section):
         "next_token",
         description="next_token, sft, distil or dpo; or a mixture {next_token = 0.8, sft = 0.2}",
     )
-    trainable: Literal["all", "lora"] = Field("all")
+    trainable: Literal["all", "lora"] = Field(
+        "all", description="all weights, or low-rank adapters beside frozen ones, at about ten times the rate"
+    )
     lora: LoraConfig = LoraConfig()
     distil: DistilConfig = DistilConfig()
     dpo: DpoConfig = DpoConfig()

@@ -14,6 +14,12 @@ from tinsmith.foundation.assets import is_corpus
 from tinsmith.foundation.errors import RecipeError
 from tinsmith.recipe import Recipe, Section
 
+# What a recipe for one's own documents begins with instead of the defaults: a base and minutes of training, for which
+# trials found adapters better than all weights (docs/LOG.md).
+_ADVISED: dict[str, dict[str, Any]] = {
+    "train": {"trainable": "lora", "learning_rate": 0.002, "batch_tokens": 1024}
+}
+
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     """Read a TOML recipe and apply overrides such as 'train.budget=20m'. Raises RecipeError."""
@@ -106,6 +112,11 @@ def _render_fields(name: str, section: type[Section], source: str) -> list[str]:
         elif _is_section(info.annotation):
             inner += [f"# [{name}.{key}]  # {_first_line(info.annotation)}"]
             inner += _render_fields(f"{name}.{key}", info.annotation, source)
+        elif key in _ADVISED.get(name, {}):
+            said = f"{info.description}; " if info.description else ""
+            lines.append(
+                f"{key} = {_toml(_ADVISED[name][key])}  # {said}left out it is {_toml(info.default)}"
+            )
         else:
             default = "" if info.default is None else f" = {_toml(info.default)}"
             lines.append(f"# {key}{default}{meaning}")
