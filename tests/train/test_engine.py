@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 import tinsmith.train.loop as loop_module
 import tinsmith.train.settle as settle_module
@@ -21,7 +21,7 @@ from tinsmith.foundation.files import read_jsonl
 from tinsmith.foundation.progress import SilentProgress
 from tinsmith.recipe import TrainConfig
 from tinsmith.tokens.batches import Batch
-from tinsmith.tokens.shards import TokenSet
+from tinsmith.tokens.shards import ShardWriter, TokenSet
 from tinsmith.train.budget import Decision
 from tinsmith.train.engine import Engine
 from tinsmith.train.journal import uninterrupted
@@ -286,6 +286,20 @@ def test_a_base_with_dropout_is_trained(tmp_path: Path) -> None:
     rows = fit(engine, out=tmp_path / "out", progress=Told())
     assert len(rows) == 2
     assert engine.model.training
+
+
+def test_a_stop_that_is_also_the_padding_is_learnt_as_input(tmp_path: Path) -> None:
+    model = tiny_llama()
+    assert model.config.pad_token_id == model.config.eos_token_id == 2
+    untied = LlamaForCausalLM(LlamaConfig(**{**model.config.to_dict(), "tie_word_embeddings": False}))
+    assert untied.model.embed_tokens.padding_idx == 2
+    writer = ShardWriter(tmp_path)
+    writer.add("two turns", 0, [5, 6, 2, 7, 8, 9], [1] * 6)
+    writer.close([0], {"context": 64, "vocabulary": VOCABULARY})
+    engine = make_engine(TokenSet(tmp_path), config(), untied)
+    engine.gradients(0)
+    rows = engine.model.model.embed_tokens.weight.grad.norm(dim=1)
+    assert (rows > 0).nonzero().flatten().tolist() == [2, 5, 6, 7, 8]
 
 
 def test_gradients_are_clipped_to_the_norm(tmp_path: Path) -> None:

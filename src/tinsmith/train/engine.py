@@ -39,6 +39,10 @@ class Engine:
         isolate_sequences(model)
         if config.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
+        for module in model.modules():
+            if isinstance(module, nn.Embedding):
+                # Nothing is padded here. Where the padding token is also the stop, its input would never learn.
+                module.padding_idx = None
         self.model, self.config, self.mixture, self.seed = model.train(), config, mixture, seed
         self.ranks, self._root = ranks, _Root(model.to(ranks.device))
         self.optimizers = Optimizers(model, config)
