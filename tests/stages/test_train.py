@@ -14,6 +14,7 @@ from tinsmith.foundation.progress import SilentProgress
 from tinsmith.recipe import ModelConfig, TrainConfig
 from tinsmith.tokens.shards import ShardWriter, TokenSet
 from tinsmith.tokens.tokenizer import save_tokenizer
+from tinsmith.train.parts import make_mixture
 from tiny_model import tiny_tokenizer, write_trained
 from tiny_training import VOCABULARY, config, tiny_llama, write_pairs, write_tokens
 
@@ -144,6 +145,25 @@ def test_a_mixture_of_objectives_tells_the_losses_of_each(tmp_path: Path) -> Non
     assert (
         sum(row[f"tokens_{name}"] for row in rows for name in ("distil", "sft", "dpo")) == figures["tokens"]
     )
+
+
+@pytest.mark.parametrize(("batch_tokens", "told"), [(128, ["sft"]), (4096, [])])
+def test_an_example_that_outgrows_its_share_of_a_step_is_told(
+    tmp_path: Path, batch_tokens: int, told: list[str]
+) -> None:
+    said: list[str] = []
+
+    class Told(SilentProgress):
+        def say(self, message: str) -> None:
+            said.append(message)
+
+    for folder in ("", "sft"):
+        write_tokens(tmp_path / folder, documents=6)
+    section = config("2 steps", objective={"next_token": 3, "sft": 1}, batch_tokens=batch_tokens)
+    sets = {"next_token": TokenSet(tmp_path), "sft": TokenSet(tmp_path / "sft")}
+    model = ModelConfig(base="none")
+    make_mixture(section, sets, model=model, tokenize=tmp_path, seed=7, progress=Told())
+    assert [line.split(":")[0].strip() for line in said if "its share of a step" in line] == told
 
 
 def test_a_set_that_was_never_made_is_an_error_before_anything_is_opened(tmp_path: Path) -> None:

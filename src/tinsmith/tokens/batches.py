@@ -62,6 +62,11 @@ class Batches:
         self._lengths = tokens.lengths.reshape(-1, tokens.group).sum(axis=1)
         self._epochs: list[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = []
 
+    @property
+    def longest(self) -> int:
+        """Count the tokens of the longest group of sequences, which a step takes whole."""
+        return int(self._lengths.max())
+
     def step_tokens(self, step: int) -> int:
         """Count the tokens of a step."""
         return int(self._lengths[self._groups(step)].sum())

@@ -68,6 +68,11 @@ def make_mixture(
             micro_rows=config.micro_rows,
             seed=seed,
         )
+        if len(config.shares) > 1 and batches.longest > batches.batch_tokens:
+            progress.say(
+                f"  {name}: its share of a step is {batches.batch_tokens} tokens and its longest example has "
+                f"{batches.longest}; such steps are bigger, though its share of the loss stays {share:.0%}"
+            )
         objective: Objective
         if name == "distil":
             # The model that streamline began with, where no other teacher is named.
