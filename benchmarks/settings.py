@@ -45,7 +45,7 @@ def _trials() -> tuple[Trial, ...]:
     high = "train.learning_rate=0.02"
     fresh = ((), (high,), ("train.batch_tokens=1024",))
     tiny = ("model.scratch=llama@3m", "model.tokenizer=bpe@4k", "train.batch_tokens=1024")
-    small = ((2, 0.1), (8, 0.1), (8, 1.0), (24, 0.1), (24, 1.0))
+    small = ((2, 0.1), (8, 0.1), (8, 1.0), (16, 0.1), (16, 1.0))
     return (
         *(Trial("continued", "continued", ("train.budget=120s", *each)) for each in continued),
         *(Trial("streamlined", "continued", ("train.budget=120s", *each)) for each in streamlined),
