@@ -44,7 +44,7 @@ def _trials() -> tuple[Trial, ...]:
     streamlined = ((cut, fewer), (cut, fewer, "train.objective=distil"))
     high = "train.learning_rate=0.02"
     fresh = ((), (high,), ("train.batch_tokens=1024",))
-    tiny = ("model.scratch=llama@3m", "model.tokenizer=bpe@4k", "train.batch_tokens=1024")
+    tiny = ("model.scratch=llama@1m", "model.tokenizer=bpe@2k")
     small = ((2, 0.1), (8, 0.1), (8, 1.0), (16, 0.1), (16, 1.0))
     return (
         *(Trial("continued", "continued", ("train.budget=120s", *each)) for each in continued),
@@ -55,7 +55,7 @@ def _trials() -> tuple[Trial, ...]:
                 "small",
                 "fresh",
                 (*tiny, f"train.budget={epochs} epochs", f"train.weight_decay={decay}"),
-                24,
+                12,
             )
             for epochs, decay in small
         ),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedModel
 
 from tinsmith.foundation.progress import Progress
@@ -113,6 +114,9 @@ class Engine:
                 read = [(self._read(part, batch)[0], counts) for batch, counts in self.ranks.deal(batches)]
                 own = math.fsum(float(value) for value, counts in read if counts)
                 loss += self.ranks.sum([own])[0] * part.share / total
+        if isinstance(self._root, FSDPModule):
+            # No way back follows, after which the root's weights would be shards again.
+            self._root.reshard()
         return loss
 
     def update(self, learning_rate: float) -> None:
