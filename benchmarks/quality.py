@@ -91,7 +91,8 @@ class _Bench:
             recipe = str(HERE / "recipes" / f"{self.study.name}.toml")
             job = self._job("", self.held_out, more={"recipe": recipe, "overrides": overrides})
             result = run_worker(OURS, "build", job)
-            return {**result, **self._score(result["model"], self.held_out)}
+            scored = self._score(result.pop("model"), self.held_out)
+            return {**result, **scored}
 
         return self._once("ours", {"seconds": seconds, "source": _source_digest()}, make)
 
