@@ -155,9 +155,13 @@ def test_a_mistake_between_fields_does_not_show_the_whole_section():
             "nothing would read train.distil: ask for the objective distil",
         ),
         ({"train": {"dpo": {"beta": 0.2}}}, "nothing would read train.dpo: ask for the objective dpo"),
-        ({"train": {"trainable": "lora"}, "model": {"scratch": "llama@1m"}}, "adapters beside fresh weights"),
+        (
+            {"train": {"trainable": "lora"}, "model": {"scratch": "llama@1m"}},
+            "r: train.trainable: adapters beside the fresh weights",
+        ),
     ],
 )
 def test_what_nothing_would_read_is_refused(sections, said):
-    with pytest.raises(RecipeError, match=re.escape(said)):
+    with pytest.raises(RecipeError, match=re.escape(said)) as error:
         parse_recipe({"name": "r", "ingest": {"sources": ["."]}, **sections}, where="r")
+    assert "ingest" not in str(error.value), "the whole recipe is shown"

@@ -412,7 +412,8 @@ class Recipe(Section):
     def _adapters_have_a_base(self) -> Recipe:
         if self.model.scratch and self.train.trainable == "lora":
             raise ValueError(
-                "adapters beside fresh weights would leave these as random as they are; train all"
+                "train.trainable: adapters beside the fresh weights of model.scratch would leave these as random as "
+                "they are; set it to all"
             )
         return self
 

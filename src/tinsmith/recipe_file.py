@@ -173,9 +173,9 @@ def _explain(problem: Any) -> str:
         near = difflib.get_close_matches(location[-1], _fields_at(location[:-1]), n=1, cutoff=0.5)
         return f"{dotted}: unknown field" + (f"; did you mean {near[0]}?" if near else "")
     message = problem["msg"].removeprefix("Value error, ")
-    # What a whole section holds is no help to the eye.
-    shown = problem["type"] != "missing" and not (len(location) == 1 and isinstance(problem["input"], dict))
-    return f"{dotted}: {message}" + (f" (it is {problem['input']!r})" if shown else "")
+    # What a whole section or recipe holds is no help to the eye.
+    shown = problem["type"] != "missing" and not (len(location) <= 1 and isinstance(problem["input"], dict))
+    return (f"{dotted}: " if dotted else "") + message + (f" (it is {problem['input']!r})" if shown else "")
 
 
 def _fields_at(location: list[str]) -> list[str]:
