@@ -53,6 +53,15 @@ def test_a_misspelt_shape_is_told_before_any_document_is_read(tmp_path: Path) ->
     assert not (tmp_path / "runs").exists()
 
 
+def test_fresh_weights_with_a_vocabulary_of_their_own_ask_for_no_base(tmp_path: Path) -> None:
+    def models(**model: str) -> set[str]:
+        recipe = parse_recipe(data(tmp_path, model=model), where="test")
+        return {name for stage in STAGES for name in stage.models(recipe)}
+
+    assert models(scratch="llama@1m", tokenizer="bpe@1k") == set()
+    assert models(scratch="llama@1m") == models(base="smollm2-135m") == {"smollm2-135m"}
+
+
 def task() -> dict[str, str]:
     return {"name": "kind", "question": "{text} Kind:", "answer": "{kind}"}
 

@@ -39,12 +39,13 @@ class Stage:
 
 
 def _base(recipe: Recipe) -> tuple[str, ...]:
-    return (recipe.model.base,)
+    # Fresh weights begin with no base; their tokenizer may, which is the stage tokenize's affair.
+    return () if recipe.model.scratch else (recipe.model.base,)
 
 
 def _base_and_teacher(recipe: Recipe) -> tuple[str, ...]:
     teacher = recipe.train.distil.teacher if "distil" in recipe.train.shares else ""
-    return (recipe.model.base, *([teacher] if teacher else []))
+    return (*_base(recipe), *([teacher] if teacher else []))
 
 
 def _vocabulary(recipe: Recipe) -> tuple[str, ...]:
@@ -64,7 +65,7 @@ def _examples(recipe: Recipe) -> list[str] | None:
 
 
 def _subjects(recipe: Recipe) -> tuple[str, ...]:
-    return (recipe.model.base, *recipe.evaluate.rivals)
+    return (*_base(recipe), *recipe.evaluate.rivals)
 
 
 # *refine* (what learns from or compares across training documents) will stand between split and tokenize.
