@@ -5,99 +5,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+from tinsmith.recipe_corpus import CurateConfig, Fraction, IngestConfig, RefineConfig, Section, SplitConfig
+
 GgufFormat = Literal["f16", "q8_0", "q4_k_m"]
 
 
 FAMILIES = ("llama", "qwen3", "phi", "gpt2", "bloom", "gemma3")  # that fresh weights can be made of
-
-
-class Section(BaseModel):
-    """A part of the recipe: unknown fields are refused, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class IngestConfig(Section):
-    """Which documents to read, and how long to try."""
-
-    sources: tuple[str, ...] = Field(min_length=1, description="folders, files, globs or named corpora")
-    exclude: tuple[str, ...] = Field((), description="glob patterns of paths to leave out")
-    text_field: str = Field(
-        "text", description="field of a JSON, JSONL, CSV or Parquet record that holds its text"
-    )
-    seconds_per_file: float = Field(60.0, gt=0, description="time limit for one file, then it is dropped")
-    max_megabytes_per_file: float = Field(
-        200.0, gt=0, description="bigger files are dropped with this reason"
-    )
-    workers: int = Field(0, ge=0, description="reader processes; 0 means one per core")
-    licence: str = Field(
-        "", description="licence of the documents where neither corpus nor front matter says"
-    )
-
-
-class CurateConfig(Section):
-    """Fixed rules that each document must pass. Thresholds are those published for Gopher and C4."""
-
-    languages: tuple[str, ...] = Field((), description="ISO 639-1 codes to keep; empty keeps every language")
-    min_language_probability: Fraction = Field(0.5, description="below it a document's language is unsure")
-    min_words: int = Field(50, ge=0, description="Gopher: 50")
-    max_words: int = Field(100_000, gt=0, description="Gopher: 100,000")
-    min_mean_word_length: float = Field(3.0, description="characters, Gopher: 3")
-    max_mean_word_length: float = Field(10.0, description="characters, Gopher: 10")
-    max_symbol_word_ratio: float = Field(0.1, description="# and ellipsis per word, Gopher: 0.1")
-    max_bullet_lines: Fraction = Field(
-        0.9, description="share of lines that start with a bullet, Gopher: 0.9"
-    )
-    max_ellipsis_lines: Fraction = Field(
-        0.3, description="share of lines that end in an ellipsis, Gopher: 0.3"
-    )
-    min_alphabetic_words: Fraction = Field(0.8, description="share of words with a letter, Gopher: 0.8")
-    max_duplicate_line_characters: Fraction = Field(
-        0.2, description="Gopher: 0.2 of characters in repeated lines"
-    )
-    max_top_bigram: Fraction = Field(
-        0.2, description="share of characters in the commonest 2-gram, Gopher: 0.2"
-    )
-    max_top_trigram: Fraction = Field(
-        0.18, description="share of characters in the commonest 3-gram, Gopher: 0.18"
-    )
-    max_top_fourgram: Fraction = Field(
-        0.16, description="share of characters in the commonest 4-gram, Gopher: 0.16"
-    )
-    near_duplicate_jaccard: float = Field(
-        0.7, ge=0.05, le=1, description="word 5-gram Jaccard from which two texts are one; 1 is off"
-    )
-    cluster_jaccard: float = Field(
-        0.5, ge=0.05, le=1, description="word 5-gram Jaccard from which two texts go to one side; 1 is off"
-    )
-
-    @model_validator(mode="after")
-    def _relatives_include_duplicates(self) -> CurateConfig:
-        if self.cluster_jaccard > self.near_duplicate_jaccard:
-            raise ValueError("cluster_jaccard must not exceed near_duplicate_jaccard")
-        return self
-
-
-class SplitConfig(Section):
-    """What is put aside before anything is learnt."""
-
-    held_out: float = Field(
-        0.05, gt=0, description="below 1 a fraction of the clusters, from 1 a count of documents"
-    )
-    shared_run_words: int = Field(
-        50, ge=8, description="a verbatim run this long shared with a held-out document is named"
-    )
-    drop_shared: bool = Field(False, description="also drop training documents that share such runs")
-
-    @field_validator("held_out")
-    @classmethod
-    def _count_is_whole(cls, value: float) -> float:
-        if value >= 1 and value != int(value):
-            raise ValueError("from 1 on it is a count of documents, a whole number")
-        return value
 
 
 class ModelConfig(Section):
@@ -383,6 +298,7 @@ class Recipe(Section):
     ingest: IngestConfig
     curate: CurateConfig = CurateConfig()
     split: SplitConfig = SplitConfig()
+    refine: RefineConfig = RefineConfig()
     model: ModelConfig = ModelConfig()
     tasks: tuple[TaskConfig, ...] = ()
     tokenize: TokenizeConfig = TokenizeConfig()

@@ -107,7 +107,7 @@ def _render_fields(name: str, section: type[Section], source: str) -> list[str]:
     lines, inner = [], []
     for key, info in section.model_fields.items():
         meaning = f"  # {info.description}" if info.description else ""
-        if key == "sources":
+        if (name, key) == ("ingest", "sources"):
             lines.append(f"sources = [{_toml(source)}]{meaning}")
         elif _is_section(info.annotation):
             inner += [f"# [{name}.{key}]  # {_first_line(info.annotation)}"]
