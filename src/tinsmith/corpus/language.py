@@ -6,7 +6,7 @@ from functools import cache
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-from tinsmith.corpus.quality import Drop
+from tinsmith.corpus.drop import Drop
 from tinsmith.recipe import CurateConfig
 
 UNSURE = "und"  # ISO 639 for an undetermined language

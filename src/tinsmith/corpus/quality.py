@@ -10,8 +10,8 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from tinsmith.corpus.drop import Drop
 from tinsmith.recipe import CurateConfig
 
 BULLETS = tuple("•‣⁃◦▪▫■□●○-")
@@ -31,13 +31,6 @@ REASONS = {
     "top_trigram": "max_top_trigram",
     "top_fourgram": "max_top_fourgram",
 }
-
-
-class Drop(NamedTuple):
-    """Why a document is dropped: a reason code, and what was measured."""
-
-    reason: str
-    detail: str
 
 
 def judge(text: str, config: CurateConfig) -> Drop | None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tinsmith.corpus import dedup, language, quality
+from tinsmith.corpus.drop import Drop
 from tinsmith.corpus.engine import DataType, Series, batch_function, col, from_arrow, read_parquet
 from tinsmith.corpus.text import document_id, fold, repair
 from tinsmith.foundation.errors import CorpusError, RecipeError
@@ -52,7 +53,7 @@ def curate(
     _check_languages(config)
     table = _examine(ingest / "documents.parquet", config, progress)
     rows = [Row(*values) for values in zip(*(table[name].to_pylist() for name in Row._fields), strict=True)]
-    drops = {number: quality.Drop(row.reason, row.detail) for number, row in enumerate(rows) if row.reason}
+    drops = {number: Drop(row.reason, row.detail) for number, row in enumerate(rows) if row.reason}
     clusters = _deduplicate(config, rows, table["folded"].to_pylist(), drops, seed, progress)
     kept = [number for number in range(len(rows)) if number not in drops]
     _write_tables(table, rows, drops, kept, clusters, out)
@@ -122,7 +123,7 @@ def _verdict(ingested: str, config: CurateConfig) -> dict[str, str | int]:
     drop = None
     if text.strip():
         drop = language.judge_language(code, probability, config)
-    drop = drop or quality.judge(text, config) or quality.Drop("", "")
+    drop = drop or quality.judge(text, config) or Drop("", "")
     return {
         "text": text,
         "doc_id": document_id(text),
@@ -141,7 +142,7 @@ def _deduplicate(
     config: CurateConfig,
     rows: list[Row],
     folded: list[str],
-    drops: dict[int, quality.Drop],
+    drops: dict[int, Drop],
     seed: int,
     progress: Progress,
 ) -> dict[int, str]:
@@ -154,7 +155,7 @@ def _deduplicate(
     for number, row in enumerate(rows):
         original = first.setdefault(row.doc_id, number)
         if original != number and number not in drops:
-            drops[number] = quality.Drop("exact_duplicate", rows[original].source)
+            drops[number] = Drop("exact_duplicate", rows[original].source)
     if config.cluster_jaccard == 1:
         return {number: rows[number].doc_id for number in first.values()}
     unique = sorted(first.values())
@@ -173,7 +174,7 @@ def _deduplicate(
                 families, [row.characters for row in rows], similar
             ).items():
                 if stays != number:
-                    drops[number] = quality.Drop("near_duplicate", rows[stays].doc_id)
+                    drops[number] = Drop("near_duplicate", rows[stays].doc_id)
         advance(len(unique))
     return {number: rows[smallest].doc_id for number, smallest in clusters.items()}
 
@@ -181,7 +182,7 @@ def _deduplicate(
 def _write_tables(
     table: pa.Table,
     rows: list[Row],
-    drops: dict[int, quality.Drop],
+    drops: dict[int, Drop],
     kept: list[int],
     clusters: dict[int, str],
     out: Path,
@@ -208,7 +209,7 @@ def _write_tables(
 
 
 def _funnel(
-    config: CurateConfig, rows: list[Row], drops: dict[int, quality.Drop], ingested: int
+    config: CurateConfig, rows: list[Row], drops: dict[int, Drop], ingested: int
 ) -> list[dict[str, str | int]]:
     """Return the funnel's rows. Bytes are those of repaired text; what repair took is a row of its own."""
     total = sum(row.bytes for row in rows)
@@ -234,9 +235,7 @@ def _entry(step: str, reason: str, documents: int, size: int) -> dict[str, str |
     return {"step": step, "reason": reason, "documents": documents, "bytes": size}
 
 
-def _nothing_left(
-    config: CurateConfig, rows: list[Row], drops: dict[int, quality.Drop], out: Path
-) -> CorpusError:
+def _nothing_left(config: CurateConfig, rows: list[Row], drops: dict[int, Drop], out: Path) -> CorpusError:
     counts = Counter(drop.reason for drop in drops.values()).most_common()
     fields = [CAUSES[reason][1] for reason, _ in counts]
     settings = config.model_dump() | {"languages": ", ".join(config.languages)}
