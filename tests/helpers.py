@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 SMOKE = ROOT / "recipes" / "smoke.toml"
 
@@ -22,3 +24,11 @@ def cut_off(*arguments: object) -> subprocess.CompletedProcess | None:
         return None
     command = [*unshare, sys.executable, ROOT / "tests" / "cut_off.py", sys.executable, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+def shared_data(name: str) -> Path:
+    """Return a folder of real documents that lie beside the project, or skip the test with a word."""
+    path = ROOT.parent / "shared" / "data" / name
+    if not path.exists():
+        pytest.skip(f"the real documents {name} are not on this machine")
+    return path
