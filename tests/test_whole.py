@@ -13,7 +13,7 @@ from helpers import ROOT, SMOKE, cut_off, tinsmith
 from tinsmith.foundation.files import read_json, read_jsonl
 from tinsmith.stage_table import STAGES
 
-DETERMINISTIC = ("ingest", "curate", "split", "tokenize", "train", "package")
+DETERMINISTIC = ("ingest", "curate", "split", "refine", "tokenize", "train", "package")
 
 
 def digests(run: Path) -> dict[str, dict[str, str]]:
@@ -113,7 +113,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
 
 FULL_DISK = """
 mount -t tmpfs -o size=8m tmpfs "$1" || exit 77
-mkdir "$1"/smoke && cp -r "$2"/ingest "$2"/curate "$2"/split "$2"/tokenize "$1"/smoke/
+mkdir "$1"/smoke && cp -r "$2"/ingest "$2"/curate "$2"/split "$2"/refine "$2"/tokenize "$1"/smoke/
 "$3" -m tinsmith build "$4" --until train --set "runs=$1"
 echo "status=$?"
 ls "$1"/smoke

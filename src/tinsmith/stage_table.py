@@ -68,15 +68,15 @@ def _subjects(recipe: Recipe) -> tuple[str, ...]:
     return (*_base(recipe), *recipe.evaluate.rivals)
 
 
-# *refine* (what learns from or compares across training documents) will stand between split and tokenize.
 STAGES = (
     Stage("ingest", 1, files=_sources, seeded=False, measured=("files.jsonl",)),
     Stage("curate", 1, inputs=("ingest",)),
     Stage("split", 1, inputs=("curate",)),
+    Stage("refine", 1, inputs=("split",), sections=("meter.currency",), resumable=True),
     Stage(
         "tokenize",
         1,
-        inputs=("split",),
+        inputs=("refine",),
         sections=(
             "model",
             "tasks",
@@ -106,12 +106,16 @@ STAGES = (
     Stage(
         "evaluate",
         1,
-        inputs=("split", "tokenize", "package"),
+        inputs=("split", "refine", "tokenize", "package"),
         sections=("model", "tasks", "meter"),
         models=_subjects,
         resumable=True,
     ),
-    Stage("report", 1, inputs=("ingest", "curate", "split", "tokenize", "train", "package", "evaluate")),
+    Stage(
+        "report",
+        1,
+        inputs=("ingest", "curate", "split", "refine", "tokenize", "train", "package", "evaluate"),
+    ),
 )
 
 

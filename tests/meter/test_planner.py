@@ -20,7 +20,7 @@ def by_stage(recipe: Recipe, **changes: Any) -> dict[str, dict[str, Any]]:
 
 def test_every_stage_has_a_row_in_order() -> None:
     rows = estimate(make_recipe(), 16_000_000, 134_500_000, 100.0)
-    order = ["ingest", "curate", "split", "tokenize", "train", "package", "evaluate", "report"]
+    order = ["ingest", "curate", "split", "refine", "tokenize", "train", "package", "evaluate", "report"]
     assert [row["stage"] for row in rows] == order
     assert all(row["minutes"] > 0 and row["memory_bytes"] > 0 and row["disk_bytes"] > 0 for row in rows)
 

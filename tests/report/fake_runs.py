@@ -15,7 +15,7 @@ from tinsmith.recipe import Recipe
 from tinsmith.recipe_file import parse_recipe
 from tinsmith.stages.report import report
 
-STAGES = ("ingest", "curate", "split", "tokenize", "train", "package", "evaluate")
+STAGES = ("ingest", "curate", "split", "refine", "tokenize", "train", "package", "evaluate")
 MACHINE = {
     "cpu": "Example CPU 9000",
     "cores": 2,
@@ -32,6 +32,7 @@ SECONDS = {
     "ingest": 14.2,
     "curate": 31.0,
     "split": 22.5,
+    "refine": 3.5,
     "tokenize": 6.1,
     "train": 488.0,
     "package": 95.4,

@@ -39,11 +39,11 @@ def _item(doc_id, kind, text):
 def run(tmp_path_factory):
     """Lay out what the earlier stages leave: 40 training and 12 held-out documents, four models."""
     root = tmp_path_factory.mktemp("run")
-    for name in ("split", "tokenize", "package/gguf"):
+    for name in ("split", "refine", "tokenize", "package/gguf"):
         (root / name).mkdir(parents=True)
     rows = [(*_document(number), "held_out" if number >= 40 else "train") for number in range(52)]
     columns = {"doc_id": [r[0] for r in rows], "text": [r[2] for r in rows], "part": [r[3] for r in rows]}
-    pq.write_table(pa.table(columns), root / "split" / "documents.parquet")
+    pq.write_table(pa.table(columns), root / "refine" / "documents.parquet")
     held_out = [row for row in rows if row[3] == "held_out"]
     overlaps = {"doc_id": [r[0] for r in held_out], "overlap": [n / 12 for n in range(12)]}
     pq.write_table(pa.table(overlaps), root / "split" / "overlap.parquet")
@@ -66,6 +66,7 @@ def _evaluate(run, out, **changes):
         tasks=(TASK,),
         meter=MeterConfig(price_per_kwh=0.5),
         split=run / "split",
+        refine=run / "refine",
         tokenize=run / "tokenize",
         package=run / "package",
         seed=3,

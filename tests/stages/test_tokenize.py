@@ -60,7 +60,7 @@ def run(
         objective=objective,
         vocabulary=vocabulary,
         shared_run_words=10,
-        split=tmp_path / "split",
+        refine=tmp_path / "refine",
         seed=seed,
         out=out,
         progress=PlainProgress(),
@@ -78,7 +78,7 @@ def by_document(out: Path) -> dict[str, list[tuple[dict[str, Any], list[int], li
 
 
 def test_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path) -> None:
-    texts = documents(tmp_path / "split")
+    texts = documents(tmp_path / "refine")
     out = run(tmp_path)
     tokenizer = load_tokenizer(out / "tokenizer")
     shots = {row["doc_id"]: row for row in read_jsonl(out / "shots.jsonl")}
@@ -103,7 +103,7 @@ def test_nothing_is_lost_and_nothing_comes_twice(tmp_path: Path) -> None:
 
 
 def test_only_question_and_first_tokens_are_no_targets(tmp_path: Path) -> None:
-    documents(tmp_path / "split")
+    documents(tmp_path / "refine")
     out = run(tmp_path)
     tokenizer = load_tokenizer(out / "tokenizer")
     question = encode(tokenizer, "\n\nKind:")
@@ -114,7 +114,7 @@ def test_only_question_and_first_tokens_are_no_targets(tmp_path: Path) -> None:
 
 
 def test_training_openings_and_exam_items_are_built_alike(tmp_path: Path) -> None:
-    documents(tmp_path / "split")
+    documents(tmp_path / "refine")
     out = run(tmp_path)
     exam, shots = list(read_jsonl(out / "exam.jsonl")), list(read_jsonl(out / "shots.jsonl"))
     assert {row["doc_id"] for row in exam} == {"d3", "d7", "d11"}
@@ -128,15 +128,15 @@ def test_training_openings_and_exam_items_are_built_alike(tmp_path: Path) -> Non
         assert row["task"] == "kind"
         assert ids == [tokenizer.eos_token_id, *prompt, tokenizer.eos_token_id]
     # A held-out document moved to training gives the very same question.
-    table = pq.read_table(tmp_path / "split" / "documents.parquet").to_pylist()
+    table = pq.read_table(tmp_path / "refine" / "documents.parquet").to_pylist()
     moved = [{**row, "part": "train"} for row in table]
-    pq.write_table(pa.Table.from_pylist(moved), tmp_path / "split" / "documents.parquet")
+    pq.write_table(pa.Table.from_pylist(moved), tmp_path / "refine" / "documents.parquet")
     again = {row["doc_id"]: row for row in read_jsonl(run(tmp_path, "again") / "shots.jsonl")}
     assert [again[row["doc_id"]] for row in exam] == exam
 
 
 def test_openings_come_first_in_seeded_order(tmp_path: Path) -> None:
-    documents(tmp_path / "split")
+    documents(tmp_path / "refine")
     orders = {}
     for seed in (1, 2):
         rows = list(read_jsonl(run(tmp_path, f"s{seed}", seed=seed) / "sequences.jsonl"))
@@ -150,7 +150,7 @@ def test_openings_come_first_in_seeded_order(tmp_path: Path) -> None:
 
 
 def test_task_share_chooses_documents(tmp_path: Path) -> None:
-    documents(tmp_path / "split", 60)
+    documents(tmp_path / "refine", 60)
     asked = {}
     for share in (0.0, 0.5, 1.0):
         rows = read_jsonl(run(tmp_path, f"share{share}", task_share=share) / "sequences.jsonl")
@@ -162,7 +162,7 @@ def test_task_share_chooses_documents(tmp_path: Path) -> None:
 
 
 def test_several_tasks_share_the_documents(tmp_path: Path) -> None:
-    documents(tmp_path / "split", 60)
+    documents(tmp_path / "refine", 60)
     other = TaskConfig(name="other", question="{text}\n\nOther:", answer="{kind}", characters=30)
     rows = list(read_jsonl(run(tmp_path, tasks=(TASK, other)) / "sequences.jsonl"))
     counts = [sum(row["task"] == name for row in rows) for name in ("kind", "other")]
@@ -171,10 +171,10 @@ def test_several_tasks_share_the_documents(tmp_path: Path) -> None:
 
 
 def test_no_training_document_is_an_error(tmp_path: Path) -> None:
-    documents(tmp_path / "split")
-    table = pq.read_table(tmp_path / "split" / "documents.parquet").to_pylist()
+    documents(tmp_path / "refine")
+    table = pq.read_table(tmp_path / "refine" / "documents.parquet").to_pylist()
     moved = [{**row, "part": "held_out"} for row in table]
-    pq.write_table(pa.Table.from_pylist(moved), tmp_path / "split" / "documents.parquet")
+    pq.write_table(pa.Table.from_pylist(moved), tmp_path / "refine" / "documents.parquet")
     with pytest.raises(CorpusError, match="no training document"):
         run(tmp_path)
 
@@ -195,10 +195,10 @@ def said(*contents: str) -> dict[str, Any]:
 
 
 def test_bytes_per_token_are_those_of_the_texts(tmp_path: Path) -> None:
-    texts = documents(tmp_path / "split")
+    texts = documents(tmp_path / "refine")
     out = run(tmp_path, tasks=())
     tokenizer, found = load_tokenizer(out / "tokenizer"), figures(tmp_path)
-    table = pq.read_table(tmp_path / "split" / "documents.parquet").to_pylist()
+    table = pq.read_table(tmp_path / "refine" / "documents.parquet").to_pylist()
     for key, part in (("bytes_per_token", "train"), ("bytes_per_token_held_out", "held_out")):
         own = [row["text"] for row in table if row["part"] == part]
         tokens = sum(len(encode(tokenizer, text)) for text in own)
@@ -216,14 +216,14 @@ def test_bytes_per_token_are_those_of_the_texts(tmp_path: Path) -> None:
 
 
 def test_a_tokenizer_of_our_own_learns_from_training_documents_only(tmp_path: Path) -> None:
-    documents(tmp_path / "split")
+    documents(tmp_path / "refine")
     own = {"scratch": "llama@15m", "tokenizer": "bpe@300"}
     out = run(tmp_path, model={**own, "base": "nothing that is there"}, objective="sft", context=128)
     vocabulary = load_tokenizer(out / "tokenizer").get_vocab()
     assert TokenSet(out).vocabulary == TokenSet(out / "sft").vocabulary == len(vocabulary) == 300
-    table = pq.read_table(tmp_path / "split" / "documents.parquet").to_pylist()
+    table = pq.read_table(tmp_path / "refine" / "documents.parquet").to_pylist()
     secret = [{**row, "text": "Zzyzx " * 50} if row["part"] == "held_out" else row for row in table]
-    pq.write_table(pa.Table.from_pylist(secret), tmp_path / "split" / "documents.parquet")
+    pq.write_table(pa.Table.from_pylist(secret), tmp_path / "refine" / "documents.parquet")
     again = run(tmp_path, "again", model=own, objective="sft", context=128)
     for name in ("tokenizer/tokenizer.json", "tokens.bin", "sft/tokens.bin"):
         assert (out / name).read_bytes() == (again / name).read_bytes()
@@ -233,7 +233,7 @@ def test_a_tokenizer_of_our_own_learns_from_training_documents_only(tmp_path: Pa
 
 
 def test_a_restricted_vocabulary_has_the_words_of_documents_and_conversations(tmp_path: Path) -> None:
-    documents(tmp_path / "split")
+    documents(tmp_path / "refine")
     whole = load_tokenizer(run(tmp_path, "whole", tasks=()) / "tokenizer")
     out = run(tmp_path, vocabulary=340, tasks=())
     tokenizer, kept = load_tokenizer(out / "tokenizer"), read_json(out / "kept.json")["kept"]
@@ -251,7 +251,7 @@ def test_a_restricted_vocabulary_has_the_words_of_documents_and_conversations(tm
 
 
 def test_documents_are_tokenized_alike_whatever_else_is_learnt(tmp_path: Path) -> None:
-    documents(tmp_path / "split")
+    documents(tmp_path / "refine")
     one, other = (
         run(tmp_path, "one", context=128),
         run(tmp_path, "two", context=128, objective={"sft": 1.0, "dpo": 1.0}),
@@ -270,11 +270,11 @@ def test_documents_are_tokenized_alike_whatever_else_is_learnt(tmp_path: Path) -
 
 
 def test_tasks_become_conversations_and_pairs(tmp_path: Path) -> None:
-    documents(tmp_path / "split")
+    documents(tmp_path / "refine")
     out = run(tmp_path, objective={"sft": 1.0, "dpo": 1.0}, context=128)
     tokenizer = load_tokenizer(out / "tokenizer")
     table = {
-        row["doc_id"]: row for row in pq.read_table(tmp_path / "split" / "documents.parquet").to_pylist()
+        row["doc_id"]: row for row in pq.read_table(tmp_path / "refine" / "documents.parquet").to_pylist()
     }
     asked = {row["doc_id"] for row in table.values() if row["part"] == "train" and row["meta"] != "{}"}
     for folder, group in (("sft", 1), ("dpo", 2)):
@@ -292,7 +292,7 @@ def test_tasks_become_conversations_and_pairs(tmp_path: Path) -> None:
 
 
 def test_a_long_opening_leaves_room_for_the_template(tmp_path: Path) -> None:
-    documents(tmp_path / "split")
+    documents(tmp_path / "refine")
     long = TASK.model_copy(update={"characters": 2000})
     out = run(tmp_path, tasks=(long,), objective={"sft": 1.0, "dpo": 1.0}, context=128)
     for folder, asked in (("sft", 8), ("dpo", 8)):
@@ -303,7 +303,7 @@ def test_a_long_opening_leaves_room_for_the_template(tmp_path: Path) -> None:
 
 
 def test_what_shares_a_run_with_a_held_out_document_is_not_learnt_from(tmp_path: Path) -> None:
-    documents(tmp_path / "split")
+    documents(tmp_path / "refine")
     stolen = "The licensee may copy, MODIFY and distribute the software in 2024 or 1999 already."
     fresh = said("What is a fee?", "A sum that is due for a service, at the end of each month.")
     talks = write_lines(tmp_path / "talks.jsonl", fresh, said("Tell me.", stolen))
@@ -326,7 +326,7 @@ def test_what_shares_a_run_with_a_held_out_document_is_not_learnt_from(tmp_path:
 
 
 def test_a_base_without_a_chat_template_is_told_what_to_do(tmp_path: Path) -> None:
-    documents(tmp_path / "split")
+    documents(tmp_path / "refine")
     with pytest.raises(
         RecipeError, match=r"model\.base: the base has no chat template(.|\n)*-> take an instruction"
     ):
@@ -334,7 +334,7 @@ def test_a_base_without_a_chat_template_is_told_what_to_do(tmp_path: Path) -> No
 
 
 def test_a_turn_that_ends_unlike_a_text_gives_the_model_a_second_stop(tmp_path: Path) -> None:
-    documents(tmp_path / "split")
+    documents(tmp_path / "refine")
     plain = run(tmp_path, "plain", objective="sft", context=128)
     assert stop_ids(load_tokenizer(plain / "tokenizer")) == [2]
     (tmp_path / "v.gguf").unlink()
@@ -347,6 +347,6 @@ def test_a_turn_that_ends_unlike_a_text_gives_the_model_a_second_stop(tmp_path: 
 
 
 def test_files_that_no_objective_reads_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    documents(tmp_path / "split")
+    documents(tmp_path / "refine")
     run(tmp_path, conversations=("nowhere.jsonl",))
     assert "nowhere.jsonl: not read, since train.objective has no sft" in capsys.readouterr().err

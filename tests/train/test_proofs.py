@@ -187,8 +187,8 @@ def test_a_document_longer_than_the_context_is_trained_whole(tmp_path: Path) -> 
         {"doc_id": f"d{number}", "text": text, "meta": json.dumps({}), "part": "train"}
         for number, text in enumerate(texts)
     ]
-    (tmp_path / "split").mkdir()
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "split" / "documents.parquet")
+    (tmp_path / "refine").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "refine" / "documents.parquet")
     (tmp_path / "tokens").mkdir()
     tokenize(
         TokenizeConfig(context=64),
@@ -197,7 +197,7 @@ def test_a_document_longer_than_the_context_is_trained_whole(tmp_path: Path) -> 
         objective="next_token",
         vocabulary=0,
         shared_run_words=50,
-        split=tmp_path / "split",
+        refine=tmp_path / "refine",
         seed=7,
         out=tmp_path / "tokens",
         progress=SilentProgress(),

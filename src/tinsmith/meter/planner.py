@@ -30,6 +30,7 @@ CURATE_BYTES_PER_SECOND = 0.6e6
 TOKENIZE_BYTES_PER_SECOND = 2e6
 COMPRESSED = 0.45
 BASE_MEMORY_BYTES = 500e6
+STREAMING_BYTES = 1e9  # what slices of a corpus take, however big it is
 BYTES_PER_PARAMETER = {
     "f16": 2.0,
     "q8_0": 1.07,
@@ -116,6 +117,7 @@ def estimate(
         "ingest": _ingest,
         "curate": _curate,
         "split": _split,
+        "refine": _refine,
         "tokenize": _tokenize,
         "train": _train,
         "package": _package,
@@ -151,6 +153,16 @@ def _curate(recipe: Recipe, scale: _Scale) -> _Rule:
 def _split(recipe: Recipe, scale: _Scale) -> _Rule:
     corpus = scale.corpus_bytes
     return 2 + corpus / CURATE_BYTES_PER_SECOND, corpus * COMPRESSED, BASE_MEMORY_BYTES + 10 * corpus, 0
+
+
+def _refine(recipe: Recipe, scale: _Scale) -> _Rule:
+    config, corpus = recipe.refine, scale.corpus_bytes
+    asked = sum(getattr(config, name) != type(getattr(config, name))() for name in type(config).model_fields)
+    teachers = [config.score.teacher] if config.score.kind == "teacher" else []
+    teachers += [config.synthesis.teacher] if config.synthesis.items else []
+    waiting = 60 * sum(teacher.max_minutes for teacher in teachers)
+    seconds = 2 + asked * corpus / CURATE_BYTES_PER_SECOND + waiting
+    return seconds, corpus * COMPRESSED, BASE_MEMORY_BYTES + STREAMING_BYTES, 0
 
 
 def _tokenize(recipe: Recipe, scale: _Scale) -> _Rule:

@@ -50,6 +50,7 @@ def evaluate(
     tasks: tuple[TaskConfig, ...],
     meter: MeterConfig,
     split: Path,
+    refine: Path,
     tokenize: Path,
     package: Path,
     seed: int,
@@ -58,7 +59,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Measure all subjects on the same held-out documents; write `metrics.json` and every item."""
     subjects = find_subjects(config, model, package)
-    corpus = _read_corpus(split)
+    corpus = _read_corpus(split, refine)
     tokenizers = {subject.subject: open_tokenizer(subject) for subject in subjects}
     drawn = choose_documents(
         corpus.held_out, corpus.overlaps, documents=config.documents, characters=config.characters, seed=seed
@@ -91,8 +92,8 @@ def evaluate(
     return _statistics(result, work)
 
 
-def _read_corpus(split: Path) -> _Corpus:
-    table = pq.read_table(split / "documents.parquet", columns=["doc_id", "text", "part"]).to_pylist()
+def _read_corpus(split: Path, refine: Path) -> _Corpus:
+    table = pq.read_table(refine / "documents.parquet", columns=["doc_id", "text", "part"]).to_pylist()
     held_out = {row["doc_id"]: row["text"] for row in table if row["part"] == "held_out"}
     overlap = pq.read_table(split / "overlap.parquet", columns=["doc_id", "overlap"]).to_pylist()
     training = [row["text"] for row in table if row["part"] == "train"]

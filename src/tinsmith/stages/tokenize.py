@@ -33,7 +33,7 @@ def tokenize(
     objective: str | Mapping[str, float],
     vocabulary: int,
     shared_run_words: int,
-    split: Path,
+    refine: Path,
     seed: int,
     out: Path,
     progress: Progress,
@@ -45,7 +45,7 @@ def tokenize(
     Raises AssetError for the base's tokenizer, CorpusError where nothing is left to learn from, RecipeError for
     a task that fits neither metadata nor context, and for a tokenizer that cannot do what is asked.
     """
-    documents = split / "documents.parquet"
+    documents = refine / "documents.parquet"
     training = _training_metas(documents)
     if not training:
         raise CorpusError("no training document", where=str(documents), next_step="lower split.held_out")

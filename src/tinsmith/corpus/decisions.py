@@ -1,0 +1,71 @@
+"""Carry out what a step of refine decided: documents go, or get another text."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tinsmith.corpus.engine import col
+from tinsmith.corpus.tables import TableWriter, in_slice, slices
+
+
+class Removed(NamedTuple):
+    """What a step took away for one reason: whole documents, and bytes of text in all."""
+
+    reason: str
+    documents: int
+    bytes: int
+
+
+def apply_decisions(source: Path, decisions: Path, target: Path) -> list[Removed]:
+    """Write the documents of `source` that a step left, with the texts that it gave them, sorted by doc_id.
+
+    Both files are read in slices of doc_id, so that memory holds a slice at most. Returns what went, by
+    reason in order of the alphabet.
+    """
+    if not pq.read_metadata(decisions).num_rows:
+        _take_over(source, target)
+        return []
+    writer = TableWriter(target, pq.read_schema(source))
+    documents: Counter[str] = Counter()
+    size: Counter[str] = Counter()
+    for low, high in slices(source):
+        table = _joined(source, decisions, low, high)
+        for reason, gone, taken in _count(table):
+            documents[reason] += gone
+            size[reason] += taken
+        dropped = pc.and_(pc.is_valid(table["reason"]), pc.is_null(table["new_text"]))
+        stay = table.filter(pc.invert(dropped))
+        text = pc.coalesce(stay["new_text"], stay["text"])
+        writer.add(stay.set_column(stay.column_names.index("text"), "text", text))
+    writer.close()
+    return [Removed(reason, documents[reason], size[reason]) for reason in sorted(size)]
+
+
+def _joined(source: Path, decisions: Path, low: str, high: str) -> pa.Table:
+    decided = in_slice(decisions, low, high).select("doc_id", "reason", col("text").alias("new_text"))
+    return in_slice(source, low, high).join(decided, on="doc_id", how="left").sort("doc_id").to_arrow()
+
+
+def _count(table: pa.Table) -> Iterator[tuple[str, int, int]]:
+    changed = table.filter(pc.is_valid(table["reason"]))
+    before = pc.binary_length(changed["text"]).to_pylist()
+    after = pc.binary_length(changed["new_text"]).to_pylist()
+    for reason, old, new in zip(changed["reason"].to_pylist(), before, after, strict=True):
+        yield reason, int(new is None), old - (new or 0)
+
+
+def _take_over(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        # Another file system, or one without links.
+        target.write_bytes(source.read_bytes())
