@@ -66,54 +66,105 @@ class SharedRun(NamedTuple):
 
 def hash_texts(texts: Iterable[str]) -> list[Hashes]:
     """Return each text as hashed words (N,); case, punctuation and white space do not count."""
+    return list(stream_hashes(texts))
+
+
+def stream_hashes(texts: Iterable[str]) -> Iterator[Hashes]:
+    """Yield each text as hashed words (N,), as `hash_texts` returns them."""
     hasher = WordHasher()
-    return [hasher.hash_words(fold(text)) for text in texts]
+    return (hasher.hash_words(fold(text)) for text in texts)
 
 
-def measure_overlap(held_out: Sequence[Hashes], training: Sequence[Hashes]) -> list[Overlap]:
+def compare(
+    held_out: Sequence[Hashes], training: Iterable[Hashes], words: int, *, drop_shared: bool
+) -> tuple[list[SharedRun], list[Overlap]]:
+    """Return the shared runs and the overlaps in one reading of the training documents.
+
+    With `drop_shared` a training document that shares a run counts for no overlap. See `find_shared_runs` and
+    `measure_overlap`.
+    """
+    shared, overlap = _Runs(held_out, words), _Overlaps(held_out)
+    runs: list[SharedRun] = []
+    for number, document in enumerate(training):
+        found = shared.in_document(number, document)
+        runs += found
+        if not (found and drop_shared):
+            overlap.see(document)
+    return runs, overlap.measure()
+
+
+def measure_overlap(held_out: Sequence[Hashes], training: Iterable[Hashes]) -> list[Overlap]:
     """Return each held-out document's overlap with all training text, by n-grams of OVERLAP_WORDS words.
 
     Documents are hashed words (N,). Each occurrence of an n-gram counts. A document of fewer words is one
     n-gram of all its words; one without words has an overlap of 0.
     """
-    lengths = [min(OVERLAP_WORDS, len(words)) for words in held_out]
-    alike = {n: [words for words, m in zip(held_out, lengths, strict=True) if m == n] for n in set(lengths)}
-    found = {n: _occurring(documents, training, n) for n, documents in alike.items() if n}
-    overlaps = []
-    for words, n in zip(held_out, lengths, strict=True):
-        hits = np.isin(hash_ngrams(words, n), found[n]) if n else np.zeros(0, dtype=bool)
-        covered = np.convolve(hits, np.ones(n, dtype=int)) > 0 if n else hits
-        overlaps.append(Overlap(int(covered.sum()), len(words), float(hits.mean()) if n else 0.0))
-    return overlaps
+    overlaps = _Overlaps(held_out)
+    for document in training:
+        overlaps.see(document)
+    return overlaps.measure()
 
 
-def _occurring(documents: list[Hashes], training: Sequence[Hashes], n: int) -> Hashes:
-    """Return those n-gram hashes of the documents that occur in training text, sorted."""
-    index = np.unique(np.concatenate([hash_ngrams(words, n) for words in documents]))
-    found = np.zeros(len(index), dtype=bool)
-    for words in training:
-        places, hits = _look_up(hash_ngrams(words, n), index)
-        found[places[hits]] = True
-    return index[found]
-
-
-def find_shared_runs(held_out: Sequence[Hashes], training: Sequence[Hashes], words: int) -> list[SharedRun]:
+def find_shared_runs(held_out: Sequence[Hashes], training: Iterable[Hashes], words: int) -> list[SharedRun]:
     """Return every pair that shares a verbatim run of at least `words` words, with the length of its longest.
 
     The held-out n-grams are indexed, each training document is read once. A run is a stretch of the training
     document whose every n-gram of `words` words stands in the held-out one: where that repeats itself,
     possibly in two places.
     """
-    index, starts, owners = _index_owners(held_out, words)
-    runs = []
-    for number, document in enumerate(training):
-        places, hits = _look_up(hash_ngrams(document, words), index)
+    index = _Runs(held_out, words)
+    return [run for number, document in enumerate(training) for run in index.in_document(number, document)]
+
+
+class _Overlaps:
+    """Which n-grams of the held-out documents occur in training text, seen a document at a time."""
+
+    def __init__(self, held_out: Sequence[Hashes]) -> None:
+        self.held_out = held_out
+        self.lengths = [min(OVERLAP_WORDS, len(words)) for words in held_out]
+        alike: dict[int, list[Hashes]] = {}
+        for words, n in zip(held_out, self.lengths, strict=True):
+            if n:
+                alike.setdefault(n, []).append(hash_ngrams(words, n))
+        self.index = {n: np.unique(np.concatenate(grams)) for n, grams in alike.items()}
+        self.found = {n: np.zeros(len(index), dtype=bool) for n, index in self.index.items()}
+
+    def see(self, document: Hashes) -> None:
+        """Mark the n-grams that a training document holds."""
+        for n, index in self.index.items():
+            places, hits = _look_up(hash_ngrams(document, n), index)
+            self.found[n][places[hits]] = True
+
+    def measure(self) -> list[Overlap]:
+        """Return the overlap of each held-out document with what was seen."""
+        occurring = {n: index[self.found[n]] for n, index in self.index.items()}
+        overlaps = []
+        for words, n in zip(self.held_out, self.lengths, strict=True):
+            hits = np.isin(hash_ngrams(words, n), occurring[n]) if n else np.zeros(0, dtype=bool)
+            covered = np.convolve(hits, np.ones(n, dtype=int)) > 0 if n else hits
+            overlaps.append(Overlap(int(covered.sum()), len(words), float(hits.mean()) if n else 0.0))
+        return overlaps
+
+
+class _Runs:
+    """An index of the held-out documents' n-grams, to find verbatim runs by."""
+
+    def __init__(self, held_out: Sequence[Hashes], words: int) -> None:
+        self.words = words
+        self.index, self.starts, self.owners = _index_owners(held_out, words)
+
+    def in_document(self, number: int, document: Hashes) -> list[SharedRun]:
+        """Return the runs that a training document shares, the longest with each held-out one."""
+        places, hits = _look_up(hash_ngrams(document, self.words), self.index)
         positions = np.flatnonzero(hits)
-        if len(positions):
-            grams = places[positions]
-            stretches = _longest_stretches(*_expand(positions, starts[grams], starts[grams + 1], owners))
-            runs += [SharedRun(number, owner, longest + words - 1) for owner, longest in stretches]
-    return runs
+        if not len(positions):
+            return []
+        grams = places[positions]
+        matches = _expand(positions, self.starts[grams], self.starts[grams + 1], self.owners)
+        return [
+            SharedRun(number, owner, longest + self.words - 1)
+            for owner, longest in _longest_stretches(*matches)
+        ]
 
 
 def _index_owners(documents: Sequence[Hashes], n: int) -> tuple[Hashes, Places, Places]:

@@ -26,6 +26,7 @@ _INVISIBLE = re.compile("[\u00ad\u180e\u200b\u2060-\u2064\ufeff\ufff9-\ufffb\U00
 _STRAY_JOINERS = re.compile("(?<![\u0300-\u1fff\u2100-\U0010ffff])[\u200c\u200d]+")
 _SUSPECT_ASCII = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 _WORD = re.compile(r"[^\W_]+")
+_REMEMBERED = 1_000_000  # words; a corpus of numbers and names has no end of them
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -58,9 +59,11 @@ def fold(text: str) -> list[str]:
 
 
 class WordHasher(dict[str, int]):
-    """Map words to 64-bit numbers that depend on the word alone, remembering those already seen."""
+    """Map words to 64-bit numbers that depend on the word alone, remembering a million of those already seen."""
 
     def __missing__(self, word: str) -> int:
+        if len(self) >= _REMEMBERED:
+            self.clear()
         number = int.from_bytes(
             hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little"
         )

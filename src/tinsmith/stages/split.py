@@ -3,79 +3,116 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tinsmith.corpus.split import (
-    Overlap,
-    SharedRun,
-    choose_held_out,
-    find_shared_runs,
-    hash_texts,
-    measure_overlap,
-)
+from tinsmith.corpus.split import Overlap, SharedRun, choose_held_out, compare, hash_texts, stream_hashes
+from tinsmith.corpus.tables import TableWriter
 from tinsmith.foundation.errors import CorpusError
 from tinsmith.foundation.files import write_jsonl
 from tinsmith.foundation.progress import Progress
 from tinsmith.recipe import SplitConfig
 
+_BATCH = 256  # documents in memory at once, beside the held-out ones
+
 
 def split(config: SplitConfig, *, curate: Path, seed: int, out: Path, progress: Progress) -> dict[str, float]:
     """Divide `curate/documents.parquet` into train and held_out; name shared runs, measure the overlap.
 
-    Raises CorpusError where the held-out part is empty or smaller than the asked count, or nothing is left to
-    train on.
+    Training documents are read one after the other, the held-out ones are held as hashed words. Raises
+    CorpusError where the held-out part is empty or smaller than the asked count, or nothing is left to train
+    on.
     """
-    table = pq.read_table(curate / "documents.parquet")
-    clusters: list[str] = table["cluster"].to_pylist()
+    source = curate / "documents.parquet"
+    clusters: list[str] = pq.read_table(source, columns=["cluster"])["cluster"].to_pylist()
     chosen = choose_held_out(clusters, config.held_out, seed)
-    held_out = [number for number, cluster in enumerate(clusters) if cluster in chosen]
-    training = [number for number, cluster in enumerate(clusters) if cluster not in chosen]
-    _check_parts(config, clusters, held_out, training)
+    parts = _Parts.choose(clusters, chosen)
+    _check_parts(config, clusters, parts)
     with progress.task("overlap", len(clusters), "documents") as advance:
-        words = hash_texts(table["text"].to_pylist())
-        held_out_words = [words[number] for number in held_out]
-        runs = find_shared_runs(
-            held_out_words, [words[number] for number in training], config.shared_run_words
+        held_out = hash_texts(text for part, text in _texts(source, parts) if part == "held_out")
+        training = _counted((text for part, text in _texts(source, parts) if part == "train"), advance)
+        runs, overlaps = compare(
+            held_out, stream_hashes(training), config.shared_run_words, drop_shared=config.drop_shared
         )
-        runs = [SharedRun(training[run.training], held_out[run.held_out], run.words) for run in runs]
-        dropped = {run.training for run in runs} if config.drop_shared else set()
-        training = [number for number in training if number not in dropped]
-        if not training:
-            raise CorpusError(
-                f"every training document shares {config.shared_run_words} words with a held-out one",
-                where="split.drop_shared",
-                next_step="set split.drop_shared=false, or raise split.shared_run_words",
-            )
-        overlaps = measure_overlap(held_out_words, [words[number] for number in training])
-        advance(len(clusters))
-    _write(table, held_out, training, overlaps, runs, dropped, out)
-    return _statistics(table, clusters, held_out, training, overlaps, runs, dropped)
+        advance(len(held_out))
+    runs = [SharedRun(parts.training[run.training], parts.held_out[run.held_out], run.words) for run in runs]
+    if config.drop_shared:
+        parts.drop({run.training for run in runs})
+    if not set(parts.training) - parts.dropped:
+        raise CorpusError(
+            f"every training document shares {config.shared_run_words} words with a held-out one",
+            where="split.drop_shared",
+            next_step="set split.drop_shared=false, or raise split.shared_run_words",
+        )
+    sizes = _write(source, parts, overlaps, runs, out)
+    return _statistics(clusters, parts, sizes, overlaps, runs)
 
 
-def _check_parts(config: SplitConfig, clusters: list[str], held_out: list[int], training: list[int]) -> None:
+@dataclass
+class _Parts:
+    """Which rows, by number, are on which side of the split, and which of those for training are dropped."""
+
+    held_out: list[int]
+    training: list[int]
+    dropped: set[int] = field(default_factory=set)
+
+    @classmethod
+    def choose(cls, clusters: list[str], chosen: set[str]) -> _Parts:
+        sides: tuple[list[int], list[int]] = ([], [])
+        for number, cluster in enumerate(clusters):
+            sides[cluster not in chosen].append(number)
+        return cls(*sides)
+
+    def drop(self, numbers: set[int]) -> None:
+        self.dropped = numbers
+
+    def names(self) -> list[str]:
+        """Return the part of each row: train, held_out, or nothing for those dropped."""
+        parts = dict.fromkeys(self.training, "train") | dict.fromkeys(self.held_out, "held_out")
+        parts |= dict.fromkeys(self.dropped, "")
+        return [parts[number] for number in range(len(parts))]
+
+
+def _texts(source: Path, parts: _Parts) -> Iterator[tuple[str, str]]:
+    names = iter(parts.names())
+    with pq.ParquetFile(source) as file:
+        for batch in file.iter_batches(_BATCH, columns=["text"]):
+            for text in batch["text"].to_pylist():
+                yield next(names), text
+
+
+def _counted(texts: Iterator[str], advance: Callable[[float], None]) -> Iterator[str]:
+    for text in texts:
+        yield text
+        advance(1)
+
+
+def _check_parts(config: SplitConfig, clusters: list[str], parts: _Parts) -> None:
     sizes = Counter(clusters)
     corpus = (
         f"{len(clusters)} documents in {len(sizes)} clusters, the largest of {max(sizes.values(), default=0)}"
     )
     loosen = "add documents, or raise curate.cluster_jaccard so that clusters become smaller"
-    if len(held_out) < 2:
+    if len(parts.held_out) < 2:
         raise CorpusError(
             f"the held-out part is empty ({corpus})",
             where="split.held_out",
             next_step=f"raise split.held_out, {loosen}",
         )
-    if config.held_out >= 1 and len(held_out) < config.held_out:
+    if config.held_out >= 1 and len(parts.held_out) < config.held_out:
         raise CorpusError(
-            f"only {len(held_out)} of {config.held_out:.0f} documents can be held out ({corpus}; "
+            f"only {len(parts.held_out)} of {config.held_out:.0f} documents can be held out ({corpus}; "
             "clusters above a tenth of the count are left to training)",
             where="split.held_out",
             next_step=f"lower split.held_out, {loosen}",
         )
-    if not training:
+    if not parts.training:
         raise CorpusError(
             f"nothing is left to train on ({corpus})",
             where="split.held_out",
@@ -83,24 +120,42 @@ def _check_parts(config: SplitConfig, clusters: list[str], held_out: list[int], 
         )
 
 
-def _write(
-    table: pa.Table,
-    held_out: list[int],
-    training: list[int],
-    overlaps: list[Overlap],
-    runs: list[SharedRun],
-    dropped: set[int],
-    out: Path,
-) -> None:
-    ids = table["doc_id"].to_pylist()
-    parts = dict.fromkeys(held_out, "held_out") | dict.fromkeys(training, "train")
-    stay = sorted(parts)
-    documents = table.take(pa.array(stay, pa.int64()))
-    documents = documents.append_column("part", pa.array([parts[number] for number in stay], pa.string()))
-    pq.write_table(documents, out / "documents.parquet", compression="zstd")
+@dataclass
+class _Sizes:
+    """Documents and bytes of text by part; those dropped bear no name."""
+
+    documents: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
+
+
+def _write(source: Path, parts: _Parts, overlaps: list[Overlap], runs: list[SharedRun], out: Path) -> _Sizes:
+    """Write the four files; return what each part holds."""
+    sizes, names, first = _Sizes(), pa.array(parts.names(), pa.string()), 0
+    longest = _longest(runs)
+    ids: list[str] = pq.read_table(source, columns=["doc_id"])["doc_id"].to_pylist()
+    gone: list[dict[str, str | int]] = []
+    writer = TableWriter(
+        out / "documents.parquet", pq.read_schema(source).append(pa.field("part", pa.string()))
+    )
+    with pq.ParquetFile(source) as file:
+        for batch in file.iter_batches(_BATCH):
+            table = pa.Table.from_batches([batch])
+            part = names.slice(first, table.num_rows)
+            lengths = pc.binary_length(table["text"]).to_pylist()
+            for number, (name, size) in enumerate(zip(part.to_pylist(), lengths, strict=True), first):
+                sizes.documents[name] += 1
+                sizes.bytes[name] += size
+                if not name:
+                    gone.append(
+                        _dropped_row(ids, table["source"][number - first].as_py(), longest[number], size)
+                    )
+            table = table.append_column("part", part)
+            writer.add(table.filter(pc.not_equal(table["part"], "")))
+            first += table.num_rows
+    writer.close()
     rows = [
         {"doc_id": ids[number], "shared_words": o.shared_words, "words": o.words, "overlap": o.share}
-        for number, o in zip(held_out, overlaps, strict=True)
+        for number, o in zip(parts.held_out, overlaps, strict=True)
     ]
     pq.write_table(pa.Table.from_pylist(rows), out / "overlap.parquet", compression="zstd")
     write_jsonl(
@@ -110,45 +165,46 @@ def _write(
             for run in runs
         ),
     )
-    write_jsonl(out / "dropped.jsonl", (_dropped_row(table, number, runs) for number in sorted(dropped)))
+    write_jsonl(out / "dropped.jsonl", gone)
+    return sizes
 
 
-def _dropped_row(table: pa.Table, number: int, runs: list[SharedRun]) -> dict[str, str | int]:
-    longest = max((run for run in runs if run.training == number), key=lambda run: run.words)
+def _longest(runs: list[SharedRun]) -> dict[int, SharedRun]:
+    longest: dict[int, SharedRun] = {}
+    for run in runs:
+        if run.training not in longest or run.words > longest[run.training].words:
+            longest[run.training] = run
+    return longest
+
+
+def _dropped_row(ids: list[str], source: str, run: SharedRun, size: int) -> dict[str, str | int]:
     return {
-        "doc_id": table["doc_id"][number].as_py(),
-        "source": table["source"][number].as_py(),
+        "doc_id": ids[run.training],
+        "source": source,
         "reason": "shared_run",
-        "held_out_doc_id": table["doc_id"][longest.held_out].as_py(),
-        "words": longest.words,
-        "bytes": len(table["text"][number].as_py().encode()),
+        "held_out_doc_id": ids[run.held_out],
+        "words": run.words,
+        "bytes": size,
     }
 
 
 def _statistics(
-    table: pa.Table,
-    clusters: list[str],
-    held_out: list[int],
-    training: list[int],
-    overlaps: list[Overlap],
-    runs: list[SharedRun],
-    dropped: set[int],
+    clusters: list[str], parts: _Parts, sizes: _Sizes, overlaps: list[Overlap], runs: list[SharedRun]
 ) -> dict[str, float]:
-    sizes = [len(text.encode()) for text in table["text"].to_pylist()]
     shares = [overlap.share for overlap in overlaps]
     return {
-        "documents_train": len(training),
-        "documents_held_out": len(held_out),
-        "bytes_train": sum(sizes[number] for number in training),
-        "bytes_held_out": sum(sizes[number] for number in held_out),
+        "documents_train": sizes.documents["train"],
+        "documents_held_out": sizes.documents["held_out"],
+        "bytes_train": sizes.bytes["train"],
+        "bytes_held_out": sizes.bytes["held_out"],
         "clusters": len(set(clusters)),
-        "clusters_held_out": len({clusters[number] for number in held_out}),
+        "clusters_held_out": len({clusters[number] for number in parts.held_out}),
         "largest_cluster_documents": max(Counter(clusters).values()),
         "mean_overlap": float(np.mean(shares)),
         "median_overlap": float(np.median(shares)),
         "share_overlap_above_half": float(np.mean(np.array(shares) > 0.5)),
         "shared_pairs": len(runs),
         "documents_sharing_runs": len({run.training for run in runs}),
-        "documents_dropped": len(dropped),
-        "bytes_dropped": sum(sizes[number] for number in dropped),
+        "documents_dropped": sizes.documents[""],
+        "bytes_dropped": sizes.bytes[""],
     }
