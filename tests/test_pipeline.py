@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tinsmith.foundation.errors import RecipeError
+from tinsmith.foundation.errors import RecipeError, RunError
 from tinsmith.foundation.files import write_json
+from tinsmith.foundation.forgotten import write_rows
 from tinsmith.foundation.progress import SilentProgress
 from tinsmith.pipeline import _changed_fields, build, run_directory, stage_key
 from tinsmith.recipe_file import parse_recipe
@@ -44,6 +45,34 @@ def test_tokens_hang_on_single_fields_of_train_and_split(tmp_path: Path) -> None
         key(tmp_path, "tokenize", model={"scratch": "llama@15m", "tokenizer": "bpe@300"}),
     ]
     assert len({plain, *changed}) == 5
+
+
+def test_what_is_forgotten_changes_the_keys_of_the_stages_that_read(tmp_path: Path) -> None:
+    def keys() -> dict[str, str]:
+        return {stage: key(tmp_path, stage) for stage in ("curate", "split", "tokenize")}
+
+    before = keys()
+    row = {"doc_ids": ["d"], "source": "a.txt", "sha256": "s", "whole_file": True, "reason": "", "when": ""}
+    write_rows(tmp_path / "x", [{**row, "undone": ""}])
+    assert [stage for stage, now in keys().items() if now != before[stage]] == ["curate"]
+    write_rows(tmp_path / "x", [{**row, "undone": "2026-01-01T00:00:00Z"}])
+    assert keys() == before
+    (tmp_path / "x" / "forgotten.jsonl").write_text('{"doc_ids": [')
+    with pytest.raises(RunError, match=r"forgotten\.jsonl: is damaged"):
+        keys()
+
+
+def test_a_register_of_rights_counts_by_its_bytes(tmp_path: Path) -> None:
+    register = tmp_path / "register.csv"
+    curate = {"rights": {"file": str(register)}}
+    with pytest.raises(RecipeError, match=r"curate\.rights\.file: .*register\.csv cannot be read"):
+        key(tmp_path, "curate", curate=curate)
+    register.write_text("source,licence\na.txt,MIT\n")
+    one = key(tmp_path, "curate", curate=curate)
+    register.touch()
+    assert key(tmp_path, "curate", curate=curate) == one
+    register.write_text("source,licence\na.txt,GPL\n")
+    assert key(tmp_path, "curate", curate=curate) != one
 
 
 def test_a_misspelt_shape_is_told_before_any_document_is_read(tmp_path: Path) -> None:

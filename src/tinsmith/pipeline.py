@@ -20,6 +20,7 @@ from tinsmith.foundation import assets
 from tinsmith.foundation.crew import Crew
 from tinsmith.foundation.errors import RecipeError, RunError
 from tinsmith.foundation.files import read_json, sha256_file, sha256_json, write_atomic, write_json
+from tinsmith.foundation.forgotten import read_forgotten
 from tinsmith.foundation.progress import Progress, SilentProgress
 from tinsmith.manifests import (
     KEY,
@@ -77,7 +78,7 @@ def build(recipe: Recipe, *, progress: Progress, until: str | None = None, crew:
     """
     root = run_directory(recipe)
     _check_start(recipe)
-    with _disk_errors(root), _locked(root):
+    with _disk_errors(root), locked(root):
         for stage in _stages_until(until):
             _recover(root, stage)
             key = stage_key(stage, recipe, root)
@@ -130,6 +131,9 @@ def stage_key(stage: Stage, recipe: Recipe, root: Path) -> str:
         "sources": stage.files(recipe),
         "inputs": {name: manifest_of(root, name)["digest"] for name in stage.inputs},
     }
+    forgotten = read_forgotten(root).fingerprint if stage.forgets else ""
+    if forgotten:
+        parts["forgotten"] = forgotten
     if stage.name == "report":
         # The report prints seconds and joules, which differ between equal outputs.
         parts["manifests"] = {name: sha256_file(root / name / MANIFEST) for name in stage.inputs}
@@ -169,7 +173,9 @@ def _why(
     if stage.seeded and manifest["seed"] != recipe.seed:
         return "changed: seed"
     moved = [n for n in stage.inputs if manifest["inputs"].get(n) != manifest_of(root, n)["digest"]]
-    return f"changed input: {', '.join(moved)}" if moved else "changed files, model or stage version"
+    if moved:
+        return f"changed input: {', '.join(moved)}"
+    return f"changed files, model or stage version{', or what is forgotten' * stage.forgets}"
 
 
 def _changed_fields(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -257,6 +263,7 @@ def _arguments(stage: Stage, recipe: Recipe, root: Path) -> dict[str, Any]:
         section.rpartition(".")[2]: operator.attrgetter(section)(recipe) for section in stage.sections
     }
     arguments |= {name: root / name for name in stage.inputs}
+    arguments |= {"forgotten": read_forgotten(root)} if stage.forgets else {}
     return arguments | ({"seed": recipe.seed} if stage.seeded else {})
 
 
@@ -308,7 +315,8 @@ def _recover(root: Path, stage: Stage) -> None:
 
 
 @contextlib.contextmanager
-def _locked(root: Path) -> Iterator[None]:
+def locked(root: Path) -> Iterator[None]:
+    """Keep others from a run's directory meanwhile. Raises RunError where a build has it."""
     root.mkdir(parents=True, exist_ok=True)
     with (root / ".lock").open("a+") as lock:
         try:
@@ -319,7 +327,7 @@ def _locked(root: Path) -> Iterator[None]:
             raise RunError(
                 f"another build (process {holder}) works here",
                 where=str(root),
-                next_step="wait for it, or stop it, then build again",
+                next_step="wait for it, or stop it, then try again",
             ) from None
         lock.truncate(0)
         lock.write(str(os.getpid()))

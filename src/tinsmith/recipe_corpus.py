@@ -37,20 +37,23 @@ class RightsRule(Section):
     """Which licence and access label the documents of a path bear."""
 
     path: str = Field(
-        description="glob pattern of the source, such as contracts/*.pdf; the first that fits counts"
+        description="glob pattern of the source or a tail of it, such as contracts/*.pdf; first fit counts"
     )
     licence: str = Field("", description="empty leaves what the document itself says")
     access: str = Field("", description="a word of your own, such as public, internal or secret")
 
 
 class RightsConfig(Section):
-    """Which documents may be learnt from at all."""
+    """Which documents may be learnt from at all, by licence and access label. Patterns ignore case."""
 
     rules: tuple[RightsRule, ...] = ()
     file: str = Field(
-        "", description="CSV with columns source, licence, access; source is a path or glob pattern"
+        "",
+        description="CSV with columns source, licence, access, stronger than rules; source is a path or pattern",
     )
-    allow_licences: tuple[str, ...] = Field((), description="patterns; empty allows every one")
+    allow_licences: tuple[str, ...] = Field(
+        (), description='patterns such as CC-BY-[0-9]*; empty allows every one, "unknown" is one not stated'
+    )
     deny_licences: tuple[str, ...] = Field((), description="patterns, stronger than those allowed")
     allow_access: tuple[str, ...] = Field((), description="patterns; empty allows every one")
     deny_access: tuple[str, ...] = Field((), description="patterns, stronger than those allowed")

@@ -29,6 +29,8 @@ class Stage:
     resumable: bool = False
     # Several processes, where there are several, work on it together.
     shared: bool = False
+    # Gets the list of what a person wants forgotten, and hangs on it.
+    forgets: bool = False
     # Outputs in which equal work gives other bytes: seconds, a server's rounding.
     measured: tuple[str, ...] = ()
 
@@ -58,6 +60,12 @@ def _sources(recipe: Recipe) -> list[str] | None:
     return source_stamps(recipe.ingest)
 
 
+def _register(recipe: Recipe) -> list[str] | None:
+    from tinsmith.stages.sources import register_stamp
+
+    return register_stamp(recipe.curate.rights)
+
+
 def _examples(recipe: Recipe) -> list[str] | None:
     from tinsmith.stages.sources import example_stamps
 
@@ -69,8 +77,8 @@ def _subjects(recipe: Recipe) -> tuple[str, ...]:
 
 
 STAGES = (
-    Stage("ingest", 1, files=_sources, seeded=False, measured=("files.jsonl",)),
-    Stage("curate", 1, inputs=("ingest",)),
+    Stage("ingest", 1, files=_sources, seeded=False, forgets=True, measured=("files.jsonl",)),
+    Stage("curate", 1, inputs=("ingest",), files=_register, forgets=True),
     Stage("split", 1, inputs=("curate",)),
     Stage("refine", 1, inputs=("split",), sections=("meter.currency",), resumable=True),
     Stage(

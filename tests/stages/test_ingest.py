@@ -14,6 +14,7 @@ from tinsmith.corpus.readers import pool
 from tinsmith.foundation import assets
 from tinsmith.foundation.errors import CorpusError
 from tinsmith.foundation.files import read_jsonl
+from tinsmith.foundation.forgotten import ForgottenSet
 from tinsmith.foundation.progress import SilentProgress
 from tinsmith.recipe import IngestConfig
 from tinsmith.stages.ingest import ingest, source_files
@@ -165,3 +166,24 @@ def test_source_files_does_not_fetch(folder: Path, monkeypatch: pytest.MonkeyPat
         "empty.txt",
         "wide.txt",
     ]
+
+
+def test_what_is_forgotten_is_not_written_again(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(out)
+    rows = {row["text"]: row for row in pyarrow.parquet.read_table(out / "documents.parquet").to_pylist()}
+    (folder / "copy.txt").write_text("Two")
+    forgotten = ForgottenSet(
+        documents=frozenset({rows["Two"]["doc_id"]}),
+        files=frozenset({rows["Zwölf Käufer"]["sha256"]}),
+        sources=frozenset({"docs/b.md"}),
+    )
+    figures = ingest(IngestConfig(sources=("docs",)), out=out, progress=SilentProgress(), forgotten=forgotten)
+    assert pyarrow.parquet.read_table(out / "documents.parquet")["text"].to_pylist() == ["One"]
+    files = {row["source"]: row for row in read_jsonl(out / "files.jsonl")}
+    told = {name: (row["status"], row["reason"], row["detail"]) for name, row in files.items()}
+    assert told["docs/a.jsonl"] == ("read", "", "forgotten: 1 of 2 documents")
+    for name in ("docs/b.md", "docs/copy.txt", "docs/wide.txt"):
+        assert told[name] == ("dropped", "forgotten", "forgotten: 1 of 1 documents")
+    assert figures["dropped_forgotten"] == 3
+    assert figures["characters"] == 3

@@ -22,6 +22,7 @@ REASONS = {
     "damaged": "broken: the format is known, its content cannot be parsed",
     "empty": "no character but white space",
     "encrypted": "protected by a password or for a recipient",
+    "forgotten": "all that it holds is on the run's list of what must be forgotten",
     "image": "a picture; there is no optical character recognition",
     "no_text_field": "a table of records without the field that the recipe names",
     "no_text_layer": "a PDF of pictures, scanned or drawn",

@@ -15,6 +15,7 @@ from tinsmith.corpus.engine import DataType, Series, batch_function, col, from_a
 from tinsmith.corpus.text import document_id, fold, repair
 from tinsmith.foundation.errors import CorpusError, RecipeError
 from tinsmith.foundation.files import write_jsonl
+from tinsmith.foundation.forgotten import NOTHING, ForgottenSet
 from tinsmith.foundation.progress import Progress
 from tinsmith.recipe import CurateConfig
 
@@ -43,7 +44,13 @@ class Row(NamedTuple):
 
 
 def curate(
-    config: CurateConfig, *, ingest: Path, seed: int, out: Path, progress: Progress
+    config: CurateConfig,
+    *,
+    ingest: Path,
+    seed: int,
+    out: Path,
+    progress: Progress,
+    forgotten: ForgottenSet = NOTHING,
 ) -> dict[str, float]:
     """Repair, judge and deduplicate `ingest/documents.parquet`; write documents, rejects and funnel.
 

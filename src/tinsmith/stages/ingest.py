@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +20,7 @@ from tinsmith.corpus.readers.sources import Found, SourceFile, find_files
 from tinsmith.foundation import assets
 from tinsmith.foundation.errors import CorpusError
 from tinsmith.foundation.files import write_jsonl
+from tinsmith.foundation.forgotten import NOTHING, ForgottenSet
 from tinsmith.foundation.progress import Progress
 from tinsmith.recipe import IngestConfig
 
@@ -32,8 +34,12 @@ _GROUP_CHARACTERS = 32_000_000
 _GROUP_ROWS = 20_000
 
 
-def ingest(config: IngestConfig, *, out: Path, progress: Progress) -> dict[str, float]:
+def ingest(
+    config: IngestConfig, *, out: Path, progress: Progress, forgotten: ForgottenSet = NOTHING
+) -> dict[str, float]:
     """Read the sources into `documents.parquet`, a row per document, and `files.jsonl`, a row per file.
+
+    What is forgotten is left out; of the text of a forgotten document nothing is written.
 
     Returns files, dropped_files, excluded_files, documents, characters, bytes (of all files seen), and
     dropped_REASON for each reason that occurred.
@@ -54,6 +60,7 @@ def ingest(config: IngestConfig, *, out: Path, progress: Progress) -> dict[str, 
         progress.task("reading", float(len(found.files)), "files") as advance,
     ):
         for file, (result, seconds) in zip(found.files, results, strict=True):
+            result = _without_forgotten(_printable(file.source), result, forgotten)
             rows.append(_file_row(file, result, seconds))
             for document in _documents(file, result, config.licence):
                 table.add(document)
@@ -107,6 +114,25 @@ def _file_row(file: SourceFile, result: ReadResult, seconds: float) -> dict[str,
     }
 
 
+def _without_forgotten(source: str, result: ReadResult, forgotten: ForgottenSet) -> ReadResult:
+    """Return what a file gave without what is forgotten; a file of which nothing is left is dropped for it."""
+    whole = forgotten.holds_file(source, result.sha256)
+    kept = [
+        document
+        for document in result.documents
+        if not (whole or forgotten.holds_document(_document_id(document["text"])))
+    ]
+    gone = len(result.documents) - len(kept)
+    if not gone:
+        return result
+    detail = f"{gone} of {len(result.documents)} documents"
+    return replace(result, documents=kept, reason="" if kept else "forgotten", detail=f"forgotten: {detail}")
+
+
+def _document_id(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
 def _closed_row(folder: str) -> dict[str, Any]:
     result = ReadResult(reason="unreadable", detail="folder cannot be listed")
     return _file_row(SourceFile(Path(folder), folder, ""), result, 0.0)
@@ -115,7 +141,7 @@ def _closed_row(folder: str) -> dict[str, Any]:
 def _documents(file: SourceFile, result: ReadResult, licence: str) -> list[dict[str, str]]:
     return [
         {
-            "doc_id": hashlib.sha256(document["text"].encode()).hexdigest()[:32],
+            "doc_id": _document_id(document["text"]),
             "text": document["text"],
             "source": _printable(file.source),
             "sha256": result.sha256,

@@ -12,6 +12,7 @@ from tinsmith.foundation.errors import RecipeError
 from tinsmith.foundation.files import sha256_file
 from tinsmith.model.presets import PRESETS, Preset
 from tinsmith.recipe import IngestConfig, Recipe
+from tinsmith.recipe_corpus import RightsConfig
 
 
 def present_files(config: IngestConfig) -> list[Path]:
@@ -44,6 +45,20 @@ def example_stamps(recipe: Recipe) -> list[str]:
                 next_step="name JSON Lines files that are there",
             ) from None
     return stamps
+
+
+def register_stamp(config: RightsConfig) -> list[str] | None:
+    """Return what changes when the file of licences and access labels does; None where the recipe names none."""
+    if not config.file:
+        return None
+    try:
+        return [sha256_file(Path(config.file).expanduser())]
+    except OSError as error:
+        raise RecipeError(
+            f"{config.file} cannot be read ({error.strerror})",
+            where="curate.rights.file",
+            next_step="name a CSV file that is there",
+        ) from None
 
 
 def published_shape(name: str) -> Preset:

@@ -1,0 +1,186 @@
+"""Licence and access labels: where they come from, what is allowed, what a mistake in the file looks like."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tinsmith.corpus.licences import normalise, normalise_expression
+from tinsmith.corpus.rights import REASONS, TEXTLESS, Labels, Rights, read_register, refuse
+from tinsmith.foundation.errors import RecipeError
+from tinsmith.foundation.forgotten import ForgottenSet
+from tinsmith.recipe_corpus import RightsConfig
+
+
+def judge(config: RightsConfig, source: str = "docs/a.txt", licence: str = "", **meta: object):
+    return Rights(config).judge(source, "0" * 64, licence, json.dumps(meta))
+
+
+@pytest.mark.parametrize(
+    ("written", "spdx"),
+    [
+        ("CC BY 4.0", "CC-BY-4.0"),
+        ("https://creativecommons.org/licenses/by-nc-sa/3.0/us/", "CC-BY-NC-SA-3.0-US"),
+        ("https://creativecommons.org/licenses/by/4.0/deed.en", "CC-BY-4.0"),
+        ("Creative Commons Attribution-NonCommercial 4.0 International Public License", "CC-BY-NC-4.0"),
+        ("CC0 1.0 Universal", "CC0-1.0"),
+        ("The MIT License (MIT)", "MIT"),
+        ("Apache License, Version 2.0", "Apache-2.0"),
+        ("https://www.apache.org/licenses/LICENSE-2.0.txt", "Apache-2.0"),
+        ("GPLv3", "GPL-3.0-only"),
+        ("GNU Affero General Public License v3 or later", "AGPL-3.0-or-later"),
+        ("lgpl-2.1+", "LGPL-2.1-or-later"),
+        ('BSD 2-Clause "Simplified" License', "BSD-2-Clause"),
+        ("Mozilla Public License 2.0", "MPL-2.0"),
+        # Two that sound alike and are opposites: npm's word for "no licence at all", and a licence.
+        ("UNLICENSED", "UNLICENSED"),
+        ("The Unlicense", "Unlicense"),
+        ("Gemma Terms of Use", "Gemma Terms of Use"),
+        ("All rights reserved", "All rights reserved"),
+        ("", ""),
+    ],
+)
+def test_licences_go_by_their_spdx_id(written: str, spdx: str) -> None:
+    assert normalise(written) == spdx
+    assert normalise(spdx) == spdx
+
+
+def test_each_licence_of_an_expression_goes_by_its_id() -> None:
+    assert (
+        normalise_expression("(MIT License OR GPLv2) AND CC BY 4.0") == "(MIT OR GPL-2.0-only) AND CC-BY-4.0"
+    )
+
+
+def test_the_nearest_statement_wins_for_each_label_on_its_own(tmp_path: Path) -> None:
+    register = tmp_path / "register.csv"
+    register.write_text(
+        "source,licence,access\ncontracts/*,,internal\ncontracts/one.txt,CC BY 4.0,\nodd[1].txt,MIT,\n"
+    )
+    rules = (
+        {"path": "contracts/o*", "licence": "Apache 2.0"},
+        {"path": "contracts/*", "licence": "proprietary", "access": "secret"},
+        {"path": "*.md", "access": "public"},
+    )
+    config = RightsConfig(rules=rules, file=str(register))
+    own = {"License": "GPLv3", "classification": "restricted"}
+    found = {
+        source: judge(config, source, licence="from-corpus", **meta)[:2]
+        for source, meta in {
+            "docs/contracts/one.txt": own,  # the file names it; its pattern gives the access label
+            "docs/contracts/other.txt": own,  # the first rule that fits, before what the document says
+            "docs/contracts/two.txt": own,
+            "docs/notes/a.md": own,
+            "docs/notes/b.txt": own,
+            "corpus:notes/c.txt": {},
+            "docs/odd[1].txt": {},  # a name that is a pattern too
+        }.items()
+    }
+    assert found == {
+        "docs/contracts/one.txt": ("CC-BY-4.0", "internal"),
+        "docs/contracts/other.txt": ("Apache-2.0", "internal"),
+        "docs/contracts/two.txt": ("proprietary", "internal"),
+        "docs/notes/a.md": ("GPL-3.0-only", "public"),
+        "docs/notes/b.txt": ("GPL-3.0-only", "restricted"),
+        "corpus:notes/c.txt": ("from-corpus", ""),
+        "docs/odd[1].txt": ("MIT", ""),
+    }
+
+
+def test_what_metadata_hold_is_read_whatever_its_form() -> None:
+    config = RightsConfig()
+    assert judge(config, license=["MIT License", "CC BY 4.0"], ACCESS=" Internal ")[:2] == (
+        "MIT AND CC-BY-4.0",
+        "Internal",
+    )
+    assert judge(config, license={"id": "MIT"}, access=3)[:2] == ("", "")
+    for meta in ("", "[1]", "{broken"):
+        assert Rights(config).judge("a", "0", "MIT", meta) == ("MIT", "", None)
+
+
+@pytest.mark.parametrize(
+    ("licence", "allow", "deny", "refused"),
+    [
+        ("MIT", (), (), ""),
+        ("GPL-3.0-or-later", (), ("gpl*",), "GPL-3.0-or-later is denied by gpl*"),
+        ("GPL v3", (), ("gpl-3.0",), "GPL v3 is denied by gpl-3.0"),
+        ("CC BY-NC 4.0", ("CC-BY-[0-9]*",), (), "CC BY-NC 4.0 is not among those allowed"),
+        ("CC BY 4.0", ("CC-BY-[0-9]*",), (), ""),
+        ("mit license", ("MIT",), (), ""),
+        ("MIT", ("*",), ("mit",), "MIT is denied by mit"),
+        ("", ("MIT",), (), "unknown is not among those allowed"),
+        ("", ("MIT", "unknown"), (), ""),
+        ("", (), ("unknown",), "unknown is denied by unknown"),
+        ("MIT AND GPL-2.0", ("MIT",), (), "GPL-2.0 is not among those allowed"),
+        ("MIT OR GPL-2.0", ("MIT",), (), ""),
+        ("GPL-2.0 OR GPL-3.0", ("MIT",), (), "GPL-2.0 is not among those allowed"),
+        ("MIT AND (GPL-2.0 OR Apache-2.0)", ("MIT", "Apache*"), (), ""),
+        ("GPL-2.0 AND MIT OR MIT", ("MIT",), (), ""),
+        ("(MIT AND", ("MIT",), (), "(MIT AND is not among those allowed"),
+    ],
+)
+def test_denied_is_stronger_than_allowed_and_expressions_count_whole(licence, allow, deny, refused) -> None:
+    assert refuse(licence, allow, deny) == refused
+
+
+def test_a_refused_document_says_by_which_label() -> None:
+    config = RightsConfig(deny_licences=("GPL*",), allow_access=("public", "internal"))
+    assert judge(config, licence="GPLv2", access="public")[2] == (
+        "licence_refused",
+        "GPL-2.0-only is denied by GPL*",
+    )
+    assert judge(config, licence="MIT", access="Secret")[2] == (
+        "access_refused",
+        "Secret is not among those allowed",
+    )
+    assert judge(config, licence="MIT", access="Public")[2] is None
+    assert set(REASONS) == TEXTLESS == {"forgotten", "licence_refused", "access_refused"}
+
+
+def test_what_is_forgotten_goes_by_file_path_and_text() -> None:
+    rights = Rights(RightsConfig(), ForgottenSet(frozenset({"d1"}), frozenset({"s1"}), frozenset({"a.txt"})))
+    assert rights.judge("b.txt", "s1", "", "{}")[2] == ("forgotten", "file")
+    assert rights.judge("a.txt", "s2", "", "{}")[2] == ("forgotten", "file")
+    assert rights.judge("b.txt", "s2", "", "{}")[2] is None
+    assert rights.judge_document("d1") == ("forgotten", "text")
+    assert rights.judge_document("d2") is None
+
+
+def test_rows_and_rules_that_fit_no_document_are_named(tmp_path: Path) -> None:
+    register = tmp_path / "r.csv"
+    register.write_text("source;licence\n".replace(";", ",") + "gone.txt,MIT\na.txt,MIT\n*.pdf,MIT\n")
+    config = RightsConfig(rules=({"path": "old/*", "access": "x"}, {"path": "docs/*"}), file=str(register))
+    assert Rights(config).unused(["docs/a.txt", "docs/b.txt"]) == ["gone.txt", "*.pdf", "old/*"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"name,licence\na,MIT\n", "needs the columns source, licence, access; it has licence"),
+        (b"source,owner\na,me\n", "needs the columns"),
+        (b"", "it has none of these"),
+        (b"source,licence\n,MIT\n", "line 2 has no source"),
+        (b"source,licence\na,\n", "line 2 has neither licence nor access for a"),
+        (b"source,licence\na,MIT\nb,MIT\na,GPL\n", "line 4 says another thing of a"),
+        (b"source,licence\n\xe4,MIT\n", "is no CSV in UTF-8"),
+    ],
+)
+def test_a_mistake_in_the_file_is_told_with_its_line(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "register.csv"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError, match=r"curate\.rights\.file") as told:
+        Rights(RightsConfig(file=str(path)))
+    assert words in str(told.value)
+    assert "\n  -> " in str(told.value)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="cannot be read"):
+        read_register(tmp_path / "none.csv")
+
+
+def test_a_file_as_spreadsheets_write_it(tmp_path: Path) -> None:
+    path = tmp_path / "register.csv"
+    path.write_bytes(b'\xef\xbb\xbfAccess,Source,License,note\r\n internal ,"a, b.txt",MIT,x\r\n\r\n')
+    assert read_register(path) == {"a, b.txt": Labels("MIT", "internal")}
