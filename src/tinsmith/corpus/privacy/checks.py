@@ -1,0 +1,187 @@
+"""Checksums and shapes that tell a number that identifies somebody from any other number."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+# Lengths of the SWIFT IBAN registry.
+_IBAN_LENGTHS = {
+    country: length
+    for length, countries in {
+        15: "NO", 16: "BE", 18: "DK FO FI GL NL SD", 19: "MK SI", 20: "AT BA EE KZ LT LU MN XK",
+        21: "CH HR LI LV", 22: "BG BH CR DE GB GE IE ME RS VA", 23: "AE GI IL IQ OM SO TL", 24: "AD CZ DZ ES MD PK RO SA SE SK TN VG",
+        25: "LY PT ST", 26: "IS TR", 27: "BI DJ FR GR IT MC MR SM", 28: "AL AZ BY CY DO GT HU LB NI PL SV",
+        29: "BR PS QA UA", 30: "JO KW MU YE", 31: "MT SC", 32: "LC", 33: "RU",
+    }.items()
+    for country in countries.split()
+}  # fmt: skip
+_CARD_PREFIXES = re.compile(r"3[0-9]|4|5[0-9]|6[0-9]|2[2-7]|2131|1800|81|9[79]")
+_DNI_LETTERS = "TRWAGMYFPDXBNJZSQVHLCKE"
+_BASE58 = {letter: value for value, letter in enumerate("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")}
+# Verhoeff's dihedral group of order 10, and the permutation that each place applies once more than the last.
+_VERHOEFF_STEP = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
+
+
+def digits_of(text: str) -> str:
+    """Return the ASCII digits of a text in order."""
+    return "".join(letter for letter in text if "0" <= letter <= "9")
+
+
+def _weighted(digits: str, weights: Sequence[int]) -> int:
+    return sum(int(digit) * weight for digit, weight in zip(digits, weights, strict=False))
+
+
+def luhn(text: str) -> bool:
+    """Return whether the last digit is the Luhn check digit of the others (ISO/IEC 7812-1)."""
+    total = 0
+    for place, digit in enumerate(reversed(digits_of(text))):
+        value = int(digit) * (1 + place % 2)
+        total += value - 9 if value > 9 else value
+    return total % 10 == 0
+
+
+def payment_card(text: str) -> bool:
+    """Return whether 12 to 19 digits lie in an issuer's range, are not all alike and end in their Luhn digit."""
+    digits = digits_of(text)
+    return (
+        12 <= len(digits) <= 19
+        and len(set(digits)) > 1
+        and _CARD_PREFIXES.match(digits) is not None
+        and luhn(digits)
+    )
+
+
+def iban(text: str) -> bool:
+    """Return whether a text has its country's length and leaves 1 modulo 97 (ISO 13616)."""
+    code = "".join(text.split()).upper()
+    if len(code) != _IBAN_LENGTHS.get(code[:2]) or not code.isascii() or not code.isalnum():
+        return False
+    return int("".join(str(int(letter, 36)) for letter in code[4:] + code[:4])) % 97 == 1
+
+
+def iban_shape(text: str) -> bool:
+    """Return whether a text has the length that its country's IBANs have, whatever its check digits."""
+    code = "".join(text.split()).upper()
+    return len(code) == _IBAN_LENGTHS.get(code[:2])
+
+
+def us_ssn(text: str) -> bool:
+    """Return whether nine digits may be a social security or taxpayer number: no part is all zeros, not 666."""
+    digits = digits_of(text)
+    return len(digits) == 9 and digits[:3] not in ("000", "666") and digits[3:5] != "00" and digits[5:] != "0000"
+
+
+def aba_routing(text: str) -> bool:
+    """Return whether nine digits are a US routing number (weights 3, 7, 1; a Federal Reserve prefix)."""
+    digits = digits_of(text)
+    if len(digits) != 9 or not (0 < int(digits[:2]) <= 12 or 21 <= int(digits[:2]) <= 32):
+        return False
+    return _weighted(digits, (3, 7, 1) * 3) % 10 == 0
+
+
+def uk_nhs(text: str) -> bool:
+    """Return whether ten digits end in their modulus 11 check digit, and are not all alike."""
+    digits = digits_of(text)
+    if len(digits) != 10 or len(set(digits)) == 1:
+        return False
+    return (11 - _weighted(digits, range(10, 1, -1)) % 11) % 11 == int(digits[9])
+
+
+def de_tax_id(text: str) -> bool:
+    """Return whether eleven digits are a German tax number (ISO 7064 mod 11, 10; one digit of ten repeats)."""
+    digits = digits_of(text)
+    counts = sorted(Counter(digits[:10]).values())
+    if len(digits) != 11 or digits[0] == "0" or counts[-1] not in (2, 3):
+        return False
+    product = 10
+    for digit in digits[:10]:
+        product = ((int(digit) + product) % 10 or 10) * 2 % 11
+    return (11 - product) % 10 == int(digits[10])
+
+
+def fr_insee(text: str) -> bool:
+    """Return whether 15 characters are a French number with its key: 97 minus the rest modulo 97."""
+    code = "".join(text.split()).upper().replace("2A", "19", 1).replace("2B", "18", 1)
+    return len(code) == 15 and code.isdecimal() and 97 - int(code[:13]) % 97 == int(code[13:])
+
+
+def es_dni(text: str) -> bool:
+    """Return whether a DNI or NIE ends in the letter of its number modulo 23."""
+    code = text.upper().replace("-", "").replace(".", "").replace(" ", "")
+    number = {"X": "0", "Y": "1", "Z": "2"}.get(code[0], code[0]) + code[1:-1]
+    return len(number) == 8 and number.isdecimal() and _DNI_LETTERS[int(number) % 23] == code[-1]
+
+
+def it_codice_fiscale(text: str) -> bool:
+    """Return whether sixteen letters and digits end in their check letter."""
+    code = text.upper()
+    odd = "BAKPLCQDREVOSFTGUHMINJWZYX"
+    total = 0
+    for place, letter in enumerate(code[:15]):
+        value = int(letter) if letter.isdecimal() else ord(letter) - 65
+        total += odd.index(chr(65 + value)) if place % 2 == 0 else value
+    return len(code) == 16 and chr(65 + total % 26) == code[15]
+
+
+def nl_bsn(text: str) -> bool:
+    """Return whether nine digits pass the eleven test of Dutch citizen numbers."""
+    digits = digits_of(text)
+    return len(digits) == 9 and int(digits) > 0 and _weighted(digits, (9, 8, 7, 6, 5, 4, 3, 2, -1)) % 11 == 0
+
+
+def in_aadhaar(text: str) -> bool:
+    """Return whether twelve digits, the first above 1, end in their Verhoeff digit."""
+    digits = digits_of(text)
+    if len(digits) != 12 or digits[0] in "01":
+        return False
+    check = 0
+    for place, digit in enumerate(reversed(digits)):
+        value = int(digit)
+        for _ in range(place % 8):
+            value = _VERHOEFF_STEP[value]
+        check = _dihedral(check, value)
+    return check == 0
+
+
+def _dihedral(left: int, right: int) -> int:
+    """Multiply in the dihedral group of the pentagon: 0 to 4 are turns, 5 to 9 are flips."""
+    turn = (left + right) % 5 if left < 5 else (left - right) % 5
+    return turn + 5 * ((left >= 5) != (right >= 5))
+
+
+def ip_address(text: str) -> bool:
+    """Return whether a text is an IP address that can name a machine: not 0.0.0.0 or ::."""
+    try:
+        return not ipaddress.ip_address(text).is_unspecified
+    except ValueError:
+        return False
+
+
+def bitcoin(text: str) -> bool:
+    """Return whether a base58 text ends in the first four bytes of its double SHA-256."""
+    value = 0
+    for letter in text:
+        if letter not in _BASE58:
+            return False
+        value = value * 58 + _BASE58[letter]
+    try:
+        whole = value.to_bytes(25, "big")
+    except OverflowError:
+        return False
+    return hashlib.sha256(hashlib.sha256(whole[:21]).digest()).digest()[:4] == whole[21:]
+
+
+def entropy(text: str) -> float:
+    """Return the Shannon entropy of a text's characters, in bits a character."""
+    total = len(text)
+    return -sum(count / total * math.log2(count / total) for count in Counter(text).values()) if text else 0.0
+
+
+def looks_random(text: str) -> bool:
+    """Return whether a value looks drawn at random: letters and digits mixed, and over 3 bits a character."""
+    return any(map(str.isdigit, text)) and any(map(str.isalpha, text)) and entropy(text) > 3.0

@@ -1,0 +1,49 @@
+"""Names of people by the words around them: titles, salutations, signatures. Rules alone find few of the others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tinsmith.corpus.privacy.rules import LETTER, UPPER
+from tinsmith.corpus.privacy.types import Span
+
+_WORD = rf"{UPPER}(?:{LETTER}|['’-](?={LETTER})){{1,24}}"
+_PARTICLE = r"(?:van|von|der|den|de|del|della|di|da|dos|la|le|bin|ibn|al|el|ter|zu)"
+_NEXT = rf"(?:[ \t]{{1,2}}(?:{_WORD}|{UPPER}\.?(?!\w)|{_PARTICLE}(?=[ ])))"
+_NAME = rf"({_WORD}{_NEXT}{{0,4}}|{UPPER}\.[ ]{_WORD}{_NEXT}{{0,3}})"
+_WHOLE = rf"({_WORD}{_NEXT}{{1,4}}|{UPPER}\.[ ]{_WORD}{_NEXT}{{0,3}})"  # a first and a last name at least
+# Capitalised words that follow the same words as names do.
+_NOT_NAMES = frozenset(
+    "sir madam sirs all team everyone colleagues friend friends customer customers member members shareholder "
+    "shareholders stockholder stockholders investor investors there chairman president secretary general speaker "
+    "the this that it he she they we you what who when where why how not so just very here now please thank "
+    "thanks yes no company corporation inc llc bank board committee commission department state united date name title "
+    "address phone email e-mail signature mr mrs ms dr none and or if for with from to in on at i my".split()
+)
+_RULES = (
+    ("title", rf"\b(?:M(?:r|rs|s|x|me|lle)|Dr|Prof|Professor|Miss|Sir|Lady|Herr|Frau|Señora?|Monsieur|Madame)\b\.?[ ]{{1,2}}{_NAME}"),
+    ("office", rf"\b(?:Judge|Justice|Senator|Congress(?:man|woman)|Captain|Sergeant|Detective|Officer)[ ]{_NAME}"),
+    ("said_name", rf"\b(?i:(?:my|his|her|first|last|full|maiden|whose|the)[ ]name(?:[ ]on[ ]the[ ]account)?(?:[ ]is|[ ]was|[:?]))[ ]{{0,2}}(?:(?i:user|mr|mrs|ms|dr)[:.][ ])?{_NAME}"),
+    ("field", rf"(?:^|\n)[ \t>|]*(?:Name|Full name|Contact|Attn|Attention|Employee|Patient|Customer|Applicant|Cc|From|To|By)[ \t]*:[ \t|]{{1,8}}{_WHOLE}"),
+    ("named", rf"\b(?:named|called|nicknamed)[ ](?:him[ ]|her[ ])?{_NAME}"),
+    ("salutation", rf"(?:^|\n|[\"“])[ \t]*(?:Dear|Hi|Hello|Hey)[ ]{_NAME}(?=[,:!\n]|[ ]?[-–])"),
+    ("closing", rf"(?:Sincerely|Regards|Best|Yours truly|Yours faithfully|Cheers),?[ \t]*\n\s{{0,6}}{_WHOLE}[ \t]*(?=\n|$)"),
+    ("signed", rf"/s/[ \t|\n]{{0,4}}{_WHOLE}"),
+    ("says", rf"(?:\b(?:says|said|asked|replied|explained|added|told)[ ]{_WHOLE}|{_WHOLE}[ ](?:says|said|asked|replied|explained)\b)"),
+)  # fmt: skip
+_PATTERNS = tuple((name, re.compile(pattern)) for name, pattern in _RULES)
+_MASK = re.compile(r"[\w'’-]+")
+
+
+def find_names(text: str) -> Iterator[Span]:
+    """Yield names that stand where names stand."""
+    for source, pattern in _PATTERNS:
+        for found in pattern.finditer(text):
+            group = next(number for number in range(1, len(found.groups()) + 1) if found.group(number))
+            start, end = found.span(group)
+            words = list(_MASK.finditer(text, start, end))
+            while words and words[-1].group().lower() in _NOT_NAMES:
+                words.pop()
+            if words and words[0].group().lower() not in _NOT_NAMES:
+                yield Span(start, words[-1].end(), "person", source)

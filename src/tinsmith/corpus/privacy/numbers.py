@@ -1,0 +1,93 @@
+"""Numbers that identify: one pass over runs of digits, each judged by form, checksum and the words before it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from tinsmith.corpus.privacy import checks
+from tinsmith.corpus.privacy.types import Span
+
+# A sign or bracket, then 7 to 25 digits with at most three separators between two of them, and an extension.
+_RUN = re.compile(
+    r"[+(0-9](?<![\w.,$€£][+(0-9])\(?(?>(?:[ .()/–‑-]{0,3}[0-9]){6,24})(?:\s{0,2}(?:x|ext\.?)\s{0,2}[0-9]{1,6})?(?![\w%]|[,.][0-9])",
+    re.IGNORECASE,
+)
+_EXTENSION = re.compile(r"\s{0,2}(?:x|ext\.?)\s{0,2}[0-9]{1,6}$", re.IGNORECASE)
+_DATE = re.compile(
+    r"(?:1[89]|20)\d\d[-./ ]\d{1,2}[-./ ]\d{1,2}\b|\d{1,2}[-./]\d{1,2}[-./](?:1[89]|20)\d\d$|(?:1[89]|20)\d\d ?[–-] ?(?:1[89]|20)\d\d$"
+)
+_WINDOW = 60  # characters before a number in which a word may say what it is
+
+
+class _Kind(NamedTuple):
+    """A form; whether the words before must match `near`; a check of the digits."""
+
+    name: str
+    type: str
+    form: re.Pattern[str]
+    near: re.Pattern[str] | None
+    check: Callable[[str], bool] | None
+
+
+def _kind(
+    name: str, type: str, form: str, near: str = "", check: Callable[[str], bool] | None = None
+) -> _Kind:
+    return _Kind(name, type, re.compile(form), re.compile(near) if near else None, check)
+
+
+_PHONE_WORDS = (
+    r"(?:phone|mobile|\bcell\b|\btel\b|tel[.:]|telephon|\bfax|\bcall(?: (?:me|us|him|her|them))?\b|\bdial\b|\bring\b|hotline|whatsapp|"
+    r"\btext (?:me|us)|\boffice:|\bdesk:|answering at|messages? (?:on|to)|registered|reach (?:me|us|him|her)|contact (?:me|us))"
+)
+_CARD_WORDS = r"\b(?:card|cc|visa|mastercard|amex|credit|debit)\b"
+_KINDS = (
+    _kind("card", "payment_card", r"\d{12,19}$|\d{4}([ -]\d{4}){3}([ -]\d{3})?$|3\d{3}[ -]\d{6}[ -]\d{5}$", "", checks.payment_card),
+    _kind("card_word", "payment_card", r"\d{13,19}$|\d{4}([ -]\d{4}){3}$", _CARD_WORDS + r".{0,30}$"),
+    _kind("ssn", "us_ssn", r"\d{3}-\d{2}-\d{4}$", "", checks.us_ssn),
+    _kind("ssn_word", "us_ssn", r"\d{3} ?\d{2} ?\d{4}$", r"\b(?:ssn|itin|social security)\b.{0,30}$", checks.us_ssn),
+    _kind("nhs", "uk_nhs", r"\d{3}[ -]?\d{3}[ -]?\d{4}$", r"\bnhs\b", checks.uk_nhs),
+    _kind("aadhaar", "in_aadhaar", r"\d{4}[ -]?\d{4}[ -]?\d{4}$", r"\b(?:aadh?aar|uidai|uid)\b", checks.in_aadhaar),
+    _kind("insee", "fr_insee", r"[12] ?\d\d ?(0[1-9]|1[0-2]) ?\d\d ?\d{3} ?\d{3} ?\d\d$", "", checks.fr_insee),
+    _kind("steuer_id", "de_tax_id", r"\d{2} ?\d{3} ?\d{3} ?\d{3}$", r"steuer|tax|\bid-?nr|\btin\b", checks.de_tax_id),
+    _kind("bsn", "nl_bsn", r"\d{9}$|\d{4}\.\d{2}\.\d{3}$|\d{3} \d{3} \d{3}$", r"\bbsn\b|burgerservice|sofi", checks.nl_bsn),
+    _kind("routing", "bank_account", r"\d{9}$|\d{4}-\d{4}-\d$", r"\b(?:routing|aba|rtn|transit)\b", checks.aba_routing),
+    _kind("sort_code", "bank_account", r"\d{2}-\d{2}-\d{2}$", r"sort code"),
+    _kind("account", "bank_account", r"\d[\d -]{5,20}$", r"(?:\b(?:account|acct)[. ]{0,2}(?:number|no\b|num\b|nr\b|#|:|is\b)|\ba/c\b|kontonummer|bank account).{0,15}$"),
+    _kind("international", "phone", r"\+\d{1,3}[\d .()/–‑-]{6,22}$"),
+    _kind("us", "phone", r"(?:1[ .-])?(?:\(\d{3}\) ?|\d{3}([.-]))[2-9]?\d{2,3}(?(1)\1|[ .-])\d{4}$"),
+    _kind("trunk", "phone", r"\(?0\d{1,4}\)?[ .-]\d{2,4}(?:[ .-]\d{2,4}){1,4}$", r"^(?!.*(?:\$|%|\bcusip\b|\bno\.|\bnumber)).*$"),
+    _kind("word", "phone", r"[\d .()/–‑-]+$", _PHONE_WORDS),
+)  # fmt: skip
+
+
+def find_numbers(text: str, lower: str) -> Iterator[Span]:
+    """Yield each run of digits that is the number of something personal, as the first kind that it fits."""
+    for found in _RUN.finditer(text):
+        start, end = found.span()
+        run = found.group()
+        if run[0] == "(" and ")" not in run:
+            start, run = start + 1, run[1:]
+        if (kind := _judge(run, lower[max(0, start - _WINDOW) : start])) is not None:
+            yield Span(start, end, kind.type, kind.name)
+
+
+def _judge(run: str, words: str) -> _Kind | None:
+    extension = _EXTENSION.search(run)
+    run = run[: extension.start()] if extension else run
+    words = words.replace("\n", " ")
+    for kind in _KINDS:
+        if (
+            kind.form.match(run)
+            and (kind.near is None or kind.near.search(words))
+            and (kind.type != "phone" or _may_be_phone(run))
+            and (kind.check is None or kind.check(run))
+        ):
+            return kind
+    return None
+
+
+def _may_be_phone(run: str) -> bool:
+    digits = checks.digits_of(run)
+    return 7 <= len(digits) <= 15 and len(set(digits)) > 1 and not _DATE.match(run)

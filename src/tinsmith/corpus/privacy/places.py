@@ -1,0 +1,99 @@
+"""Postal addresses by their form, and the names of countries and of the states of the USA."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tinsmith.corpus.privacy.rules import LETTER, UPPER, rule, search
+from tinsmith.corpus.privacy.types import Span
+
+_KINDS = (
+    "street|st|avenue|ave|road|rd|boulevard|blvd|drive|dr|lane|ln|court|courts|ct|circle|cir|place|pl|square|sq|terrace|trail|trl|"
+    "parkway|pkwy|highway|hwy|way|plaza|loop|crescent|close|gardens|turnpike|pike|alley|row|streets|crossing|freeway|esplanade|quay"
+)
+_BEFORE = (
+    "rue|avenue|av|allée|boulevard|place|quai|chemin|impasse|via|viale|vicolo|strada|corso|piazza|largo|calle|c/|avda|avenida|plaza|"
+    "paseo|camino|carrer|rua|travessa|praça|estrada|ulica|ul|aleja|al|os|pod|nad|strasse|straße|rruga|rr|ulitsa"
+)
+_COMPOUND = (
+    "stra(?:ß|ss)e|str|gasse|platz|allee|damm|ufer|ring|straat|laan|plein|gracht|kade|dreef|hof|dijk|gade|vej|alle|torv|stræde|veien|vegen|gata|"
+    "gaten|gatan|vägen|gränd|katu|tie|kuja|polku|tänav|iela|gatve|utca|tér|körút|út|utja|park|weg|toften|parken|holmatun|braut|vegur|gata|stígur"
+)
+_CAPITAL = rf"(?:{UPPER}(?:{LETTER}|[.'’-](?={LETTER})){{1,24}}\.?|{UPPER}\.|de|del|la|le|du|des|of|the|and|d[ei]|van|von|der|den|[0-9]{{1,4}}(?:st|nd|rd|th))"
+_WORDS = rf"{_CAPITAL}(?:[ ]{_CAPITAL}){{0,3}}"
+_COUNTRIES = """Afghanistan|Albania|Algeria|Andorra|Angola|Argentina|Armenia|Aruba|Australia|Austria|Azerbaijan|Bahamas|Bahrain|Bangladesh|
+Barbados|Belarus|Belgium|Belize|Benin|Bermuda|Bhutan|Bolivia|Bosnia and Herzegovina|Botswana|Brazil|Brunei|Bulgaria|Burkina Faso|Burundi|
+Cambodia|Cameroon|Canada|Cape Verde|Cayman Islands|Chad|Chile|China|Colombia|Comoros|Congo|Costa Rica|Croatia|Cuba|Cyprus|Czechia|
+Czech Republic|Denmark|Djibouti|Dominica|Dominican Republic|Ecuador|Egypt|El Salvador|England|Equatorial Guinea|Eritrea|Estonia|Eswatini|Ethiopia|
+Faroe Islands|Fiji|Finland|France|Gabon|Gambia|Germany|Ghana|Gibraltar|Great Britain|Greece|Greenland|Grenada|Guatemala|Guernsey|Guinea|Guyana|Haiti|Honduras|
+Hong Kong|Hungary|Iceland|India|Indonesia|Iran|Iraq|Ireland|Israel|Italy|Ivory Coast|Jamaica|Japan|Jersey|Kazakhstan|Kenya|Kiribati|Kosovo|
+Kuwait|Kyrgyzstan|Laos|Latvia|Lebanon|Lesotho|Liberia|Libya|Liechtenstein|Lithuania|Luxembourg|Macau|Madagascar|Malawi|Malaysia|
+Maldives|Mali|Malta|Marshall Islands|Mauritania|Mauritius|Mexico|Micronesia|Moldova|Monaco|Mongolia|Montenegro|Morocco|Mozambique|
+Myanmar|Namibia|Nauru|Nepal|Netherlands|New Zealand|Nicaragua|Niger|Nigeria|North Korea|North Macedonia|Northern Ireland|Norway|Oman|Pakistan|
+Palau|Palestine|Panama|Papua New Guinea|Paraguay|Peru|Philippines|Poland|Portugal|Puerto Rico|Qatar|Romania|Russia|Rwanda|Samoa|San Marino|
+Saudi Arabia|Scotland|Senegal|Serbia|Seychelles|Sierra Leone|Singapore|Slovakia|Slovenia|Solomon Islands|Somalia|South Africa|South Korea|
+South Sudan|Spain|Sri Lanka|Sudan|Suriname|Sweden|Switzerland|Syria|Taiwan|Tajikistan|Tanzania|Thailand|Togo|Tonga|Trinidad and Tobago|
+Tunisia|Turkey|Turkmenistan|Tuvalu|Uganda|Ukraine|United Arab Emirates|United Kingdom|United States of America|United States|Uruguay|Uzbekistan|
+Vanuatu|Vatican City|Venezuela|Vietnam|Wales|Yemen|Zambia|Zimbabwe""".replace("\n", "")
+_STATES = """Alabama|Alaska|Arizona|Arkansas|California|Colorado|Connecticut|Delaware|Florida|Georgia|Hawaii|Idaho|Illinois|Indiana|Iowa|
+Kansas|Kentucky|Louisiana|Maine|Maryland|Massachusetts|Michigan|Minnesota|Mississippi|Missouri|Montana|Nebraska|Nevada|New Hampshire|
+New Jersey|New Mexico|New York City|New York|North Carolina|North Dakota|Ohio|Oklahoma|Oregon|Pennsylvania|Rhode Island|South Carolina|South Dakota|
+Tennessee|Texas|Utah|Vermont|Virginia|Washington|West Virginia|Wisconsin|Wyoming""".replace("\n", "")
+_UNIT = r"(?:[\s,]{1,4}(?:Apt\.?|Apartment|Suite|Ste\.?|Unit|Floor|Fl\.?|Room|Rm\.?|#|Box|Building|Bldg\.?)[ ]?#?[A-Za-z]?[0-9]{1,5}[A-Za-z]?|,?[ ][0-9]{1,3}(?:st|nd|rd|th)[ ][Ff]loor)"
+_PLACE = rf"(?:{UPPER}(?:{LETTER}|[.'’-](?={LETTER})){{1,24}}|de|la|do|del|u|v|der|am|im|an)"
+_CODE = r"(?:[0-9]{5}-[0-9]{4}|[0-9]{4,6}|[0-9]{4}-[0-9]{3}|[0-9]{4}[ ][A-Z]{2}|[A-Z]{1,2}[0-9][0-9A-Z]?[ ][0-9][A-Z]{2}|[A-Z][0-9][A-Z][ ]?[0-9][A-Z][0-9])"
+# What follows a street: flat, then town with state or country and code. A town alone only before one of those.
+_TAIL = (
+    rf"(?:{_UNIT}){{0,3}}"
+    rf"(?:[\s,]{{1,5}}{_PLACE}(?:[ -]{_PLACE}){{0,4}}\s{{0,2}}(?:,\s{{0,3}}(?:{UPPER}{{2,3}}|nan|[0-9]{{1,2}}))?(?:[\s,]{{1,4}}(?:[A-Z]{{2}}|{_COUNTRIES}|{_STATES}))?[\s,]{{1,4}}{_CODE}(?![\w-])"
+    rf"|[\s,]{{1,5}}{_PLACE}(?:[ -]{_PLACE}){{0,4}}\s{{0,2}},?\s{{1,3}}(?:(?:{_COUNTRIES}|{_STATES})\b|[A-Z]{{2}}\b)"
+    rf"|[\s,]{{1,4}}{_CODE}(?![\w-]))?"
+)
+_NUMBER = r"(?<![\w$€£.,/-])[0-9]{1,5}[A-Za-z]?(?:[-/][0-9]{1,4})?"
+_STREET = re.compile(
+    rf"{_NUMBER}[,]?[ ](?:[0-9]{{1,4}}[ ])?(?:[NSEW]\.?[EW]?\.?[ ])?{_WORDS}[ ](?i:{_KINDS})\b\.?(?:[ ](?:[NSEW]|NE|NW|SE|SW)\b\.?)?{_TAIL}"
+)
+_HOUSE = rf"[ ][0-9]{{1,4}}[A-Za-z]?(?:[-/][0-9]{{1,4}}[a-z]?)?\b\.?(?![,.]?[0-9])"
+_COMPOUND_STREET = re.compile(
+    rf"(?:{_NUMBER}[ ])?(?:{_CAPITAL}[ ]){{0,3}}(?:{UPPER}(?:{LETTER}|[.'’-]){{2,24}}(?:{_COMPOUND})|{_CAPITAL}[ ](?i:{_COMPOUND}|u|tn|pst|pl|tee)\b\.?){_HOUSE}{_TAIL}"
+)
+_PREFIX_STREET = re.compile(
+    rf"(?:{_NUMBER}[,]?[ ])?(?<![\w])(?:(?i:{_BEFORE})\b\.?|C/)[ ]{_WORDS}(?:,?{_HOUSE}){_TAIL}"
+    rf"|{_NUMBER}[,]?[ ](?:bis[ ])?(?i:{_BEFORE})\b\.?[ ](?:l['’])?{_WORDS}{_TAIL}"
+)
+# A number, capitals, and a flat or house number with a code: streets of which no word is known.
+_PLAIN_STREET = re.compile(rf"{_NUMBER}[ ](?:[0-9]{{1,4}}[ ])?{_WORDS}(?:{_HOUSE})?(?:{_UNIT}){{1,3}}{_TAIL}")
+_HEADED = re.compile(
+    rf"(?i:\baddress(?:[ ]is|:)|\blives? (?:on|at|in)(?: the (?:north|south|east|west) side of)?|\blocated at|\bstation is on|\boffice is at|\bmeet (?:me |you )?at|\bsent? (?:it )?to|"
+    rf"\breturn to|\barrived at|\bstop at|\benter on|\bmoved to|\bcorner of)\s{{1,6}}"
+    rf"((?:the corner of )?(?:[0-9]{{1,5}}[ ]){{0,2}}{_WORDS}{_HOUSE}(?:[ ]and[ ]{_WORDS})?{_TAIL}|(?:the corner of )?{_WORDS}[ ]and[ ]{_WORDS}{_HOUSE}{_TAIL})"
+)
+_BOXES = (
+    rule("po_box", "address", "box", rf"\b(?:P\.?[ ]?O\.?|Post[ ]Office)[ ]?Box[ ][0-9]{{1,8}}{_TAIL}", before=12, any_case=False),
+    rule("military", "address", "box", r"(?:PSC|Unit|CMR)[ ][0-9]{1,5},?[ ]Box[ ][0-9]{1,5}(?:[\s,]{1,3}(?:APO|FPO|DPO)(?:[ ,]{1,2}A[AEP])?(?:[ ][0-9]{5})?)?", before=14),
+    rule("zip_code", "address", "zip|postcode|postal code", r"\b(?:zip|post|postal)[ ]?(?:code)?(?:[ ]is|:|[ ])[ ]{0,2}([0-9]{3,5}(?:-[0-9]{3,4})?|[A-Z]{1,2}[0-9][0-9A-Z]?[ ]?[0-9][A-Z]{2})\b", any_case=True),
+)  # fmt: skip
+_STREETS = (
+    ("street", _STREET), ("prefix_street", _PREFIX_STREET), ("compound_street", _COMPOUND_STREET),
+    ("plain_street", _PLAIN_STREET), ("headed", _HEADED),
+)  # fmt: skip
+_LOCATION = re.compile(rf"\b(?:{_COUNTRIES}|{_STATES})\b", re.IGNORECASE)
+_CHEAP = re.compile(r"[0-9]")
+
+
+def find_addresses(text: str, lower: str) -> Iterator[Span]:
+    """Yield postal addresses: streets with a house number, boxes, postal codes after words that say so."""
+    yield from search(_BOXES, text, lower)
+    if _CHEAP.search(text):
+        for source, pattern in _STREETS:
+            for found in pattern.finditer(text):
+                start, end = found.span(1) if pattern.groups else found.span()
+                yield Span(start, end, "address", source)
+
+
+def find_locations(text: str) -> Iterator[Span]:
+    """Yield names of countries and of states of the USA."""
+    for found in _LOCATION.finditer(text):
+        if found.group()[0].isupper():
+            yield Span(found.start(), found.end(), "location", "gazetteer")
