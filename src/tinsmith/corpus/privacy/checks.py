@@ -22,7 +22,9 @@ _IBAN_LENGTHS = {
 }  # fmt: skip
 _CARD_PREFIXES = re.compile(r"3[0-9]|4|5[0-9]|6[0-9]|2[2-7]|2131|1800|81|9[79]")
 _DNI_LETTERS = "TRWAGMYFPDXBNJZSQVHLCKE"
-_BASE58 = {letter: value for value, letter in enumerate("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")}
+_BASE58 = {
+    letter: value for value, letter in enumerate("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")
+}
 # Verhoeff's dihedral group of order 10, and the permutation that each place applies once more than the last.
 _VERHOEFF_STEP = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
 
@@ -73,7 +75,9 @@ def iban_shape(text: str) -> bool:
 def us_ssn(text: str) -> bool:
     """Return whether nine digits may be a social security or taxpayer number: no part is all zeros, not 666."""
     digits = digits_of(text)
-    return len(digits) == 9 and digits[:3] not in ("000", "666") and digits[3:5] != "00" and digits[5:] != "0000"
+    return (
+        len(digits) == 9 and digits[:3] not in ("000", "666") and digits[3:5] != "00" and digits[5:] != "0000"
+    )
 
 
 def aba_routing(text: str) -> bool:

@@ -30,11 +30,18 @@ def _password(value: str) -> bool:
     digit, symbol = any(map(str.isdigit, value)), any(letter in "!@#$%^&*+=?~" for letter in value)
     letters = any(map(str.isalpha, value))
     mixed_case = value.isalpha() and not (value.islower() or value.isupper() or value.istitle())
-    return (digit and letters) or (symbol and letters) or (mixed_case and entropy(value) > 3 and len(value) > 9)
+    return (
+        (digit and letters) or (symbol and letters) or (mixed_case and entropy(value) > 3 and len(value) > 9)
+    )
 
 
 def _secret(value: str) -> bool:
-    return not _EMPTY_WORDS.match(value) and looks_random(value) and value.count("/") < 4 and value.count(".") < 4
+    return (
+        not _EMPTY_WORDS.match(value)
+        and looks_random(value)
+        and value.count("/") < 4
+        and value.count(".") < 4
+    )
 
 
 _PUT = r"[\"'`]?\s{0,3}(?:=>|:=|=|:|\bis\b|>)\s{0,3}[\"'`]?"

@@ -12,7 +12,7 @@ from types import ModuleType
 
 from tinsmith.corpus.privacy import checks, credentials, names, numbers, personal, places, rules
 from tinsmith.corpus.privacy.credentials import CREDENTIALS
-from tinsmith.corpus.privacy.names import find_names
+from tinsmith.corpus.privacy.names import find_again, find_listed, find_names
 from tinsmith.corpus.privacy.numbers import find_numbers
 from tinsmith.corpus.privacy.personal import PERSONAL, find_addresses_of_machines, find_codes, find_domains
 from tinsmith.corpus.privacy.places import find_addresses, find_locations
@@ -42,6 +42,10 @@ def find(
     if recogniser is not None and types & recogniser.types:
         for span in recogniser.find(text):
             if span.type in types:
+                taken.add(span)
+    if "person" in types:
+        for more in (find_listed, find_again):
+            for span in more(text, list(taken.spans)):
                 taken.add(span)
     return sorted(taken.spans)
 

@@ -30,6 +30,9 @@ _RULES = (
     ("salutation", rf"(?:^|\n|[\"“])[ \t]*(?:Dear|Hi|Hello|Hey)[ ]{_NAME}(?=[,:!\n]|[ ]?[-–])"),
     ("closing", rf"(?:Sincerely|Regards|Best|Yours truly|Yours faithfully|Cheers),?[ \t]*\n\s{{0,6}}{_WHOLE}[ \t]*(?=\n|$)"),
     ("signed", rf"/s/[ \t|\n]{{0,4}}{_WHOLE}"),
+    ("speaker", rf"(?:^|\n){_NAME}:[ ]?[\"“]"),
+    ("vocative", rf"(?:^|\n|[.!?][ ])({_WORD}),[ ](?:can|could|would|will|please|do|did|are)[ ](?:I|you|we|please)\b"),
+    ("said_to", rf"\b(?:says|said|shouted|whispered)(?:[ ]{_WORD})?[ ](?:to|at)[ ]({_WORD})"),
     ("says", rf"(?:\b(?:says|said|asked|replied|explained|added|told)[ ]{_WHOLE}|{_WHOLE}[ ](?:says|said|asked|replied|explained)\b)"),
 )  # fmt: skip
 _PATTERNS = tuple((name, re.compile(pattern)) for name, pattern in _RULES)
@@ -47,3 +50,36 @@ def find_names(text: str) -> Iterator[Span]:
                 words.pop()
             if words and words[0].group().lower() not in _NOT_NAMES:
                 yield Span(start, words[-1].end(), "person", source)
+
+
+_LISTED = re.compile(rf"{_WORD}(?:,[ ]{_WORD}){{2,60}},?[ ](?:and|or)[ ]{_WORD}(?![ ]{UPPER})")
+
+
+def find_listed(text: str, people: list[Span]) -> Iterator[Span]:
+    """Yield the other members of lists of single words, of four and more, half of which are people."""
+    places = [(span.start, span.end) for span in people if span.type == "person"]
+    for found in _LISTED.finditer(text) if places else ():
+        words = [word for word in _MASK.finditer(text, *found.span()) if word.group() not in ("and", "or")]
+        known = [any(start < word.end() and word.start() < end for start, end in places) for word in words]
+        if 2 * sum(known) >= len(words):
+            yield from (
+                Span(*word.span(), "person", "listed")
+                for word, seen in zip(words, known, strict=True)
+                if not seen
+            )
+
+
+def find_again(text: str, people: list[Span]) -> Iterator[Span]:
+    """Yield further places of names that were found, and of first and last names that stand alone."""
+    values = {text[span.start : span.end] for span in people if span.type == "person"}
+    parts = {
+        word
+        for value in values
+        if " " in value
+        for word in value.split()
+        if len(word) > 3 and word[0].isupper()
+    }
+    wanted = sorted((values | parts) - {word.title() for word in _NOT_NAMES}, key=len, reverse=True)
+    if wanted:
+        pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, wanted))})(?!\w)")
+        yield from (Span(*found.span(), "person", "again") for found in pattern.finditer(text))

@@ -11,13 +11,14 @@ from tinsmith.corpus.privacy.types import Span
 
 # A sign or bracket, then 7 to 25 digits with at most three separators between two of them, and an extension.
 _RUN = re.compile(
-    r"[+(0-9](?<![\w.,$€£][+(0-9])\(?(?>(?:[ .()/–‑-]{0,3}[0-9]){6,24})(?:\s{0,2}(?:x|ext\.?)\s{0,2}[0-9]{1,6})?(?![\w%]|[,.][0-9])",
+    r"[+(0-9](?<![\w.,$€£#-][+(0-9])\(?(?>(?:[ .()/–‑-]{0,3}[0-9]){6,24})(?:\s{0,2}(?:x|ext\.?)\s{0,2}[0-9]{1,6})?(?![\w%]|[,.][0-9]|-\w)",
     re.IGNORECASE,
 )
 _EXTENSION = re.compile(r"\s{0,2}(?:x|ext\.?)\s{0,2}[0-9]{1,6}$", re.IGNORECASE)
 _DATE = re.compile(
     r"(?:1[89]|20)\d\d[-./ ]\d{1,2}[-./ ]\d{1,2}\b|\d{1,2}[-./]\d{1,2}[-./](?:1[89]|20)\d\d$|(?:1[89]|20)\d\d ?[–-] ?(?:1[89]|20)\d\d$"
 )
+_EMPLOYER = re.compile(r"\d{2}-\d{7}$")  # a US employer's number
 _WINDOW = 60  # characters before a number in which a word may say what it is
 
 
@@ -39,7 +40,7 @@ def _kind(
 
 _PHONE_WORDS = (
     r"(?:phone|mobile|\bcell\b|\btel\b|tel[.:]|telephon|\bfax|\bcall(?: (?:me|us|him|her|them))?\b|\bdial\b|\bring\b|hotline|whatsapp|"
-    r"\btext (?:me|us)|\boffice:|\bdesk:|answering at|messages? (?:on|to)|registered|reach (?:me|us|him|her)|contact (?:me|us))"
+    r"\btext (?:me|us)|\boffice:|\bdesk:|answering at|messages? (?:on|to)|registered(?: number)? ?$|reach (?:me|us|him|her)|contact (?:me|us))"
 )
 _CARD_WORDS = r"\b(?:card|cc|visa|mastercard|amex|credit|debit)\b"
 _KINDS = (
@@ -90,4 +91,6 @@ def _judge(run: str, words: str) -> _Kind | None:
 
 def _may_be_phone(run: str) -> bool:
     digits = checks.digits_of(run)
-    return 7 <= len(digits) <= 15 and len(set(digits)) > 1 and not _DATE.match(run)
+    return (
+        7 <= len(digits) <= 15 and len(set(digits)) > 1 and not _DATE.match(run) and not _EMPLOYER.match(run)
+    )

@@ -69,7 +69,9 @@ _CODES = (
     ("bitcoin", "crypto_wallet", re.compile(r"[13][1-9A-HJ-NP-Za-km-z]{25,33}$"), checks.bitcoin),
 )  # fmt: skip
 _SPACED_IBAN = re.compile(r"(?<!\w)[A-Z]{2}[0-9]{2}(?: [A-Z0-9]{4}){2,7}(?: [A-Z0-9]{1,3})?(?!\w)")
-_SPACED_NINO = re.compile(r"(?<!\w)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] [0-9]{2} [0-9]{2} [0-9]{2} [A-D](?!\w)")
+_SPACED_NINO = re.compile(
+    r"(?<!\w)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] [0-9]{2} [0-9]{2} [0-9]{2} [A-D](?!\w)"
+)
 
 
 def find_codes(text: str) -> Iterator[Span]:
@@ -111,7 +113,9 @@ def find_domains(text: str, lower: str) -> Iterator[Span]:
         name = found.group().split("/")[0]
         label, _, top = name.lower().rpartition(".")
         # "stated.It", "U.S.in": a sentence without a space, an abbreviation
-        if len(label) > 2 and not (len(top) == 2 and (name.rpartition(".")[2][0].isupper() or len(label) < 4)):
+        if len(label) > 2 and not (
+            len(top) == 2 and (name.rpartition(".")[2][0].isupper() or len(label) < 4)
+        ):
             yield Span(found.start(), found.end(), "url", "domain")
 
 
@@ -127,5 +131,3 @@ def _windowed(
         if found is not None and found.start() <= hint.start() < found.end():
             done = found.end()
             yield found
-
-

@@ -40,15 +40,15 @@ _STATES = """Alabama|Alaska|Arizona|Arkansas|California|Colorado|Connecticut|Del
 Kansas|Kentucky|Louisiana|Maine|Maryland|Massachusetts|Michigan|Minnesota|Mississippi|Missouri|Montana|Nebraska|Nevada|New Hampshire|
 New Jersey|New Mexico|New York City|New York|North Carolina|North Dakota|Ohio|Oklahoma|Oregon|Pennsylvania|Rhode Island|South Carolina|South Dakota|
 Tennessee|Texas|Utah|Vermont|Virginia|Washington|West Virginia|Wisconsin|Wyoming""".replace("\n", "")
-_UNIT = r"(?:[\s,]{1,4}(?:Apt\.?|Apartment|Suite|Ste\.?|Unit|Floor|Fl\.?|Room|Rm\.?|#|Box|Building|Bldg\.?)[ ]?#?[A-Za-z]?[0-9]{1,5}[A-Za-z]?|,?[ ][0-9]{1,3}(?:st|nd|rd|th)[ ][Ff]loor)"
+_UNIT = r"(?:[\s,>|]{1,6}(?:Apt\.?|Apartment|Suite|Ste\.?|Unit|Floor|Fl\.?|Room|Rm\.?|#|Box|Building|Bldg\.?)[ ]?#?[A-Za-z]?[0-9]{1,5}[A-Za-z]?|,?[ ][0-9]{1,3}(?:st|nd|rd|th)[ ][Ff]loor)"
 _PLACE = rf"(?:{UPPER}(?:{LETTER}|[.'’-](?={LETTER})){{1,24}}|de|la|do|del|u|v|der|am|im|an)"
 _CODE = r"(?:[0-9]{5}-[0-9]{4}|[0-9]{4,6}|[0-9]{4}-[0-9]{3}|[0-9]{4}[ ][A-Z]{2}|[A-Z]{1,2}[0-9][0-9A-Z]?[ ][0-9][A-Z]{2}|[A-Z][0-9][A-Z][ ]?[0-9][A-Z][0-9])"
 # What follows a street: flat, then town with state or country and code. A town alone only before one of those.
 _TAIL = (
     rf"(?:{_UNIT}){{0,3}}"
-    rf"(?:[\s,]{{1,5}}{_PLACE}(?:[ -]{_PLACE}){{0,4}}\s{{0,2}}(?:,\s{{0,3}}(?:{UPPER}{{2,3}}|nan|[0-9]{{1,2}}))?(?:[\s,]{{1,4}}(?:[A-Z]{{2}}|{_COUNTRIES}|{_STATES}))?[\s,]{{1,4}}{_CODE}(?![\w-])"
-    rf"|[\s,]{{1,5}}{_PLACE}(?:[ -]{_PLACE}){{0,4}}\s{{0,2}},?\s{{1,3}}(?:(?:{_COUNTRIES}|{_STATES})\b|[A-Z]{{2}}\b)"
-    rf"|[\s,]{{1,4}}{_CODE}(?![\w-]))?"
+    rf"(?:[\s,>|]{{1,5}}{_PLACE}(?:[ -]{_PLACE}){{0,4}}\s{{0,2}}(?:,\s{{0,3}}(?:{UPPER}{{2,3}}|nan|[0-9]{{1,2}}))?(?:[\s,>|]{{1,4}}(?:[A-Z]{{2}}|{_COUNTRIES}|{_STATES}))?[\s,>|]{{1,4}}{_CODE}(?![\w-])"
+    rf"|[\s,>|]{{1,5}}{_PLACE}(?:[ -]{_PLACE}){{0,4}}\s{{0,2}},?\s{{1,3}}(?:(?:{_COUNTRIES}|{_STATES})\b|[A-Z]{{2}}\b)"
+    rf"|[\s,>|]{{1,4}}{_CODE}(?![\w-]))?"
 )
 _NUMBER = r"(?<![\w$€£.,/-])[0-9]{1,5}[A-Za-z]?(?:[-/][0-9]{1,4})?"
 _STREET = re.compile(
@@ -72,6 +72,7 @@ _HEADED = re.compile(
 _BOXES = (
     rule("po_box", "address", "box", rf"\b(?:P\.?[ ]?O\.?|Post[ ]Office)[ ]?Box[ ][0-9]{{1,8}}{_TAIL}", before=12, any_case=False),
     rule("military", "address", "box", r"(?:PSC|Unit|CMR)[ ][0-9]{1,5},?[ ]Box[ ][0-9]{1,5}(?:[\s,]{1,3}(?:APO|FPO|DPO)(?:[ ,]{1,2}A[AEP])?(?:[ ][0-9]{5})?)?", before=14),
+    rule("unit", "address", "apt|suite|apartment", r"\b(?:Apt\.?|Apartment|Suite)[ ]#?[A-Z]?[0-9]{1,5}[A-Z]?\b"),
     rule("zip_code", "address", "zip|postcode|postal code", r"\b(?:zip|post|postal)[ ]?(?:code)?(?:[ ]is|:|[ ])[ ]{0,2}([0-9]{3,5}(?:-[0-9]{3,4})?|[A-Z]{1,2}[0-9][0-9A-Z]?[ ]?[0-9][A-Z]{2})\b", any_case=True),
 )  # fmt: skip
 _STREETS = (
@@ -79,6 +80,13 @@ _STREETS = (
     ("plain_street", _PLAIN_STREET), ("headed", _HEADED),
 )  # fmt: skip
 _LOCATION = re.compile(rf"\b(?:{_COUNTRIES}|{_STATES})\b", re.IGNORECASE)
+_NOT_PLACES = r"(?!(?:January|February|March|April|May|June|July|August|September|October|November|December|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|Section|Article|Item|Part|Exhibit|Note|Table|Form|Annex|Schedule|The|Our|This|That|It)\b)"
+# Verbs that people do to places. Written in capitals, a town is a town too.
+_AT_PLACE = re.compile(
+    r"\b(?:(?:flew|fly|flying|travel(?:l?ed|l?ing)?|moved|moving|drove|driving|went|going|return(?:ed|ing)?|came|coming|commut(?:ed?|ing)|relocat(?:ed?|ing))[ ](?:back[ ])?(?:to|from)"
+    r"|(?:grew[ ]up|born|raised|based|lives?|lived|living|headquartered|resid(?:es?|ed|ing)|arrived)[ ]in|\bhome[ ](?:city|town)|\bI(?:’|'|[ ]a)m[ ](?:in|from))"
+    rf"[ ]{_NOT_PLACES}({UPPER}(?:{LETTER}|['’-](?={LETTER})){{1,24}}(?:[ ](?:(?:de|del|la|le|of|am|an|der|upon|sur|u)[ ])?{UPPER}(?:{LETTER}|['’-](?={LETTER})){{1,24}}){{0,3}})"
+)
 _CHEAP = re.compile(r"[0-9]")
 
 
@@ -93,7 +101,9 @@ def find_addresses(text: str, lower: str) -> Iterator[Span]:
 
 
 def find_locations(text: str) -> Iterator[Span]:
-    """Yield names of countries and of states of the USA."""
+    """Yield names of countries, of states of the USA, and of places where people live or go."""
     for found in _LOCATION.finditer(text):
         if found.group()[0].isupper():
             yield Span(found.start(), found.end(), "location", "gazetteer")
+    for found in _AT_PLACE.finditer(text):
+        yield Span(found.start(1), found.end(1), "location", "at_place")

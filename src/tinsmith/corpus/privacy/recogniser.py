@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.metadata
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -42,20 +42,38 @@ class SpacyRecogniser:
         source = Path(path()) if path else model
         self._pipeline = spacy.load(source, exclude=[name for name in _NEVER])
         meta = self._pipeline.meta
-        self.identity = f"spacy:{model} {meta['lang']}_{meta['name']} {meta['version']} (spaCy {spacy.__version__})"
+        self.identity = (
+            f"spacy:{model} {meta['lang']}_{meta['name']} {meta['version']} (spaCy {spacy.__version__})"
+        )
 
     def find(self, text: str) -> Iterator[Span]:
         """Yield people, places and organisations, piece by piece of a long text."""
         for start, end in _pieces(text):
             for entity in self._pipeline(text[start:end]).ents:
-                kind = _LABELS.get(entity.label_, "")
-                value = entity.text
-                # Line ends within a "name" are two names; letters it must have, or it is a number.
-                if kind and any(map(str.isalpha, value)):
-                    head = value.split("\n")[0].rstrip(" ,.;:")
+                span = _mend(entity.text, _LABELS.get(entity.label_, ""))
+                if span is not None:
                     begin = start + entity.start_char
-                    if head:
-                        yield Span(begin, begin + len(head), kind, "spacy")
+                    yield Span(begin, begin + len(span[0]), span[1], "spacy")
+
+
+_FIRM = re.compile(
+    r"\b(?:Inc|LLC|L\.L\.C|Ltd|Limited|Corp|Corporation|Company|Co|Group|GmbH|AG|PLC|LLP|LP|Bank|Partners|Orchestra|University|"
+    r"Sons|Trust|Fund|Association|Holdings|Committee|Department|Board|Commission|Plan|Act|Agreement|Notes?|Section|Securities)\b\.?"
+)
+_ODD = re.compile(r"[\"“”:;()\[\]{}|=/<>@_$%0-9]")
+
+
+def _mend(value: str, kind: str) -> tuple[str, str] | None:
+    """Return what of an entity is a name, and of what: line ends part names, firms are no places or people."""
+    value = value.split("\n")[0].rstrip(" ,.;:")
+    value = value.removesuffix("'s").removesuffix("’s")
+    if not kind or len(value) < 2 or _ODD.search(value) or value.endswith(("'", "’")):
+        return None
+    if kind != "organisation" and _FIRM.search(value):
+        kind = "organisation"
+    if kind == "person" and not any(map(str.isupper, value)) and " " not in value:
+        return None
+    return value, kind
 
 
 def _pieces(text: str) -> Iterator[tuple[int, int]]:

@@ -68,7 +68,11 @@ _CREDENTIALS = {
 
 TYPES: dict[str, TypeInfo] = {
     name: TypeInfo(
-        what, PRIVACY_DEFAULTS[name], PRIVACY_DEFAULTS_WITH_NAMES[name], name not in _WORDS, name in _CREDENTIALS
+        what,
+        PRIVACY_DEFAULTS[name],
+        PRIVACY_DEFAULTS_WITH_NAMES[name],
+        name not in _WORDS,
+        name in _CREDENTIALS,
     )
     for name, what in {**_WORDS, **_FORMS, **_CREDENTIALS}.items()
 }
