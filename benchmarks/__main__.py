@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import gpu, memory, peers, quality, settings, speed
+from benchmarks import gpu, memory, peers, quality, settings, speed, worth
 from benchmarks.subjects import SUBJECTS
 
-_NAMES = ("speed", "lora", "memory", "quality", "scratch", "settings", "gpu")
+_NAMES = ("speed", "lora", "memory", "quality", "scratch", "settings", "gpu", "worth")
 
 
 def main() -> None:
@@ -28,6 +28,14 @@ def main() -> None:
     parser.add_argument(
         "--groups", default="", help="of settings: only the trials of these groups, by commas"
     )
+    parser.add_argument(
+        "--scale", default="", choices=["", *worth.SCALES], help="of worth: what fits the machine"
+    )
+    parser.add_argument(
+        "--prepare",
+        action="store_true",
+        help="of worth: only make what the runs need, to make them elsewhere",
+    )
     parser.add_argument("--pip", default="", help="further flags for pip, such as an index of CPU builds")
     given = parser.parse_args()
     if unknown := set(given.names) - set(_NAMES):
@@ -38,8 +46,10 @@ def main() -> None:
             f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(s.name for s in SUBJECTS)}"
         )
     subjects = tuple(subject for subject in SUBJECTS if not wanted or subject.name in wanted)
-    peers.install([subject.environment for subject in subjects], given.pip.split())
-    for name in given.names or _NAMES:
+    names = given.names or _NAMES
+    if {"speed", "lora", "quality", "scratch"} & set(names):
+        peers.install([subject.environment for subject in subjects], given.pip.split())
+    for name in names:
         _run(name, subjects, given)
 
 
@@ -64,6 +74,8 @@ def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespa
         settings.run(tuple(each for each in given.groups.split(",") if each))
     elif name == "gpu":
         gpu.run()
+    elif name == "worth":
+        worth.run("quick" if given.quick else given.scale or worth.fitting_scale(), train=not given.prepare)
     else:
         quality.run(name, quick=given.quick)
 

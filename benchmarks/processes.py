@@ -31,7 +31,9 @@ class WorkerFailed(RuntimeError):
     """A worker ended without a result; the message ends in the last lines that it printed."""
 
 
-def run_worker(environment: str, worker: str, job: Job, *, cache: str = "") -> dict[str, Any]:
+def run_worker(
+    environment: str, worker: str, job: Job, *, cache: str = "", threads: int = THREADS
+) -> dict[str, Any]:
     """Run a job to its end; return the worker's result. Raises WorkerFailed.
 
     `cache` names the subject whose compiled kernels are kept from run to run.
@@ -39,7 +41,7 @@ def run_worker(environment: str, worker: str, job: Job, *, cache: str = "") -> d
     logs = WORK / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=WORK, prefix="job-") as folder:
-        job = Job(**{**asdict(job), "out": f"{folder}/result.json", "threads": THREADS})
+        job = Job(**{**asdict(job), "out": f"{folder}/result.json", "threads": threads})
         path, log = Path(folder, "job.json"), logs / f"{worker}-{time.time_ns()}.log"
         path.write_text(json.dumps(asdict(job)))
         command = [str(python_of(environment)), "-m", f"benchmarks.workers.{worker}", str(path)]
@@ -47,7 +49,7 @@ def run_worker(environment: str, worker: str, job: Job, *, cache: str = "") -> d
             code = subprocess.run(
                 command,
                 cwd=ROOT,
-                env=_environment(cache or worker),
+                env=_environment(cache or worker, threads),
                 stdout=file,
                 stderr=file,
                 timeout=_LIMIT_SECONDS,
@@ -65,7 +67,7 @@ def forget_kernels() -> None:
     shutil.rmtree(WORK / "inductor", ignore_errors=True)
 
 
-def _environment(cache: str) -> dict[str, str]:
+def _environment(cache: str, threads: int) -> dict[str, str]:
     kept = {
         name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TINSMITH_CACHE") if name in os.environ
     }
@@ -74,7 +76,7 @@ def _environment(cache: str) -> dict[str, str]:
         **_OFFLINE,
         "HF_HOME": str(WORK / "hf"),
         "TORCHINDUCTOR_CACHE_DIR": str(WORK / "inductor" / cache.replace(" ", "-")),
-        "OMP_NUM_THREADS": str(THREADS),
+        "OMP_NUM_THREADS": str(threads),
         # The same for all: threads that spin without bound cost a factor of ten beside a neighbour.
         "GOMP_SPINCOUNT": "20000",
         "TOKENIZERS_PARALLELISM": "false",

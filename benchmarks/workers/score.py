@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -19,15 +20,22 @@ _WINDOW = 1024
 def main(job: Job) -> None:
     """Write bits per byte over all texts, and bits and bytes of each; `data` is JSON of doc_id to text."""
     torch.set_num_threads(job.threads)
-    texts: dict[str, str] = json.loads(Path(job.data).read_text())
-    tokenizer = load_tokenizer(Path(job.model))
-    documents = [Document(doc_id, text, 0.0) for doc_id, text in texts.items()]
-    scores = [TextScore(document, tokenizer, _WINDOW) for document in documents]
-    scorer = Scorer(load_model(Path(job.model)), name=job.model)
+    items = score_texts(Path(job.model), json.loads(Path(job.data).read_text()))
+    write_json(job, {"bits_per_byte": bits_per_byte(items), "items": items})
+
+
+def score_texts(path: Path, texts: dict[str, str]) -> list[dict[str, Any]]:
+    """Return doc_id, bits and bytes of each text by a saved model."""
+    tokenizer = load_tokenizer(path)
+    scores = [TextScore(Document(doc_id, text, 0.0), tokenizer, _WINDOW) for doc_id, text in texts.items()]
+    scorer = Scorer(load_model(path), name=str(path))
     rows = [score.row(scorer.score(score.trees)) for score in scores]
-    bits, size = sum(float(row["bits"]) for row in rows), sum(int(row["bytes"]) for row in rows)
-    items = [{"doc_id": row["doc_id"], "bits": row["bits"], "bytes": row["bytes"]} for row in rows]
-    write_json(job, {"bits_per_byte": bits / size, "items": items})
+    return [{name: row[name] for name in ("doc_id", "bits", "bytes")} for row in rows]
+
+
+def bits_per_byte(items: list[dict[str, Any]]) -> float:
+    """Return bits per byte over all texts together."""
+    return float(sum(item["bits"] for item in items) / sum(item["bytes"] for item in items))
 
 
 if __name__ == "__main__":
