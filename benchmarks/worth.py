@@ -47,18 +47,21 @@ _SOURCES = {
         "scotus-opinions/opinions",
     ),
 }
+_NO_RULES = ("curate.rules=[]",)
 _SCORE = ("refine.score.kind=ready", "refine.score.keep=0.8")
 _BOILERPLATE = ("refine.boilerplate.min_documents=3",)
-_RAW = ("curate.rules=[]", "curate.near_duplicate_jaccard=1")
-# Each corpus by what is set beside the recipe. All were fixed before the first run.
+# Each corpus by what is set beside the recipe, whose defaults are the Gopher rules and deduplication. All were fixed
+# before the first run.
 ARMS = {
-    "raw": _RAW,
+    "raw": (*_NO_RULES, "curate.near_duplicate_jaccard=1"),
+    "deduplication": _NO_RULES,
+    "deduplication and score": (*_NO_RULES, *_SCORE),
+    "deduplication without boilerplate": (*_NO_RULES, *_BOILERPLATE),
     "rules and deduplication": (),
-    "… and score": _SCORE,
-    "… and boilerplate": _BOILERPLATE,
-    "… and both": (*_SCORE, *_BOILERPLATE),
+    "rules, deduplication and score": _SCORE,
+    "rules, deduplication, without boilerplate": _BOILERPLATE,
 }
-RAW, CLEAN = "raw", "rules and deduplication"
+RAW, SPOKEN, CLEAN = "raw", "deduplication", "rules and deduplication"
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class Scale:
 
     shape: str
     vocabulary: str
-    tokens: int
+    tokens: dict[str, int]
     batch_tokens: int
     micro_rows: int
     seeds: int = 3
@@ -78,9 +81,9 @@ class Scale:
 
 
 SCALES = {
-    "quick": Scale("llama@1m", "bpe@2k", 20_000, 2048, 4, 1, 4, 500, 4, 32),
-    "cpu": Scale("llama@1m", "bpe@2k", 3_000_000, 4096, 8),
-    "gpu": Scale("llama@10m", "bpe@8k", 30_000_000, 16_384, 32),
+    "quick": Scale("llama@1m", "bpe@2k", dict.fromkeys(_SOURCES, 20_000), 2048, 4, 1, 4, 500, 4, 32),
+    "cpu": Scale("llama@1m", "bpe@2k", dict.fromkeys(_SOURCES, 3_000_000), 4096, 8),
+    "gpu": Scale("llama@10m", "bpe@8k", {"licences": 8_000_000, "mixed": 20_000_000}, 16_384, 16),
 }
 Row = dict[str, Any]
 
@@ -147,7 +150,7 @@ class _Study:
                 "arm": arm,
                 "recipe": str(_relative(_recipe(corpus))),
                 "tokens": str(_relative(folder / _slug(arm) / "tokens")),
-                "overrides": self._overrides(folder),
+                "overrides": self._overrides(corpus, folder),
                 "samples": self.scale.samples,
                 "sample_tokens": self.scale.sample_tokens,
             },
@@ -156,12 +159,12 @@ class _Study:
         (_HOME / "runs").mkdir(exist_ok=True)
         return job
 
-    def _overrides(self, folder: Path) -> list[str]:
+    def _overrides(self, corpus: str, folder: Path) -> list[str]:
         return [
             f"model.base={_relative(folder / 'base')}",
             f"model.scratch={self.scale.shape}",
             "model.tokenizer=base",
-            f"train.budget={self.scale.tokens} tokens",
+            f"train.budget={self.scale.tokens[corpus]} tokens",
             f"train.batch_tokens={self.scale.batch_tokens}",
             f"train.micro_rows={self.scale.micro_rows}",
         ]
@@ -178,8 +181,8 @@ class _Study:
         }
         folder = _HOME / self.name / corpus
         folder.mkdir(parents=True, exist_ok=True)
-        self._write_base(corpus, runs[CLEAN], folder)
-        held_out = prepare.texts_of(runs[CLEAN], "held_out")
+        self._write_base(runs[SPOKEN], folder)
+        held_out, clean = (prepare.texts_of(runs[arm], "held_out") for arm in (SPOKEN, CLEAN))
         chosen = choose_documents(
             held_out,
             _overlaps(runs[RAW]),
@@ -189,15 +192,18 @@ class _Study:
         )
         (folder / "held_out.json").write_text(json.dumps({each.doc_id: each.text for each in chosen}))
         return {
-            "held_out": [{"doc_id": each.doc_id, "overlap": each.overlap} for each in chosen],
+            "held_out": [
+                {"doc_id": each.doc_id, "overlap": each.overlap, "clean": each.doc_id in clean}
+                for each in chosen
+            ],
             "arms": {arm: self._tokens(corpus, arm, run, folder) for arm, run in runs.items()},
         }
 
-    def _write_base(self, corpus: str, clean: Path, folder: Path) -> None:
-        """Write a directory with the vocabulary learnt from the clean arm: all arms speak it."""
+    def _write_base(self, run: Path, folder: Path) -> None:
+        """Write a directory with the vocabulary that all arms speak."""
         if (folder / "base").exists():
             return
-        texts = (text for text, _ in _training(clean / "refine" / "documents.parquet"))
+        texts = (text for text, _ in _training(run / "refine" / "documents.parquet"))
         tokenizer = train_vocabulary(texts, parse_size(self.scale.vocabulary))
         partial = folder / "base.partial"
         create(self.scale.shape, tokenizer, seed=0).save_pretrained(partial)
@@ -213,7 +219,7 @@ class _Study:
             (place / "refine").mkdir(parents=True, exist_ok=True)
             _write_with_copies(documents, copies, place / "refine" / "documents.parquet")
             (place / "tokens").mkdir(exist_ok=True)
-            recipe = load_recipe(_recipe(corpus), tuple(self._overrides(folder)))
+            recipe = load_recipe(_recipe(corpus), tuple(self._overrides(corpus, folder)))
             statistics = tokenize(
                 recipe.tokenize,
                 tasks=(),
@@ -255,7 +261,7 @@ def _relative(path: Path) -> Path:
 
 
 def _slug(arm: str) -> str:
-    return arm.removeprefix("… ").replace(" ", "-")
+    return arm.replace(",", "").replace(" ", "-")
 
 
 def _training(documents: Path) -> Iterator[tuple[str, str]]:

@@ -29,63 +29,66 @@ def body(facts: Row) -> list[str]:
 
 def _opening(facts: Row) -> list[str]:
     scale, devices = facts["scale"], sorted({row["device"] for row in facts["rows"]})
+    tokens = ", ".join(f"{count:,} of {corpus}" for corpus, count in scale["tokens"].items())
     return [
-        f"A fresh {scale['shape']} learns {scale['tokens']:,} tokens in steps of {scale['batch_tokens']:,} in every "
-        f"run, on {', '.join(devices)}; within a corpus all runs share the vocabulary ({scale['vocabulary']}, learnt "
-        f"from the clean arm) and the held-out texts, which are documents that pass rules and deduplication. "
-        f"{scale['seeds']} seeds each (first weights and order of the documents). Intervals hold 95% of "
+        f"A fresh {scale['shape']} learns as many tokens in every run ({tokens}), in steps of "
+        f"{scale['batch_tokens']:,}, on {', '.join(devices)}. Within a corpus all runs share the vocabulary "
+        f"({scale['vocabulary']}, learnt from the deduplicated text) and the held-out texts. {scale['seeds']} seeds "
+        "each (first weights and order of the documents). Intervals hold 95% of "
         f"{_RESAMPLES} resamples of documents and of seeds, the same for both arms.",
         "",
-        "*Novel* are the held-out texts of whose 13-grams less than a fifth occurs in the raw training text. "
-        f"*Memorised* is the share of words in {scale['samples']} texts drawn from the model that lie in runs of 13 "
-        "words or more which its own training text says word for word.",
+        "*Clean* are the held-out texts that pass the rules too; *novel* are those of whose 13-grams less than a "
+        "fifth occurs in the raw training text. *Memorised* is the share of words in "
+        f"{scale['samples']} texts drawn from the model that lie in runs of 13 words or more which its own training "
+        "text says word for word.",
         "",
     ]
 
 
 def _corpus(corpus: str, about: Row, rows: Sequence[Row], facts: Row) -> list[str]:
-    novel = {each["doc_id"] for each in about["held_out"] if each["overlap"] < NOVEL}
-    lines, base = [], _bits(rows, "raw", None)
+    every = {each["doc_id"] for each in about["held_out"]}
+    parts = {
+        "all": every,
+        "clean": {each["doc_id"] for each in about["held_out"] if each["clean"]},
+        "novel": {each["doc_id"] for each in about["held_out"] if each["overlap"] < NOVEL},
+    }
+    bits, texts = [], []
     for arm, text in about["arms"].items():
         own = [row for row in rows if row["arm"] == arm]
-        found = {"corpus": corpus, "arm": arm}
-        for name, chosen in (("all", None), ("novel", novel)):
-            arms = _bits(rows, arm, chosen), _bits(rows, "raw", chosen) if chosen is not None else base
-            found |= {name: _figure(arms[0]), f"{name}_less": _difference(*arms)}
-        found["memorised"] = [row["memorised"] for row in own]
+        found: Row = {"corpus": corpus, "arm": arm, "memorised": [row["memorised"] for row in own]}
+        for name, chosen in parts.items():
+            mine, base = _bits(rows, arm, chosen), _bits(rows, "raw", chosen)
+            found |= {name: _figure(mine), f"{name}_less": _difference(mine, base)}
         facts["differences"].append(found)
-        lines.append(
+        shown = [f"{found[name]:.4f}" if arm == "raw" else _interval(found[f"{name}_less"]) for name in parts]
+        share = found["memorised"]
+        bits.append([arm, *shown, f"{np.mean(share):.1%} ({min(share):.1%} to {max(share):.1%})"])
+        epochs = own[0]["tokens"] / own[0]["epoch_tokens"]
+        texts.append(
             [
                 arm,
                 f"{text['documents']:,}",
                 f"{text['bytes'] / 1e6:.1f}",
-                f"{own[0]['tokens'] / own[0]['epoch_tokens']:.1f}",
-                f"{found['all']:.4f}",
-                "" if arm == "raw" else _interval(found["all_less"]),
-                f"{found['novel']:.4f}",
-                "" if arm == "raw" else _interval(found["novel_less"]),
-                f"{np.mean(found['memorised']):.1%} ({min(found['memorised']):.1%} to {max(found['memorised']):.1%})",
+                f"{text['tokens']:,}",
+                f"{epochs:.1f}",
             ]
         )
     header = [
-        "",
-        "documents",
-        "MB",
-        "epochs",
-        "bits per byte",
-        "against raw",
-        "novel",
-        "against raw",
-        "memorised",
+        "bits per byte: raw, and what is more (+) or less",
+        *(f"{name} ({len(parts[name])})" for name in parts),
     ]
-    title = f"## {corpus}: {len(about['held_out'])} held-out texts, {len(novel)} of them novel"
-    return [title, "", *table(header, lines)]
+    return [
+        f"## {corpus}",
+        "",
+        *table([*header, "memorised"], bits),
+        *table(["training text", "documents", "MB", "tokens", "times learnt"], texts),
+    ]
 
 
-def _bits(rows: Sequence[Row], arm: str, chosen: set[str] | None) -> tuple[Bits, Bits]:
+def _bits(rows: Sequence[Row], arm: str, chosen: set[str]) -> tuple[Bits, Bits]:
     """Return bits (seeds, documents) and bytes (documents) of an arm."""
     own = sorted((row for row in rows if row["arm"] == arm), key=lambda row: int(row["seed"]))
-    kept = [[item for item in row["items"] if chosen is None or item["doc_id"] in chosen] for row in own]
+    kept = [[item for item in row["items"] if item["doc_id"] in chosen] for row in own]
     bits = np.array([[item["bits"] for item in items] for items in kept], dtype=float)
     return bits, np.array([item["bytes"] for item in kept[0]], dtype=float)
 
