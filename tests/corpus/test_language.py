@@ -1,10 +1,18 @@
+import json
+from pathlib import Path
+
 import pytest
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from tinsmith.corpus.language import identify, judge_language, known_languages
 from tinsmith.recipe import CurateConfig
 
 ENGLISH = "The licensee may copy and distribute the work under the terms of this agreement."
 GERMAN = "Der Lizenznehmer darf das Werk unter den Bedingungen dieses Vertrags verbreiten."
+# Three sentences in each of 45 languages, written for this test and for benchmarks/languages.py.
+SAMPLES: dict[str, list[str]] = json.loads(
+    (Path(__file__).parents[2] / "benchmarks" / "languages.json").read_text(encoding="utf-8")
+)
 
 
 @pytest.mark.parametrize(("text", "code"), [(ENGLISH, "en"), (GERMAN, "de")])
@@ -26,3 +34,32 @@ def test_languages_drop_only_where_some_are_asked_for():
     assert judge_language("de", 0.9, english).reason == "language"
     assert judge_language("en", 0.59, english).reason == "language_unsure"
     assert judge_language("de", 0.1, CurateConfig()) is None
+
+
+def test_paragraphs_in_more_than_thirty_languages_are_told_apart():
+    found = {code: identify(" ".join(sentences)) for code, sentences in SAMPLES.items()}
+    wrong = {code: answer for code, answer in found.items() if answer[0] != code}
+    assert len(SAMPLES) - len(wrong) >= 44, wrong
+    assert set(wrong) <= {"id"}, "Indonesian and Malay share most words; nothing else may go wrong"
+    assert min(probability for _, probability in found.values()) > 0.5
+
+
+def test_single_sentences_are_told_apart():
+    sentences = [(code, sentence) for code, group in SAMPLES.items() for sentence in group]
+    right = sum(identify(sentence)[0] == code for code, sentence in sentences)
+    assert right / len(sentences) > 0.98
+
+
+def test_answers_are_those_of_the_library():
+    library = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    texts = [" ".join(sentences) for sentences in SAMPLES.values()] + [
+        ENGLISH.upper(),
+        "",
+        "1 2 3",
+        "e\u0301\ud800",
+    ]
+    for text in texts:
+        code, probability = library.classify(text)
+        found, chance = identify(text)
+        assert found == code
+        assert chance == pytest.approx(probability, abs=1e-3)

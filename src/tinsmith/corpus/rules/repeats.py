@@ -26,7 +26,7 @@ def _slot(table: Hashes, bits: int, number: np.uint64) -> int:
     slot = np.int64((number * MULTIPLIER) >> np.uint64(64 - bits))
     while table[slot] != 0 and table[slot] != number:
         slot = (slot + 1) & last
-    return slot
+    return int(slot)
 
 
 @compiled
