@@ -11,6 +11,8 @@ import ftfy
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith.corpus.hidden import strip_invisible
+
 Hashes = NDArray[np.uint64]
 
 # Typographic quotes, full-width forms and HTML entities are no damage: an author may have meant them.
@@ -19,11 +21,7 @@ _FTFY = ftfy.TextFixerConfig(
 )
 _LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f]")
-# Characters without width or shape: soft hyphen, zero-width space, word joiner, byte order mark, tags that
-# hide text.
-_INVISIBLE = re.compile("[\u00ad\u180e\u200b\u2060-\u2064\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]")
-# Joiners shape Arabic and Indic letters and emoji, and mean nothing after anything else.
-_STRAY_JOINERS = re.compile("(?<![\u0300-\u1fff\u2100-\U0010ffff])[\u200c\u200d]+")
+_SOFT_HYPHEN = "\u00ad"
 _SUSPECT_ASCII = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 _WORD = re.compile(r"[^\W_]+")
 _REMEMBERED = 1_000_000  # words; a corpus of numbers and names has no end of them
@@ -36,8 +34,8 @@ def repair(text: str) -> str:
         return text
     # ftfy judges line by line too, so the lines in which nothing can be wrong are spared.
     text = "\n".join(map(_repair_line, _LINE_ENDS.sub("\n", text).split("\n")))
-    text = _INVISIBLE.sub("", _CONTROLS.sub("", text))
-    return unicodedata.normalize("NFC", _STRAY_JOINERS.sub("", text))
+    text = _CONTROLS.sub("", text).replace(_SOFT_HYPHEN, "")
+    return unicodedata.normalize("NFC", strip_invisible(text))
 
 
 def _repair_line(line: str) -> str:
