@@ -10,7 +10,8 @@ import openpyxl
 import pytest
 
 from tinsmith.corpus.read import ReadResult, read_file
-from tinsmith.corpus.readers.pdf import join_hyphens, restore_ligatures
+from tinsmith.corpus.readers.paragraphs import join_hyphens
+from tinsmith.corpus.readers.pdf_page import restore_ligatures
 
 
 def read(path: Path, content: bytes | str) -> ReadResult:

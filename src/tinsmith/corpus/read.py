@@ -192,7 +192,7 @@ def _read_members(archive: zipfile.ZipFile, limits: Limits) -> list[Piece]:
 def _pdf(data: bytes, limits: Limits) -> list[Piece]:
     from tinsmith.corpus.readers.pdf import read_pdf
 
-    return read_pdf(data)
+    return read_pdf(data, limits)
 
 
 def _parquet(data: bytes, limits: Limits) -> list[Piece]:

@@ -35,10 +35,11 @@ class Piece:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a reader is asked for: the record field with text, and how far a file may unpack, in bytes."""
+    """What a reader is asked for: the field with text, how far a file may unpack (bytes), whether to read scans."""
 
     text_field: str = "text"
     max_unpacked_bytes: int = 1_000_000_000
+    ocr: bool = False
 
 
 def clean(text: str) -> str:
