@@ -39,7 +39,7 @@ def find(
     lower = lowered(text)
     for span in _candidates(text, lower, frozenset(types)):
         taken.add(span)
-    if recogniser is not None and types & recogniser.types:
+    if recogniser is not None and recogniser.types.intersection(types):
         for span in recogniser.find(text):
             if span.type in types:
                 taken.add(span)

@@ -54,7 +54,7 @@ _NUMBER = r"(?<![\w$€£.,/-])[0-9]{1,5}[A-Za-z]?(?:[-/][0-9]{1,4})?"
 _STREET = re.compile(
     rf"{_NUMBER}[,]?[ ](?:[0-9]{{1,4}}[ ])?(?:[NSEW]\.?[EW]?\.?[ ])?{_WORDS}[ ](?i:{_KINDS})\b\.?(?:[ ](?:[NSEW]|NE|NW|SE|SW)\b\.?)?{_TAIL}"
 )
-_HOUSE = rf"[ ][0-9]{{1,4}}[A-Za-z]?(?:[-/][0-9]{{1,4}}[a-z]?)?\b\.?(?![,.]?[0-9])"
+_HOUSE = r"[ ][0-9]{1,4}[A-Za-z]?(?:[-/][0-9]{1,4}[a-z]?)?\b\.?(?![,.]?[0-9])"
 _COMPOUND_STREET = re.compile(
     rf"(?:{_NUMBER}[ ])?(?:{_CAPITAL}[ ]){{0,3}}(?:{UPPER}(?:{LETTER}|[.'’-]){{2,24}}(?:{_COMPOUND})|{_CAPITAL}[ ](?i:{_COMPOUND}|u|tn|pst|pl|tee)\b\.?){_HOUSE}{_TAIL}"
 )

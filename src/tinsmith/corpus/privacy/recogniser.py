@@ -40,7 +40,7 @@ class SpacyRecogniser:
         spacy, package = _import("spacy", model), _import(model, model)
         path: Any = getattr(package, "model_path", None)  # a package that only carries the model's folder
         source = Path(path()) if path else model
-        self._pipeline = spacy.load(source, exclude=[name for name in _NEVER])
+        self._pipeline = spacy.load(source, exclude=list(_NEVER))
         meta = self._pipeline.meta
         self.identity = (
             f"spacy:{model} {meta['lang']}_{meta['name']} {meta['version']} (spaCy {spacy.__version__})"
