@@ -79,5 +79,5 @@ def test_from_ones_own_folder_to_a_plan(tmp_path):
     assert made.returncode == 0, made.stderr
     planned = tinsmith("plan", tmp_path / "mine" / "recipe.toml")
     assert planned.returncode == 0, planned.stderr
-    assert planned.stdout.count("to run") == 9  # eight stages and the sum
+    assert planned.stdout.count("to run") == 10  # nine stages and the sum
     assert "minutes" in planned.stdout

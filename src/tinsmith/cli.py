@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -127,6 +128,52 @@ def verify(bundle: BundlePath) -> None:
 
     files, size = check(bundle)
     print(f"{bundle}: {files} files, {size / 1e6:,.0f} MB, every hash as written")
+
+
+RunPath = Annotated[
+    Path | None, typer.Option(help="Directory of a run; without it the only one below runs/.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
+
+
+@app.command()
+def trace(
+    what: Annotated[
+        str, typer.Argument(help="A passage, or a document: doc_id, path or file name; - reads.")
+    ],
+    run: RunPath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which documents a passage came from, or what became of a document."""
+    from tinsmith.lineage.tables import find_run
+    from tinsmith.lineage.trace import trace as look
+    from tinsmith.lineage.words import tell_trace
+
+    found = look(find_run(run), sys.stdin.read() if what == "-" else what)
+    print(json.dumps(found, ensure_ascii=False, indent=2) if as_json else tell_trace(found))
+
+
+@app.command()
+def forget(
+    document: Annotated[str, typer.Argument(help="doc_id, path or file name.")],
+    run: RunPath = None,
+    reason: Annotated[str, typer.Option(help="Why, for the list; never write text of the document.")] = "",
+    with_copies: Annotated[bool, typer.Option("--with-copies", help="Its near-duplicates too.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Take it off the list again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Mark a document, say what bears it; the next build runs without it."""
+    from tinsmith.lineage.forget import forget as mark
+    from tinsmith.lineage.forget import remember
+    from tinsmith.lineage.tables import find_run
+    from tinsmith.lineage.words import tell_forgotten
+
+    root = find_run(run)
+    if undo:
+        print("the next build reads again: " + ", ".join(remember(root, document)))
+        return
+    found = mark(root, document, reason=reason, with_copies=with_copies)
+    print(json.dumps(found, ensure_ascii=False, indent=2) if as_json else tell_forgotten(found, document))
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""Where a passage came from, what became of a document, and how a document is forgotten."""

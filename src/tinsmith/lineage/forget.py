@@ -1,0 +1,86 @@
+"""Put documents on a run's list of what must be forgotten, or take them off it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tinsmith.foundation.errors import RunError
+from tinsmith.foundation.forgotten import read_rows, write_rows
+from tinsmith.lineage.find import Document, copies, find, refuse_unknown, relatives
+from tinsmith.lineage.trace import describe
+from tinsmith.pipeline import locked
+
+
+def forget(root: Path, what: str, *, reason: str = "", with_copies: bool = False) -> dict[str, Any]:
+    """Mark a document, exact copies included, so that the next build runs without it.
+
+    With `with_copies` its near-duplicates and the others of its cluster go too. Returns `{documents: those
+    marked, described as trace does, relatives: paths of those that stay}`. Raises RunError for a document that
+    the run does not have, and while a build works there.
+    """
+    with locked(root):
+        meant = find(root, what)
+        if not meant:
+            raise refuse_unknown(root, what)
+        marked = [*meant, *copies(root, meant)]
+        near = _others(relatives(root, marked), marked)
+        if with_copies:
+            marked, near = [*marked, *near, *_others(copies(root, near), [*marked, *near])], []
+        described = [describe(root, document) for document in marked]
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        rows = read_rows(root)
+        known = {_identity(row) for row in rows if not row["undone"]}
+        fresh = [_row(document, reason, now) for document in marked]
+        write_rows(root, rows + [row for row in fresh if _identity(row) not in known])
+    return {"documents": described, "relatives": [document.source for document in near]}
+
+
+def remember(root: Path, what: str) -> list[str]:
+    """Undo a forgetting: return the paths that the next build reads again. Raises RunError where none is marked.
+
+    Rows stay on the list, with the time at which they were undone.
+    """
+    with locked(root):
+        rows = read_rows(root)
+        named = {(document.source, doc_id) for document in find(root, what) for doc_id in document.doc_ids}
+        whole = {document.source for document in find(root, what)}
+        back = [row for row in rows if not row["undone"] and _is_meant(row, named, whole)]
+        if not back:
+            raise RunError(
+                f"{what!r} is not forgotten",
+                where=str(root),
+                next_step="forgotten.jsonl there lists what is",
+            )
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        write_rows(root, [{**row, "undone": now} if row in back else row for row in rows])
+    return sorted({row["source"] for row in back})
+
+
+def _is_meant(row: dict[str, Any], named: set[tuple[str, str]], whole: set[str]) -> bool:
+    if row["whole_file"]:
+        return row["source"] in whole
+    return any((row["source"], doc_id) in named for doc_id in row["doc_ids"])
+
+
+def _others(documents: Sequence[Document], known: Sequence[Document]) -> list[Document]:
+    sources = {document.source for document in known}
+    return [document for document in documents if document.source not in sources]
+
+
+def _row(document: Document, reason: str, now: str) -> dict[str, Any]:
+    return {
+        "doc_ids": document.doc_ids,
+        "source": document.source,
+        "sha256": document.sha256,
+        "whole_file": document.whole_file,
+        "reason": reason,
+        "when": now,
+        "undone": "",
+    }
+
+
+def _identity(row: dict[str, Any]) -> tuple[str, ...]:
+    return (row["source"], row["sha256"], str(row["whole_file"]), *row["doc_ids"])
