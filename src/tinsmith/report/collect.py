@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from tinsmith.foundation.files import list_files, read_json, read_jsonl, write_json
 from tinsmith.foundation.progress import Progress
 from tinsmith.recipe import Recipe
+from tinsmith.report.curation import collect_curation
 
 STAGES = ("ingest", "curate", "split", "refine", "tokenize", "train", "package", "evaluate")
 LINKED = (
@@ -28,7 +29,6 @@ COPIED = (
     ("split", "shared.jsonl"),
     ("train", "log.jsonl"),
     ("train", "schedule.jsonl"),
-    ("train", "rollbacks.jsonl"),
     ("train", "rollbacks.jsonl"),
     ("train", "streamline.json"),
     ("package", "parity.json"),
@@ -53,6 +53,7 @@ def collect(recipe: Recipe, runs: dict[str, Path], out: Path, progress: Progress
             place(runs[stage] / name, out / "data" / name, link=False)
     progress.say("  summarising documents")
     _summarise(runs, out / "data")
+    collect_curation(runs, out / "data" / "curation")
 
 
 def place(source: Path, target: Path, *, link: bool) -> None:

@@ -11,6 +11,7 @@ from tinsmith.meter import carbon
 from tinsmith.recipe import Recipe
 from tinsmith.recipe_file import parse_recipe
 from tinsmith.report.collect import STAGES, read_if_there
+from tinsmith.report.curation import read_curation
 from tinsmith.report.training import describe_training
 from tinsmith.report.verdict import judge, name_roles, not_proven
 
@@ -44,6 +45,7 @@ def build_evidence(bundle: Path) -> dict[str, Any]:
         "parity": read_if_there(bundle / "data" / "parity.json") or {},
         "gguf": _sizes(bundle / "gguf"),
         "funnel": read_if_there(bundle / "data" / "funnel.jsonl") or [],
+        "curation": read_curation(bundle / "data" / "curation"),
         "files": read_if_there(bundle / "data" / "files.json") or {},
         "documents": read_if_there(bundle / "data" / "documents.json") or {},
         "overlap": read_if_there(bundle / "data" / "overlap.json") or {},

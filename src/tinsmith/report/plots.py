@@ -122,6 +122,27 @@ def curve(xs: Sequence[float], ys: Sequence[float], alt: str, x_label: str) -> M
     return _svg("".join(parts), CURVE_PIXELS, alt)
 
 
+def histogram(bins: Sequence[tuple[float, float, int, int]], alt: str) -> Markup:
+    """Draw a bar per bin (low, high, count, how many of the count stand out) over one axis of equal bins."""
+    axis = Axis(bins[0][0], bins[-1][1])
+    highest, bottom = max(max(count for _, _, count, _ in bins), 1), CURVE_PIXELS - AXIS_PIXELS
+    parts = []
+    for low, high, count, part in bins:
+        x, width = axis.place(low), 0.9 * (axis.place(high) - axis.place(low))
+        for kind, amount in (("other", count), ("ours", part)):
+            tall = (bottom - 18) * amount / highest
+            parts.append(
+                f'<rect class="bar {kind}" x="{x:.2f}%" width="{width:.2f}%" y="{bottom - tall:.1f}" '
+                f'height="{tall:.1f}"/>'
+            )
+    parts.append(f'<line class="grid" x1="0" x2="100%" y1="{bottom}" y2="{bottom}"/>')
+    foot = CURVE_PIXELS - 7
+    parts.append(f'<text class="tick" x="0" y="{foot}">{axis.low:g}</text>')
+    parts.append(f'<text class="tick" x="100%" y="{foot}" text-anchor="end">{axis.high:g}</text>')
+    parts.append(f'<text class="tick" x="0" y="12">{highest:,} documents at the highest bar</text>')
+    return _svg("".join(parts), CURVE_PIXELS, alt)
+
+
 def _svg(inside: str, height: int, alt: str) -> Markup:
     # Every text inside was escaped where it was put in.
     return Markup(

@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from tinsmith.report import words
+from tinsmith.report.curation_view import CurationView
 from tinsmith.report.plots import Mark, curve, intervals
 from tinsmith.report.verdict import BITS, is_exam
 
@@ -37,6 +38,7 @@ class View:
         self.evidence = evidence
         self.subjects = {row["subject"]: row for row in evidence["subjects"]}
         self.purpose = STAGE_PURPOSE
+        self.curation = CurationView(evidence["curation"])
 
     def name(self, subject: str) -> str:
         """Return a subject's name as people read it."""
