@@ -26,7 +26,7 @@ from benchmarks.processes import THREADS, run_worker
 from benchmarks.workers.job import Job
 from benchmarks.worth_table import body
 from tinsmith import load_recipe
-from tinsmith.corpus.split import hash_texts, measure_overlap, stream_hashes
+from tinsmith.corpus.split import hash_texts, measure_overlap, membership, stream_hashes
 from tinsmith.evaluate.bits import choose_documents
 from tinsmith.foundation.files import read_json, sha256_json, write_json
 from tinsmith.foundation.progress import default_progress
@@ -71,6 +71,7 @@ class Scale:
     shape: str
     vocabulary: str
     tokens: dict[str, int]
+    share: dict[str, float]  # of the clusters, which are the same for all arms
     batch_tokens: int
     micro_rows: int
     seeds: int = 3
@@ -81,9 +82,30 @@ class Scale:
 
 
 SCALES = {
-    "quick": Scale("llama@1m", "bpe@2k", dict.fromkeys(_SOURCES, 20_000), 2048, 4, 1, 4, 500, 4, 32),
-    "cpu": Scale("llama@1m", "bpe@2k", dict.fromkeys(_SOURCES, 3_000_000), 4096, 8),
-    "gpu": Scale("llama@10m", "bpe@8k", {"licences": 8_000_000, "mixed": 20_000_000}, 16_384, 16),
+    "quick": Scale(
+        "llama@1m",
+        "bpe@2k",
+        dict.fromkeys(_SOURCES, 20_000),
+        dict.fromkeys(_SOURCES, 0.1),
+        2048,
+        4,
+        1,
+        4,
+        500,
+        4,
+        32,
+    ),
+    "cpu": Scale(
+        "llama@1m", "bpe@2k", dict.fromkeys(_SOURCES, 1_500_000), {"licences": 0.25, "mixed": 1.0}, 4096, 8
+    ),
+    "gpu": Scale(
+        "llama@10m",
+        "bpe@8k",
+        {"licences": 8_000_000, "mixed": 20_000_000},
+        dict.fromkeys(_SOURCES, 1.0),
+        16_384,
+        16,
+    ),
 }
 Row = dict[str, Any]
 
@@ -167,6 +189,7 @@ class _Study:
             f"train.budget={self.scale.tokens[corpus]} tokens",
             f"train.batch_tokens={self.scale.batch_tokens}",
             f"train.micro_rows={self.scale.micro_rows}",
+            "train.compile=off",  # so many short runs, some beside each other
         ]
 
     def _prepare(self, corpus: str) -> Row:
@@ -203,7 +226,7 @@ class _Study:
         """Write a directory with the vocabulary that all arms speak."""
         if (folder / "base").exists():
             return
-        texts = (text for text, _ in _training(run / "refine" / "documents.parquet"))
+        texts = _training(run / "refine" / "documents.parquet")
         tokenizer = train_vocabulary(texts, parse_size(self.scale.vocabulary))
         partial = folder / "base.partial"
         create(self.scale.shape, tokenizer, seed=0).save_pretrained(partial)
@@ -217,7 +240,8 @@ class _Study:
         copies = _copies(run) if arm == RAW else Counter()
         if not (place / "facts.json").exists():
             (place / "refine").mkdir(parents=True, exist_ok=True)
-            _write_with_copies(documents, copies, place / "refine" / "documents.parquet")
+            share = self.scale.share[corpus]
+            _write_sample(documents, copies, share, place / "refine" / "documents.parquet")
             (place / "tokens").mkdir(exist_ok=True)
             recipe = load_recipe(_recipe(corpus), tuple(self._overrides(corpus, folder)))
             statistics = tokenize(
@@ -243,8 +267,7 @@ class _Study:
         row: Row = read_json(path)
         if "memorised" not in row:
             place = _HOME / self.name / row["corpus"] / _slug(row["arm"]) / "refine" / "documents.parquet"
-            texts = (text for text, _ in _training(place))
-            overlaps = measure_overlap(hash_texts(row.pop("samples")), stream_hashes(texts))
+            overlaps = measure_overlap(hash_texts(row.pop("samples")), stream_hashes(_training(place)))
             row["memorised"] = sum(each.shared_words for each in overlaps) / sum(
                 each.words for each in overlaps
             )
@@ -264,13 +287,13 @@ def _slug(arm: str) -> str:
     return arm.replace(",", "").replace(" ", "-")
 
 
-def _training(documents: Path) -> Iterator[tuple[str, str]]:
-    """Yield text and doc_id of each training document."""
+def _training(documents: Path) -> Iterator[str]:
+    """Yield the text of each training document."""
     with pq.ParquetFile(documents) as file:
-        for batch in file.iter_batches(256, columns=["text", "doc_id", "part"]):
+        for batch in file.iter_batches(256, columns=["text", "part"]):
             for row in batch.to_pylist():
                 if row["part"] == "train":
-                    yield row["text"], row["doc_id"]
+                    yield row["text"]
 
 
 def _copies(run: Path) -> Counter[str]:
@@ -279,9 +302,11 @@ def _copies(run: Path) -> Counter[str]:
     return Counter(row["doc_id"] for row in rejects.to_pylist() if row["reason"] == "exact_duplicate")
 
 
-def _write_with_copies(documents: Path, copies: Counter[str], target: Path) -> None:
-    """Write the training documents, each as often as raw text has it."""
+def _write_sample(documents: Path, copies: Counter[str], share: float, target: Path) -> None:
+    """Write the documents of a share of the clusters, each as often as raw text has it."""
     table = pq.read_table(documents)
+    inside = [membership(cluster, _SEED) < share for cluster in table["cluster"].to_pylist()]
+    table = table.filter(pa.array(inside))
     times = [1 + copies[doc_id] for doc_id in table["doc_id"].to_pylist()]
     rows = [number for number, count in enumerate(times) for _ in range(count)]
     table = table.take(pa.array(rows))
