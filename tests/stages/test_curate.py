@@ -99,7 +99,7 @@ def mixed() -> dict[str, str]:
         "short.txt": SHORT,
         "german.txt": GERMAN,
         "empty.txt": " \ufeff\n",
-        "ruled.txt": "\n".join([prose("library").splitlines()[0]] * 40),
+        "ruled.txt": "\n".join([prose("library").splitlines()[0] + " of the"] * 40),
     }
 
 
@@ -136,6 +136,7 @@ def test_kept_rows_hold_repaired_text_and_all_columns(tmp_path, mixed):
         "sha256",
         "mime",
         "licence",
+        "access",
         "language",
         "meta",
         "cluster",
@@ -170,7 +171,7 @@ def test_relatives_bear_one_cluster_named_by_its_smallest_member(tmp_path, mixed
 
 def test_clusters_do_not_hang_on_the_rules(tmp_path, mixed):
     strict = kept(run(tmp_path, mixed, "strict", languages=("en",), near_duplicate_jaccard=0.5))
-    loose = kept(run(tmp_path, mixed, "loose", min_words=0, near_duplicate_jaccard=1))
+    loose = kept(run(tmp_path, mixed, "loose", gopher={"min_words": 0}, near_duplicate_jaccard=1))
     assert len(strict) < len(loose)
     assert all(
         loose[source]["cluster"] == row["cluster"] for source, row in strict.items() if source in loose
@@ -182,7 +183,7 @@ def test_a_cluster_is_named_by_a_member_that_a_rule_drops(tmp_path):
     short = prose("harbour", changes=11)
     long = min((f"{prose('harbour')}\n{topic} by {topic}" for topic in TOPICS), key=document_id)
     assert document_id(long) < document_id(short)
-    out = run(tmp_path, {"long.txt": long, "short.txt": short}, max_words=241)
+    out = run(tmp_path, {"long.txt": long, "short.txt": short}, gopher={"max_words": 241})
     assert rejected(out)["long.txt"]["reason"] == "too_many_words"
     assert kept(out)["short.txt"]["cluster"] == document_id(long)
 
@@ -200,12 +201,12 @@ def test_one_switches_duplicates_and_clusters_off(tmp_path):
 
 def test_an_unsure_language_is_said_to_be_unsure(tmp_path):
     texts = {"unsure.txt": "OK fine", "sure.txt": prose("harbour")}
-    rows = kept(run(tmp_path, texts, min_words=0))
+    rows = kept(run(tmp_path, texts, gopher={"min_words": 0}))
     assert {source: row["language"] for source, row in rows.items()} == {
         "unsure.txt": "und",
         "sure.txt": "en",
     }
-    out = run(tmp_path, texts, "asked", min_words=0, languages=("en",))
+    out = run(tmp_path, texts, "asked", gopher={"min_words": 0}, languages=("en",))
     assert rejected(out)["unsure.txt"]["reason"] == "language_unsure"
 
 
@@ -253,7 +254,7 @@ def test_all_dropped_says_by_which_rules_and_what_to_loosen(tmp_path):
         run(tmp_path, texts, languages=("en",))
     message = str(caught.value)
     assert "all 3 documents were dropped: 2 by too_few_words, 1 by language" in message
-    assert "curate.min_words (now 50)" in message
+    assert "curate.gopher.min_words (now 50)" in message
     assert "curate.languages (now en)" in message
     assert "rejects.parquet" in message
     assert len(rejected(tmp_path / "curate")) == 3  # to be looked at

@@ -23,7 +23,7 @@ for _name in [name for name in os.environ if name.startswith(_OUTLETS)]:
 
 import daft  # noqa: E402
 from daft import DataFrame, DataType, Series, col  # noqa: E402
-from daft.functions import list_agg, list_count, minhash  # noqa: E402
+from daft.functions import list_agg, when  # noqa: E402
 
 batch_function = daft.func.batch
 from_arrow = daft.from_arrow
@@ -37,7 +37,6 @@ __all__ = [
     "col",
     "from_arrow",
     "list_agg",
-    "list_count",
-    "minhash",
     "read_parquet",
+    "when",
 ]

@@ -23,7 +23,8 @@ class TableWriter:
         self.path, self.partial = path, path.with_name(f".{path.name}.partial")
         path.parent.mkdir(parents=True, exist_ok=True)
         self.writer = pq.ParquetWriter(self.partial, schema, compression="zstd")
-        self.schema, self.pending, self.size, self.rows = schema, [], 0, 0
+        self.schema, self.size, self.rows = schema, 0, 0
+        self.pending: list[pa.Table] = []
 
     def add(self, table: pa.Table) -> None:
         """Append rows, of columns that hold at least the schema's."""

@@ -2,45 +2,66 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import shutil
+from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tinsmith.corpus import dedup, language, quality
-from tinsmith.corpus.drop import Drop
-from tinsmith.corpus.engine import DataType, Series, batch_function, col, from_arrow, read_parquet
-from tinsmith.corpus.text import document_id, fold, repair
+from tinsmith.corpus import language, rules
+from tinsmith.corpus.duplicates.families import Decision
+from tinsmith.corpus.duplicates.search import find_families
+from tinsmith.corpus.engine import DataType, Series, batch_function, col, read_parquet
+from tinsmith.corpus.judge import ASKED, FOUND, Document, Judge
+from tinsmith.corpus.privacy import REASONS as PRIVATE
+from tinsmith.corpus.ranges import RangeWriter, range_file, range_of_doc_ids
+from tinsmith.corpus.rights import REASONS as REFUSED
+from tinsmith.corpus.sorting import Sorter
+from tinsmith.corpus.tables import TableWriter
 from tinsmith.foundation.errors import CorpusError, RecipeError
 from tinsmith.foundation.files import write_jsonl
 from tinsmith.foundation.forgotten import NOTHING, ForgottenSet
 from tinsmith.foundation.progress import Progress
 from tinsmith.recipe import CurateConfig
+from tinsmith.stages.curate_tally import Tally
 
-BATCH = 64  # documents judged between two words to the progress bar
+_BATCH = 32  # documents judged between two words to the progress bar
+_RANGE_BYTES = 64_000_000  # documents sorted at one time
 # Every reason in the order in which the rules are asked: (step of the funnel, field of the recipe that causes
 # it).
 CAUSES = {
+    **{reason: ("rights", field) for reason, field in REFUSED.items()},
     "empty": ("repair", ""),
     "language_unsure": ("language", "min_language_probability"),
     "language": ("language", "languages"),
-    **{reason: ("quality", field) for reason, field in quality.REASONS.items()},
+    **{reason: ("quality", field) for reason, field in rules.REASONS.items()},
+    **{reason: ("privacy", field) for reason, field in PRIVATE.items()},
     "exact_duplicate": ("duplicates", ""),
     "near_duplicate": ("duplicates", "near_duplicate_jaccard"),
 }
-
-
-class Row(NamedTuple):
-    """What the decisions need to know of a document."""
-
-    doc_id: str
-    source: str
-    bytes: int
-    characters: int
-    reason: str
-    detail: str
+_PASSED = ("source", "sha256", "mime", "meta")
+_JUDGED = pa.schema([*((name, pa.large_string()) for name in _PASSED), *FOUND])
+_TEXT = pa.string()
+DOCUMENTS = pa.schema(
+    [
+        (name, _TEXT)
+        for name in (
+            "doc_id",
+            "text",
+            "source",
+            "sha256",
+            "mime",
+            "licence",
+            "access",
+            "language",
+            "meta",
+            "cluster",
+        )
+    ]
+)
+REJECTS = pa.schema([(name, _TEXT) for name in ("doc_id", "source", "reason", "detail", "text")])
 
 
 def curate(
@@ -52,34 +73,37 @@ def curate(
     progress: Progress,
     forgotten: ForgottenSet = NOTHING,
 ) -> dict[str, float]:
-    """Repair, judge and deduplicate `ingest/documents.parquet`; write documents, rejects and funnel.
+    """Judge and deduplicate `ingest/documents.parquet`; write documents, rejects, funnel and what was protected.
 
-    The seed chooses MinHash's permutations. Raises CorpusError where nothing is left, RecipeError for an
-    unknown language.
+    The seed chooses MinHash's permutations. Memory holds a few hundred megabytes of text whatever there is. Raises
+    CorpusError where nothing is left, RecipeError for an unknown language or a file of rights that cannot be read.
     """
     _check_languages(config)
-    table = _examine(ingest / "documents.parquet", config, progress)
-    rows = [Row(*values) for values in zip(*(table[name].to_pylist() for name in Row._fields), strict=True)]
-    drops = {number: Drop(row.reason, row.detail) for number, row in enumerate(rows) if row.reason}
-    clusters = _deduplicate(config, rows, table["folded"].to_pylist(), drops, seed, progress)
-    kept = [number for number in range(len(rows)) if number not in drops]
-    _write_tables(table, rows, drops, kept, clusters, out)
-    ingested = sum(table["ingested_bytes"].to_pylist())
-    funnel = _funnel(config, rows, drops, ingested)
-    write_jsonl(out / "funnel.jsonl", funnel)
-    if not kept:
-        raise _nothing_left(config, rows, drops, out)
-    sizes = Counter(clusters[number] for number in kept)
-    return {
-        "documents_ingested": len(rows),
-        "bytes_ingested": ingested,
-        "documents_repaired": sum(table["repaired"].to_pylist()),
-        "documents_dropped": len(drops),
-        "documents_kept": len(kept),
-        "bytes_kept": sum(rows[number].bytes for number in kept),
-        "clusters": len(sizes),
-        "largest_cluster_documents": max(sizes.values()),
-    }
+    work = out / ".work"
+    shutil.rmtree(work, ignore_errors=True)
+    judge = Judge(config, seed, forgotten)
+    judged = _judge(ingest / "documents.parquet", judge, work, progress)
+    sorter = Sorter(work, judge.signer.banding if judge.signer else None)
+    with progress.task("sort", len(judged), "parts") as advance:
+        for path in judged:
+            sorter.add(path)
+            path.unlink()
+            advance(1)
+    signed, decisions = sorter.close(work), []
+    if signed is not None:
+        thresholds = (config.cluster_jaccard, config.near_duplicate_jaccard)
+        decisions = find_families(
+            signed, thresholds, newest=config.keep == "newest", work=work, progress=progress
+        )
+    tally = _write(sorter.files, {each.row: each for each in decisions}, config, judge, out, progress)
+    write_jsonl(out / "funnel.jsonl", tally.funnel(CAUSES, config))
+    write_jsonl(out / "rights.jsonl", tally.rights())
+    write_jsonl(out / "hidden.jsonl", tally.hidden())
+    write_jsonl(out / "privacy.jsonl", tally.privacy(judge.protector.actions))
+    shutil.rmtree(work)
+    if not tally.kept_documents:
+        raise _nothing_left(config, tally, out)
+    return tally.statistics()
 
 
 def _check_languages(config: CurateConfig) -> None:
@@ -93,164 +117,101 @@ def _check_languages(config: CurateConfig) -> None:
         )
 
 
-def _examine(path: Path, config: CurateConfig, progress: Progress) -> pa.Table:
-    """Return the ingested table with repaired text, new doc_id, language, verdict, folded words, sorted."""
-    strings = ("text", "doc_id", "language", "reason", "detail", "folded")
-    numbers = ("ingested_bytes", "bytes", "characters", "repaired")
-    fields = {**dict.fromkeys(strings, DataType.string()), **dict.fromkeys(numbers, DataType.int64())}
+def _judge(path: Path, judge: Judge, work: Path, progress: Progress) -> list[Path]:
+    """Judge every document on the engine; return files of them, each of a range of doc_id, in order."""
 
-    @batch_function(return_dtype=DataType.struct(fields), batch_size=BATCH)
-    def examine(texts: Series) -> list[dict[str, str | int]]:
-        return [_verdict(text or "", config) for text in texts.to_pylist()]
+    @batch_function(return_dtype=DataType.from_arrow_type(FOUND), batch_size=_BATCH)
+    def examine(*columns: Series) -> pa.Array:
+        rows = zip(*(column.to_pylist() for column in columns), strict=True)
+        return judge.judge_all([Document(*(value or "" for value in row)) for row in rows])
 
-    frame = read_parquet(str(path))
-    passed = [name for name in frame.column_names if name not in fields]
-    frame = frame.with_column("verdict", examine(col("text")))
-    frame = frame.select(*passed, *(col("verdict")[name].alias(name) for name in fields))
-    batches = []
-    with progress.task("judge", pq.read_metadata(path).num_rows, "documents") as advance:
-        for batch in frame.to_arrow_iter():
-            batches.append(batch)
-            advance(batch.num_rows)
-    if not sum(batch.num_rows for batch in batches):
+    metadata = pq.read_metadata(path)
+    if not metadata.num_rows:
         raise CorpusError(
             "no documents to curate",
             where=str(path),
             next_step="see files.jsonl beside it for why none was read",
         )
-    table = pa.Table.from_batches(batches)
-    # The engine may finish batches in any order: one order makes runs equal, and puts the smallest source
-    # first.
-    return table.sort_by([("doc_id", "ascending"), ("source", "ascending")]).combine_chunks()
+    held = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+    count = -(-held // _RANGE_BYTES)
+    frame = read_parquet(str(path))
+    frame = frame.select(
+        *(name for name in _PASSED), examine(*(col(name) for name in ASKED)).alias("verdict")
+    )
+    frame = frame.select(*_PASSED, *(col("verdict")[field.name].alias(field.name) for field in FOUND))
+    with (
+        progress.task("judge", metadata.num_rows, "documents") as advance,
+        RangeWriter(work / "judged", _JUDGED) as writer,
+    ):
+        for batch in frame.to_arrow_iter():
+            table = pa.Table.from_batches([batch])
+            writer.add(table, range_of_doc_ids(table["doc_id"], count))
+            advance(table.num_rows)
+    paths = (range_file(work / "judged", number) for number in range(count))
+    return [each for each in paths if each.exists()]
 
 
-def _verdict(ingested: str, config: CurateConfig) -> dict[str, str | int]:
-    text = repair(ingested)
-    code, probability = language.identify(text)
-    drop = None
-    if text.strip():
-        drop = language.judge_language(code, probability, config)
-    drop = drop or quality.judge(text, config) or Drop("", "")
-    return {
-        "text": text,
-        "doc_id": document_id(text),
-        "language": code if probability >= config.min_language_probability else language.UNSURE,
-        "reason": drop.reason,
-        "detail": drop.detail,
-        "folded": " ".join(fold(text)),
-        "ingested_bytes": len(ingested.encode()),
-        "bytes": len(text.encode()),
-        "characters": len(text),
-        "repaired": int(text != ingested),
-    }
-
-
-def _deduplicate(
+def _write(
+    files: list[Path],
+    decisions: dict[int, Decision],
     config: CurateConfig,
-    rows: list[Row],
-    folded: list[str],
-    drops: dict[int, Drop],
-    seed: int,
-    progress: Progress,
-) -> dict[int, str]:
-    """Add exact and near duplicates to `drops`; return the cluster of each doc_id's first row.
-
-    Clusters are those of all texts, dropped ones included: a document's side of the split must not hang on
-    thresholds.
-    """
-    first: dict[str, int] = {}
-    for number, row in enumerate(rows):
-        original = first.setdefault(row.doc_id, number)
-        if original != number and number not in drops:
-            drops[number] = Drop("exact_duplicate", rows[original].source)
-    if config.cluster_jaccard == 1:
-        return {number: rows[number].doc_id for number in first.values()}
-    unique = sorted(first.values())
-    with progress.task("compare", len(unique), "documents") as advance:
-        frame = from_arrow(pa.table({"row": unique, "folded": [folded[number] for number in unique]}))
-        buckets = dedup.find_buckets(frame, dedup.choose_banding(config.cluster_jaccard), seed)
-        similarities = dedup.Similarities(
-            dict(zip(unique, dedup.shingle_sets(folded[number] for number in unique)))
-        )
-        clusters = dedup.find_components(unique, buckets, similarities.reach(config.cluster_jaccard))
-        if config.near_duplicate_jaccard < 1:
-            similar = similarities.reach(config.near_duplicate_jaccard)
-            passing = [number for number in unique if number not in drops]
-            families = dedup.find_components(passing, buckets, similar)
-            for number, stays in dedup.choose_kept(
-                families, [row.characters for row in rows], similar
-            ).items():
-                if stays != number:
-                    drops[number] = Drop("near_duplicate", rows[stays].doc_id)
-        advance(len(unique))
-    return {number: rows[smallest].doc_id for number, smallest in clusters.items()}
-
-
-def _write_tables(
-    table: pa.Table,
-    rows: list[Row],
-    drops: dict[int, Drop],
-    kept: list[int],
-    clusters: dict[int, str],
+    judge: Judge,
     out: Path,
-) -> None:
-    names = ["doc_id", "text", "source", "sha256", "mime", "licence", "language", "meta"]
-    documents = table.select(names).take(pa.array(kept, pa.int64()))
-    documents = documents.append_column(
-        "cluster", pa.array([clusters[number] for number in kept], pa.string())
+    progress: Progress,
+) -> Tally:
+    """Write kept and dropped documents, in order of doc_id; return what was counted."""
+    tally = Tally()
+    kept, gone = (
+        TableWriter(out / "documents.parquet", DOCUMENTS),
+        TableWriter(out / "rejects.parquet", REJECTS),
     )
-    pq.write_table(documents, out / "documents.parquet", compression="zstd")
-    gone = sorted(drops)
-    rejects = table.select(["doc_id", "source", "text"]).take(pa.array(gone, pa.int64()))
-    rejects = rejects.append_column(
-        "reason", pa.array([drops[number].reason for number in gone], pa.string())
-    )
-    rejects = rejects.append_column(
-        "detail", pa.array([drops[number].detail for number in gone], pa.string())
-    )
-    pq.write_table(
-        rejects.select(["doc_id", "source", "reason", "detail", "text"]),
-        out / "rejects.parquet",
-        compression="zstd",
-    )
+    with progress.task("write", len(files), "parts") as advance:
+        for file in files:
+            table = _decided(pq.read_table(file), decisions)
+            tally.add(table)
+            passing = pa.compute.equal(table["reason"], "")
+            kept.add(table.filter(passing))
+            gone.add(table.filter(pa.compute.invert(passing)))
+            advance(1)
+    kept.close()
+    gone.close()
+    return tally
 
 
-def _funnel(
-    config: CurateConfig, rows: list[Row], drops: dict[int, Drop], ingested: int
-) -> list[dict[str, str | int]]:
-    """Return the funnel's rows. Bytes are those of repaired text; what repair took is a row of its own."""
-    total = sum(row.bytes for row in rows)
-    documents = Counter(drop.reason for drop in drops.values())
-    bytes_gone: Counter[str] = Counter()
-    for number, drop in drops.items():
-        bytes_gone[drop.reason] += rows[number].bytes
-    idle = set() if config.languages else {"language_unsure", "language"}
-    idle |= {"near_duplicate"} if config.near_duplicate_jaccard == 1 else set()
-    return [
-        _entry("ingested", "", len(rows), ingested),
-        _entry("repair", "characters", 0, ingested - total),
-        *(
-            _entry(step, reason, documents[reason], bytes_gone[reason])
-            for reason, (step, _) in CAUSES.items()
-            if reason not in idle
-        ),
-        _entry("kept", "", len(rows) - documents.total(), total - bytes_gone.total()),
-    ]
+def _decided(table: pa.Table, decisions: dict[int, Decision]) -> pa.Table:
+    """Add the cluster of each document, and the reason of those that another one is kept for."""
+    names, rows = table["doc_id"].to_pylist(), table["row"].to_pylist()
+    reasons, details = table["reason"].to_pylist(), table["detail"].to_pylist()
+    clusters = {
+        name: decisions[row].cluster for name, row in zip(names, rows, strict=True) if row in decisions
+    }
+    for place, row in enumerate(rows):
+        if row in decisions and decisions[row].kept and not reasons[place]:
+            reasons[place], details[place] = "near_duplicate", decisions[row].kept
+    for name, values in (("reason", reasons), ("detail", details)):
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, name, pa.array(values, _TEXT))
+    return table.append_column("cluster", pa.array([clusters.get(name, name) for name in names], _TEXT))
 
 
-def _entry(step: str, reason: str, documents: int, size: int) -> dict[str, str | int]:
-    return {"step": step, "reason": reason, "documents": documents, "bytes": size}
-
-
-def _nothing_left(config: CurateConfig, rows: list[Row], drops: dict[int, Drop], out: Path) -> CorpusError:
-    counts = Counter(drop.reason for drop in drops.values()).most_common()
+def _nothing_left(config: CurateConfig, tally: Tally, out: Path) -> CorpusError:
+    counts = tally.documents.most_common()
     fields = [CAUSES[reason][1] for reason, _ in counts]
-    settings = config.model_dump() | {"languages": ", ".join(config.languages)}
-    loosen = ", ".join(f"curate.{name} (now {settings[name]})" for name in fields if name)
+    loosen = ", ".join(f"curate.{name} ({_now(config, name)})" for name in _fields(fields))
     by = ", ".join(f"{count} by {reason}" for reason, count in counts)
     advice = f"loosen {loosen}" if loosen else "name documents that hold text"
     return CorpusError(
-        f"all {len(rows)} documents were dropped: {by}",
+        f"all {tally.seen} documents were dropped: {by}",
         where="curate",
         next_step=f"{advice}; each is listed in {out}/rejects.parquet",
     )
+
+
+def _fields(causes: list[str]) -> Iterator[str]:
+    for cause in causes:
+        yield from filter(None, cause.split(", "))
+
+
+def _now(config: CurateConfig, name: str) -> str:
+    value = attrgetter(name)(config)
+    return f"now {', '.join(map(str, value)) if isinstance(value, tuple) else value}"

@@ -82,7 +82,7 @@ def refine(
         "bytes_train": kept.bytes,
         "documents_written": kept.synthetic,
         "bytes_written": kept.synthetic_bytes,
-        "documents_dropped": sum(row["documents"] for row in funnel[1:-1] if row["step"] != "synthesis"),
+        "documents_dropped": sum(int(row["documents"]) for row in funnel[1:-1] if row["step"] != "synthesis"),
     }
 
 

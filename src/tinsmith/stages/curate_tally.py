@@ -1,0 +1,130 @@
+"""What curate counts while it writes: the funnel, rights, hidden characters, what was protected."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from tinsmith.corpus.rights import REASONS as REFUSED
+from tinsmith.corpus.rules import RuleSets
+from tinsmith.recipe import CurateConfig
+
+Row = dict[str, Any]
+_SIZES = ("ingested_bytes", "repaired_bytes", "ruled_bytes", "bytes", "repaired")
+
+
+class Tally:
+    """Counts over all documents; each is seen once, with its last reason."""
+
+    def __init__(self) -> None:
+        self.seen = self.kept_documents = self.kept_bytes = 0
+        self.documents: Counter[str] = Counter()  # dropped, by reason
+        self.bytes: Counter[str] = Counter()
+        self.sizes: Counter[str] = Counter()
+        self.clusters: Counter[str] = Counter()
+        self.labels: dict[tuple[str, str, str], Counter[str]] = {}
+        self.found: dict[str, dict[str, Counter[str]]] = {"hidden": {}, "privacy": {}}
+
+    def add(self, table: pa.Table) -> None:
+        """Count the documents of a table with the columns of a judged one, and their clusters."""
+        names = ("reason", "licence", "access", "cluster", "counts", *_SIZES)
+        for row in table.select(names).to_pylist():
+            self.seen += 1
+            self.sizes.update({name: row[name] for name in _SIZES})
+            reason = row["reason"]
+            verdict = reason if reason in REFUSED else "allowed"
+            label = self.labels.setdefault((row["licence"], row["access"], verdict), Counter())
+            label.update(documents=1, bytes=row["ingested_bytes"])
+            counts = json.loads(row["counts"]) if row["counts"] else {}
+            self._count("hidden", counts.get("hidden", {}))
+            if reason:
+                self.documents[reason] += 1
+                self.bytes[reason] += row["bytes"]
+            else:
+                self.kept_documents += 1
+                self.kept_bytes += row["bytes"]
+                self.clusters[row["cluster"]] += 1
+                self._count("privacy", counts.get("privacy", {}))
+
+    def _count(self, what: str, counts: Mapping[str, int]) -> None:
+        for name, count in counts.items():
+            self.found[what].setdefault(name, Counter()).update(count=count, documents=1)
+
+    def funnel(self, causes: Mapping[str, tuple[str, str]], config: CurateConfig) -> list[Row]:
+        """Return the funnel's rows; what repair, rules about lines and placeholders took are rows of their own."""
+        taken = {
+            "repair": ("characters", self.sizes["ingested_bytes"] - self.sizes["repaired_bytes"]),
+            "quality": ("lines", self.sizes["repaired_bytes"] - self.sizes["ruled_bytes"]),
+            "privacy": ("placeholders", self.sizes["ruled_bytes"] - self.sizes["bytes"]),
+        }
+        idle = self._idle(config)
+        rows = [_entry("ingested", "", self.seen, self.sizes["ingested_bytes"])]
+        for reason, (step, _) in causes.items():
+            if step in taken:
+                what, size = taken.pop(step)
+                rows += [_entry(step, what, 0, size)] if size or step == "repair" else []
+            if self.documents[reason] or reason not in idle:
+                rows.append(_entry(step, reason, self.documents[reason], self.bytes[reason]))
+        return [*rows, _entry("kept", "", self.kept_documents, self.kept_bytes)]
+
+    def _idle(self, config: CurateConfig) -> set[str]:
+        from tinsmith.corpus.privacy import REASONS as PRIVATE
+        from tinsmith.corpus.rules import REASONS as RULES
+
+        idle = set() if config.languages else {"language_unsure", "language"}
+        idle |= {"near_duplicate"} if config.near_duplicate_jaccard == 1 else set()
+        idle |= set(RULES) - RuleSets(config).reasons
+        idle |= set() if "drop" in config.privacy.actions.values() else set(PRIVATE)
+        rights = config.rights
+        idle |= set() if rights.allow_licences or rights.deny_licences else {"licence_refused"}
+        idle |= set() if rights.allow_access or rights.deny_access else {"access_refused"}
+        return idle | {"forgotten"}
+
+    def rights(self) -> list[Row]:
+        """Return documents and bytes by licence, access label and verdict, the most first."""
+        rows = [
+            {"licence": licence, "access": access, "verdict": verdict, **count}
+            for (licence, access, verdict), count in self.labels.items()
+        ]
+        return sorted(
+            rows, key=lambda row: (-row["documents"], row["licence"], row["access"], row["verdict"])
+        )
+
+    def hidden(self) -> list[Row]:
+        """Return how many hidden characters of each kind were taken out, and of how many documents."""
+        return [{"kind": kind, **count} for kind, count in sorted(self.found["hidden"].items())]
+
+    def privacy(self, actions: Mapping[str, str]) -> list[Row]:
+        """Return by type what was looked for in the documents kept, and how much was replaced."""
+        nothing: Counter[str] = Counter()
+        rows = []
+        for name, action in actions.items():
+            count = self.found["privacy"].get(name, nothing)
+            looked = action != "keep"
+            found = {key: count[key] if looked else None for key in ("count", "documents")}
+            rows.append({"type": name, "action": action, **found})
+        return rows
+
+    def statistics(self) -> dict[str, float]:
+        """Return the stage's figures."""
+        private = self.found["privacy"].values()
+        return {
+            "documents_ingested": self.seen,
+            "bytes_ingested": self.sizes["ingested_bytes"],
+            "documents_repaired": self.sizes["repaired"],
+            "documents_dropped": self.documents.total(),
+            "documents_kept": self.kept_documents,
+            "bytes_kept": self.kept_bytes,
+            "clusters": len(self.clusters),
+            "largest_cluster_documents": max(self.clusters.values(), default=0),
+            "hidden_characters": sum(count["count"] for count in self.found["hidden"].values()),
+            "placeholders": sum(count["count"] for count in private),
+        }
+
+
+def _entry(step: str, reason: str, documents: int, size: int) -> Row:
+    return {"step": step, "reason": reason, "documents": documents, "bytes": size}
