@@ -24,16 +24,19 @@ _PAGE_NUMBER = re.compile(
 def remove_furniture(pages: Sequence[Page]) -> list[str]:
     """Take running lines off the pages. Returns each of them once, as it stood first."""
     ends = [_end_lines(page) for page in pages]
+    # Pages that are copies of one another say once what they say: their text is no running line.
+    firsts: dict[tuple[str, ...], int] = {}
+    same = [firsts.setdefault(tuple(box.text for box in page.boxes), n) for n, page in enumerate(pages)]
     seen: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
     for number, lines in enumerate(ends):
         for line in lines:
-            seen[_key(line)].append((number, line[0].middle))
+            seen[_key(line)].append((same[number], line[0].middle))
     removed: dict[str, str] = {}
     for number, lines in enumerate(ends):
         gone: set[int] = set()
         for line in lines:
             key = _key(line)
-            if _runs(seen[key], line[0].middle, key, len(pages)):
+            if _runs(seen[key], line[0].middle, key, len(firsts)):
                 gone |= {id(box) for box in line}
                 removed.setdefault(key, " ".join(box.text for box in line))
         if gone:
