@@ -55,11 +55,9 @@ _BOILERPLATE = ("refine.boilerplate.min_documents=3",)
 ARMS = {
     "raw": (*_NO_RULES, "curate.near_duplicate_jaccard=1"),
     "deduplication": _NO_RULES,
-    "deduplication and score": (*_NO_RULES, *_SCORE),
-    "deduplication without boilerplate": (*_NO_RULES, *_BOILERPLATE),
     "rules and deduplication": (),
-    "rules, deduplication and score": _SCORE,
-    "rules, deduplication, without boilerplate": _BOILERPLATE,
+    "deduplication and score": (*_NO_RULES, *_SCORE),
+    "deduplication, repeated paragraphs once": (*_NO_RULES, *_BOILERPLATE),
 }
 RAW, SPOKEN, CLEAN = "raw", "deduplication", "rules and deduplication"
 
@@ -96,7 +94,7 @@ SCALES = {
         32,
     ),
     "cpu": Scale(
-        "llama@1m", "bpe@2k", dict.fromkeys(_SOURCES, 1_500_000), {"licences": 0.25, "mixed": 1.0}, 4096, 8
+        "llama@1m", "bpe@2k", dict.fromkeys(_SOURCES, 700_000), {"licences": 0.125, "mixed": 1.0}, 4096, 8
     ),
     "gpu": Scale(
         "llama@10m",

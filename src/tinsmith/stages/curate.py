@@ -8,6 +8,7 @@ from operator import attrgetter
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tinsmith.corpus import language, rules
@@ -169,9 +170,9 @@ def _write(
         for file in files:
             table = _decided(pq.read_table(file), decisions)
             tally.add(table)
-            passing = pa.compute.equal(table["reason"], "")
+            passing = pc.equal(table["reason"], "")
             kept.add(table.filter(passing))
-            gone.add(table.filter(pa.compute.invert(passing)))
+            gone.add(table.filter(pc.invert(passing)))
             advance(1)
     kept.close()
     gone.close()
