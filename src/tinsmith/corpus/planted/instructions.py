@@ -76,6 +76,12 @@ RULES = (
         + _ORDERS,
     ),
     _rule(
+        "override_own",
+        0.5,
+        "ignore|disregard|forget|override|bypass",
+        r"\b(?:ignore|disregard|forget|override|bypass)\s+(?:all\s+)?(?:of\s+)?your\s+(?:\w+\s+)?" + _ORDERS,
+    ),
+    _rule(
         "override_order",
         0.6,
         "ignore|disregard|forget",
@@ -91,6 +97,12 @@ RULES = (
     ),
     _rule("end_token", 0.5, "<|endof", r"<\|endof(?:text|prompt)\|>"),
     _rule("chat_layout", 0.7, "### instruction|### response", r"^### (?:Instruction|Response|System):?\s*$"),
+    _rule(
+        "chat_pair",
+        1.0,
+        "### instruction",
+        r"^### Instruction:?\s*$[\s\S]{1,4000}?^### Response:?\s*$",
+    ),
     _rule("chat_turn", 0.6, "human:|user:", r"^(?:Human|User):.{1,2000}\n\s*\n?(?:Assistant|AI):"),
     _rule("system_turn", 0.6, "system:", r"^\[?(?:system|SYSTEM)\]?\s*:\s*you\b"),
     _rule(

@@ -191,7 +191,7 @@ def _phrases(turns: Path) -> int:
 def _look_behind(
     documents: DataFrame, grams: Hashes, pairs: Pairs, advance: Callable[[float], None]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return of some sorted phrases in how many documents each stands (G,), and what share behind it is foreign (G,)."""
+    """Return of sorted phrases in how many documents each stands (G,), and what share behind it is foreign (G,)."""
     counts, foreign = np.zeros(len(grams), np.int64), np.zeros(len(grams), np.int64)
     for _, text in _texts(documents, advance):
         for gram, behind in _behind(_words(text), grams, pairs):
