@@ -66,6 +66,20 @@ def _register(recipe: Recipe) -> list[str] | None:
     return register_stamp(recipe.curate.rights)
 
 
+def _compared(recipe: Recipe) -> list[str] | None:
+    from tinsmith.stages.sources import compared_stamps
+
+    return compared_stamps(recipe.refine)
+
+
+def _teachers(recipe: Recipe) -> tuple[str, ...]:
+    """Return the models that are asked here; those behind an endpoint are known by name alone."""
+    refine = recipe.refine
+    asked = [refine.score.teacher] if refine.score.kind == "teacher" else []
+    asked += [refine.synthesis.teacher] if refine.synthesis.items else []
+    return tuple(dict.fromkeys(each.model for each in asked if each.kind == "local" and each.model))
+
+
 def _examples(recipe: Recipe) -> list[str] | None:
     from tinsmith.stages.sources import example_stamps
 
@@ -77,10 +91,10 @@ def _subjects(recipe: Recipe) -> tuple[str, ...]:
 
 
 STAGES = (
-    Stage("ingest", 1, files=_sources, seeded=False, forgets=True, measured=("files.jsonl",)),
-    Stage("curate", 1, inputs=("ingest",), files=_register, forgets=True),
+    Stage("ingest", 2, files=_sources, seeded=False, forgets=True, measured=("files.jsonl",)),
+    Stage("curate", 2, inputs=("ingest",), files=_register, forgets=True),
     Stage("split", 1, inputs=("curate",)),
-    Stage("refine", 1, inputs=("split",), sections=("meter.currency",), resumable=True),
+    Stage("refine", 1, inputs=("split",), models=_teachers, files=_compared, resumable=True),
     Stage(
         "tokenize",
         1,

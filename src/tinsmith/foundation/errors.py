@@ -6,6 +6,7 @@ TinsmithError            every mistake that a person can mend; the message names
 ├── CorpusError          the documents: none found, all dropped, held-out part too small
 ├── TrainingError        training: no tokens, loss not finite, damaged checkpoint
 ├── ParityError          an export differs from what was trained
+├── TeacherError         the model that is asked: no key, nothing paid, no answer, nothing usable
 ├── RunError             the run directory: locked by another build, disk full, damaged stage
 └── BundleError          a bundle: a file is missing or its hash differs
 """
@@ -38,6 +39,10 @@ class TrainingError(TinsmithError):
 
 class ParityError(TinsmithError):
     """An exported model differs from the trained one."""
+
+
+class TeacherError(TinsmithError):
+    """The model that is asked in words does not help."""
 
 
 class RunError(TinsmithError):

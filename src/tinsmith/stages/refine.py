@@ -6,8 +6,7 @@ import contextlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,12 +18,15 @@ from tinsmith.corpus.decisions import Removed, apply_decisions
 from tinsmith.corpus.engine import DataFrame, col, read_parquet
 from tinsmith.corpus.outcome import Outcome
 from tinsmith.corpus.tables import TableWriter, sort_table
+from tinsmith.foundation.asking import Answer, Request
 from tinsmith.foundation.errors import CorpusError
 from tinsmith.foundation.files import write_jsonl
 from tinsmith.foundation.progress import Progress
 from tinsmith.recipe import RefineConfig, Section
+from tinsmith.stages.teachers import Asking, open_teacher
 
 _BATCH = 256
+_RATING_TOKENS = 200  # of an answer that rates a document
 TRAIN, HELD_OUT = "train", "held_out"
 
 
@@ -46,7 +48,7 @@ STEPS = (
 
 
 def refine(
-    config: RefineConfig, *, currency: str, split: Path, seed: int, out: Path, progress: Progress
+    config: RefineConfig, *, split: Path, seed: int, out: Path, progress: Progress
 ) -> dict[str, float]:
     """Write `documents.parquet`: the held-out documents as they were, the training ones that the steps left.
 
@@ -61,7 +63,7 @@ def refine(
     statistics: dict[str, float] = {"documents_train_before": began[0], "bytes_train_before": began[1]}
     for step in (step for step in STEPS if step.asked(config)):
         progress.say(f"  {step.name}")
-        outcome = _take(step, config, current, held_out, out, seed, currency, progress)
+        outcome = _take(step, config, current, held_out, out, seed, progress)
         left, decisions = out / ".work" / f"{step.name}.parquet", out / "decisions" / f"{step.name}.parquet"
         decisions.parent.mkdir(exist_ok=True)
         os.replace(outcome.decisions, decisions)
@@ -71,7 +73,7 @@ def refine(
         statistics |= {f"{step.name}_{name}": value for name, value in outcome.statistics.items()}
         _check_left(left, step, removed)
         current = left
-    written = _synthesise(config, current, held_out, out, seed, currency, progress, statistics)
+    written = _synthesise(config, current, held_out, out, seed, progress, statistics)
     kept = _write(current, source, written, out / "documents.parquet", progress)
     funnel += [_entry("synthesis", "written", -kept.synthetic, -kept.synthetic_bytes)] if written else []
     funnel.append(_entry("kept", "", kept.documents, kept.bytes))
@@ -93,15 +95,19 @@ def _take(
     held_out: DataFrame,
     out: Path,
     seed: int,
-    currency: str,
     progress: Progress,
 ) -> Outcome:
     section: Section = getattr(config, step.name)
     with contextlib.ExitStack() as stack:
         more: dict[str, Any] = {}
         if step.name == "score" and config.score.kind == "teacher":
-            more["ask"] = stack.enter_context(_rater(config, out, currency, progress))
-        return _function(step.name)(
+            asking = stack.enter_context(
+                open_teacher(
+                    config.score.teacher, where="refine.score.teacher", folder=out / "answers" / "score"
+                )
+            )
+            more["ask"] = _rater(asking)
+        outcome = _function(step.name)(
             section,
             documents=read_parquet(str(current)),
             held_out=held_out,
@@ -110,12 +116,17 @@ def _take(
             progress=progress,
             **more,
         )
+        return Outcome(outcome.decisions, outcome.statistics | (asking.statistics() if more else {}))
 
 
-def _rater(
-    config: RefineConfig, out: Path, currency: str, progress: Progress
-) -> AbstractContextManager[Callable[..., Iterator[str | None]]]:
-    raise NotImplementedError
+def _rater(asking: Asking) -> Callable[[Iterable[str], str], Iterator[str | None]]:
+    """Return what asks for ratings: prompts and what is told before each; None where no answer came."""
+
+    def ask(prompts: Iterable[str], told: str) -> Iterator[str | None]:
+        for outcome in asking.ask(Request(prompt, told, _RATING_TOKENS) for prompt in prompts):
+            yield outcome.text if isinstance(outcome, Answer) else None
+
+    return ask
 
 
 def _synthesise(
@@ -124,13 +135,33 @@ def _synthesise(
     held_out: DataFrame,
     out: Path,
     seed: int,
-    currency: str,
     progress: Progress,
     statistics: dict[str, float],
 ) -> Path | None:
+    """Have new documents written; return their table, or None where the recipe asks for none."""
     if not config.synthesis.items:
         return None
-    raise NotImplementedError
+    from tinsmith.corpus.synthesis import synthesise
+
+    progress.say("  synthesis")
+    teacher, where = config.synthesis.teacher, "refine.synthesis.teacher"
+    with open_teacher(teacher, where=where, folder=out / "answers" / "synthesis") as asking:
+        schema = pq.read_schema(current)
+        names = [name for name in schema.names if name != "part"]
+        written = synthesise(
+            config.synthesis,
+            ask=asking.ask,
+            documents=read_parquet(str(current)),
+            held_out=held_out,
+            schema=pa.schema([schema.field(name) for name in names]),
+            out=out / "synthesis",
+            seed=seed,
+            progress=progress,
+            spent=asking.statistics,
+        )
+        figures = written.statistics | asking.statistics()
+    statistics |= {f"synthesis_{name}": value for name, value in figures.items()}
+    return written.documents
 
 
 def _function(name: str) -> Callable[..., Outcome]:

@@ -6,13 +6,14 @@ import difflib
 import os
 from pathlib import Path
 
+from tinsmith.corpus.evaluation_files import find_files as find_evaluation_files
 from tinsmith.corpus.readers.sources import find_files
 from tinsmith.foundation import assets
 from tinsmith.foundation.errors import RecipeError
 from tinsmith.foundation.files import sha256_file
 from tinsmith.model.presets import PRESETS, Preset
 from tinsmith.recipe import IngestConfig, Recipe
-from tinsmith.recipe_corpus import RightsConfig
+from tinsmith.recipe_corpus import RefineConfig, RightsConfig
 
 
 def present_files(config: IngestConfig) -> list[Path]:
@@ -45,6 +46,19 @@ def example_stamps(recipe: Recipe) -> list[str]:
                 next_step="name JSON Lines files that are there",
             ) from None
     return stamps
+
+
+def compared_stamps(config: RefineConfig) -> list[str] | None:
+    """Return what changes when an evaluation file or an exemplar does; None where the recipe names neither."""
+    stamps = []
+    if config.contamination.action != "off":
+        stamps += [
+            f"{path}:{sha256_file(path)}" for path in find_evaluation_files(config.contamination.files)
+        ]
+    if config.score.kind == "exemplars":
+        files = (file.path for file in find_files(config.score.exemplars.sources).files)
+        stamps += [f"{path}:{look_at(path).st_size}:{look_at(path).st_mtime_ns}" for path in files]
+    return stamps or None
 
 
 def register_stamp(config: RightsConfig) -> list[str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,8 @@ def find_planted(
         planted = sum(row["planted"] for row in tests)
         statistics["selftest_caught_share"] = sum(row["caught"] for row in tests) / max(1, planted)
         statistics["selftest_clean_hit"] = sum(row["clean_hit"] for row in tests)
+    for work in (out / ".triggers", out / ".selftest"):
+        shutil.rmtree(work, ignore_errors=True)
     return Outcome(write_sorted(out / "planted.parquet", _decisions(gone)), statistics)
 
 

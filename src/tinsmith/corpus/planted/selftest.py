@@ -93,7 +93,7 @@ def _texts(documents: DataFrame) -> Iterator[tuple[str, str]]:
 
 
 def _write(texts: dict[str, str], path: Path) -> int:
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     names = sorted(texts)
     pq.write_table(
         pa.table({"doc_id": names, "text": [texts[name] for name in names]}), path, compression="zstd"

@@ -1,0 +1,129 @@
+"""Open the model that a recipe asks in words: behind an endpoint, or a GGUF here, within its budget."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tinsmith.foundation.asking import Answer, Failure, Request
+from tinsmith.foundation.assets import resolve_model
+from tinsmith.foundation.errors import RecipeError
+from tinsmith.meter.energy import EnergyMeter
+from tinsmith.recipe_corpus import TeacherConfig
+from tinsmith.remote.cache import AnswerCache
+from tinsmith.remote.client import HttpTeacher
+from tinsmith.remote.key import Key
+from tinsmith.remote.many import Budget, Tally, ask_many
+from tinsmith.serve.runtime import LlamaServer
+
+_TOKENS_EACH = 3072  # of question and answer together, for a model that runs here
+
+
+@dataclass
+class Asking:
+    """A teacher that is open: `ask` yields one outcome per question, in order; `tally` counts what they took."""
+
+    teacher: HttpTeacher
+    cache: AnswerCache
+    budget: Budget
+    parallel: int
+    joules: Callable[[], float] | None
+    tally: Tally = field(default_factory=Tally)
+
+    def ask(self, requests: Iterable[Request]) -> Iterator[Answer | Failure]:
+        """Ask questions. Raises TeacherError where the teacher refuses or gives nothing many times in a row."""
+        return ask_many(
+            self.teacher,
+            requests,
+            cache=self.cache,
+            budget=self.budget,
+            parallel=self.parallel,
+            joules=self.joules,
+            tally=self.tally,
+        )
+
+    def statistics(self) -> dict[str, float]:
+        """Return what the questions took: money in the recipe's currency, joules where this machine did the work."""
+        tally = self.tally
+        figures: dict[str, float] = {
+            "requests": tally.answers + tally.failures,
+            "requests_cached": tally.cached,
+            "requests_failed": tally.failures,
+            "input_tokens": tally.input_tokens,
+            "output_tokens": tally.output_tokens,
+            "tokens_estimated": tally.estimated,
+            "cost": tally.cost,
+        }
+        return figures | ({"joules": tally.joules} if tally.joules is not None else {})
+
+
+@contextlib.contextmanager
+def open_teacher(config: TeacherConfig, *, where: str, folder: Path) -> Iterator[Asking]:
+    """Open the teacher of the section `where`; its answers are kept below `folder` and not asked for twice.
+
+    Raises RecipeError without a model, AssetError for one that cannot be had here, TeacherError without its key.
+    """
+    if not config.model:
+        raise RecipeError(
+            "names no model", where=f"{where}.model", next_step="name a model of the endpoint, or a GGUF file"
+        )
+    with contextlib.ExitStack() as stack:
+        teacher, joules = _local(config, where, stack) if config.kind == "local" else _remote(config, where)
+        stack.callback(teacher.close)
+        budget = Budget.of_minutes(config.max_cost, config.max_minutes)
+        yield Asking(teacher, AnswerCache(folder), budget, config.parallel, joules)
+
+
+def _remote(config: TeacherConfig, where: str) -> tuple[HttpTeacher, None]:
+    teacher = HttpTeacher(
+        config.kind,
+        config.model,
+        config.url,
+        Key.read(config.key_variable, where=f"{where}.key_variable"),
+        where=where,
+        seconds_per_answer=config.seconds_per_answer,
+        price_per_million_input=config.price_per_million_input,
+        price_per_million_output=config.price_per_million_output,
+        parallel=config.parallel,
+    )
+    return teacher, None
+
+
+def _local(
+    config: TeacherConfig, where: str, stack: contextlib.ExitStack
+) -> tuple[HttpTeacher, Callable[[], float]]:
+    asset = resolve_model(config.model)
+    if asset.path.suffix != ".gguf":
+        raise RecipeError(
+            f"{config.model} is no GGUF file",
+            where=f"{where}.model",
+            next_step="name a GGUF, such as one that the stage package wrote, or a model of `tinsmith models`",
+        )
+    meter = stack.enter_context(EnergyMeter())
+    server = stack.enter_context(
+        LlamaServer(asset.path, context=_TOKENS_EACH * config.parallel, slots=config.parallel)
+    )
+    teacher = HttpTeacher(
+        "openai",
+        asset.name,
+        f"{server.base_url}/v1",
+        Key(server.api_key),
+        where=where,
+        identity=f"local:{asset.sha256}",
+        seconds_per_answer=config.seconds_per_answer,
+        parallel=config.parallel,
+    )
+    return teacher, _since_last(meter)
+
+
+def _since_last(meter: EnergyMeter) -> Callable[[], float]:
+    seen = 0.0
+
+    def joules() -> float:
+        nonlocal seen
+        before, seen = seen, meter.reading.joules
+        return seen - before
+
+    return joules
