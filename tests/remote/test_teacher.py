@@ -47,7 +47,7 @@ def ask(server: RuleTeacher, folder: Path, questions=QUESTIONS, **fields):
     ],
 )
 def test_each_shape_is_asked_as_published(server, tmp_path, kind, path, header, value):
-    outcomes, _ = ask(
+    outcomes, figures = ask(
         server, tmp_path, kind=kind, price_per_million_input=1e5, price_per_million_output=1e6
     )
     assert [outcome.text for outcome in outcomes] == ["UNKNOWN"] * 6
