@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import gpu, memory, peers, quality, settings, speed, worth
+from benchmarks import curation_speed, gpu, memory, peers, quality, settings, speed, worth
 from benchmarks.subjects import SUBJECTS
 
-_NAMES = ("speed", "lora", "memory", "quality", "scratch", "settings", "gpu", "worth")
+_NAMES = ("speed", "lora", "memory", "quality", "scratch", "settings", "gpu", "worth", "curation_speed")
 
 
 def main() -> None:
@@ -17,6 +17,7 @@ def main() -> None:
         "names", nargs="*", metavar="NAME", help=f"any of {', '.join(_NAMES)}; all by default"
     )
     parser.add_argument("--quick", action="store_true", help="tiny runs that only show that everything works")
+    parser.add_argument("--megabytes", type=int, default=100, help="of curation_speed: of text")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=4, help="timed steps a round")
     parser.add_argument(
@@ -74,6 +75,9 @@ def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespa
         settings.run(tuple(each for each in given.groups.split(",") if each))
     elif name == "gpu":
         gpu.run()
+    elif name == "curation_speed":
+        size = 2 if given.quick else given.megabytes
+        curation_speed.run(megabytes=size, rounds=1 if given.quick else given.rounds, pip=given.pip.split())
     elif name == "worth":
         worth.run("quick" if given.quick else given.scale or worth.fitting_scale(), train=not given.prepare)
     else:
