@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -43,3 +44,16 @@ def test_hash_of_json_ignores_order_of_keys_and_sees_values():
 def test_hash_of_a_file(tmp_path):
     (tmp_path / "f").write_bytes(b"abc")
     assert sha256_file(tmp_path / "f") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_threads_that_write_the_same_file_leave_it_whole(tmp_path):
+    path, text = tmp_path / "answer.json", "x" * 20_000
+
+    def write(_):
+        for _ in range(20):
+            write_atomic(path, text)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    assert path.read_text() == text
+    assert list(tmp_path.iterdir()) == [path]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ def sha256_json(value: Any) -> str:
 def write_atomic(path: Path, data: str | bytes) -> None:
     """Write a file so that a reader, or a kill, finds the old content or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # A name of its own for each thread too: two that write the same answer must not move each other's file away.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.partial")
     try:
         with partial.open("wb") as file:
             file.write(data.encode("utf-8") if isinstance(data, str) else data)
