@@ -1,6 +1,10 @@
+import random
+
+import ftfy
 import numpy as np
 import pytest
 
+from tinsmith.corpus import text as text_module
 from tinsmith.corpus.text import WordHasher, document_id, fold, hash_ngrams, repair
 
 
@@ -55,3 +59,11 @@ def test_hashes_of_ngrams_agree_where_the_words_do():
     assert len(np.unique(hashes)) == 8  # the order of words counts
     assert len(hash_ngrams(text, 12)) == 0
     assert np.array_equal(WordHasher().hash_words(["a"]), text[:1])  # no matter who hashes, or after what
+
+
+def test_what_is_spared_is_what_ftfy_would_leave():
+    signs = "\u201c\u201d\u2018\u2019\u2013\u2014\u2026\u00a0\u00a7\u2022\u00a9\u00ae\u2122ab .,"
+    source = random.Random(3)
+    for _ in range(3000):
+        line = "".join(source.choice(signs) for _ in range(source.randrange(1, 9)))
+        assert repair(line) == ftfy.fix_text(line, text_module._FTFY).replace("\u00ad", ""), ascii(line)
