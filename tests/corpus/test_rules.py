@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tinsmith.corpus.kernels import codes
-from tinsmith.corpus.rules import REASONS, RuleSets
+from tinsmith.corpus.rules import REASONS, RuleSets, gopher
 from tinsmith.corpus.rules.characters import SPACE, kinds
 from tinsmith.corpus.rules.repeats import ngram_repeats, repeated_items
 from tinsmith.corpus.rules.scan import _read_token, scan
@@ -151,6 +151,18 @@ def test_defaults_are_those_published():
     assert config.rules == ("gopher",)
     for name in ALL:
         assert tuple(getattr(config, name).model_dump().values()) == PUBLISHED[name]
+
+
+def test_gophers_rules_about_words_let_repetition_pass():
+    whole, words_alone = rule_sets("gopher"), rule_sets("gopher_quality")
+    repetitive = {f"duplicate_{n}grams" for n in range(5, 11)} | {"duplicate_lines", "duplicate_paragraphs"}
+    assert repetitive <= set(gopher.REASONS) - set(gopher.QUALITY)
+    for reason in repetitive:
+        assert whole.judge(BREAKERS[reason])[1].reason not in gopher.QUALITY
+        assert words_alone.judge(BREAKERS[reason])[1] is None
+    for reason in gopher.QUALITY:
+        assert words_alone.judge(BREAKERS[reason], "en")[1].reason == reason
+    assert words_alone.reasons == set(gopher.QUALITY)
 
 
 def test_a_plain_text_stays_as_it_is():

@@ -1,4 +1,4 @@
-"""Sets of fixed rules by name: gopher, c4 and fineweb, with their published thresholds."""
+"""Sets of fixed rules by name: gopher, its part gopher_quality, c4 and fineweb, with their published thresholds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,19 @@ from tinsmith.corpus.rules import c4, fineweb, gopher
 from tinsmith.corpus.rules.scan import Scan, scan
 from tinsmith.recipe_corpus import CurateConfig
 
-_SETS = {"gopher": gopher.REASONS, "c4": c4.REASONS, "fineweb": fineweb.REASONS}
+_SETS = {
+    "gopher": gopher.REASONS,
+    "gopher_quality": gopher.QUALITY,
+    "c4": c4.REASONS,
+    "fineweb": fineweb.REASONS,
+}
 # Reason of a drop -> the field under `curate` that causes it. The order is that of the funnel.
-REASONS = {reason: f"{name}.{field}" for name, reasons in _SETS.items() for reason, field in reasons.items()}
+REASONS = {
+    reason: f"{name}.{field}"
+    for name, reasons in _SETS.items()
+    if name != "gopher_quality"  # its fields are those of gopher
+    for reason, field in reasons.items()
+}
 
 
 class RuleSets:
@@ -41,4 +51,6 @@ class RuleSets:
     def _judge(self, name: str, read: Scan, language: str) -> Drop | None:
         if name == "gopher":
             return gopher.judge(read, language, self.config.gopher)
+        if name == "gopher_quality":
+            return next(gopher.judge_quality(read, language, self.config.gopher), None)
         return fineweb.judge(read, self.config.fineweb)

@@ -28,7 +28,8 @@ from tinsmith.recipe_corpus import GopherConfig
 _TOPS = {2: "top_bigram", 3: "top_trigram", 4: "top_fourgram"}
 _REPEATS = {n: f"duplicate_{n}grams" for n in range(5, 11)}
 # Reason of a drop -> the field of GopherConfig that causes it, in the order in which the rules are asked.
-REASONS = {
+# QUALITY are those about words.
+QUALITY = {
     "too_few_words": "min_words",
     "too_many_words": "max_words",
     "short_words": "min_mean_word_length",
@@ -38,6 +39,8 @@ REASONS = {
     "ellipsis_lines": "max_ellipsis_lines",
     "few_alphabetic_words": "min_alphabetic_words",
     "few_stop_words": "min_stop_words",
+}
+REASONS = QUALITY | {
     "duplicate_paragraphs": "max_duplicate_paragraphs",
     "duplicate_paragraph_characters": "max_duplicate_paragraph_characters",
     "duplicate_lines": "max_duplicate_lines",
