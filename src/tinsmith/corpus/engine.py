@@ -1,7 +1,7 @@
 """The dataframe engine, silenced: nothing else imports Daft.
 
 Daft counts imports with two servers outside unless told not to, and sends traces to whatever OpenTelemetry
-collector or dashboard the environment names. Documents are processed here, so both are shut before the
+collector or dashboard the environment names; Ray reports how it is used. Documents are processed here, so all are shut before the
 import. Its own choice of runner stays: native by default, a Ray cluster with DAFT_RUNNER=ray.
 """
 
@@ -14,6 +14,7 @@ SILENT = {
     "SCARF_NO_ANALYTICS": "1",
     "DAFT_ANALYTICS_ENABLED": "0",
     "DAFT_PROGRESS_BAR": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
 }
 _OUTLETS = ("OTEL_EXPORTER_OTLP_", "DAFT_DEV_OTEL_EXPORTER_OTLP_", "DAFT_DASHBOARD_URL")
 
