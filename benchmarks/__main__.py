@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import curation_speed, gpu, memory, peers, quality, settings, speed, worth
+from benchmarks import curation_memory, curation_speed, gpu, memory, peers, quality, settings, speed, worth
 from benchmarks.subjects import SUBJECTS
 
-_NAMES = ("speed", "lora", "memory", "quality", "scratch", "settings", "gpu", "worth", "curation_speed")
+_NAMES = (
+    "speed",
+    "lora",
+    "memory",
+    "quality",
+    "scratch",
+    "settings",
+    "gpu",
+    "worth",
+    "curation_speed",
+    "curation_memory",
+)
 
 
 def main() -> None:
@@ -17,7 +28,12 @@ def main() -> None:
         "names", nargs="*", metavar="NAME", help=f"any of {', '.join(_NAMES)}; all by default"
     )
     parser.add_argument("--quick", action="store_true", help="tiny runs that only show that everything works")
-    parser.add_argument("--megabytes", type=int, default=100, help="of curation_speed: of text")
+    parser.add_argument(
+        "--megabytes",
+        type=int,
+        default=0,
+        help="of text, for curation_speed (100) and curation_memory (5,000)",
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=4, help="timed steps a round")
     parser.add_argument(
@@ -76,8 +92,10 @@ def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespa
     elif name == "gpu":
         gpu.run()
     elif name == "curation_speed":
-        size = 2 if given.quick else given.megabytes
+        size = 2 if given.quick else given.megabytes or 100
         curation_speed.run(megabytes=size, rounds=1 if given.quick else given.rounds, pip=given.pip.split())
+    elif name == "curation_memory":
+        curation_memory.run(10 if given.quick else given.megabytes or 5000)
     elif name == "worth":
         worth.run("quick" if given.quick else given.scale or worth.fitting_scale(), train=not given.prepare)
     else:

@@ -66,23 +66,28 @@ def write(size: int) -> Path:
     folder = WORK / f"recombined-{size // 1_000_000}"
     if not (folder / "done").exists():
         (folder / "jsonl").mkdir(parents=True, exist_ok=True)
-        writer = TableWriter(folder / "documents.parquet", _SCHEMA)
         parts = [(folder / "jsonl" / f"{n}.jsonl").open("w", encoding="utf-8") for n in range(2)]
-        for number, text in enumerate(documents(size)):
-            blank = dict.fromkeys(("licence", "language"), "")
-            name = f"{number}.txt"
-            row = {
-                "doc_id": document_id(text),
-                "text": text,
-                "source": name,
-                "mime": "text/plain",
-                "meta": "{}",
-            }
-            digest = hashlib.sha256(text.encode()).hexdigest()
-            writer.add(pa.Table.from_pylist([{**blank, **row, "sha256": digest}], _SCHEMA))
+        for number, text in enumerate(write_table(size, folder)):
             parts[number % 2].write(json.dumps({"text": text, "id": str(number)}) + "\n")
-        writer.close()
         for part in parts:
             part.close()
         (folder / "done").touch()
     return folder
+
+
+def write_table(size: int, folder: Path) -> Iterator[str]:
+    """Write the documents into `documents.parquet` as the stage ingest leaves them; yield each text."""
+    writer = TableWriter(folder / "documents.parquet", _SCHEMA)
+    for number, text in enumerate(documents(size)):
+        row = {
+            **dict.fromkeys(("licence", "language"), ""),
+            "doc_id": document_id(text),
+            "text": text,
+            "source": f"{number}.txt",
+            "sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "mime": "text/plain",
+            "meta": "{}",
+        }
+        writer.add(pa.Table.from_pylist([row], _SCHEMA))
+        yield text
+    writer.close()
