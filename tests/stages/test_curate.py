@@ -10,10 +10,12 @@ from tinsmith.corpus.text import document_id
 from tinsmith.foundation.errors import CorpusError, RecipeError
 from tinsmith.foundation.files import read_jsonl
 from tinsmith.foundation.progress import SilentProgress
-from tinsmith.recipe import CurateConfig, Recipe
+from tinsmith.recipe import CurateConfig, IngestConfig, Recipe
 from tinsmith.recipe_file import parse_recipe
 from tinsmith.stages.curate import curate
+from tinsmith.stages.ingest import ingest as read_files
 
+REGULATIONS = Path(__file__).parents[2] / ".." / "shared" / "data" / "cfpb-regs" / "regulation"
 TOPICS = ("harbour", "orchard", "railway", "library", "kitchen", "glacier", "theatre", "foundry")
 ENGLISH = (
     "the a of to and in that which with from under over by for shall may must not any all each other "
@@ -284,3 +286,82 @@ def test_the_looser_threshold_may_not_be_the_stricter(tmp_path):
         parse_recipe(data, where="recipe")
     data["curate"] = {"cluster_jaccard": 0.8, "near_duplicate_jaccard": 0.9}
     assert isinstance(parse_recipe(data, where="recipe"), Recipe)
+
+
+def rows(out: Path, name: str) -> list[dict]:
+    return list(read_jsonl(out / name))
+
+
+def test_what_was_refused_hidden_and_replaced_is_counted_beside_the_documents(tmp_path):
+    texts = {
+        "board/minutes.txt": prose("harbour") + "\nSecret of the board.",
+        "letters/a.txt": prose("orchard")
+        + "\nWrite to jane.doe@example.org or to jane.doe@example.org today.",
+        "letters/b.txt": prose("railway") + "\nThe token is AKIAIOSFODNN7EXAMPLE, keep it.",
+        "letters/c.txt": prose("library").replace("the", "t\u200bhe", 3),
+    }
+    out = run(
+        tmp_path,
+        texts,
+        rules=(),
+        rights={"rules": [{"path": "board/*", "access": "secret"}], "deny_access": ["secret"]},
+        privacy={"actions": {"email": "replace", "cloud_key": "drop"}},
+    )
+    assert set(kept(out)) == {"letters/a.txt", "letters/c.txt"}
+    text = kept(out)["letters/a.txt"]["text"]
+    assert "example.org" not in text
+    assert text.count("[EMAIL_1]") == 2
+    gone = rejected(out)
+    assert (gone["board/minutes.txt"]["reason"], gone["letters/b.txt"]["reason"]) == (
+        "access_refused",
+        "private_data",
+    )
+    for path in out.glob("*"):  # neither the secret nor the key is in any file, compressed ones read
+        content = str(pq.read_table(path).to_pylist()) if path.suffix == ".parquet" else path.read_text()
+        assert "Secret of the board" not in content
+        assert "AKIAIOSFODNN7EXAMPLE" not in content
+    refused = [row for row in rows(out, "rights.jsonl") if row["verdict"] != "allowed"]
+    assert [(row["access"], row["verdict"], row["documents"]) for row in refused] == [
+        ("secret", "access_refused", 1)
+    ]
+    (hidden,) = rows(out, "hidden.jsonl")
+    assert hidden == {"kind": "zero_width", "count": 3, "documents": 1}
+    private = {row["type"]: row for row in rows(out, "privacy.jsonl")}
+    assert private["email"] == {"type": "email", "action": "replace", "count": 2, "documents": 1}
+    assert private["person"]["count"] is None  # not looked for, which is not the same as none
+
+
+def test_of_versions_the_newest_stays(tmp_path):
+    first, second, third = (prose("harbour", changes=n) for n in (2, 1, 0))
+    texts = {
+        "rule-2011.txt": third + "\nMore words in the old one.",
+        "rule-2019.txt": second,
+        "rule-2016.txt": first,
+    }
+    newest = run(tmp_path, texts, "newest", keep="newest", rules=())
+    assert set(kept(newest)) == {"rule-2019.txt"}
+    assert set(kept(run(tmp_path, texts, "longest", rules=()))) == {"rule-2011.txt"}
+
+
+@pytest.mark.skipif(not REGULATIONS.is_dir(), reason="shared/data/cfpb-regs is not beside the checkout")
+def test_of_a_regulations_real_versions_the_newest_stays(tmp_path):
+    folder = tmp_path / "ingest"
+    folder.mkdir()
+    config = IngestConfig(sources=(str(REGULATIONS / "1002"),))
+    read_files(config, out=folder, progress=SilentProgress())
+    out = tmp_path / "curate"
+    out.mkdir()
+    config = CurateConfig(keep="newest", rules=())
+    curate(config, ingest=folder, seed=7, out=out, progress=SilentProgress())
+    versions = sorted(path.name for path in (REGULATIONS / "1002").iterdir())
+    assert [Path(source).name for source in kept(out)] == [versions[-1]]
+    assert len(rejected(out)) == len(versions) - 1 > 3
+
+
+def test_a_text_of_many_megabytes_in_one_line_is_judged_like_any_other(tmp_path):
+    line = " ".join(prose("glacier").split()) + " "
+    texts = {"long.txt": line * (8_000_000 // len(line)), "good.txt": prose("orchard")}
+    out = run(tmp_path, texts, rules=("gopher_quality",))
+    assert set(kept(out)) == {"good.txt"}
+    assert rejected(out)["long.txt"]["reason"] == "too_many_words"
+    assert set(kept(run(tmp_path, texts, "without", rules=()))) == {"long.txt", "good.txt"}
