@@ -314,7 +314,7 @@ def test_what_was_refused_hidden_and_replaced_is_counted_beside_the_documents(tm
     gone = rejected(out)
     assert (gone["board/minutes.txt"]["reason"], gone["letters/b.txt"]["reason"]) == (
         "access_refused",
-        "private_data",
+        "credential",
     )
     for path in out.glob("*"):  # neither the secret nor the key is in any file, compressed ones read
         content = str(pq.read_table(path).to_pylist()) if path.suffix == ".parquet" else path.read_text()
