@@ -74,7 +74,7 @@ def detect_bytes(data: bytes, name: str) -> str:
         return _ole_kind(data, name)
     if head.lstrip().startswith(b"{\\rtf"):
         return "rtf"
-    if head.startswith(b"PAR1") and data.endswith(b"PAR1"):
+    if head.startswith(b"PAR1") and (data.endswith(b"PAR1") or _is_binary(head)):  # cut off, it is damaged
         return "parquet"
     if head.startswith(b"\x1f\x8b"):
         return "gzip"
