@@ -1,8 +1,8 @@
 """The dataframe engine, silenced: nothing else imports Daft.
 
 Daft counts imports with two servers outside unless told not to, and sends traces to whatever OpenTelemetry
-collector or dashboard the environment names; Ray reports how it is used. Documents are processed here, so all are shut before the
-import. Its own choice of runner stays: native by default, a Ray cluster with DAFT_RUNNER=ray.
+collector or dashboard the environment names; Ray reports how it is used. Documents are processed here, so all
+are shut before the import. Its own choice of runner stays: native by default, a Ray cluster with DAFT_RUNNER=ray.
 """
 
 from __future__ import annotations

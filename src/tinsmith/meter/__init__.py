@@ -1,0 +1,1 @@
+"""Seconds, joules, memory, carbon and money, and what a build will probably take."""

@@ -1,0 +1,1 @@
+"""The page and the evidence behind it, made from what the stages left."""

@@ -1,0 +1,1 @@
+"""From text to token sets: tokenizers, vocabularies, tasks and conversations, packed batches."""

@@ -1,0 +1,1 @@
+"""One training engine: objectives, budgets, optimisers, checkpoints, several processes."""
