@@ -13,7 +13,7 @@ from benchmarks.processes import run_worker
 from benchmarks.workers.job import Job
 
 _CURATE = {"languages": ["en"], "rules": ["gopher"]}
-_STEPS = (0.1, 0.3, 1.0)  # of the size
+_STEPS = (0.02, 0.2, 1.0)  # of the size
 
 
 def run(megabytes: int) -> None:

@@ -5,6 +5,7 @@ As cluster it starts two Ray nodes of one core each here, and the engine runs on
 
 import json
 import os
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -40,12 +41,13 @@ def start_cluster() -> Any:
 
 
 def facts() -> dict[str, Any]:
-    """Return what the engine ran on, asked after it ran."""
+    """Return what the engine ran on and the memory that took, asked after it ran."""
     import ray
     from ray._common.usage.usage_lib import usage_stats_enabled
 
     nodes = [node for node in ray.nodes() if node["Alive"]] if ray.is_initialized() else []
-    return {"nodes": len(nodes), "reports_usage": usage_stats_enabled()}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"nodes": len(nodes), "reports_usage": usage_stats_enabled(), "peak_rss_bytes": peak}
 
 
 def main(runner: str, ingest: Path, out: Path) -> None:
