@@ -8,6 +8,9 @@ are shut before the import. Its own choice of runner stays: native by default, a
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+
+import pyarrow.parquet as pq
 
 SILENT = {
     "DO_NOT_TRACK": "1",
@@ -28,7 +31,27 @@ from daft.functions import list_agg, when  # noqa: E402
 
 batch_function = daft.func.batch
 from_arrow = daft.from_arrow
-read_parquet = daft.read_parquet
+_MOST_TASKS = 2000  # of one table: each is planned
+
+
+def read_parquet(paths: str | Sequence[str]) -> DataFrame:
+    """Open a table of one or more files, each row group a task of its own.
+
+    As one task the engine would read a file far ahead of what is used, gigabytes of it, and one worker of a cluster
+    would do all the work.
+    """
+    files = [paths] if isinstance(paths, str) else list(paths)
+    counts = [pq.read_metadata(file).num_row_groups for file in files]
+    step = 1 + sum(counts) // _MOST_TASKS
+    tasks = [
+        (file, list(range(start, min(start + step, count))))
+        for file, count in zip(files, counts, strict=True)
+        for start in range(0, count, step)
+    ]
+    if not tasks:
+        return daft.read_parquet(files)
+    return daft.read_parquet([file for file, _ in tasks], row_groups=[groups for _, groups in tasks])
+
 
 __all__ = [
     "DataFrame",
