@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from report import fake_curation
 from tinsmith.foundation.progress import SilentProgress
 from tinsmith.recipe import Recipe
 from tinsmith.recipe_file import parse_recipe
@@ -76,6 +77,7 @@ STREAMLINED = {
     },
 }
 STATISTICS = {
+    **fake_curation.STATISTICS,
     "tokenize": {"vocabulary": 49152, "bytes_per_token": 4.357, "bytes_per_token_held_out": 4.291},
     "train": {"parameters": 134_515_008, "trainable_parameters": 4_884_480},
 }
@@ -106,8 +108,9 @@ def make_runs(
     for directory in runs.values():
         directory.mkdir(parents=True)
     _ingest(runs["ingest"], evil)
-    _curate(runs["curate"])
+    fake_curation.write_curate(runs["curate"])
     _split(runs["split"])
+    fake_curation.write_refine(runs["refine"])
     _train(runs["train"], eventful)
     _package(runs["package"])
     _evaluate(runs["evaluate"], tasks, gain)
@@ -146,20 +149,6 @@ def _ingest(out: Path, evil: str) -> None:
     ]
     rows[-1]["source"] = evil or rows[-1]["source"]
     _lines(out / "files.jsonl", rows)
-
-
-def _curate(out: Path) -> None:
-    steps = [
-        ("ingested", "", 40, 360_000),
-        ("quality", "min_words", 4, 800),
-        ("quality", "top_bigram", 0, 0),
-        ("duplicates", "near_duplicate", 6, 54_000),
-        ("kept", "", 30, 305_200),
-    ]
-    _lines(
-        out / "funnel.jsonl",
-        [dict(zip(("step", "reason", "documents", "bytes"), row, strict=True)) for row in steps],
-    )
 
 
 def _split(out: Path) -> None:
@@ -361,7 +350,7 @@ def _manifest(stage: str, directory: Path) -> None:
         "stage": stage,
         "version": 1,
         "key": "k" * 64,
-        "config": {},
+        "config": fake_curation.CONFIGS.get(stage, {}),
         "seed": 7,
         "inputs": {},
         "outputs": outputs,

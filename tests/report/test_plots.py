@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from tinsmith.report.plots import Axis, Mark, _decades, _ticks, curve, intervals
+from tinsmith.report.plots import Axis, Mark, _decades, _ticks, curve, histogram, intervals
 
 
 def test_axis_places_linearly_and_by_decades() -> None:
@@ -64,3 +64,19 @@ def test_a_single_point_does_not_break() -> None:
     ):
         assert ElementTree.fromstring(picture) is not None
         assert "nan" not in picture
+
+
+def test_a_histogram_draws_all_and_those_that_stand_out() -> None:
+    picture = histogram([(0.0, 0.5, 4, 0), (0.5, 1.0, 8, 6)], "two bins")
+    ElementTree.fromstring(picture)
+    bars = re.findall(r'class="bar (\w+)" x="([\d.]+)%" width="45.00%" y="[\d.]+" height="([\d.]+)"', picture)
+    full = float(bars[2][2])
+    assert [(kind, float(x), float(height) / full) for kind, x, height in bars] == [
+        ("other", 0, 0.5),
+        ("ours", 0, 0),
+        ("other", 50, 1),
+        ("ours", 50, pytest.approx(0.75, abs=0.01)),
+    ]
+    assert re.findall(r">([\d.]+)</text>", picture) == ["0", "0.5", "1"]
+    assert "8 documents at the highest bar" in picture
+    assert "nan" not in histogram([(0.0, 1.0, 0, 0)], "none")

@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import collections
+import heapq
 import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow.parquet as pq
+
 from tinsmith.foundation.files import read_json, read_jsonl, write_json
 
-EXCERPT = 600  # characters of a document that the page quotes
+EXCERPT = 640  # characters of a document that the page quotes: more than a step's evidence does
+# Reasons of curate, whose code the report does not know. What is forgotten is not named again.
+REFUSED = ("licence_refused", "access_refused")
+PRIVATE = ("personal_data", "credential")
+COPIES = ("exact_duplicate", "near_duplicate")
+_BATCH = 4096
 
 
 class Table(NamedTuple):
-    """A file of a stage that the page shows: its name there, the stage's file, and how many rows are shown."""
+    """A file of a stage that the page shows: its name there, the stage's file, how many rows, and which first.
+
+    `by` names a field by which the documents of all rows are added up.
+    """
 
     name: str
     stage: str
     file: str
     rows: int = 40
+    order: Callable[[dict[str, Any]], Any] | None = None
+    by: str = ""
 
 
 TABLES = (
-    Table("rights", "curate", "rights.jsonl"),
+    Table(
+        "rights", "curate", "rights.jsonl", order=lambda row: row.get("verdict") == "allowed", by="verdict"
+    ),
     Table("privacy", "curate", "privacy.jsonl"),
     Table("privacy_measured", "curate", "privacy_measured.json"),
     Table("hidden", "curate", "hidden.jsonl"),
@@ -30,31 +48,79 @@ TABLES = (
     Table("triggers", "refine", "planted/triggers.jsonl", 10),
     Table("quota", "refine", "planted/sources.jsonl", 10),
     Table("selftest", "refine", "planted/selftest.jsonl"),
-    Table("overlaps", "refine", "contamination/overlaps.jsonl", 10),
+    Table("overlaps", "refine", "contamination/overlaps.jsonl", 10, order=lambda row: -row.get("words", 0)),
     Table("contamination", "refine", "contamination/counts.json"),
     Table("boilerplate", "refine", "boilerplate/boilerplate.jsonl", 10),
     Table("semantic", "refine", "semantic/pairs.jsonl", 10),
     Table("examples", "refine", "score/score_examples.jsonl"),
     Table("histogram", "refine", "score/score_histogram.jsonl"),
     Table("synthesis", "refine", "synthesis/steps.json"),
-    Table("written", "refine", "synthesis/items.jsonl", 6),
+    Table("written", "refine", "synthesis/items.jsonl", 4),
 )
+# What is drawn from more than one file, or from a table of documents: name -> rows shown.
+DROPPED = {"refused": 20, "private": 40, "copies": 10}
+_STAGES = ("curate", "refine")
+_NOWHERE = Path("/nonexistent")
 
 
 def collect_curation(runs: dict[str, Path], out: Path) -> None:
-    """Write `out/NAME.json` for each table whose stage left its file: its first rows, and how many there are."""
+    """Write `out/NAME.json` for each table whose stage left its file: its first rows, and how many there are.
+
+    `asked.json` holds what the recipe asked of both stages, `figures.json` their statistics.
+    """
     for table in TABLES:
-        path = runs.get(table.stage, Path("/nonexistent")) / table.file
-        if path.is_file():
-            write_json(out / f"{table.name}.json", _cut(path, table.rows))
+        path = runs.get(table.stage, _NOWHERE) / table.file
+        cut = _cut(path, table) if path.is_file() else None
+        if cut is not None:
+            write_json(out / f"{table.name}.json", cut)
+    rejects = runs.get("curate", _NOWHERE) / "rejects.parquet"
+    if rejects.is_file():
+        for name, rows in _dropped(rejects).items():
+            write_json(out / f"{name}.json", rows)
+    manifests = {stage: runs.get(stage, _NOWHERE) / "manifest.json" for stage in _STAGES}
+    told = {stage: read_json(path) for stage, path in manifests.items() if path.is_file()}
+    write_json(
+        out / "asked.json",
+        {stage: each["config"][stage] for stage, each in told.items() if stage in each["config"]},
+    )
+    write_json(out / "figures.json", {stage: each["statistics"] for stage, each in told.items()})
 
 
-def _cut(path: Path, most: int) -> Any:
+def _cut(path: Path, table: Table) -> Any:
+    """Return a file's first rows and their number, whole=False where it breaks off; None where nothing can be read."""
     if path.suffix == ".json":
+        return _readable(path)
+    told = {"of": 0, "whole": True}
+    documents: Counter[str] = Counter()
+
+    def rows() -> Iterator[dict[str, Any]]:
+        try:
+            for row in read_jsonl(path):
+                told["of"] += 1
+                if table.by:
+                    documents[str(row.get(table.by))] += row.get("documents") or 0
+                yield row
+        except ValueError:
+            told["whole"] = False
+
+    found = rows()
+    if table.order:
+        shown = heapq.nsmallest(table.rows, found, key=table.order)
+    else:
+        shown = list(itertools.islice(found, table.rows))
+        collections.deque(found, maxlen=0)  # counted to the end
+    if not (shown or told["whole"]):
+        return None
+    return {"rows": [_shortened(row) for row in shown], **told} | (
+        {"documents": documents} if table.by else {}
+    )
+
+
+def _readable(path: Path) -> Any:
+    try:
         return read_json(path)
-    rows = iter(read_jsonl(path))
-    shown = [_shortened(row) for row in itertools.islice(rows, most)]
-    return {"rows": shown, "of": len(shown) + sum(1 for _ in rows)}
+    except ValueError:
+        return None
 
 
 def _shortened(row: dict[str, Any]) -> dict[str, Any]:
@@ -64,11 +130,34 @@ def _shortened(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _dropped(rejects: Path) -> dict[str, dict[str, Any]]:
+    """Return which documents curate refused for their rights, dropped for a type of data, or as copies."""
+    refused: list[dict[str, Any]] = []
+    copies: list[dict[str, Any]] = []
+    count: Counter[str] = Counter()
+    private: Counter[str] = Counter()
+    with pq.ParquetFile(rejects) as file:
+        for batch in file.iter_batches(_BATCH, columns=["source", "reason", "detail"]):
+            for row in batch.to_pylist():
+                reason = row["reason"]
+                if reason in REFUSED:
+                    count["refused"] += 1
+                    refused += [_shortened(row)] * (len(refused) < DROPPED["refused"])
+                elif reason in COPIES:
+                    count["copies"] += 1
+                    copies += [_shortened(row)] * (len(copies) < DROPPED["copies"])
+                elif reason in PRIVATE:
+                    private[row["detail"].partition(":")[0]] += 1
+    types = [{"type": name, "dropped": number} for name, number in sorted(private.items())]
+    return {
+        "refused": {"rows": refused, "of": count["refused"], "whole": True},
+        "copies": {"rows": copies, "of": count["copies"], "whole": True},
+        "private": {"rows": types, "of": len(types), "whole": True},
+    }
+
+
 def read_curation(data: Path) -> dict[str, Any]:
-    """Return what `collect_curation` wrote, by the tables' names; a table that is not there is empty."""
-    found: dict[str, Any] = {}
-    for table in TABLES:
-        path = data / f"{table.name}.json"
-        empty: Any = {} if table.file.endswith(".json") else {"rows": [], "of": 0}
-        found[table.name] = read_json(path) if path.is_file() else empty
-    return found
+    """Return what `collect_curation` wrote, by name; None for what the run did not leave or cannot be read."""
+    names = [*(table.name for table in TABLES), *DROPPED, "asked", "figures"]
+    paths = {name: data / f"{name}.json" for name in names}
+    return {name: _readable(path) if path.is_file() else None for name, path in paths.items()}

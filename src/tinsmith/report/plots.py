@@ -137,8 +137,12 @@ def histogram(bins: Sequence[tuple[float, float, int, int]], alt: str) -> Markup
             )
     parts.append(f'<line class="grid" x1="0" x2="100%" y1="{bottom}" y2="{bottom}"/>')
     foot = CURVE_PIXELS - 7
-    parts.append(f'<text class="tick" x="0" y="{foot}">{axis.low:g}</text>')
-    parts.append(f'<text class="tick" x="100%" y="{foot}" text-anchor="end">{axis.high:g}</text>')
+    for value, place, anchor in (
+        (axis.low, 0, "start"),
+        ((axis.low + axis.high) / 2, 50, "middle"),
+        (axis.high, 100, "end"),
+    ):
+        parts.append(f'<text class="tick" x="{place}%" y="{foot}" text-anchor="{anchor}">{value:g}</text>')
     parts.append(f'<text class="tick" x="0" y="12">{highest:,} documents at the highest bar</text>')
     return _svg("".join(parts), CURVE_PIXELS, alt)
 
