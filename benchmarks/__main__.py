@@ -4,7 +4,24 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import curation_memory, curation_speed, gpu, memory, peers, quality, settings, speed, worth
+from benchmarks import (
+    curation_memory,
+    curation_speed,
+    gpu,
+    languages,
+    memory,
+    peers,
+    planted,
+    privacy,
+    quality,
+    rules_agreement,
+    scoring,
+    semantic,
+    settings,
+    speed,
+    synthesis,
+    worth,
+)
 from benchmarks.subjects import SUBJECTS
 
 _NAMES = (
@@ -18,6 +35,13 @@ _NAMES = (
     "worth",
     "curation_speed",
     "curation_memory",
+    "languages",
+    "rules_agreement",
+    "planted",
+    "scoring",
+    "synthesis",
+    "semantic",
+    "privacy",
 )
 
 
@@ -52,6 +76,9 @@ def main() -> None:
         "--prepare",
         action="store_true",
         help="of worth: only make what the runs need, to make them elsewhere",
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="of privacy: the report prints these figures from now on"
     )
     parser.add_argument("--pip", default="", help="further flags for pip, such as an index of CPU builds")
     given = parser.parse_args()
@@ -96,6 +123,20 @@ def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespa
         curation_speed.run(megabytes=size, rounds=1 if given.quick else given.rounds, pip=given.pip.split())
     elif name == "curation_memory":
         curation_memory.run(10 if given.quick else given.megabytes or 5000)
+    elif name == "languages":
+        languages.run(quick=given.quick, pip=given.pip.split())
+    elif name == "rules_agreement":
+        rules_agreement.run(quick=given.quick, pip=given.pip.split())
+    elif name == "planted":
+        planted.run(quick=given.quick)
+    elif name == "scoring":
+        scoring.run(quick=given.quick)
+    elif name == "synthesis":
+        synthesis.run(quick=given.quick)
+    elif name == "semantic":
+        semantic.run(contracts=20 if given.quick else 300)
+    elif name == "privacy":
+        privacy.run(quick=given.quick, keep=given.keep, pip=given.pip.split())
     elif name == "worth":
         worth.run("quick" if given.quick else given.scale or worth.fitting_scale(), train=not given.prepare)
     else:

@@ -45,11 +45,11 @@ _LEAST = 20  # ratings to learn from
 _RUBBISH = 0.5  # share of answers without a rating from which the teacher is given up
 _SHOWN = 3
 _NAMED = re.compile(
-    r"(?:score|rating|points?|grade|total)\W{0,12}(?:is|of|:|=)?\W{0,6}(\d+(?:[.,]\d+)?)", re.I
+    r"(?:score|rating|points?|grade|total)\W{0,12}?(?:is|of|:|=)?\W{0,6}?(-?\d+(?:[.,]\d+)?)", re.I
 )
 _OUT_OF = re.compile(r"(\d+(?:[.,]\d+)?)\s*(?:/|out of|of)\s*5\b", re.I)
 _POINTS = re.compile(r"(\d+(?:[.,]\d+)?)\s*points?\b", re.I)
-_ALONE = re.compile(r"\W*(\d+(?:[.,]\d+)?)\W*")
+_ALONE = re.compile(r"\W*?(-?\d+(?:[.,]\d+)?)\W*")
 _STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
