@@ -16,6 +16,7 @@ from tinsmith.corpus.drop import Drop
 from tinsmith.corpus.duplicates.signatures import Signer, choose_banding, sketch
 from tinsmith.corpus.duplicates.versions import version_of
 from tinsmith.corpus.hidden import uncover
+from tinsmith.corpus.mend import mend
 from tinsmith.corpus.privacy import REASONS as PRIVATE
 from tinsmith.corpus.privacy import Protector
 from tinsmith.corpus.rights import TEXTLESS, Rights
@@ -91,7 +92,7 @@ class Judge:
 
     def _clean(self, ingested: str) -> dict[str, Any]:
         uncovered = uncover(ingested)
-        text = repair(uncovered.text)
+        text, words_mended = mend(repair(uncovered.text))
         repaired, mended = _size(text), text != ingested
         code, probability = language.identify(text)
         sure = code if probability >= self.config.min_language_probability else language.UNSURE
@@ -105,12 +106,12 @@ class Judge:
         name = document_id(text)
         drop = drop or self.rights.judge_document(name)
         silent = drop is not None and drop.reason in SILENT
-        counts = {"hidden": uncovered.counts, "privacy": private}
+        counts = {"hidden": uncovered.counts, "privacy": private, "mended": {"words": words_mended}}
         return {
             "text": "" if silent else text,
             "doc_id": name,
             "language": sure,
-            "counts": json.dumps(counts) if any(counts.values()) else "",
+            "counts": json.dumps(counts) if any(sum(each.values()) for each in counts.values()) else "",
             "repaired_bytes": repaired,
             "ruled_bytes": ruled,
             "bytes": _size(text),

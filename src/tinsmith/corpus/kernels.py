@@ -52,7 +52,12 @@ def fold_words(text: str) -> Words:
     """Return the hashes and places of the words that `corpus.text.fold` finds, equal words with equal hashes."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text).casefold()
-    return Words(*_fold_words(codes(text), alphanumeric()))
+    return fold_codes(codes(text))
+
+
+def fold_codes(characters: Codes) -> Words:
+    """Return what fold_words does, for characters of which only A to Z may be upper case."""
+    return Words(*_fold_words(characters, alphanumeric()))
 
 
 @cache

@@ -43,6 +43,14 @@ def repair(text: str) -> str:
     return unicodedata.normalize("NFC", strip_invisible(text))
 
 
+def lowered(text: str) -> str:
+    """Return a text in lower case, letter for letter: places in it are places in the text."""
+    lower = text.lower()
+    if len(lower) == len(text):
+        return lower
+    return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
+
+
 def _is_plain(text: str) -> bool:
     if text.isascii():
         return not _SUSPECT_ASCII.search(text)

@@ -17,12 +17,13 @@ from tinsmith.corpus.duplicates.search import find_families
 from tinsmith.corpus.engine import DataType, Series, batch_function, col, read_parquet
 from tinsmith.corpus.judge import ASKED, FOUND, Document, Judge
 from tinsmith.corpus.privacy import REASONS as PRIVATE
+from tinsmith.corpus.privacy import measured
 from tinsmith.corpus.ranges import RangeWriter, range_file, range_of_doc_ids
 from tinsmith.corpus.rights import REASONS as REFUSED
 from tinsmith.corpus.sorting import Sorter
 from tinsmith.corpus.tables import TableWriter
 from tinsmith.foundation.errors import CorpusError, RecipeError
-from tinsmith.foundation.files import write_jsonl
+from tinsmith.foundation.files import write_json, write_jsonl
 from tinsmith.foundation.forgotten import NOTHING, ForgottenSet
 from tinsmith.foundation.progress import Progress
 from tinsmith.recipe import CurateConfig
@@ -101,6 +102,8 @@ def curate(
     write_jsonl(out / "rights.jsonl", tally.rights())
     write_jsonl(out / "hidden.jsonl", tally.hidden())
     write_jsonl(out / "privacy.jsonl", tally.privacy(judge.protector.actions))
+    if (figures := measured(config.privacy.recogniser)) is not None:
+        write_json(out / "privacy_measured.json", figures)
     shutil.rmtree(work)
     if not tally.kept_documents:
         raise _nothing_left(config, tally, out)

@@ -27,6 +27,7 @@ class Tally:
         self.sizes: Counter[str] = Counter()
         self.clusters: Counter[str] = Counter()
         self.labels: dict[tuple[str, str, str], Counter[str]] = {}
+        self.words_mended = 0
         self.found: dict[str, dict[str, Counter[str]]] = {"hidden": {}, "privacy": {}}
 
     def add(self, table: pa.Table) -> None:
@@ -41,6 +42,7 @@ class Tally:
             label.update(documents=1, bytes=row["ingested_bytes"])
             counts = json.loads(row["counts"]) if row["counts"] else {}
             self._count("hidden", counts.get("hidden", {}))
+            self.words_mended += counts.get("mended", {}).get("words", 0)
             if reason:
                 self.documents[reason] += 1
                 self.bytes[reason] += row["bytes"]
@@ -121,6 +123,7 @@ class Tally:
             "bytes_kept": self.kept_bytes,
             "clusters": len(self.clusters),
             "largest_cluster_documents": max(self.clusters.values(), default=0),
+            "words_mended": self.words_mended,
             "hidden_characters": sum(count["count"] for count in self.found["hidden"].values()),
             "placeholders": sum(count["count"] for count in private),
         }

@@ -9,6 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
+from phonenumbers import Leniency, PhoneNumberMatcher
+
 # Lengths of the SWIFT IBAN registry.
 _IBAN_LENGTHS = {
     country: length
@@ -189,3 +191,19 @@ def entropy(text: str) -> float:
 def looks_random(text: str) -> bool:
     """Return whether a value looks drawn at random: letters and digits mixed, and over 3 bits a character."""
     return any(map(str.isdigit, text)) and any(map(str.isalpha, text)) and entropy(text) > 3.0
+
+
+# Where people write numbers without the sign of a country.
+_REGIONS = (
+    "US GB IE DE AT CH FR BE NL LU IT ES PT DK NO SE FI IS PL CZ SK HU SI HR RO BG GR EE LV LT CY GL AU NZ ZA IN BR MX AR UY CL"
+).split()
+
+
+def grouped_phone(value: str) -> bool:
+    """Say whether digits grouped by one kind of sign are a valid number in one of many countries (libphonenumber)."""
+    if len(set(re.findall(r"[./-]| (?=\d)", value))) > 1:
+        return False
+    return any(
+        next(iter(PhoneNumberMatcher(value, region, leniency=Leniency.VALID)), None) is not None
+        for region in _REGIONS
+    )

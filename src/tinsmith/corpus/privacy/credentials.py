@@ -53,7 +53,7 @@ _KEY_WORDS = (
 CREDENTIALS: tuple[Rule, ...] = (
     rule(
         "pem", "private_key", "-----begin ",
-        r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?:(?!-----).){0,20000}(?:-----END [A-Z0-9 ]{0,40}-----)?",
+        r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?:(?!-----)[\s\S]){0,20000}(?:-----END [A-Z0-9 ]{0,40}-----)?",
         after=21_000,
     ),
     rule("putty", "private_key", "putty-user-key-file-", r"PuTTY-User-Key-File-\d:[\s\S]{20,8000}?Private-MAC: \w+", after=9000),

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-import ast
 import bisect
 import hashlib
 import inspect
 import re
+import sys
 from collections.abc import Collection, Iterable, Iterator
 from types import ModuleType
 
-from tinsmith.corpus.privacy import checks, credentials, names, numbers, personal, places, rules
+from tinsmith.corpus.privacy import (
+    checks,
+    credentials,
+    names,
+    numbers,
+    personal,
+    places,
+    recogniser,
+    rules,
+)
 from tinsmith.corpus.privacy.credentials import CREDENTIALS
-from tinsmith.corpus.privacy.names import find_again, find_listed, find_names
+from tinsmith.corpus.privacy.names import (
+    find_again,
+    find_listed,
+    find_names,
+    lower_case_words,
+    may_be_name,
+)
 from tinsmith.corpus.privacy.numbers import find_numbers
 from tinsmith.corpus.privacy.personal import PERSONAL, find_addresses_of_machines, find_codes, find_domains
 from tinsmith.corpus.privacy.places import find_addresses, find_locations
@@ -27,26 +42,26 @@ _NUMBERS = frozenset(
 _CODES = frozenset("iban es_dni it_codice_fiscale uk_nino in_pan crypto_wallet".split())
 
 
-def find(
-    text: str, types: Collection[str] = frozenset(TYPES), recogniser: Recogniser | None = None
-) -> list[Span]:
+def find(text: str, types: Collection[str] = frozenset(TYPES), model: Recogniser | None = None) -> list[Span]:
     """Return what is found of these types, in order of place, no two spans overlapping.
 
     Of several rules that claim the same characters the first counts: credentials, then numbers with a checksum,
-    then other forms, then addresses and names, last what the recogniser says where no rule found anything.
+    then other forms, then addresses and names, last what the model (a recogniser) says where no rule found anything.
     """
     taken = _Taken(found.span() for found in PLACEHOLDER.finditer(text))
     lower = lowered(text)
     for span in _candidates(text, lower, frozenset(types)):
         taken.add(span)
-    if recogniser is not None and recogniser.types.intersection(types):
-        for span in recogniser.find(text):
-            if span.type in types:
+    vocabulary = lower_case_words(text) if "person" in types else frozenset()
+    if model is not None and model.types.intersection(types):
+        for span in model.find(text):
+            if span.type in types and (span.type != "person" or may_be_name(text, span, vocabulary)):
                 taken.add(span)
     if "person" in types:
-        for more in (find_listed, find_again):
-            for span in more(text, list(taken.spans)):
-                taken.add(span)
+        for span in find_listed(text, list(taken.spans)):
+            taken.add(span)
+        for span in find_again(text, list(taken.spans), vocabulary):
+            taken.add(span)
     return sorted(taken.spans)
 
 
@@ -90,7 +105,7 @@ class _Taken:
 
 
 def rules_hash() -> str:
-    """Return a hash of the rules, whatever their comments and line breaks: figures belong to one state of them."""
-    parts: tuple[ModuleType, ...] = (checks, rules, credentials, personal, numbers, names, places)
-    trees = "".join(ast.dump(ast.parse(inspect.getsource(part))) for part in parts)
-    return hashlib.sha256(trees.encode()).hexdigest()[:16]
+    """Return a hash of the modules that find: figures belong to one state of them."""
+    parts: tuple[ModuleType, ...] = (checks, rules, credentials, personal, numbers, names, places, recogniser)
+    sources = [inspect.getsource(part) for part in (*parts, sys.modules[__name__])]
+    return hashlib.sha256("".join(sources).encode()).hexdigest()[:16]

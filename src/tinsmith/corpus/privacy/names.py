@@ -32,11 +32,36 @@ _RULES = (
     ("signed", rf"/s/[ \t|\n]{{0,4}}{_WHOLE}"),
     ("speaker", rf"(?:^|\n){_NAME}:[ ]?[\"“]"),
     ("vocative", rf"(?:^|\n|[.!?][ ])({_WORD}),[ ](?:can|could|would|will|please|do|did|are)[ ](?:I|you|we|please)\b"),
+    ("kin", rf"({_WORD}(?:[ ]{_WORD})?)['’]s[ ](?:daughter|son|wife|husband|mother|father|sister|brother|widow|children|kids?)\b"),
     ("said_to", rf"\b(?:says|said|shouted|whispered)(?:[ ]{_WORD})?[ ](?:to|at)[ ]({_WORD})"),
     ("says", rf"(?:\b(?:says|said|asked|replied|explained|added|told)[ ]{_WHOLE}|{_WHOLE}[ ](?:says|said|asked|replied|explained)\b)"),
 )  # fmt: skip
 _PATTERNS = tuple((name, re.compile(pattern)) for name, pattern in _RULES)
 _MASK = re.compile(r"[\w'’-]+")
+
+
+_LONG = 150  # different words in lower case
+_LOWER = re.compile(r"(?<![\w'’-])[^\W\d_A-Z]{2,}(?![\w'’-])")
+
+
+def lower_case_words(text: str) -> frozenset[str]:
+    """Return the words that a text writes in lower case: what else begins with a capital there may be a name."""
+    return frozenset(word for word in _LOWER.findall(text) if word.islower())
+
+
+def may_be_name(text: str, span: Span, vocabulary: frozenset[str]) -> bool:
+    """Say whether what a model takes for a person may be one, by the words that the text writes in lower case too.
+
+    In a short text (a letter, a chat) a name is none if all its words are such. A long one brings people in by first
+    and last name, and its headings, labels and defined terms look like names to a model: there no word may be such, and
+    no colon may follow.
+    """
+    words = [word.group().lower() for word in _MASK.finditer(text, span.start, span.end)]
+    words = [word.removesuffix("'s").removesuffix("’s") for word in words if len(word) > 1]
+    common = [word in vocabulary or word in _NOT_NAMES for word in words]
+    if len(vocabulary) <= _LONG:
+        return not all(common)
+    return len(words) > 1 and not any(common) and text[span.end : span.end + 1] != ":"
 
 
 def find_names(text: str) -> Iterator[Span]:
@@ -69,15 +94,20 @@ def find_listed(text: str, people: list[Span]) -> Iterator[Span]:
             )
 
 
-def find_again(text: str, people: list[Span]) -> Iterator[Span]:
-    """Yield further places of names that were found, and of first and last names that stand alone."""
+def find_again(text: str, people: list[Span], vocabulary: frozenset[str]) -> Iterator[Span]:
+    """Yield further places of names that were found, and of first and last names that stand alone.
+
+    A word that the text writes in lower case too stands alone for itself and for nobody. In a long text last names
+    alone are looked for.
+    """
     values = {text[span.start : span.end] for span in people if span.type == "person"}
+    values = {value for value in values if " " in value or value.lower() not in vocabulary}
     parts = {
         word
         for value in values
         if " " in value
-        for word in value.split()
-        if len(word) > 3 and word[0].isupper()
+        for word in value.split()[-1 if len(vocabulary) > _LONG else 0 :]
+        if len(word) > 3 and word[0].isupper() and word.lower() not in vocabulary
     }
     wanted = sorted((values | parts) - {word.title() for word in _NOT_NAMES}, key=len, reverse=True)
     if wanted:

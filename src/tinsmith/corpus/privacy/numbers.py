@@ -60,6 +60,7 @@ _KINDS = (
     _kind("us", "phone", r"(?:1[ .-])?(?:\(\d{3}\) ?|\d{3}([.-]))[2-9]?\d{2,3}(?(1)\1|[ .-])\d{4}$"),
     _kind("trunk", "phone", r"\(?0\d{1,4}\)?[ .-]\d{2,4}(?:[ .-]\d{2,4}){1,4}$", r"^(?!.*(?:\$|%|\bcusip\b|\bno\.|\bnumber)).*$"),
     _kind("word", "phone", r"[\d .()/–‑-]+$", _PHONE_WORDS),
+    _kind("grouped", "phone", r"\(?(?:0\d+\)?[ ./-]{1,2}\d+|\d+\)?(?:[ ./-]{1,2}\d+){2,4})$", "", checks.grouped_phone),
 )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ _STATES = """Alabama|Alaska|Arizona|Arkansas|California|Colorado|Connecticut|Del
 Kansas|Kentucky|Louisiana|Maine|Maryland|Massachusetts|Michigan|Minnesota|Mississippi|Missouri|Montana|Nebraska|Nevada|New Hampshire|
 New Jersey|New Mexico|New York City|New York|North Carolina|North Dakota|Ohio|Oklahoma|Oregon|Pennsylvania|Rhode Island|South Carolina|South Dakota|
 Tennessee|Texas|Utah|Vermont|Virginia|Washington|West Virginia|Wisconsin|Wyoming""".replace("\n", "")
-_UNIT = r"(?:[\s,>|]{1,6}(?:Apt\.?|Apartment|Suite|Ste\.?|Unit|Floor|Fl\.?|Room|Rm\.?|#|Box|Building|Bldg\.?)[ ]?#?[A-Za-z]?[0-9]{1,5}[A-Za-z]?|,?[ ][0-9]{1,3}(?:st|nd|rd|th)[ ][Ff]loor)"
+_UNIT = r"(?:[\s,>|•*?]{1,8}(?:Apt\.?|Apartment|Suite|Ste\.?|Unit|Floor|Fl\.?|Room|Rm\.?|#|Box|Building|Bldg\.?)[ ]?#?[A-Za-z]?[0-9]{1,5}[A-Za-z]?|,?[ ][0-9]{1,3}(?:st|nd|rd|th)[ ][Ff]loor)"
 _PLACE = rf"(?:{UPPER}(?:{LETTER}|[.'’-](?={LETTER})){{1,24}}|de|la|do|del|u|v|der|am|im|an)"
 _CODE = r"(?:[0-9]{5}-[0-9]{4}|[0-9]{4,6}|[0-9]{4}-[0-9]{3}|[0-9]{4}[ ][A-Z]{2}|[A-Z]{1,2}[0-9][0-9A-Z]?[ ][0-9][A-Z]{2}|[A-Z][0-9][A-Z][ ]?[0-9][A-Z][0-9])"
 # What follows a street: flat, then town with state or country and code. A town alone only before one of those.
@@ -72,6 +72,7 @@ _HEADED = re.compile(
 _BOXES = (
     rule("po_box", "address", "box", rf"\b(?:P\.?[ ]?O\.?|Post[ ]Office)[ ]?Box[ ][0-9]{{1,8}}{_TAIL}", before=12, any_case=False),
     rule("military", "address", "box", r"(?:PSC|Unit|CMR)[ ][0-9]{1,5},?[ ]Box[ ][0-9]{1,5}(?:[\s,]{1,3}(?:APO|FPO|DPO)(?:[ ,]{1,2}A[AEP])?(?:[ ][0-9]{5})?)?", before=14),
+    rule("ship", "address", "apo|fpo|dpo", r"(?:\bUS[A-Z]{1,4}[ ][^\n,]{2,30}[\n,]\s?)?\b(?:APO|FPO|DPO)[ ,]{1,2}A[AEP][ ][0-9]{5}\b", before=44, any_case=True),
     rule("unit", "address", "apt|suite|apartment", r"\b(?:Apt\.?|Apartment|Suite)[ ]#?[A-Z]?[0-9]{1,5}[A-Z]?\b"),
     rule("zip_code", "address", "zip|postcode|postal code", r"\b(?:zip|post|postal)[ ]?(?:code)?(?:[ ]is|:|[ ])[ ]{0,2}([0-9]{3,5}(?:-[0-9]{3,4})?|[A-Z]{1,2}[0-9][0-9A-Z]?[ ]?[0-9][A-Z]{2})\b", any_case=True),
 )  # fmt: skip
@@ -87,17 +88,27 @@ _AT_PLACE = re.compile(
     r"|(?:grew[ ]up|born|raised|based|lives?|lived|living|headquartered|resid(?:es?|ed|ing)|arrived)[ ]in|\bhome[ ](?:city|town)|\bI(?:’|'|[ ]a)m[ ](?:in|from))"
     rf"[ ]{_NOT_PLACES}({UPPER}(?:{LETTER}|['’-](?={LETTER})){{1,24}}(?:[ ](?:(?:de|del|la|le|of|am|an|der|upon|sur|u)[ ])?{UPPER}(?:{LETTER}|['’-](?={LETTER})){{1,24}}){{0,3}})"
 )
+_KIND = re.compile(rf"[ ](?:{_KINDS})\b", re.IGNORECASE)
+_NAMED = re.compile(rf"{UPPER}{LETTER}|[0-9](?:st|nd|rd|th)\b")
 _CHEAP = re.compile(r"[0-9]")
 
 
 def find_addresses(text: str, lower: str) -> Iterator[Span]:
     """Yield postal addresses: streets with a house number, boxes, postal codes after words that say so."""
-    yield from search(_BOXES, text, lower)
+    # Streets first: a flat or a box alone must not take its place from the address that it is a part of.
     if _CHEAP.search(text):
         for source, pattern in _STREETS:
             for found in pattern.finditer(text):
                 start, end = found.span(1) if pattern.groups else found.span()
-                yield Span(start, end, "address", source)
+                if source != "street" or _has_name(found.group()):
+                    yield Span(start, end, "address", source)
+    yield from search(_BOXES, text, lower)
+
+
+def _has_name(street: str) -> bool:
+    """Say whether a word of two letters or more stands before the kind of street: "135 S. Ct. 2584" cites a case."""
+    kind = _KIND.search(street)
+    return bool(_NAMED.search(street, 0, kind.start() if kind else len(street)))
 
 
 def find_locations(text: str) -> Iterator[Span]:

@@ -64,7 +64,10 @@ def _search_one(each: Rule, text: str, lower: str) -> Iterator[Span]:
     for place in _places(each.anchors, lower):
         if place < done:
             continue
-        found = each.pattern.search(text, max(done, place - each.before), min(len(text), place + each.after))
+        look = (
+            each.pattern.search if each.before else each.pattern.match
+        )  # a search would read on to the window's end
+        found = look(text, max(done, place - each.before), min(len(text), place + each.after))
         if found is None or found.start() > place:
             continue
         start, end = found.span(1) if has_group and found.start(1) >= 0 else found.span()
