@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinsmith.corpus.readers.base import Piece, join_blocks
+from tinsmith.corpus.readers.law import read_law
 
 _SKIPPED = {
     "script",
@@ -101,7 +102,7 @@ def read_html(text: str) -> Piece:
 
 
 def read_xml(text: str) -> Piece:
-    """Return the character data of an XML document, one line per element, inline elements within their line.
+    """Return a regulation or statute by its structure, else the character data: a line per element, inline ones in it.
 
     A document that is not well-formed comes as it is.
     """
@@ -111,6 +112,8 @@ def read_xml(text: str) -> Piece:
         )
     except ElementTree.ParseError:
         return Piece(text)
+    if (law := read_law(root)) is not None and law.text:
+        return law
     lines: list[str] = []
     _xml_lines(root, lines)
     return Piece("\n".join(lines))
