@@ -7,6 +7,7 @@ import argparse
 from benchmarks import (
     curation_memory,
     curation_speed,
+    extraction,
     gpu,
     languages,
     memory,
@@ -42,6 +43,7 @@ _NAMES = (
     "synthesis",
     "semantic",
     "privacy",
+    "extraction",
 )
 
 
@@ -137,6 +139,8 @@ def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespa
         semantic.run(contracts=20 if given.quick else 300)
     elif name == "privacy":
         privacy.run(quick=given.quick, keep=given.keep, pip=given.pip.split())
+    elif name == "extraction":
+        extraction.run(quick=given.quick, pip=given.pip.split())
     elif name == "worth":
         worth.run("quick" if given.quick else given.scale or worth.fitting_scale(), train=not given.prepare)
     else:
