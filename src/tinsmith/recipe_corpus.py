@@ -24,6 +24,10 @@ class IngestConfig(Section):
     text_field: str = Field(
         "text", description="field of a JSON, JSONL, CSV or Parquet record that holds its text"
     )
+    ocr: bool = Field(
+        False,
+        description="recognise scanned pages of PDFs; needs tinsmith[ocr] and a longer seconds_per_file",
+    )
     seconds_per_file: float = Field(60.0, gt=0, description="time limit for one file, then it is dropped")
     max_megabytes_per_file: float = Field(
         200.0, gt=0, description="bigger files are dropped with this reason"

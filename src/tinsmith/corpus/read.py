@@ -25,9 +25,10 @@ REASONS = {
     "forgotten": "all that it holds is on the run's list of what must be forgotten",
     "image": "a picture; there is no optical character recognition",
     "no_text_field": "a table of records without the field that the recipe names",
-    "no_text_layer": "a PDF of pictures, scanned or drawn",
+    "no_text_layer": "a PDF without text, and without pictures that fill its pages",
     "not_a_file": "a device, pipe or socket",
     "out_of_memory": "needs more memory than a reader may take",
+    "scanned": "a PDF of scanned pages, which ingest.ocr would read",
     "timeout": "took longer than seconds_per_file",
     "too_big": "bigger than max_megabytes_per_file",
     "unpacks_too_big": "an archive that unpacks to far more than it seems",
@@ -54,13 +55,16 @@ class ReadResult:
         return asdict(self)
 
 
-def read_file(path: Path, *, text_field: str = "text", max_bytes: int = 200_000_000) -> ReadResult:
+def read_file(
+    path: Path, *, text_field: str = "text", max_bytes: int = 200_000_000, ocr: bool = False
+) -> ReadResult:
     """Read one file in this process. Never raises for what a file holds: the reason says it.
 
     Args:
         path: the file.
         text_field: field of a record that holds its text.
         max_bytes: bigger files are not opened; archives may unpack to five times as much.
+        ocr: scanned pages are recognised; needs the extra `ocr`.
     """
     result = ReadResult()
     try:
@@ -72,7 +76,7 @@ def read_file(path: Path, *, text_field: str = "text", max_bytes: int = 200_000_
             raise Unreadable("too_big", f"{status.st_size} bytes")
         data = path.read_bytes()
         result.sha256 = hashlib.sha256(data).hexdigest()
-        kind, pieces = _read_bytes(data, path.name, Limits(text_field, _UNPACK_FACTOR * max_bytes))
+        kind, pieces = _read_bytes(data, path.name, Limits(text_field, _UNPACK_FACTOR * max_bytes, ocr))
         result.mime = MIME[kind]
         result.documents = [asdict(piece) for piece in _kept(pieces)]
         if not result.documents:

@@ -15,10 +15,11 @@ import pyarrow
 import pyarrow.parquet
 
 from tinsmith.corpus.read import REASONS, ReadResult, find_sources
+from tinsmith.corpus.readers.ocr import missing
 from tinsmith.corpus.readers.pool import Limit, read_files
 from tinsmith.corpus.readers.sources import Found, SourceFile, find_files
 from tinsmith.foundation import assets
-from tinsmith.foundation.errors import CorpusError
+from tinsmith.foundation.errors import CorpusError, RecipeError
 from tinsmith.foundation.files import write_jsonl
 from tinsmith.foundation.forgotten import NOTHING, ForgottenSet
 from tinsmith.foundation.progress import Progress
@@ -47,11 +48,22 @@ def ingest(
     Raises:
         CorpusError: a source is missing or empty, or no file gives a document.
     """
+    if config.ocr and (lacking := missing()):
+        raise RecipeError(
+            f"ingest.ocr needs {' and '.join(lacking)}, which {'is' if len(lacking) == 1 else 'are'} not installed",
+            where="ingest.ocr",
+            next_step='pip install "tinsmith[ocr]", or set ingest.ocr = false: scanned files are then dropped as such',
+        )
     found = find_files(config.sources, config.exclude)
     if not found.files:
         what = f"all {found.excluded} files of the sources are excluded by {', '.join(config.exclude)}"
         raise CorpusError(what, where="ingest.exclude", next_step="loosen the patterns")
-    limit = Limit(config.seconds_per_file, round(config.max_megabytes_per_file * 1e6), config.text_field)
+    limit = Limit(
+        config.seconds_per_file,
+        round(config.max_megabytes_per_file * 1e6),
+        config.text_field,
+        config.ocr,
+    )
     rows: list[dict[str, Any]] = [_closed_row(folder) for folder in found.closed]
     totals: Counter[str] = Counter()
     results = read_files([file.path for file in found.files], limit, workers=config.workers)

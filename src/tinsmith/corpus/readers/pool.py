@@ -30,11 +30,12 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Limit:
-    """What one file may take, and which field of a record is its text."""
+    """What one file may take, which field of a record is its text, and whether scans are recognised."""
 
     seconds: float = 60.0
     max_bytes: int = 200_000_000
     text_field: str = "text"
+    ocr: bool = False
 
 
 def cpu_count() -> int:
@@ -91,6 +92,7 @@ class _Worker:
             "seconds": limit.seconds,
             "max_bytes": limit.max_bytes,
             "text_field": limit.text_field,
+            "ocr": limit.ocr,
         }
         assert self.process.stdin is not None
         try:

@@ -26,7 +26,7 @@ READY = b"ready\n"
 
 
 def serve(read: Reader = read_file) -> None:
-    """Answer requests {path, seconds, text_field, max_bytes} until standard input ends."""
+    """Answer requests {path, seconds, text_field, max_bytes, ocr} until standard input ends."""
     answers = _claim_stdout()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -36,7 +36,8 @@ def serve(read: Reader = read_file) -> None:
         request = json.loads(line)
         signal.setitimer(signal.ITIMER_REAL, request["seconds"] + _ALARM_GRACE_SECONDS)
         path = Path(os.fsdecode(bytes.fromhex(request["path"])))
-        result = read(path, text_field=request["text_field"], max_bytes=request["max_bytes"])
+        asked = {name: request[name] for name in ("text_field", "max_bytes", "ocr")}
+        result = read(path, **asked)
         _write_all(answers, json.dumps(result.to_json()).encode("ascii") + b"\n")
         signal.setitimer(signal.ITIMER_REAL, 0)
 
