@@ -186,9 +186,10 @@ class CurateConfig(Section):
     languages: tuple[str, ...] = Field((), description="ISO 639-1 codes to keep; empty keeps every language")
     min_language_probability: Fraction = Field(0.5, description="below it a document's language is unsure")
     rules: tuple[Literal["gopher", "gopher_quality", "c4", "fineweb"], ...] = Field(
-        ("gopher",),
+        (),
         description="sets of rules, asked one after the other, each with its own section; gopher_quality is gopher "
-        "without what it asks of repetition, which long contracts, filings and statutes do not pass",
+        "without what it asks of repetition, which long contracts, filings and statutes do not pass. None by default: "
+        "measured, they help with many short texts of one kind and cost with long ones (docs/curation.md)",
     )
     gopher: GopherConfig = GopherConfig()
     c4: C4Config = C4Config()

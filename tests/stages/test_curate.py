@@ -70,7 +70,7 @@ def run(tmp_path: Path, texts: dict[str, str], name: str = "curate", seed: int =
     out.joinpath("statistics.json").write_text(
         json.dumps(
             curate(
-                CurateConfig(**config),
+                CurateConfig(**{"rules": ("gopher",), **config}),
                 ingest=ingest(tmp_path / "ingest", texts),
                 seed=seed,
                 out=out,
