@@ -1,10 +1,13 @@
 import random
+import unicodedata
 
 import ftfy
 import numpy as np
 import pytest
 
 from tinsmith.corpus import text as text_module
+from tinsmith.corpus.hidden import strip_invisible, uncover
+from tinsmith.corpus.survey import CLOSERS, OPENERS, _classes, survey
 from tinsmith.corpus.text import WordHasher, document_id, fold, hash_ngrams, repair
 
 
@@ -62,8 +65,28 @@ def test_hashes_of_ngrams_agree_where_the_words_do():
 
 
 def test_what_is_spared_is_what_ftfy_would_leave():
-    signs = "\u201c\u201d\u2018\u2019\u2013\u2014\u2026\u00a0\u00a7\u2022\u00a9\u00ae\u2122ab .,"
+    classes = _classes()
+    plain = [chr(code) for code in range(0x100, 0x10000) if classes[code] == 3]
+    assert len(plain) > 40_000
     source = random.Random(3)
-    for _ in range(3000):
+    for _ in range(4000):
+        signs = f"{OPENERS}{CLOSERS}ab .,{''.join(source.choices(plain, k=6))}"
         line = "".join(source.choice(signs) for _ in range(source.randrange(1, 9)))
-        assert repair(line) == ftfy.fix_text(line, text_module._FTFY).replace("\u00ad", ""), ascii(line)
+        if survey(line).is_plain:
+            assert ftfy.fix_text(line, text_module._FTFY) == line, ascii(line)
+            assert uncover(line) == (line, {}, ()), ascii(line)
+        assert repair(line) == _slowly(line), ascii(line)
+
+
+def _slowly(line: str) -> str:
+    """Repair without sparing anything."""
+    fixed = ftfy.fix_text(line, text_module._FTFY)
+    return unicodedata.normalize(
+        "NFC", strip_invisible(text_module._CONTROLS.sub("", fixed).replace("\u00ad", ""))
+    )
+
+
+def test_a_survey_names_what_is_unusual():
+    assert survey("Plain \u201ctext\u201d \u00a7 5.") == ("", False)
+    assert survey("\u2014\u00a9") == ("", True)  # so Mac OS Roman reads a Cyrillic letter
+    assert survey("caf\u00e9 \u200b \U000e0041 \x07") == ("\x07\u00e9\u200b\U000e0041", False)

@@ -82,7 +82,7 @@ def test_who_asks_to_be_paid_ends_it_with_the_place_and_without_the_key(server, 
         ask(server, tmp_path)
     assert caught.value.where == "refine.synthesis.teacher"
     assert SECRET not in str(caught.value)
-    assert len(server.asked) <= 2
+    assert len(server.asked) <= 2  # at one time
 
 
 def test_a_wrong_key_is_told_by_its_variable(server, tmp_path):

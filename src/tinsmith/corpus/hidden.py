@@ -39,6 +39,7 @@ _TO_LATIN = {**_CYRILLIC, **_GREEK}
 _TO_CYRILLIC = {latin: cyrillic for cyrillic, latin in _CYRILLIC.items()}
 _LATIN = re.compile("[A-Za-z\u00c0-\u024f]")
 _SLAVIC = re.compile("[\u0400-\u052f]")
+_LOOKALIKE = re.compile("[\u0370-\u052f]")
 _MIXED = re.compile("[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]")
 _WORD = re.compile(r"[^\W\d_]+")
 
@@ -55,16 +56,19 @@ def uncover(text: str) -> Uncovered:
     """Take hidden characters out of a text and put lookalike letters right; decode what tags and selectors say."""
     if text.isascii():
         return Uncovered(text, {})
+    from tinsmith.corpus.survey import survey  # loaded when first needed: it compiles
+
+    unusual = survey(text).unusual
     counts: Counter[str] = Counter()
     messages: list[str] = []
-    if _SUSPECT.search(text):
+    if _SUSPECT.search(unusual):
         text = _take_tags(text, counts, messages)
         text = _take_selectors(text, counts, messages)
         text = _take(_REORDERING, text, "bidirectional", counts)
         text = _take_marks(text, counts)
         text = _take(_ZERO_WIDTH, text, "zero_width", counts)
         text = _take(_STRAY_JOINERS, text, "zero_width", counts)
-    if _MIXED.search(text):
+    if _LOOKALIKE.search(unusual) and _MIXED.search(text):
         text = _WORD.sub(lambda word: _one_alphabet(word[0], counts), text)
     return Uncovered(text, dict(counts), tuple(messages))
 

@@ -102,6 +102,29 @@ def _fold_words(
 
 
 @compiled
+def survey(characters: Codes, classes: NDArray[np.uint8]) -> tuple[NDArray[np.int64], bool, bool]:
+    """Return the characters of a text that are of no class (K,), and whether 2 occurs, and whether 2 follows 1.
+
+    `classes` gives the class of each character below 65,536, 0 for none; those above have none.
+    """
+    seen = np.zeros(len(classes) + 1, np.bool_)
+    before, second, follows = np.uint8(0), False, False
+    for code in characters:
+        if code >= len(classes):
+            seen[len(classes)] = True
+            before = np.uint8(0)
+            continue
+        kind = classes[code]
+        if kind == 0:
+            seen[code] = True
+        elif kind == 2:
+            second = True
+            follows |= before == 1
+        before = kind
+    return np.flatnonzero(seen), second, follows
+
+
+@compiled
 def hash_ngrams(words: Hashes, n: int) -> Hashes:
     """Return what `corpus.text.hash_ngrams` does, in one pass: a hash per run of n words, (N - n + 1,)."""
     count = max(0, len(words) - n + 1)

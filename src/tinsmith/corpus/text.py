@@ -23,11 +23,6 @@ _LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f]")
 _SOFT_HYPHEN = "\u00ad"
 _SUSPECT_ASCII = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
-# Signs that begin no UTF-8 sequence of two signs, or end none, in any encoding that ftfy knows: a text of these and
-# ASCII was never decoded wrongly, unless one of the first kind stands before one of the second, as in Mac OS Roman.
-_OPENERS, _CLOSERS = "\u201c\u201d\u2018\u2019\u2013\u2014\u2026\u00a0", "\u00a7\u2022\u00a9\u00ae\u2122"
-_PLAIN = re.compile(f"[\t\n\x20-\x7e{_OPENERS}{_CLOSERS}]*")
-_AMBIGUOUS = re.compile(f"[{_OPENERS}][{_CLOSERS}]")
 _WORD = re.compile(r"[^\W_]+")
 _REMEMBERED = 1_000_000  # words; a corpus of numbers and names has no end of them
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -35,10 +30,17 @@ MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 def repair(text: str) -> str:
     """Undo mojibake (ftfy), make line ends \\n, remove control and invisible characters, compose to NFC."""
-    if _is_plain(text):
+    if text.isascii() and not _SUSPECT_ASCII.search(text):
+        return text
+    from tinsmith.corpus.survey import survey  # loaded when first needed: it compiles
+
+    seen = survey(text)
+    if seen.is_plain:
         return text
     # ftfy judges line by line too, so the lines in which nothing can be wrong are spared.
-    text = "\n".join(map(_repair_line, _LINE_ENDS.sub("\n", text).split("\n")))
+    odd = re.compile("[^\t\n\x20-\x7e]" if seen.doubtful else f"[{re.escape(seen.unusual)}]")
+    lines = _LINE_ENDS.sub("\n", text).split("\n")
+    text = "\n".join(_repair_line(line) if odd.search(line) else line for line in lines)
     text = _CONTROLS.sub("", text).replace(_SOFT_HYPHEN, "")
     return unicodedata.normalize("NFC", strip_invisible(text))
 
@@ -51,15 +53,7 @@ def lowered(text: str) -> str:
     return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
 
 
-def _is_plain(text: str) -> bool:
-    if text.isascii():
-        return not _SUSPECT_ASCII.search(text)
-    return bool(_PLAIN.fullmatch(text)) and not _AMBIGUOUS.search(text)
-
-
 def _repair_line(line: str) -> str:
-    if _is_plain(line):
-        return line
     return _LINE_ENDS.sub("\n", ftfy.fix_text(line, _FTFY))
 
 

@@ -87,6 +87,7 @@ class _Run:
     waiting: deque[_Pending] = field(default_factory=deque)
     todo: queue.SimpleQueue[_Pending | None] = field(default_factory=queue.SimpleQueue)
     threads: list[threading.Thread] = field(default_factory=list)
+    refused: BaseException | None = None
 
     def submit(self, request: Request) -> None:
         """Take a question on: out of the cache, to a thread, or not any more."""
@@ -143,9 +144,13 @@ class _Run:
 
     def _work(self) -> None:
         while (pending := self.todo.get()) is not None:
+            if self.refused is not None:  # who wants a key or money wants it for the next question too
+                pending.outcome.set_exception(self.refused)
+                continue
             try:
                 pending.outcome.set_result(self._ask(pending.request))
             except BaseException as error:
+                self.refused = error
                 pending.outcome.set_exception(error)
 
     def _ask(self, request: Request) -> Answer | Failure:
