@@ -18,7 +18,7 @@ from tinsmith.corpus.text import Hashes, lowered
 _MOST = 20  # times that the half of a broken word occurs; commoner ones are words
 _SHORTEST = 5  # letters of a whole word
 _MORE = 2  # times as often as the break that the whole word stands
-# Words to each different break: damage is everywhere, where a text that writes "health care" in two ways is not damaged.
+# Words to each different break: damage is everywhere, and a text that writes "health care" in two ways is not damaged.
 _WORDS = 2_000
 # A word broken into three is whole after the second pass; texts that take more are not damaged but odd.
 _PASSES = 8
@@ -47,9 +47,9 @@ def mend(text: str) -> Mended:
     """Join words that one space or a line-end hyphen broke, where the text says them whole elsewhere.
 
     With a space: a half stands nowhere but in breaks, both stand alone less often than the whole word, which stands
-    twice as often as the break; and the text has a different break in each 2,000 words. With a hyphen: the whole word occurs elsewhere; where the
-    text writes it with its hyphen instead, the hyphen stays. To mend again changes nothing: a text that does not come
-    to rest is left as it is, and one with nothing to mend comes back as the same object.
+    twice as often as the break; and the text has a different break in each 2,000 words. With a hyphen: the whole word
+    occurs elsewhere; where the text writes it with its hyphen instead, the hyphen stays. To mend again changes nothing:
+    a text that does not come to rest is left as it is, and one with nothing to mend comes back as the same object.
     """
     mended, words = text, 0
     for turn in range(_PASSES):
@@ -129,7 +129,10 @@ def _may_join(left: str, right: str, before: str) -> bool:
 def _find_breaks(
     characters: Codes, hashes: Hashes, starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the numbers of words that are first halves, and how often the whole words stand; words are counted in a table of open addressing."""
+    """Return the numbers of words that are first halves, and how often the whole words stand.
+
+    Words are counted in a table of open addressing.
+    """
     count = len(hashes)
     size = np.uint64(2)
     while size < 2 * count:
