@@ -74,7 +74,7 @@ def _candidates(text: str, lower: str, types: frozenset[str]) -> Iterator[Span]:
         (_NUMBERS, find_numbers(text, lower)),
         (("url",), find_domains(text, lower)),
         (("address",), find_addresses(text, lower)),
-        (("person",), find_names(text)),
+        (("person",), find_names(text, lower)),
         (("location",), find_locations(text)),
     )
     for group, spans in groups:

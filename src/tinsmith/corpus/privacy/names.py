@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tinsmith.corpus.privacy.rules import LETTER, UPPER
+from tinsmith.corpus.privacy.rules import LETTER, UPPER, near, occurrences
 from tinsmith.corpus.privacy.types import Span
 
 _WORD = rf"{UPPER}(?:{LETTER}|['’-](?={LETTER})){{1,24}}"
@@ -37,16 +37,28 @@ _RULES = (
     ("says", rf"(?:\b(?:says|said|asked|replied|explained|added|told)[ ]{_WHOLE}|{_WHOLE}[ ](?:says|said|asked|replied|explained)\b)"),
 )  # fmt: skip
 _PATTERNS = tuple((name, re.compile(pattern)) for name, pattern in _RULES)
+# Words without which a rule finds nothing (in lower case): only around them is it searched for.
+_ANCHORS = {
+    "office": ("judge ", "justice ", "senator ", "man ", "captain ", "sergeant ", "detective ", "officer "),
+    "said_name": (" name",),
+    "named": ("named ", "called "),
+    "vocative": (", can ", ", could ", ", would ", ", will ", ", please ", ", do ", ", did ", ", are "),
+    "kin": ("'s ", "’s "),
+    "said_to": ("says ", "said ", "shouted ", "whispered "),
+    "says": ("says", "said", "asked", "replied", "explained", "added ", "told "),
+}
+_REACH = 170  # characters on either side of such a word: more than any name and the words of its rule
 _MASK = re.compile(r"[\w'’-]+")
 
 
 _LONG = 150  # different words in lower case
-_LOWER = re.compile(r"(?<![\w'’-])[^\W\d_A-Z]{2,}(?![\w'’-])")
 
 
 def lower_case_words(text: str) -> frozenset[str]:
     """Return the words that a text writes in lower case: what else begins with a capital there may be a name."""
-    return frozenset(word for word in _LOWER.findall(text) if word.islower())
+    return frozenset(
+        word for word in set(_MASK.findall(text)) if len(word) > 1 and word.isalpha() and word.islower()
+    )
 
 
 def may_be_name(text: str, span: Span, vocabulary: frozenset[str]) -> bool:
@@ -64,10 +76,10 @@ def may_be_name(text: str, span: Span, vocabulary: frozenset[str]) -> bool:
     return len(words) > 1 and not any(common) and text[span.end : span.end + 1] != ":"
 
 
-def find_names(text: str) -> Iterator[Span]:
+def find_names(text: str, lower: str) -> Iterator[Span]:
     """Yield names that stand where names stand."""
     for source, pattern in _PATTERNS:
-        for found in pattern.finditer(text):
+        for found in _search(source, pattern, text, lower):
             group = next(number for number in range(1, len(found.groups()) + 1) if found.group(number))
             start, end = found.span(group)
             words = list(_MASK.finditer(text, start, end))
@@ -75,6 +87,12 @@ def find_names(text: str) -> Iterator[Span]:
                 words.pop()
             if words and words[0].group().lower() not in _NOT_NAMES:
                 yield Span(start, words[-1].end(), "person", source)
+
+
+def _search(source: str, pattern: re.Pattern[str], text: str, lower: str) -> Iterator[re.Match[str]]:
+    if source not in _ANCHORS:
+        return pattern.finditer(text)
+    return near(pattern, occurrences(_ANCHORS[source], lower), text, _REACH, _REACH)
 
 
 _LISTED = re.compile(rf"{_WORD}(?:,[ ]{_WORD}){{2,60}},?[ ](?:and|or)[ ]{_WORD}(?![ ]{UPPER})")

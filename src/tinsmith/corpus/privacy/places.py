@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from tinsmith.corpus.privacy.rules import LETTER, UPPER, rule, search
+from tinsmith.corpus.privacy.rules import LETTER, UPPER, near, occurrences, rule, search
 from tinsmith.corpus.privacy.types import Span
 
 _KINDS = (
@@ -76,11 +76,17 @@ _BOXES = (
     rule("unit", "address", "apt|suite|apartment", r"\b(?:Apt\.?|Apartment|Suite)[ ]#?[A-Z]?[0-9]{1,5}[A-Z]?\b"),
     rule("zip_code", "address", "zip|postcode|postal code", r"\b(?:zip|post|postal)[ ]?(?:code)?(?:[ ]is|:|[ ])[ ]{0,2}([0-9]{3,5}(?:-[0-9]{3,4})?|[A-Z]{1,2}[0-9][0-9A-Z]?[ ]?[0-9][A-Z]{2})\b", any_case=True),
 )  # fmt: skip
-_STREETS = (
-    ("street", _STREET), ("prefix_street", _PREFIX_STREET), ("compound_street", _COMPOUND_STREET),
-    ("plain_street", _PLAIN_STREET), ("headed", _HEADED),
-)  # fmt: skip
-_LOCATION = re.compile(rf"\b(?:{_COUNTRIES}|{_STATES})\b", re.IGNORECASE)
+
+
+def _by_first_letter(names: str) -> str:
+    """Return a pattern of names in any case but for the first letter: a search leaps to the next capital that fits."""
+    groups: dict[str, list[str]] = {}
+    for name in names.split("|"):
+        groups.setdefault(name[0], []).append(name[1:])
+    return "|".join(f"{first}(?i:{'|'.join(rests)})" for first, rests in groups.items())
+
+
+_LOCATION = re.compile(rf"(?:{_by_first_letter(f'{_COUNTRIES}|{_STATES}')})\b")
 _NOT_PLACES = r"(?!(?:January|February|March|April|May|June|July|August|September|October|November|December|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|Section|Article|Item|Part|Exhibit|Note|Table|Form|Annex|Schedule|The|Our|This|That|It)\b)"
 # Verbs that people do to places. Written in capitals, a town is a town too.
 _AT_PLACE = re.compile(
@@ -90,18 +96,68 @@ _AT_PLACE = re.compile(
 )
 _KIND = re.compile(rf"[ ](?:{_KINDS})\b", re.IGNORECASE)
 _NAMED = re.compile(rf"{UPPER}{LETTER}|[0-9](?:st|nd|rd|th)\b")
-_CHEAP = re.compile(r"[0-9]")
+_DIGIT = re.compile(r"[0-9]")
+_WORD_SIGN = re.compile(r"\w")
+_SPACE_DIGIT = re.compile(r"[ ][0-9]")
+_PREFIXES = tuple(word + sign for word in _BEFORE.split("|") for sign in (" ", ". "))
+_ENDINGS = (*_COMPOUND.replace("stra(?:ß|ss)e", "straße|strasse").split("|"), "u", "tn", "pst", "pl", "tee")
+_LEAD = re.compile(rf"{_NUMBER},?[ ](?:bis[ ])?\Z")
+_HEADS = (
+    "address is", "address:", "live", "located at", "station is on", "office is at", "meet ", "sen to", "sent to",
+    "sen it to", "sent it to", "return to", "arrived at", "stop at", "enter on", "moved to", "corner of",
+)  # fmt: skip
+_BEFORE_HOUSE = 150  # characters, more than a street takes before its house number
+_AFTER = 800  # more than a street and what follows it take
+
+
+def _compound_places(text: str, lower: str) -> Iterator[int]:
+    """Yield where a house number follows what may be a street in one word ("Hauptstraße 5")."""
+    for found in _SPACE_DIGIT.finditer(text):
+        place = found.start()
+        if not lower[max(0, place - 12) : place].rstrip(".").endswith(_ENDINGS):
+            continue
+        word = text[max(text.rfind(sign, place - 60, place) for sign in " \n\t") + 1 : place]
+        if any(map(str.isupper, word)) or lower[place - len(word) : place].rstrip(".") in _ENDINGS:
+            yield place
+
+
+def _prefix_places(text: str, lower: str) -> list[int]:
+    """Return where a word stands that names of streets begin with ("rue de la Paix")."""
+    places = occurrences(_PREFIXES, lower)
+    return [place for place in places if place == 0 or not _WORD_SIGN.match(text, place - 1)]
+
+
+def _prefix_streets(text: str, lower: str) -> Iterator[re.Match[str]]:
+    done = 0
+    for place in _prefix_places(text, lower):
+        lead = _LEAD.search(text, max(done, place - 24), place)
+        for start in (place,) if lead is None else (lead.start(), place):
+            found = _PREFIX_STREET.match(text, start) if start >= done else None
+            if found is not None:
+                done = found.end()
+                yield found
+                break
+
+
+def _streets(text: str, lower: str) -> Iterator[tuple[str, re.Match[str]]]:
+    """Yield what each form of a street matches, the commonest forms first."""
+    yield from (("street", found) for found in _STREET.finditer(text))
+    yield from (("prefix_street", found) for found in _prefix_streets(text, lower))
+    houses = _compound_places(text, lower)
+    compound = near(_COMPOUND_STREET, houses, text, _BEFORE_HOUSE, _AFTER)
+    yield from (("compound_street", found) for found in compound)
+    yield from (("plain_street", found) for found in _PLAIN_STREET.finditer(text))
+    yield from (("headed", found) for found in near(_HEADED, occurrences(_HEADS, lower), text, 40, _AFTER))
 
 
 def find_addresses(text: str, lower: str) -> Iterator[Span]:
     """Yield postal addresses: streets with a house number, boxes, postal codes after words that say so."""
     # Streets first: a flat or a box alone must not take its place from the address that it is a part of.
-    if _CHEAP.search(text):
-        for source, pattern in _STREETS:
-            for found in pattern.finditer(text):
-                start, end = found.span(1) if pattern.groups else found.span()
-                if source != "street" or _has_name(found.group()):
-                    yield Span(start, end, "address", source)
+    if _DIGIT.search(text):
+        for source, found in _streets(text, lower):
+            start, end = found.span(1 if source == "headed" else 0)
+            if source != "street" or _has_name(found.group()):
+                yield Span(start, end, "address", source)
     yield from search(_BOXES, text, lower)
 
 
@@ -114,7 +170,7 @@ def _has_name(street: str) -> bool:
 def find_locations(text: str) -> Iterator[Span]:
     """Yield names of countries, of states of the USA, and of places where people live or go."""
     for found in _LOCATION.finditer(text):
-        if found.group()[0].isupper():
+        if found.start() == 0 or not _WORD_SIGN.match(text, found.start() - 1):
             yield Span(found.start(), found.end(), "location", "gazetteer")
     for found in _AT_PLACE.finditer(text):
         yield Span(found.start(1), found.end(1), "location", "at_place")

@@ -7,7 +7,7 @@ anchors, and its expression looks only into a window around each place where one
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from tinsmith.corpus.privacy.types import Span
@@ -76,11 +76,34 @@ def _search_one(each: Rule, text: str, lower: str) -> Iterator[Span]:
             yield Span(start, end, each.type, each.name)
 
 
+def near(
+    pattern: re.Pattern[str], places: Iterable[int], text: str, before: int, after: int
+) -> Iterator[re.Match[str]]:
+    """Yield matches that lie within `before` and `after` characters of one of these places, which are in order.
+
+    Windows that meet are searched as one, so each character is searched once.
+    """
+    start = end = 0
+    for place in places:
+        if place - before > end:
+            if end:
+                yield from pattern.finditer(text, start, end)
+            start = place - before
+        end = min(len(text), place + after)
+    if end:
+        yield from pattern.finditer(text, start, end)
+
+
+def occurrences(anchors: tuple[str, ...], text: str) -> list[int]:
+    """Return where these words stand, in order."""
+    return sorted(place for anchor in anchors for place in _occurrences(anchor, text))
+
+
 def _places(anchors: tuple[str, ...], lower: str) -> Iterator[int]:
     if len(anchors) == 1:
         yield from _occurrences(anchors[0], lower)
     else:
-        yield from sorted(place for anchor in anchors for place in _occurrences(anchor, lower))
+        yield from occurrences(anchors, lower)
 
 
 def _occurrences(anchor: str, lower: str) -> Iterator[int]:
