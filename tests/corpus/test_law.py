@@ -32,6 +32,14 @@ ECFR = """<ECFR><AMDDATE>2021-03-04</AMDDATE><DIV5 N="7" TYPE="PART"><HEAD>PART 
 <DIV6 N="A" TYPE="SUBPART"><HEAD>Subpart A—Powers</HEAD><DIV8 N="7.1" TYPE="SECTION"><HEAD>§ 7.1 Real estate.</HEAD>
 <P>(a) A bank <I>may</I> hold land.</P><P>(b) Not for long.</P><GPOTABLE><BOXHD><CHED>Kind</CHED><CHED>Years</CHED></BOXHD>
 <ROW><ENT>House</ENT><ENT>5</ENT></ROW></GPOTABLE><CITA>[61 FR 4862]</CITA></DIV8></DIV6></DIV5></ECFR>"""
+# What a schema allows within a sentence, and what stands around a table.
+BILL = """<bill xmlns="http://schemas.gpo.gov/xml/uslm"><meta/><main><section><num value="2">SEC. 2.</num><heading> DEFINITION.</heading>
+<content> A <i>bank</i> is one that<ref class="footnoteRef">1</ref> lends; and<quotedContent><section><num>§ 9.</num><content>Quoted <b>law</b>.</content></section></quotedContent></content>
+<proviso>Provided, That <i>so</i>.</proviso><layout><header>Fees</header><row><column>Kind</column><column>Sum</column></row><row><column>Late</column><column>5</column></row></layout>
+</section></main></bill>"""
+YEARLY = """<CFRDOC><PART><EAR>Pt. 9</EAR><HD SOURCE="HED">PART 9—TRUSTS</HD><SECTION><SECTNO>§ 9.1</SECTNO><SUBJECT>Scope.</SUBJECT>
+<P>(a) <E T="03">Reach.</E> All banks.<SU>1</SU></P><MATH><I>x</I> = 2</MATH><GPOTABLE><TTITLE>Rates</TTITLE><BOXHD><CHED>Kind</CHED><CHED>Rate</CHED></BOXHD>
+<ROW><ENT>Loan</ENT><ENT>3</ENT></ROW><TNOTE>In hundredths.</TNOTE></GPOTABLE><FTNT><P><SU>1</SU> Branches too.</P></FTNT></SECTION></PART></CFRDOC>"""
 REGULATIONS = Path(__file__).parents[2] / ".." / "shared" / "data" / "cfpb-regs" / "regulation" / "1002"
 
 
@@ -59,8 +67,9 @@ def test_uslm():
         "##### § 1. Maritime matters",
         "An agreement—",
         "(a) In general shall be valid.",
-        "(b) if— and no other.",
+        "(b) if—",
         "(1) written;",
+        "and no other.",
     ]
 
 
@@ -74,6 +83,33 @@ def test_ecfr():
         "(a) A bank may hold land.",
         "(b) Not for long.",
         "| Kind | Years |\n| --- | --- |\n| House | 5 |",
+    ]
+
+
+def test_a_sentence_keeps_its_words_and_its_order_around_what_is_quoted():
+    assert read_xml(BILL).text.split("\n\n") == [
+        "##### SEC. 2. DEFINITION.",
+        "A bank is one that lends; and",
+        "##### § 9.",
+        "Quoted law.",
+        "Provided, That so.",
+        "Fees",
+        "| Kind | Sum |\n| --- | --- |\n| Late | 5 |",
+    ]
+
+
+def test_yearly_cfr():
+    piece = read_xml(YEARLY)
+    assert piece.meta == {"title": "PART 9—TRUSTS"}
+    assert piece.text.split("\n\n") == [
+        "### PART 9—TRUSTS",
+        "##### § 9.1 Scope.",
+        "(a) Reach. All banks.[1]",
+        "x = 2",
+        "Rates",
+        "| Kind | Rate |\n| --- | --- |\n| Loan | 3 |",
+        "In hundredths.",
+        "[1] Branches too.",
     ]
 
 

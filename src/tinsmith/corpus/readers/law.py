@@ -23,7 +23,7 @@ class _Shape(NamedTuple):
     """What the elements of one schema are for, by their names without namespace.
 
     A container deepens the headings in it. `leads` are the parts of a provision that stand before its text, in one
-    paragraph with it; what is in no list is passed through to its children, or is a paragraph where it holds text.
+    paragraph with it; what is in no list is a part of the sentence it stands in, or else a paragraph.
     """
 
     containers: dict[str, int]  # name -> depth of its heading
@@ -59,8 +59,10 @@ _SHAPES = {
         provisions=_names("subsection paragraph subparagraph clause subclause item subitem subsubitem level"),
         leads=_names("num heading"),
         texts=_names("chapeau content continuation text p"),
-        dropped=_names("meta toc notes note sourceCredit footnote ref-notes listOfAmendments authority"),
-        tables=_names("table"),
+        dropped=_names(
+            "meta preface toc notes note sourceCredit footnote ref-notes listOfAmendments authority"
+        ),
+        tables=_names("table layout"),
     ),
     "cfr": _Shape(
         containers={f"DIV{n}": n for n in range(1, 10)}
@@ -69,15 +71,16 @@ _SHAPES = {
         headings=_names("HEAD HED SECTNO SUBJECT RESERVED HD1 HD2 HD3"),
         provisions=frozenset(),
         leads=frozenset(),
-        texts=_names("P FP PSPACE FRP LDRWK"),
+        texts=_names("P FP FP-1 FP-2 FP1-2 PSPACE FRP LDRWK MATH"),
         dropped=_names(
             "CITA AUTH SOURCE EDNOTE EFFDNOT EFFDNOTP XREF CROSSREF SECAUTH APPRO PRTPAGE TOC TOCHD CONTENTS FDSYS "
-            "AMDDATE LRH RRH HEADER teiHeader IDNO CHAPTI STARS"
+            "AMDDATE LRH RRH HEADER teiHeader IDNO CHAPTI STARS EAR"
         ),
         tables=_names("GPOTABLE TABLE table"),
     ),
 }
-_ROOTS = {"regulation": "eregs", **dict.fromkeys(("uscDoc", "lawDoc", "statuteCompilation"), "uslm")}
+_USLM = "/uslm"  # in the namespaces of the schema: the code, bills, public laws, statutes at large
+_ROOTS = {"regulation": "eregs"}
 _ROOTS |= dict.fromkeys(
     ("ECFR", "DLPSTEXTCLASS", "CFRDOC", "CFRGRANULE", *(f"DIV{n}" for n in range(1, 10))), "cfr"
 )
@@ -88,7 +91,7 @@ _CELL = _names("cell column td th ENT CHED TD TH")
 
 def read_law(root: Element) -> Piece | None:
     """Return a regulation or statute as text with title, number and date, or None where the root is neither."""
-    shape = _ROOTS.get(_name(root))
+    shape = "uslm" if _USLM in str(root.tag) else _ROOTS.get(_name(root))
     if shape is None or (shape == "eregs" and root.find("{*}part") is None):
         return None
     meta = _META[shape](root)
@@ -98,39 +101,117 @@ def read_law(root: Element) -> Piece | None:
     return Piece(join_blocks(blocks), meta)
 
 
+class _Page:
+    """Paragraphs as they fill: numbers and headings of a provision wait for the words that follow them."""
+
+    def __init__(self) -> None:
+        self.blocks: list[str] = []
+        self._line: list[str] = []
+        self._said = False
+
+    def lead(self, text: str) -> None:
+        self._line += [" ", text, " "]
+
+    def say(self, text: str) -> None:
+        self._line.append(text)
+        self._said = self._said or bool(text.strip())
+
+    def end_paragraph(self) -> None:
+        """End the paragraph if it holds more than numbers and headings."""
+        if self._said:
+            self.write()
+
+    def write(self, *blocks: str) -> None:
+        """End the paragraph, and add whole blocks after it."""
+        self.blocks += [" ".join("".join(self._line).split()), *blocks]
+        self._line, self._said = [], False
+
+
+class _Visit(NamedTuple):
+    node: Element
+    depth: int  # of the heading above
+    parent: str
+    inline: bool  # it stands within a sentence
+
+
 def _blocks(root: Element, shape: _Shape) -> list[str]:
-    """Visit elements in order without recursion; XML may nest deeper than Python's stack."""
-    blocks: list[str] = []
-    stack: list[tuple[Element, int]] = [(root, 0)]
+    """Visit elements in order without recursion; XML may nest deeper than Python's stack.
+
+    Each text and tail is said once, where it stands: an element of no list is a part of its sentence, or where there
+    is none a paragraph.
+    """
+    page = _Page()
+    structure = frozenset(shape.containers) | shape.provisions | shape.texts | shape.tables | shape.headings
+    holding = _holding(root, structure)
+    stack: list[_Visit | str | None] = [_Visit(root, 0, "", inline=False)]
     while stack:
-        node, depth = stack.pop()
+        step = stack.pop()
+        if step is None:
+            page.end_paragraph()
+            continue
+        if isinstance(step, str):
+            page.say(step)
+            continue
+        node, depth, parent, inline = step
         name = _name(node)
-        if name in shape.dropped:
+        if _is_dropped(node, shape):
             continue
+        children = list(node)
         if name in shape.tables:
-            blocks.append(markdown_table(_rows(node)))
+            page.write(*_table(node))
             continue
-        children = [child for child in node if isinstance(child.tag, str)]
-        if name in shape.provisions:
-            blocks.append(_provision(node, children, shape))
-            children = [child for child in children if not _is_said(child, shape)]
-        elif name in shape.containers:
+        if name in shape.headings:
+            if parent in shape.provisions and name in shape.leads:
+                page.lead(_text(node, shape))
+            elif parent not in shape.containers or not _heads(node, shape):
+                page.write(f"{'#' * min(6, depth + 1)} {text}" if (text := _text(node, shape)) else "")
+            continue
+        if name in shape.containers:
             depth = shape.containers[name]
             heading = " ".join(
                 filter(None, (_text(child, shape) for child in children if _heads(child, shape)))
             )
-            blocks += [f"{'#' * min(6, depth)} {heading}"] if heading else []
-            children = [child for child in children if not _heads(child, shape)]
-        elif name in shape.headings:
-            blocks.append(f"{'#' * min(6, depth + 1)} {_text(node, shape)}" if _text(node, shape) else "")
-            continue
-        elif _holds(node, frozenset(shape.containers) | shape.provisions):
-            blocks.append(" ".join((node.text or "").split()))
-        elif name in shape.texts or (node.text or "").strip():
-            blocks.append(_text(node, shape))
-            children = [child for child in children if _holds(child, shape.tables)]
-        stack.extend((child, depth) for child in reversed(children))
-    return blocks
+            page.write(f"{'#' * min(6, depth)} {heading}" if heading else "")
+        elif name in shape.provisions:
+            page.write()
+            page.lead((node.get("marker") or "").strip())
+        elif not inline:
+            page.end_paragraph()
+        stack += [] if inline else [None]
+        sentence = inline or name in shape.texts or _has_words(node)
+        for child in reversed(children):
+            within = sentence and _name(child) not in structure and child not in holding
+            stack += [child.tail or "", _Visit(child, depth, name, inline=within)]
+        stack.append(_own(node))
+    page.write()
+    return page.blocks
+
+
+def _holding(root: Element, names: frozenset[str]) -> set[Element]:
+    """Return the elements that have one of these names within them."""
+    nodes = list(root.iter())
+    parents = {child: node for node in nodes for child in node}
+    holding: set[Element] = set()
+    for node in reversed(nodes):
+        if (_name(node) in names or node in holding) and node in parents:
+            holding.add(parents[node])
+    return holding
+
+
+def _is_dropped(node: Element, shape: _Shape) -> bool:
+    """Say whether it is a comment, not law, or a mark of an editor's footnote."""
+    name = _name(node)
+    return not name or name in shape.dropped or (name == "ref" and node.get("class") == "footnoteRef")
+
+
+def _has_words(node: Element) -> bool:
+    return bool((node.text or "").strip() or any((child.tail or "").strip() for child in node))
+
+
+def _own(node: Element) -> str:
+    """Return the text before an element's first child; the mark of a footnote in brackets."""
+    text = node.text or ""
+    return f"[{text.strip()}]" if _name(node) == "SU" and text.strip() else text
 
 
 def _with_numbers(blocks: Iterable[str]) -> list[str]:
@@ -152,24 +233,6 @@ def _heads(node: Element, shape: _Shape) -> bool:
     return _name(node) in shape.headings and not _name(node).startswith("HD")
 
 
-def _provision(node: Element, children: Iterable[Element], shape: _Shape) -> str:
-    """Return a provision's number, heading and own text as one paragraph; those in it follow as their own."""
-    said = [_text(child, shape) for child in children if _is_said(child, shape)]
-    return " ".join(filter(None, [(node.get("marker") or "").strip(), (node.text or "").strip(), *said]))
-
-
-def _is_said(node: Element, shape: _Shape) -> bool:
-    structure = frozenset(shape.containers) | shape.provisions | shape.tables
-    return _name(node) in shape.leads | shape.texts and not _holds(node, structure)
-
-
-def _holds(node: Element, names: frozenset[str]) -> bool:
-    """Say whether an element, or one in it, bears one of the names; a provision's own heading may bear one too."""
-    return any(_name(each) in names for each in node.iter() if each is not node) or (
-        _name(node) in names and len(node) > 0
-    )
-
-
 def _text(node: Element, shape: _Shape) -> str:
     """Return the words of an element in one line, without what is dropped and without tables."""
     parts: list[str] = []
@@ -179,27 +242,36 @@ def _text(node: Element, shape: _Shape) -> str:
         if isinstance(part, str):
             parts.append(part)
             continue
-        if part is not node and (
-            not isinstance(part.tag, str) or _name(part) in shape.dropped | shape.tables
-        ):
+        if part is not node and (_is_dropped(part, shape) or _name(part) in shape.tables):
             continue
-        parts.append(part.text or "")
+        parts.append(_own(part))
         for child in reversed(part):
             stack += [child.tail or "", child]
     return " ".join("".join(parts).split())
 
 
-def _rows(table: Element) -> list[list[str]]:
-    rows = []
-    for row in table.iter():
-        if _name(row) in _ROW | _HEADER_ROW:
-            cells = (cell for cell in row.iter() if _name(cell) in _CELL)
+def _table(table: Element) -> list[str]:
+    """Return what stands above a table, its rows as Markdown, and what stands below."""
+    above: list[str] = []
+    below: list[str] = []
+    rows: list[list[str]] = []
+    stack = [table]
+    while stack:
+        node = stack.pop()
+        if _name(node) in _ROW | _HEADER_ROW:
+            cells = (cell for cell in node.iter() if _name(cell) in _CELL)
             rows.append([" ".join("".join(cell.itertext()).split()) for cell in cells])
-    return rows
+        elif _name(node) and _has_words(node):
+            (below if rows else above).append(" ".join("".join(node.itertext()).split()))
+        else:
+            stack.extend(reversed(node))
+    return [*above, markdown_table(rows), *below]
 
 
 def _name(node: Element) -> str:
-    return node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""
+    """Return an element's name without namespace; a heading of the yearly CFR is named by its kind."""
+    name = node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""
+    return node.get("SOURCE", name) if name == "HD" else name
 
 
 def _first(root: Element, *paths: str) -> str:
@@ -231,7 +303,7 @@ def _uslm_meta(root: Element) -> Meta:
 
 
 def _cfr_meta(root: Element) -> Meta:
-    head = _first(root, ".//HEAD", ".//TITLE/HD", ".//SECTION/SUBJECT")
+    head = _first(root, ".//HEAD", ".//TITLEHD/HED", ".//PART/HD", ".//SECTION/SUBJECT")
     return _meta(head, "", _first(root, ".//AMDDATE", ".//FDSYS/DATE", ".//FDSYS/ORIGINALDATE"))
 
 
