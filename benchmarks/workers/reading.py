@@ -1,21 +1,22 @@
-"""Read files with one reader: tinsmith, kreuzberg, pdfium or markitdown."""
+"""Read files with one reader: tinsmith, tinsmith that recognises scans, kreuzberg, pdfium or markitdown."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from benchmarks.workers.job import Job, read_job, write_json
 
 
-def tinsmith() -> Callable[[Path], str]:
+def tinsmith(*, ocr: bool = False) -> Callable[[Path], str]:
     """Return Tinsmith's reader; what it drops with a reason it says so."""
     from tinsmith.corpus.read import read_file
 
     def read(path: Path) -> str:
-        result = read_file(path)
+        result = read_file(path, ocr=ocr)
         if result.reason:
             raise ValueError(result.reason)
         return "\n\n".join(document["text"] for document in result.documents)
@@ -52,9 +53,14 @@ def markitdown() -> Callable[[Path], str]:
 
 def main(job: Job) -> None:
     """Write the text of each path of the list `data`, and for those that fail the reason."""
-    read = {"tinsmith": tinsmith, "kreuzberg": kreuzberg, "pdfium": pdfium, "markitdown": markitdown}[
-        job.more["reader"]
-    ]()
+    readers: dict[str, Callable[[], Callable[[Path], str]]] = {
+        "tinsmith": tinsmith,
+        "recognising": partial(tinsmith, ocr=True),
+        "kreuzberg": kreuzberg,
+        "pdfium": pdfium,
+        "markitdown": markitdown,
+    }
+    read = readers[job.more["reader"]]()
     texts, failed = {}, {}
     began = time.perf_counter()
     for name in json.loads(Path(job.data).read_text()):

@@ -1,4 +1,5 @@
-"""Typeset texts as PDF in columns with running heads, and measure how far what is read is from the true text."""
+"""Typeset texts as PDF in columns with running heads, make scans of PDFs, and measure how far what is read is from
+the true text."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import random
 import re
 from pathlib import Path
 
+import pypdfium2
 from fpdf import FPDF
 from rapidfuzz.distance import Levenshtein
 
@@ -15,6 +17,7 @@ from benchmarks.workers.job import Job, read_job, write_json
 _SIZE, _LEAD, _MARGIN, _GAP = 10, 5.0, 20.0, 8.0  # points and millimetres
 _HYPHENATED = 0.5  # of the long words that do not fit are cut
 _VOWELS = "aeiou"
+_DPI, _POINTS = 200, 72
 
 
 class _Paper(FPDF):
@@ -78,7 +81,11 @@ def _lines(paper: FPDF, words: list[str], width: float, draw: random.Random) -> 
         if paper.get_string_width(whole) <= width:
             line = whole
             continue
-        if len(word) > 7 and word.isalpha() and draw.random() < _HYPHENATED:
+        # A compound is broken at its own hyphen, which stays when the lines are joined.
+        first, _, rest = word.partition("-")
+        if first.isalpha() and rest and paper.get_string_width(f"{line} {first}-".strip()) <= width:
+            line, word = f"{line} {first}-".strip(), rest
+        elif len(word) > 7 and word.isalpha() and draw.random() < _HYPHENATED:
             for cut in range(len(word) - 3, 2, -1):
                 fits = paper.get_string_width(f"{line} {word[:cut]}-".strip()) <= width
                 if fits and word[cut - 1].lower() in _VOWELS:
@@ -90,16 +97,32 @@ def _lines(paper: FPDF, words: list[str], width: float, draw: random.Random) -> 
     return [*lines, line] if line else lines
 
 
+def scan(source: Path, path: Path) -> None:
+    """Write a PDF of pictures of another PDF's pages, without text."""
+    paper = FPDF(format="letter")
+    paper.set_auto_page_break(False)
+    for page in pypdfium2.PdfDocument(source):
+        paper.add_page()
+        picture = page.render(scale=_DPI / _POINTS, grayscale=True).to_pil()
+        paper.image(picture, 0, 0, paper.w, paper.h)
+    paper.output(str(path))
+
+
 def _fold(text: str) -> str:
-    return re.sub(r"[ \t\r\n#*_\\]+", " ", text).strip()
+    return re.sub(r"(?:[\s#*_\\|]|-{3,})+", " ", text).strip()
 
 
 def main(job: Job) -> None:
-    """`more.task` is typeset (of rows text, head, columns, path) or distance (of rows true, read)."""
+    """`more.task` is typeset (rows text, head, columns, path), scan (source, path) or distance (true, read)."""
     rows = json.loads(Path(job.data).read_text())
     if job.more["task"] == "typeset":
         for number, row in enumerate(rows):
             typeset(row["text"], row["head"], row["columns"], number, Path(row["path"]))
+        write_json(job, {"done": len(rows)})
+        return
+    if job.more["task"] == "scan":
+        for row in rows:
+            scan(Path(row["source"]), Path(row["path"]))
         write_json(job, {"done": len(rows)})
         return
     pairs = [(_fold(row["true"]), _fold(row["read"])) for row in rows]

@@ -2,7 +2,9 @@
 
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pypdfium2
 import pytest
 
@@ -60,6 +62,37 @@ def test_what_is_recognised_goes_the_way_of_all_text(tmp_path: Path, monkeypatch
     result = read_file(scan(tmp_path / "scan.pdf"), ocr=True)
     assert result.reason == ""
     assert result.documents[0]["text"] == f"{SAID} And it was so paid by him."
+
+
+@pytest.mark.parametrize("quarters", range(4))
+def test_a_page_laid_wrongly_is_turned(monkeypatch: pytest.MonkeyPatch, quarters: int):
+    """The stand-in reads a line well only where the dark band of the page lies across its upper half."""
+
+    def engine(picture: np.ndarray) -> SimpleNamespace:
+        rows, columns = np.nonzero(picture[:, :, 0] == 0)
+        box = [(columns.min(), rows.min()), (columns.max(), rows.max())]
+        upright = rows.max() < picture.shape[0] / 2
+        return SimpleNamespace(
+            boxes=[box], txts=[SAID if upright else "pis"], scores=[0.99 if upright else 0.6]
+        )
+
+    laid = np.full((400, 300, 3), 255, np.uint8)
+    laid[40:60, 30:270] = 0
+    laid = np.rot90(laid, quarters)
+    page = SimpleNamespace(render=lambda **_: SimpleNamespace(to_numpy=lambda: laid))
+    monkeypatch.setattr(ocr, "_engine", lambda: engine)
+    boxes = ocr.recognise_page(page).boxes
+    assert [box.text for box in boxes] == [SAID]
+    assert boxes[0].x1 - boxes[0].x0 > 10 * (boxes[0].y1 - boxes[0].y0)
+
+
+def test_a_page_without_text_is_looked_at_once(monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    page = SimpleNamespace(render=lambda **_: SimpleNamespace(to_numpy=lambda: np.zeros((9, 9, 3), np.uint8)))
+    nothing = SimpleNamespace(boxes=None, txts=None, scores=None)
+    monkeypatch.setattr(ocr, "_engine", lambda: lambda picture: asked.append(1) or nothing)
+    assert ocr.recognise_page(page).boxes == []
+    assert len(asked) == 1
 
 
 def test_pages_with_text_of_their_own_are_not_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
