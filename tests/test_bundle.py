@@ -1,5 +1,6 @@
 """A bundle that was changed is refused; its report can be made from it alone."""
 
+import json
 import shutil
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from helpers import tinsmith
 from tinsmith.bundle import rebuild, verify
 from tinsmith.foundation.errors import BundleError
-from tinsmith.foundation.files import read_json
+from tinsmith.foundation.files import read_json, sha256_file, sha256_json, write_json
 
 
 @pytest.fixture
@@ -22,9 +23,13 @@ def flip_a_byte(path):
 
 
 def test_a_whole_bundle_passes(bundle):
-    files, size = verify(bundle)
-    assert files > 10
-    assert size > 1e6
+    found = verify(bundle, deep=True)
+    assert found.files > 10
+    assert found.bytes > 1e6
+    stored = read_json(bundle / "data" / "metrics.json")
+    assert found.figures >= 3 * (len(stored["metrics"]) + len(stored["comparisons"]))
+    assert found.items > 4
+    assert verify(bundle).items == 0
 
 
 @pytest.mark.parametrize(
@@ -35,6 +40,89 @@ def test_one_changed_byte_is_found(bundle, pattern):
     flip_a_byte(path)
     with pytest.raises(BundleError, match=path.name):
         verify(bundle)
+
+
+def forge(bundle, name, change):
+    """Change a file and write hashes that fit, as somebody would who wants to be believed."""
+    path = bundle / name
+    path.write_bytes(change(path.read_bytes()))
+    manifest = read_json(bundle / "manifest.json")
+    manifest["outputs"][name] = {"sha256": sha256_file(path), "bytes": path.stat().st_size}
+    manifest["digest"] = sha256_json({file: row["sha256"] for file, row in manifest["outputs"].items()})
+    write_json(bundle / "manifest.json", manifest)
+
+
+def change_figure(bundle, kind, subject):
+    """Make the first figure of a subject better by a hundredth."""
+
+    def change(data):
+        content = json.loads(data)
+        row = next(row for row in content[kind] if subject in row.values())
+        field = "value" if kind == "metrics" else "difference"
+        row[field] = round(row[field] - 0.01, 6)
+        return json.dumps(content).encode()
+
+    forge(bundle, "data/metrics.json", change)
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject"), [("metrics", "trained"), ("metrics", "ngram"), ("comparisons", "ngram")]
+)
+def test_a_forged_figure_is_named_though_hashes_fit(bundle, kind, subject):
+    change_figure(bundle, kind, subject)
+    with pytest.raises(BundleError, match=rf"metrics\.json: .*{subject}.*: \w+ is .* the items give"):
+        verify(bundle)
+
+
+def test_a_figure_that_was_left_out_is_missed(bundle):
+    def change(data):
+        content = json.loads(data)
+        content["metrics"] = [row for row in content["metrics"] if row["subject"] != "ngram"]
+        return json.dumps(content).encode()
+
+    forge(bundle, "data/metrics.json", change)
+    with pytest.raises(BundleError, match=r"ngram, .* is missing"):
+        verify(bundle)
+
+
+def test_forged_items_are_named_though_hashes_fit(bundle):
+    def more_bits(data):
+        first, *rest = data.splitlines(keepends=True)
+        row = json.loads(first)
+        return json.dumps(row | {"bits": row["bits"] * 0.9}).encode() + b"\n" + b"".join(rest)
+
+    forge(bundle, "items/bits-trained.jsonl", more_bits)
+    with pytest.raises(BundleError, match=r"trained, bits_per_byte"):
+        verify(bundle)
+
+
+def test_an_answer_that_its_scores_do_not_give_is_named(bundle):
+    def all_right(data):
+        rows = [json.loads(line) for line in data.splitlines()]
+        return b"".join(
+            json.dumps(row | {"prediction": row["answer"], "correct": True}).encode() + b"\n" for row in rows
+        )
+
+    forge(bundle, "items/exam-trained.jsonl", all_right)
+    with pytest.raises(BundleError, match=r"exam-trained\.jsonl: item .*: prediction is .* its scores give"):
+        verify(bundle)
+
+
+def test_a_forged_evidence_is_named_though_hashes_fit(bundle):
+    forge(bundle, "evidence.json", lambda data: data.replace(b'"outcome": "worse"', b'"outcome": "better"'))
+    with pytest.raises(BundleError, match=r"evidence\.json: verdict\..* is not what the files"):
+        verify(bundle)
+
+
+def test_forged_weights_are_found_by_asking_them(bundle):
+    def another(data):
+        size = 8 + int.from_bytes(data[:8], "little")
+        return data[:size] + bytes(byte ^ (0x80 * (place % 4 == 3)) for place, byte in enumerate(data[size:]))
+
+    forge(bundle, "model/model.safetensors", another)
+    assert verify(bundle).figures
+    with pytest.raises(BundleError, match=r"model.*scores item .* otherwise than is stored"):
+        verify(bundle, deep=True)
 
 
 def test_missing_and_foreign_files_are_found(bundle):

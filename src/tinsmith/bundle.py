@@ -1,9 +1,10 @@
-"""A finished bundle: check it, rebuild its report."""
+"""A finished bundle: check its hashes, compute its figures again, rebuild its report."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinsmith.foundation.errors import BundleError
 from tinsmith.foundation.files import list_files, read_json, sha256_file, sha256_json, write_json
@@ -13,8 +14,24 @@ REBUILT = ("report.html", "evidence.json")
 _MEND = "do not trust this bundle; take a whole copy, or remove the stages package, evaluate and bundle and build again"
 
 
-def verify(bundle: Path) -> tuple[int, int]:
-    """Check every hash of a bundle; return (files, bytes). Raises BundleError that names the first fault."""
+class Verified(NamedTuple):
+    """What was checked: files and their bytes, figures computed again, items scored again."""
+
+    files: int
+    bytes: int
+    figures: int
+    items: int
+
+
+def verify(bundle: Path, *, deep: bool = False) -> Verified:
+    """Check every hash of a bundle and compute every figure again from the stored items.
+
+    With `deep` its model is loaded and answers a sample of the exam once more. Raises BundleError that names the
+    first fault.
+    """
+    from tinsmith.evaluate.recompute import check_figures
+    from tinsmith.recipe_file import parse_recipe
+
     manifest = _read_manifest(bundle)
     total = _check_files(bundle, manifest, skip=())
     extra = {str(name) for name in list_files(bundle)} - set(manifest["outputs"]) - {MANIFEST}
@@ -24,7 +41,47 @@ def verify(bundle: Path) -> tuple[int, int]:
             where=str(bundle / min(extra)),
             next_step="remove it, or build again",
         )
-    return len(manifest["outputs"]), total
+    figures = 0
+    metrics, items = bundle / "data" / "metrics.json", bundle / "items"
+    if metrics.is_file():
+        recipe = parse_recipe(read_json(bundle / "recipe.json"), where=str(bundle / "recipe.json"))
+        figures = check_figures(metrics, items, recipe.evaluate, recipe.meter, recipe.seed)
+    _check_evidence(bundle)
+    again = 0
+    if deep:
+        from tinsmith.evaluate.rescore import rescore
+
+        again = rescore(bundle / "model", items)
+    return Verified(len(manifest["outputs"]), total, figures, again)
+
+
+def _check_evidence(bundle: Path) -> None:
+    """Raise BundleError where evidence.json is not what the bundle's other files give."""
+    from tinsmith.report.evidence import build_evidence
+
+    stored, given = read_json(bundle / "evidence.json"), json.loads(json.dumps(build_evidence(bundle)))
+    if (where := _first_difference(stored, given)) is not None:
+        raise BundleError(
+            f"{where} is not what the files of the bundle give",
+            where=str(bundle / "evidence.json"),
+            next_step="make it anew with: tinsmith report BUNDLE; where nobody knows who changed it, do not trust it",
+        )
+
+
+def _first_difference(stored: Any, given: Any, where: str = "") -> str | None:
+    if isinstance(stored, dict) and isinstance(given, dict):
+        for key in sorted({*stored, *given}):
+            if key not in stored or key not in given:
+                return f"{where}.{key}".lstrip(".")
+            if (found := _first_difference(stored[key], given[key], f"{where}.{key}")) is not None:
+                return found
+        return None
+    if isinstance(stored, list) and isinstance(given, list) and len(stored) == len(given):
+        for place, (one, other) in enumerate(zip(stored, given, strict=True)):
+            if (found := _first_difference(one, other, f"{where}[{place}]")) is not None:
+                return found
+        return None
+    return None if stored == given else where.lstrip(".")
 
 
 def _check_files(bundle: Path, manifest: dict[str, Any], *, skip: tuple[str, ...]) -> int:

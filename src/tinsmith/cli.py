@@ -122,12 +122,20 @@ def serve(
 
 
 @app.command()
-def verify(bundle: BundlePath) -> None:
-    """Check every hash of a bundle."""
+def verify(
+    bundle: BundlePath,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Load the model and let it answer a sample of the exam again.")
+    ] = False,
+) -> None:
+    """Check every hash of a bundle, and compute every figure again from the stored items."""
     from tinsmith.bundle import verify as check
 
-    files, size = check(bundle)
-    print(f"{bundle}: {files} files, {size / 1e6:,.0f} MB, every hash as written")
+    found = check(bundle, deep=deep)
+    print(f"{bundle}: {found.files} files, {found.bytes / 1e6:,.0f} MB, every hash as written")
+    print(f"{found.figures:,} figures computed again from the stored items, each as written")
+    if deep:
+        print(f"{found.items} items scored again by the model, each as written")
 
 
 RunPath = Annotated[

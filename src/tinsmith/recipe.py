@@ -264,7 +264,17 @@ class EvaluateConfig(Section):
     characters: int = Field(3000, ge=100, description="how much of each document's opening is scored")
     window: int = Field(1024, ge=32, description="tokens in a scoring window; 3000 characters fit into one")
     exam_items: int = Field(60, ge=1, description="per task, at most; cheap on documents scored anyway")
+    built_items: int = Field(
+        50,
+        ge=0,
+        description="questions made from the documents: next passage and cloze, so many of each at most",
+    )
     shots: tuple[int, ...] = Field((0, 3), description="examples shown before the question; 0 is zero-shot")
+    leakage_documents: int = Field(
+        200,
+        ge=0,
+        description="openings of training and of held-out documents, each, that are asked whether they leak",
+    )
     bootstrap: int = Field(2000, ge=100, description="resamples over documents")
     confidence: float = Field(0.95, gt=0.5, lt=1)
     max_interval: float = Field(

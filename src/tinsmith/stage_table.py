@@ -127,8 +127,8 @@ STAGES = (
     ),
     Stage(
         "evaluate",
-        1,
-        inputs=("split", "refine", "tokenize", "package"),
+        2,
+        inputs=("split", "refine", "tokenize", "train", "package"),
         sections=("model", "tasks", "meter"),
         models=_subjects,
         resumable=True,

@@ -5,8 +5,12 @@ from tinsmith.evaluate.compare import (
     Bootstrap,
     Estimate,
     balanced,
+    detectable,
+    difference_row,
+    holm,
     only,
     overlap_slices,
+    p_value,
     ratio,
     require_interval,
 )
@@ -87,3 +91,40 @@ def test_the_seed_decides():
     assert _bootstrap(4, seed=3).estimate(statistic) != _bootstrap(4, seed=4, resamples=999).estimate(
         statistic
     )
+
+
+def test_holm_adjusts_by_rank_and_never_falls():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_p_values_of_no_difference_are_uniform_and_of_a_clear_one_small():
+    generator = np.random.default_rng(2)
+    ones, values = np.ones(50), []
+    for trial in range(300):
+        found = _bootstrap(50, seed=trial, resamples=200).estimate(ratio(generator.normal(0, 1, 50), ones))
+        values.append(p_value(found))
+    assert 0.02 <= np.mean(np.array(values) < 0.05) <= 0.1
+    assert p_value(Estimate(0.5, 0.4, 0.6, 0.05)) < 1e-20
+    assert p_value(Estimate(0.0, 0.0, 0.0, 0.0)) == 1.0
+
+
+def test_the_smallest_difference_is_seen_four_times_in_five():
+    generator = np.random.default_rng(3)
+    size = detectable(1 / np.sqrt(60), 0.95)
+    seen = 0
+    for trial in range(300):
+        found = _bootstrap(60, seed=trial, resamples=200).estimate(
+            ratio(generator.normal(size, 1, 60), np.ones(60))
+        )
+        seen += found.low > 0
+    assert 0.72 <= seen / 300 <= 0.9
+
+
+def test_a_comparison_says_what_could_have_been_seen():
+    found = Estimate(-0.1, -0.2, 0.0, 0.05)
+    row = difference_row("bits_per_byte", "a", "b", found, 20, confidence=0.95, slice="")
+    assert row["detectable"] == pytest.approx(0.05 * 2.8016, rel=1e-3)
+    assert row["p"] == pytest.approx(0.0455, rel=1e-2)
+    assert (row["difference"], row["low"], row["high"], row["items"]) == (-0.1, -0.2, 0.0, 20)

@@ -1,7 +1,8 @@
 import pytest
 
 from small_models import byte_tokenizer, plain_log_probs, tiny_model
-from tinsmith.evaluate.exam import Item, ItemScore, choose_items, choose_shots, read_items, shots_prefix
+from tinsmith.evaluate.exam import ItemScore, choose_items, choose_shots, read_items, shots_prefix
+from tinsmith.evaluate.items import Item
 from tinsmith.evaluate.score import Scorer, Tree
 from tinsmith.foundation.errors import CorpusError
 from tinsmith.tokens.tasks import answer_text

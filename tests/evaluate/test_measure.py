@@ -2,7 +2,7 @@ import pytest
 
 from small_models import byte_tokenizer, tiny_model
 from tinsmith.evaluate.bits import Document
-from tinsmith.evaluate.exam import Item
+from tinsmith.evaluate.items import Item
 from tinsmith.evaluate.measure import Work, score_work
 from tinsmith.evaluate.score import Scorer
 from tinsmith.foundation.progress import SilentProgress

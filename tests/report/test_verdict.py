@@ -53,6 +53,18 @@ def test_a_comparison_the_other_way_round_means_the_same(evidence: dict[str, Any
     assert judge({**evidence, "comparisons": turned})["headline"] == evidence["verdict"]["headline"]
 
 
+def test_what_could_have_been_seen_stands_beside_no_difference_and_chance_beside_many(
+    evidence: dict[str, Any],
+) -> None:
+    rows = [{**row, "detectable": 0.25, "p_holm": 0.2} for row in evidence["comparisons"]]
+    clear = judge({**evidence, "comparisons": rows})["headline"]
+    assert clear.count("; among so many comparisons it may be chance)") == clear.count("better than")
+    unclear = [{**row, "difference": 0.01, "low": -0.1, "high": 0.1} for row in rows]
+    found = judge({**evidence, "comparisons": unclear})["headline"]
+    assert "zero is inside; one of 0.250 would be seen four times in five)" in found
+    assert "chance" not in judge({**evidence, "comparisons": evidence["comparisons"]})["headline"]
+
+
 @pytest.mark.parametrize(
     ("metric", "low", "high", "expected"),
     [

@@ -1,5 +1,6 @@
 import json
 import random
+import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +40,7 @@ def _item(doc_id, kind, text):
 def run(tmp_path_factory):
     """Lay out what the earlier stages leave: 40 training and 12 held-out documents, four models."""
     root = tmp_path_factory.mktemp("run")
-    for name in ("split", "refine", "tokenize", "package/gguf"):
+    for name in ("split", "refine", "tokenize", "train", "package/gguf"):
         (root / name).mkdir(parents=True)
     rows = [(*_document(number), "held_out" if number >= 40 else "train") for number in range(52)]
     columns = {"doc_id": [r[0] for r in rows], "text": [r[2] for r in rows], "part": [r[3] for r in rows]}
@@ -52,6 +53,11 @@ def run(tmp_path_factory):
     for seed, place in enumerate(("package/model", "base", "rival")):
         tiny_model(seed=seed).save_pretrained(root / place)
         byte_tokenizer(bos=place == "rival").save_pretrained(root / place)
+    # All training documents but the last four were visited before the budget ended.
+    trained = [row for row in rows if row[3] == "train"]
+    entries = ({"doc_id": row[0], "length": 100, "order": 0} for row in trained)
+    write_jsonl(root / "tokenize" / "sequences.jsonl", entries)
+    write_jsonl(root / "train" / "log.jsonl", [{"tokens": 1800}, {"tokens": 1850}])
     write_gguf(root / "package" / "model", root / "package" / "gguf" / "model-q4_k_m.gguf", "q8_0")
     return root
 
@@ -68,6 +74,7 @@ def _evaluate(run, out, **changes):
         split=run / "split",
         refine=run / "refine",
         tokenize=run / "tokenize",
+        train=run / "train",
         package=run / "package",
         seed=3,
         out=out,
@@ -99,6 +106,48 @@ def test_every_subject_is_scored_on_the_same_bytes(done):
         assert row["low"] < row["value"] < row["high"]
         assert row["unit"] == "bits/byte"
         assert statistics[f"bits_per_byte_{row['subject']}"] == row["value"]
+
+
+def test_only_what_was_learnt_counts_as_a_member(done, run):
+    _, _, out = done
+    for name in ("trained", "base"):
+        parts = {row["doc_id"]: row["part"] for row in read_jsonl(out / f"items/leakage-{name}.jsonl")}
+        members = sorted(doc_id for doc_id, part in parts.items() if part == "train")
+        assert members == [f"d{number:03d}" for number in range(36)]
+        assert sorted(parts.keys() - set(members)) == [f"d{number:03d}" for number in range(40, 52)]
+    assert not (out / "items" / "leakage-rival.jsonl").exists()
+
+
+def test_questions_are_made_from_the_documents_and_answered_by_all(tmp_path, run):
+    drawn = random.Random(4)
+    words = ["grantor", "lender", "fee", "notice", "vessel", "pays", "within", "days", "closing", "claim"]
+    rows = pq.read_table(run / "refine" / "documents.parquet").to_pylist()
+    for row in rows:
+        sentences = [" ".join(drawn.choices(words, k=12)).capitalize() + "." for _ in range(30)]
+        row["text"] = f"{row['text']} " + " ".join(
+            f"{sentence} Section {n} ends." for n, sentence in enumerate(sentences)
+        )
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("rival", "base"))
+    for name in ("rival", "base"):
+        shutil.copytree(run / name, copy / name)
+    pq.write_table(pa.Table.from_pylist(rows), copy / "refine" / "documents.parquet")
+    _evaluate(copy, tmp_path / "out", characters=1500, built_items=12)
+    found = read_json(tmp_path / "out" / "metrics.json")
+    questions = {row["item"]: row for row in read_jsonl(tmp_path / "out" / "items" / "questions.jsonl")}
+    texts = {row["doc_id"]: row["text"] for row in rows}
+    for task in ("next_passage", "cloze"):
+        metrics = {r["subject"]: r for r in found["metrics"] if r["metric"] == f"accuracy:{task}:0-shot"}
+        assert set(metrics) == {"trained", "trained-4bit", "base", "rival", "length", "overlap", "unread"}
+        for row in metrics.values():
+            items = [i for i in read_jsonl(tmp_path / "out" / row["file"]) if i["task"] == task]
+            assert len(items) == row["items"] == 12
+            assert row["value"] == pytest.approx(sum(i["correct"] for i in items) / 12)
+            for item in items:
+                assert set(item["scores"]) in (set(), set(questions[item["item"]]["choices"]))
+                start, end = item["span"]
+                assert texts[item["doc_id"]][start:end] == item["answer"]
+        assert f"balanced_accuracy:{task}:0-shot" not in {row["metric"] for row in found["metrics"]}
 
 
 def test_a_figure_of_the_exam_can_be_had_again_from_its_items(done):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -13,15 +14,17 @@ from tinsmith.foundation.errors import CorpusError
 
 # A statistic maps how often each document was drawn (resamples, documents) to one value per resample.
 Statistic = Callable[[np.ndarray], np.ndarray]
+_POWER = 0.8
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval."""
+    """A value with its interval; `error` is its standard error over the resamples."""
 
     value: float
     low: float
     high: float
+    error: float = 0.0
 
     def row(self) -> dict[str, float]:
         """Return the three numbers by name."""
@@ -58,7 +61,7 @@ class Bootstrap:
             )
         tail = (1 - self.confidence) / 2
         low, high = np.quantile(drawn, [tail, 1 - tail])
-        return Estimate(value, float(low), float(high))
+        return Estimate(value, float(low), float(high), float(drawn.std()))
 
     def difference(self, a: Statistic, b: Statistic) -> Estimate:
         """Return a minus b, both on the same resamples."""
@@ -123,7 +126,36 @@ def only(documents: Sequence[int], count: int, statistic: Statistic) -> Statisti
     return lambda weights: statistic(weights * mask)
 
 
-def difference_row(metric: str, a: str, b: str, found: Estimate, items: int, **more: Any) -> dict[str, Any]:
-    """Return a row of `comparisons`: a minus b."""
+def difference_row(
+    metric: str, a: str, b: str, found: Estimate, items: int, *, confidence: float, **more: Any
+) -> dict[str, Any]:
+    """Return a row of `comparisons`: a minus b, its p-value, and the smallest difference that would be seen."""
     bounds = {"difference": found.value, "low": found.low, "high": found.high}
-    return {"metric": metric, "a": a, "b": b, **bounds, "items": items, **more}
+    seen = {"p": p_value(found), "detectable": detectable(found.error, confidence)}
+    return {"metric": metric, "a": a, "b": b, **bounds, **seen, "items": items, **more}
+
+
+def p_value(difference: Estimate) -> float:
+    """Return the two-sided p-value of a difference by its bootstrap standard error, as a normal variable."""
+    if not difference.error:
+        return 0.0 if difference.value else 1.0
+    return math.erfc(abs(difference.value) / difference.error / math.sqrt(2))
+
+
+def detectable(error: float, confidence: float) -> float:
+    """Return the difference that a test at this confidence finds four times in five, by its standard error.
+
+    The minimum detectable effect at a power of 0.8 (Cohen, Statistical Power Analysis, 1988).
+    """
+    normal = NormalDist()
+    return (normal.inv_cdf((1 + confidence) / 2) + normal.inv_cdf(_POWER)) * error
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted for their number (Holm, Scandinavian Journal of Statistics 6, 1979)."""
+    adjusted = [0.0] * len(values)
+    highest = 0.0
+    for rank, i in enumerate(sorted(range(len(values)), key=lambda i: values[i])):
+        highest = max(highest, min(1.0, (len(values) - rank) * values[i]))
+        adjusted[i] = highest
+    return adjusted

@@ -109,6 +109,12 @@ class NgramModel:
 
 def ngram_bits(training: Sequence[str], documents: Sequence[str], *, seed: int) -> list[float]:
     """Return each document's bits under a byte n-gram model of the training text, or of a draw of it."""
+    model = NgramModel(draw_training(training, seed=seed))
+    return [model.bits(text) for text in documents]
+
+
+def draw_training(training: Sequence[str], *, seed: int) -> list[str]:
+    """Draw training texts, the last one cut, up to what an n-gram model is made of."""
     chosen: list[str] = []
     budget = NGRAM_BYTES
     for i in np.random.default_rng(seed).permutation(len(training)):
@@ -116,8 +122,7 @@ def ngram_bits(training: Sequence[str], documents: Sequence[str], *, seed: int) 
         budget -= len(training[i].encode("utf-8"))
         if budget <= 0:
             break
-    model = NgramModel(chosen)
-    return [model.bits(text) for text in documents]
+    return chosen
 
 
 def _grams(text: str, order: int) -> np.ndarray:

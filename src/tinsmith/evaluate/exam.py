@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
+from tinsmith.evaluate.items import Item, item_row, likeliest
 from tinsmith.evaluate.score import Tree
 from tinsmith.foundation.errors import CorpusError
 from tinsmith.tokens.tasks import answer_text, cut_at_word, question_text
@@ -20,20 +20,12 @@ RULE = (
     "prompt; no length normalisation, since ended answers are already exclusive events. Rule, items and "
     "examples are the same for all subjects."
 )
+BUILT_RULE = (
+    "Next passage: the likeliest by its bytes of four passages after a document's opening, the false ones the nearest "
+    "of all held-out ones. Cloze: the likeliest of four terms, references or figures in a gap, together with the rest "
+    "of its sentence."
+)
 FEW_SHOT_CHARACTERS = 300  # the examples and their texts are most of a few-shot prompt's cost
-
-
-@dataclass(frozen=True)
-class Item:
-    """A question on a document with its right answer."""
-
-    item: str
-    task: str
-    doc_id: str
-    text: str
-    question: str
-    answer: str
-    choices: tuple[str, ...]
 
 
 def read_items(rows: Iterable[dict[str, Any]], *, where: str) -> list[Item]:
@@ -124,31 +116,15 @@ class ItemScore:
         prompt = prompt if short else [context_token(tokenizer), *prompt]
         self.nodes: dict[str, list[int]] = {}
         for choice in item.choices:
-            nodes = self.tree.add([*prompt, *encode(tokenizer, answer_text(choice))])[len(prompt) :]
+            nodes = self.tree.add([*prompt, *encode(tokenizer, item.continuation(choice))])[len(prompt) :]
             self.tree.ask(nodes)
             self.nodes[choice] = nodes
 
     def row(self, values: dict[int, float], shots: int) -> dict[str, Any]:
         """Return the stored item from the log-probabilities of the tree."""
         scores = {choice: math.fsum(values[node] for node in nodes) for choice, nodes in self.nodes.items()}
-        prediction = max(scores, key=lambda choice: (scores[choice], choice))
+        prediction = likeliest(self.item, scores)
         return item_row(self.item, prediction, shots=shots, scores=scores)
-
-
-def item_row(
-    item: Item, prediction: str, *, shots: int, scores: dict[str, float] | None = None
-) -> dict[str, Any]:
-    """Return what is stored of one answered item; scores are natural log-probabilities of the choices."""
-    return {
-        "item": item.item,
-        "task": item.task,
-        "doc_id": item.doc_id,
-        "shots": shots,
-        "answer": item.answer,
-        "prediction": prediction,
-        "correct": prediction == item.answer,
-        "scores": scores or {},
-    }
 
 
 def _prompt(tokenizer: PreTrainedTokenizerFast, item: Item, text: str) -> list[int]:

@@ -11,7 +11,9 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.evaluate.bits import Document, TextScore
-from tinsmith.evaluate.exam import Item, ItemScore, shots_prefix
+from tinsmith.evaluate.exam import ItemScore, shots_prefix
+from tinsmith.evaluate.items import BASE, OURS, Item, Measured
+from tinsmith.evaluate.passages import Passage, leakage_row, read_passage
 from tinsmith.evaluate.rivals import Subject, opened
 from tinsmith.evaluate.score import Advance, Scorer, Tree
 from tinsmith.foundation.files import read_json, read_jsonl, sha256_json, write_json, write_jsonl
@@ -26,6 +28,7 @@ class Work:
     window: int
     exams: dict[str, list[Item]] = field(default_factory=dict)
     shots: dict[tuple[str, int], list[Item]] = field(default_factory=dict)
+    passages: tuple[Passage, ...] = ()
 
     def fingerprint(self, subject: Subject) -> str:
         """Hash all that a subject's items depend on; weights by size and time of their file."""
@@ -37,36 +40,34 @@ class Work:
             "shots": [
                 (task, count, [repr(item) for item in items]) for (task, count), items in self.shots.items()
             ],
+            "passages": [repr(passage) for passage in self.passages],
             "weights": [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files],
         }
         return sha256_json(parts)
 
 
-@dataclass(frozen=True)
-class Measured:
-    """The items of one subject, and how they came about (`about`: seconds, tokens, forwards, branches)."""
-
-    bits: list[dict[str, Any]]
-    exam: list[dict[str, Any]]
-    about: dict[str, Any]
-
-
 def measure(
     subject: Subject, tokenizer: PreTrainedTokenizerFast, work: Work, *, items: Path, progress: Progress
 ) -> Measured:
-    """Score a subject; store `bits-`, `exam-SUBJECT.jsonl` and last `about-SUBJECT.json` in `items`.
+    """Score a subject; store `bits-`, `exam-`, `leakage-SUBJECT.jsonl` and last `about-SUBJECT.json` in `items`.
+
+    Passages are read by our model and its base alone.
 
     Where the last is there with the same fingerprint nothing is scored again.
     """
-    bits, exam = (items / f"{kind}-{subject.subject}.jsonl" for kind in ("bits", "exam"))
+    bits, exam, leakage = (items / f"{kind}-{subject.subject}.jsonl" for kind in ("bits", "exam", "leakage"))
     about = items / f"about-{subject.subject}.json"
     fingerprint = work.fingerprint(subject)
     if about.exists() and read_json(about)["fingerprint"] == fingerprint:
         progress.say(f"  {subject.subject}: scored before")
-        return Measured(list(read_jsonl(bits)), list(read_jsonl(exam)), read_json(about))
+        leaks = list(read_jsonl(leakage)) if leakage.exists() else []
+        return Measured(list(read_jsonl(bits)), list(read_jsonl(exam)), read_json(about), leaks)
     started = time.monotonic()
     with opened(subject) as scorer:
         bit_rows, exam_rows = score_work(scorer, tokenizer, work, progress=progress, label=subject.subject)
+        leaks = []
+        if subject.subject in (OURS, BASE):
+            leaks = read_passages(scorer, tokenizer, work.passages, progress=progress, label=subject.subject)
         facts: dict[str, Any] = {
             "tokens": scorer.tokens,
             "forwards": scorer.forwards,
@@ -74,9 +75,28 @@ def measure(
         }
     write_jsonl(bits, bit_rows)
     write_jsonl(exam, exam_rows)
+    if leaks:
+        write_jsonl(leakage, leaks)
     facts = {"fingerprint": fingerprint, "seconds": round(time.monotonic() - started, 2), **facts}
     write_json(about, facts)
-    return Measured(bit_rows, exam_rows, facts)
+    return Measured(bit_rows, exam_rows, facts, leaks)
+
+
+def read_passages(
+    scorer: Scorer,
+    tokenizer: PreTrainedTokenizerFast,
+    passages: Sequence[Passage],
+    *,
+    progress: Progress,
+    label: str,
+) -> list[dict[str, Any]]:
+    """Return a row for each passage: how likely it is, and whether its second half is said word for word."""
+    if not passages:
+        return []
+    sequences = [read_passage(passage, tokenizer) for passage in passages]
+    with progress.task(f"{label}: leakage", sum(map(len, sequences)), "tokens") as advance:
+        found = scorer.read(sequences, advance=advance)
+    return [leakage_row(passage, *values) for passage, values in zip(passages, found, strict=True)]
 
 
 def score_work(

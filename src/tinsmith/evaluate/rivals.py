@@ -15,6 +15,7 @@ import torch
 from safetensors import safe_open
 from transformers import PreTrainedTokenizerFast
 
+from tinsmith.evaluate.items import BASE, CONTROLS, OURS, OURS_4BIT
 from tinsmith.evaluate.score import Scorer
 from tinsmith.foundation.assets import resolve_model
 from tinsmith.foundation.errors import AssetError, RecipeError
@@ -23,9 +24,7 @@ from tinsmith.model.load import load_model, reads_back
 from tinsmith.recipe import EvaluateConfig, ModelConfig
 from tinsmith.tokens.tokenizer import load_tokenizer
 
-OURS, OURS_4BIT, BASE = "trained", "trained-4bit", "base"
 _QUANTISED = Path("gguf", "model-q4_k_m.gguf")
-CONTROLS = ("majority", "tfidf", "compressor", "ngram")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from tinsmith.foundation.errors import AssetError
 
 Advance = Callable[[float], None]
 _SAME_NATS = 5e-3  # two ways to compute one log-probability in float32 differ by less
+_SAME_LOGIT = 1e-4  # the target's own logit is computed in another way than the highest
 _MASKED = -1e9
 
 
@@ -92,9 +93,23 @@ def target_log_probs(
     softcap: float = 0.0,
     chunk: int = 4096,
 ) -> Tensor:
-    """Return ln p of targets (N,) from hidden states (N, H) and output rows (V, H).
+    """Return ln p of targets (N,) from hidden states (N, H) and output rows (V, H)."""
+    return target_scores(hidden, targets, weight, bias, softcap=softcap, chunk=chunk)[0]
 
-    The vocabulary passes in chunks of rows, so at most (N, chunk) logits exist at a time.
+
+def target_scores(
+    hidden: Tensor,
+    targets: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    softcap: float = 0.0,
+    chunk: int = 4096,
+) -> tuple[Tensor, Tensor]:
+    """Return ln p of targets (N,), and by how much the likeliest token's logit is above theirs (N,).
+
+    From hidden states (N, H) and output rows (V, H). The vocabulary passes in chunks of rows, so at most (N, chunk)
+    logits exist at a time.
     """
     best = hidden.new_full((len(hidden),), -math.inf)
     total = hidden.new_zeros(len(hidden))
@@ -109,7 +124,8 @@ def target_log_probs(
     wanted = (hidden * weight[targets]).sum(dim=1)
     if bias is not None:
         wanted = wanted + bias[targets]
-    return _finish(wanted, softcap) - best - total.log()
+    wanted = _finish(wanted, softcap)
+    return wanted - best - total.log(), best - wanted
 
 
 def _finish(logits: Tensor, softcap: float) -> Tensor:
@@ -160,6 +176,31 @@ class Scorer:
                 for i, values in zip(batch, self._score_batch(chosen, past), strict=True):
                     results[i] = values
                 advance(sum(len(tree) for tree in chosen))
+        return results
+
+    def read(
+        self, sequences: Sequence[Sequence[int]], *, advance: Advance = lambda tokens: None
+    ) -> list[tuple[list[float], list[bool]]]:
+        """Return for each sequence the log-probabilities (nats) of all its tokens but the first, and whether each is
+        the likeliest."""
+        results: list[tuple[list[float], list[bool]]] = [([], []) for _ in sequences]
+        lengths = [len(sequence) for sequence in sequences]
+        with torch.inference_mode():
+            for batch in batches(lengths, [True] * len(lengths), self.batch_tokens):
+                ids = torch.zeros(len(batch), max(lengths[i] for i in batch), dtype=torch.long)
+                for row, i in enumerate(batch):
+                    ids[row, : lengths[i]] = torch.tensor(sequences[i])
+                self.forwards += 1
+                self.tokens += ids.numel()
+                ids = ids.to(self.device)
+                hidden = self.body(input_ids=ids, use_cache=False).last_hidden_state
+                for row, i in enumerate(batch):
+                    states, targets = hidden[row, : lengths[i] - 1], ids[row, 1 : lengths[i]]
+                    found, behind = target_scores(
+                        states, targets, self.weight, self.bias, softcap=self.softcap
+                    )
+                    results[i] = found.double().tolist(), (behind < _SAME_LOGIT).tolist()
+                advance(ids.numel())
         return results
 
     def _score_apart(self, tree: Tree, prefix: Sequence[int], advance: Advance) -> dict[int, float]:

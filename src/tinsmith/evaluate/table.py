@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tinsmith.evaluate.compare import (
@@ -10,12 +10,12 @@ from tinsmith.evaluate.compare import (
     Statistic,
     balanced,
     difference_row,
+    holm,
     only,
     overlap_slices,
     ratio,
 )
-from tinsmith.evaluate.measure import Measured, Work
-from tinsmith.evaluate.rivals import CONTROLS, OURS, OURS_4BIT
+from tinsmith.evaluate.items import BUILT, CONTROLS, OURS, OURS_4BIT, Measured
 from tinsmith.recipe import EvaluateConfig
 
 CONTROL_NAMES = {
@@ -23,6 +23,9 @@ CONTROL_NAMES = {
     "tfidf": "TF-IDF with logistic regression",
     "compressor": "bzip2 primed with the training text",
     "ngram": "byte 8-gram model of the training text",
+    "length": "longest or shortest choice",
+    "overlap": "words shared with the text before",
+    "unread": "byte 8-gram model, document unread",
 }
 
 
@@ -34,15 +37,29 @@ def control_rows(measured: dict[str, Measured]) -> list[dict[str, Any]]:
 
 
 def tabulate(
-    measured: dict[str, Measured], work: Work, bootstrap: Bootstrap, config: EvaluateConfig
+    measured: dict[str, Measured],
+    asked: Iterable[tuple[str, int]],
+    bootstrap: Bootstrap,
+    config: EvaluateConfig,
 ) -> dict[str, Any]:
-    """Return `metrics` and `comparisons`, with intervals by the same resamples of documents."""
+    """Return `metrics` and `comparisons`, with intervals by the same resamples of documents.
+
+    `asked` names the exams: task and number of examples.
+    """
     metrics, comparisons = _bits_rows(measured, bootstrap)
-    for task, count in work.shots:
+    for task, count in asked:
         more_metrics, more_comparisons = _exam_rows(measured, task, count, config, bootstrap)
         metrics += more_metrics
         comparisons += more_comparisons
+    _adjust(comparisons)
     return {"metrics": metrics, "comparisons": comparisons}
+
+
+def _adjust(comparisons: list[dict[str, Any]]) -> None:
+    """Add to each comparison between models its p-value adjusted for how many of them there are."""
+    between = [row for row in comparisons if row["b"] not in CONTROLS]
+    for row, adjusted in zip(between, holm([row["p"] for row in between]), strict=True):
+        row["p_holm"] = adjusted
 
 
 def pairs(subjects: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -89,12 +106,20 @@ def _exam_rows(
         ]
         if own:
             rows[name] = own
+    if not rows:
+        return [], []
     size = len(next(iter(rows.values())))
-    bootstrap = Bootstrap(size, resamples=config.bootstrap, confidence=config.confidence, seed=paired.seed)
+    documents = list(dict.fromkeys(row["doc_id"] for row in next(iter(rows.values()))))
+    if len(documents) < 2:
+        return [], []
+    bootstrap = Bootstrap(
+        len(documents), resamples=config.bootstrap, confidence=config.confidence, seed=paired.seed
+    )
     metrics, comparisons = [], []
-    for kind in ("accuracy", "balanced_accuracy"):
+    # Which of four passages is right has no classes that one could balance.
+    for kind in ("accuracy",) if task in BUILT else ("accuracy", "balanced_accuracy"):
         metric = f"{kind}:{task}:{count}-shot"
-        statistics = {name: _exam_statistic(kind, own) for name, own in rows.items()}
+        statistics = {name: _exam_statistic(kind, own, documents) for name, own in rows.items()}
         common = {"unit": "share", "slice": "", "task": task, "shots": count}
         metrics += _metric_rows(metric, statistics, bootstrap, size, "exam", common)
         comparisons += _comparison_rows(
@@ -103,11 +128,16 @@ def _exam_rows(
     return metrics, comparisons
 
 
-def _exam_statistic(kind: str, rows: Sequence[dict[str, Any]]) -> Statistic:
-    correct = [bool(row["correct"]) for row in rows]
+def _exam_statistic(kind: str, rows: Sequence[dict[str, Any]], documents: Sequence[str]) -> Statistic:
+    """Return a statistic over documents: the items of one are drawn together, since they are not independent."""
     if kind == "balanced_accuracy":
-        return balanced(correct, [row["answer"] for row in rows])
-    return ratio([float(hit) for hit in correct], [1.0] * len(rows))
+        return balanced([bool(row["correct"]) for row in rows], [row["answer"] for row in rows])
+    place = {doc_id: number for number, doc_id in enumerate(documents)}
+    right, asked = [0.0] * len(documents), [0.0] * len(documents)
+    for row in rows:
+        right[place[row["doc_id"]]] += bool(row["correct"])
+        asked[place[row["doc_id"]]] += 1
+    return ratio(right, asked)
 
 
 def _metric_rows(
@@ -135,6 +165,14 @@ def _comparison_rows(
     metric: str, statistics: dict[str, Statistic], bootstrap: Bootstrap, items: int, common: dict[str, Any]
 ) -> list[dict[str, Any]]:
     return [
-        difference_row(metric, a, b, bootstrap.difference(statistics[a], statistics[b]), items, **common)
+        difference_row(
+            metric,
+            a,
+            b,
+            bootstrap.difference(statistics[a], statistics[b]),
+            items,
+            confidence=bootstrap.confidence,
+            **common,
+        )
         for a, b in pairs(list(statistics))
     ]

@@ -43,6 +43,7 @@ BYTES_PER_PARAMETER = {
 RIVAL_SIZE = 2.0
 TOKENS_PER_PROMPT = 60
 TOKENS_PER_EXAM_TEXT = 300
+TOKENS_PER_BUILT_QUESTION = 130  # its opening is read anyway
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,8 @@ def _evaluate(recipe: Recipe, scale: _Scale) -> _Rule:
     bits = config.documents * config.characters / scale.bytes_per_token
     # The examples shown before a question are the same for all items, so they are read once.
     exam = len(recipe.tasks) * config.exam_items * len(config.shots) * TOKENS_PER_EXAM_TEXT
-    tokens = bits + exam
+    built = 2 * config.built_items * TOKENS_PER_BUILT_QUESTION
+    tokens = bits + exam + built
     # Ours and its base, our smallest GGUF where it is scored, and each rival.
     sizes = [1.0, 1.0] + [1.0] * config.quantised + [RIVAL_SIZE] * len(config.rivals)
     seconds = sum(scale.read_seconds(tokens, size) for size in sizes)

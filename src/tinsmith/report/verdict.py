@@ -7,7 +7,7 @@ from typing import Any
 from tinsmith.report import words
 
 OURS, OURS_4BIT, BASE = "trained", "trained-4bit", "base"
-CONTROLS = ("majority", "tfidf", "compressor", "ngram")
+CONTROLS = ("majority", "tfidf", "compressor", "ngram", "length", "overlap", "unread")
 BITS = "bits_per_byte"
 LOWER = ("bits", "kl", "mean_kl", "seconds", "joules", "energy", "bytes", "loss", "perplexity")
 BETTER, UNCLEAR, WORSE = "better", "not shown to be better", "worse"
@@ -44,7 +44,7 @@ def judge(evidence: dict[str, Any]) -> dict[str, Any]:
     """Return {subject, outcome, headline, quantised, exam, duels}: sentences about held-out text and exam."""
     roles = {row["subject"]: row for row in evidence["subjects"]}
     ours = next((row["subject"] for row in evidence["subjects"] if row["role"] == "ours"), None)
-    duels = [duel for row in evidence["comparisons"] if (duel := _duel(row, roles))]
+    duels = [duel for row in evidence["comparisons"] if (duel := _duel(row, roles, evidence["confidence"]))]
     on_text = [duel for duel in duels if duel["metric"] == BITS and duel["role"] in ("base", "rival")]
     main = [duel for duel in on_text if duel["ours"] == ours]
     small = [duel for duel in on_text if duel["ours"] != ours and duel["role"] == "rival"]
@@ -63,7 +63,7 @@ def worst(duels: list[dict[str, Any]]) -> str:
     return max((duel["outcome"] for duel in duels), key=[BETTER, UNCLEAR, WORSE].index, default="")
 
 
-def _duel(row: dict[str, Any], roles: dict[str, Any]) -> dict[str, Any] | None:
+def _duel(row: dict[str, Any], roles: dict[str, Any], confidence: float) -> dict[str, Any] | None:
     """Turn a comparison so that ours comes first; None where ours has no part in it."""
     a, b = row["a"], row["b"]
     sides = [roles.get(side, {}).get("role", "") for side in (a, b)]
@@ -82,6 +82,9 @@ def _duel(row: dict[str, Any], roles: dict[str, Any]) -> dict[str, Any] | None:
         "low": low,
         "high": high,
         "items": row.get("items"),
+        "p_holm": row.get("p_holm"),
+        "one_of_many": (row.get("p_holm") or 0.0) > 1 - confidence,
+        "detectable": row.get("detectable"),
         "outcome": outcome(row["metric"], low, high),
     }
 
@@ -104,8 +107,15 @@ def _clause(duel: dict[str, Any], other: str) -> str:
     amount = f"{words.number(by)} bits per byte"
     interval = words.span(low, high)
     if duel["outcome"] == UNCLEAR:
-        return f"{UNCLEAR} than {other} (a gain of {amount}, {interval}: zero is inside)"
-    return f"{duel['outcome']} than {other} by {amount} ({interval})"
+        seen = (
+            f"; one of {words.number(duel['detectable'])} would be seen four times in five"
+            if duel["detectable"]
+            else ""
+        )
+        return f"{UNCLEAR} than {other} (a gain of {amount}, {interval}: zero is inside{seen})"
+    # An interval alone does not know that many differences were looked at.
+    lucky = "; among so many comparisons it may be chance" if duel["one_of_many"] else ""
+    return f"{duel['outcome']} than {other} by {amount} ({interval}{lucky})"
 
 
 def _quantised(duels: list[dict[str, Any]], roles: dict[str, Any]) -> str:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from tinsmith.evaluate import controls, exam
+from tinsmith.evaluate import controls, exam, shortcuts
 from tinsmith.evaluate.bits import TREATMENT, Document, choose_documents, restorable
 from tinsmith.evaluate.compare import Bootstrap, ratio, require_interval
-from tinsmith.evaluate.measure import Measured, Work, measure
+from tinsmith.evaluate.items import BUILT, CLOZE, NEXT_PASSAGE, OURS, OURS_4BIT, Item, Measured, item_row
+from tinsmith.evaluate.leakage import leakage_rows
+from tinsmith.evaluate.measure import Work, measure
+from tinsmith.evaluate.passages import choose_passages
+from tinsmith.evaluate.questions import build_cloze, build_next_passage
 from tinsmith.evaluate.rivals import (
-    OURS,
-    OURS_4BIT,
     Subject,
     describe,
     find_subjects,
@@ -40,7 +43,7 @@ SPEED_PROMPTS, SPEED_PROMPT_CHARACTERS = 3, 300
 class _Corpus:
     held_out: dict[str, str]
     overlaps: dict[str, float]
-    training: list[str]
+    training: dict[str, str]
 
 
 def evaluate(
@@ -52,6 +55,7 @@ def evaluate(
     split: Path,
     refine: Path,
     tokenize: Path,
+    train: Path,
     package: Path,
     seed: int,
     out: Path,
@@ -66,11 +70,23 @@ def evaluate(
     )
     _enough(drawn)
     documents = restorable(drawn, tokenizers)
+    built = _build(config, documents, corpus, seed)
     examples = (
         exam.read_items(read_jsonl(tokenize / "shots.jsonl"), where="tokenize/shots.jsonl") if tasks else []
     )
-    work = _plan(config, tasks, documents, examples, tokenize, seed)
+    work = _plan(config, tasks, documents, examples, built, tokenize, seed)
+    learnt = _learnt(tokenize, train)
+    if config.leakage_documents and learnt:
+        passages = choose_passages(
+            {doc_id: text for doc_id, text in corpus.training.items() if doc_id in learnt},
+            corpus.held_out,
+            tokenizers[OURS],
+            limit=config.leakage_documents,
+            seed=seed,
+        )
+        work = replace(work, passages=tuple(passages))
     items = out / "items"
+    write_jsonl(items / "questions.jsonl", map(asdict, itertools.chain.from_iterable(built.values())))
     bootstrap = Bootstrap(len(documents), resamples=config.bootstrap, confidence=config.confidence, seed=seed)
     measured: dict[str, Measured] = {}
     for subject in subjects:
@@ -80,14 +96,16 @@ def evaluate(
         # After the first subject, so that an interval too wide is said before the others are scored.
         _check_interval(measured[subject.subject], bootstrap, config)
     progress.say("  controls: compressor, n-gram, majority, TF-IDF")
-    measured |= _control(corpus.training, work, examples, items, seed)
+    measured |= _control(list(corpus.training.values()), work, examples, items, seed)
     rows = [describe(subject, tokenizers[subject.subject]) for subject in subjects]
-    table = tabulate(measured, work, bootstrap, config)
+    table = tabulate(measured, work.shots, bootstrap, config)
     speeds = _speeds(config, meter, subjects, package, documents, items, progress)
     notes = [*_notes(config, measured, len(drawn) - len(documents)), *notes_on(rows)]
     notes += unscored(config, package)
     result = {**table, "subjects": [*rows, *control_rows(measured)], "notes": notes}
-    result["metrics"] = [*table["metrics"], *speeds]
+    leaks = {name: found.leakage for name, found in measured.items() if found.leakage}
+    leaks_rows = leakage_rows(leaks, resamples=config.bootstrap, confidence=config.confidence, seed=seed)
+    result["metrics"] = [*table["metrics"], *leaks_rows, *speeds]
     write_json(out / "metrics.json", result)
     return _statistics(result, work)
 
@@ -96,8 +114,26 @@ def _read_corpus(split: Path, refine: Path) -> _Corpus:
     table = pq.read_table(refine / "documents.parquet", columns=["doc_id", "text", "part"]).to_pylist()
     held_out = {row["doc_id"]: row["text"] for row in table if row["part"] == "held_out"}
     overlap = pq.read_table(split / "overlap.parquet", columns=["doc_id", "overlap"]).to_pylist()
-    training = [row["text"] for row in table if row["part"] == "train"]
+    training = {row["doc_id"]: row["text"] for row in table if row["part"] == "train"}
     return _Corpus(held_out, {row["doc_id"]: float(row["overlap"]) for row in overlap}, training)
+
+
+def _learnt(tokenize: Path, train: Path) -> set[str]:
+    """Return the documents whose opening was learnt from: a budget may end before all were visited.
+
+    Empty where several objectives shared the training, since what each of them read is not told apart.
+    """
+    if any((tokenize / name).exists() for name in ("sft", "dpo")):
+        return set()
+    left = sum(row["tokens"] for row in read_jsonl(train / "log.jsonl"))
+    learnt = set()
+    for row in read_jsonl(tokenize / "sequences.jsonl"):
+        left -= row["length"]
+        if left < 0:
+            break
+        if not row["order"]:
+            learnt.add(row["doc_id"])
+    return learnt
 
 
 def _enough(documents: Sequence[Document]) -> None:
@@ -113,7 +149,8 @@ def _plan(
     config: EvaluateConfig,
     tasks: tuple[TaskConfig, ...],
     documents: list[Document],
-    examples: list[exam.Item],
+    examples: list[Item],
+    built: dict[str, list[Item]],
     tokenize: Path,
     seed: int,
 ) -> Work:
@@ -125,7 +162,22 @@ def _plan(
         for task in tasks
         for count in sorted(set(config.shots))
     }
+    exams |= built
+    shots |= {(task, 0): [] for task in built}
     return Work(tuple(documents), config.window, exams, shots)
+
+
+def _build(
+    config: EvaluateConfig, documents: list[Document], corpus: _Corpus, seed: int
+) -> dict[str, list[Item]]:
+    """Make questions from the scored openings; a kind for which the documents give nothing is left out."""
+    makers = ((NEXT_PASSAGE, build_next_passage), (CLOZE, build_cloze))
+    found = {
+        task: make(documents, corpus.held_out, config.built_items, seed=seed)
+        for task, make in makers
+        if config.built_items
+    }
+    return {task: items for task, items in found.items() if len({item.doc_id for item in items}) > 1}
 
 
 def _check_interval(first: Measured, bootstrap: Bootstrap, config: EvaluateConfig) -> None:
@@ -134,7 +186,7 @@ def _check_interval(first: Measured, bootstrap: Bootstrap, config: EvaluateConfi
 
 
 def _control(
-    training: list[str], work: Work, examples: list[exam.Item], items: Path, seed: int
+    training: list[str], work: Work, examples: list[Item], items: Path, seed: int
 ) -> dict[str, Measured]:
     texts = [document.text for document in work.documents]
     found: dict[str, Measured] = {}
@@ -145,27 +197,39 @@ def _control(
         ]
         write_jsonl(items / f"bits-{name}.jsonl", rows)
         found[name] = Measured(rows, [], {})
-    for name in ("majority", "tfidf") if work.exams else ():
+    asked = {task: chosen for task, chosen in work.exams.items() if task not in BUILT}
+    for name in ("majority", "tfidf") if asked else ():
+        rows = [row for task, chosen in asked.items() for row in _control_exam(name, task, chosen, examples)]
+        write_jsonl(items / f"exam-{name}.jsonl", rows)
+        found[name] = Measured([], rows, {})
+    built = [item for task in BUILT for item in work.exams.get(task, ())]
+    for name, answer in _SHORTCUTS.items() if built else ():
         rows = [
-            row for task, chosen in work.exams.items() for row in _control_exam(name, task, chosen, examples)
+            item_row(item, prediction, shots=0)
+            for task in BUILT
+            if (chosen := work.exams.get(task))
+            for item, prediction in zip(chosen, answer(chosen, training, seed), strict=True)
         ]
         write_jsonl(items / f"exam-{name}.jsonl", rows)
         found[name] = Measured([], rows, {})
     return found
 
 
-def _control_exam(
-    name: str, task: str, chosen: list[exam.Item], examples: list[exam.Item]
-) -> list[dict[str, Any]]:
+_SHORTCUTS: dict[str, Callable[[Sequence[Item], list[str], int], list[str]]] = {
+    shortcuts.LENGTH: lambda items, training, seed: shortcuts.by_length(items),
+    shortcuts.OVERLAP: lambda items, training, seed: shortcuts.by_overlap(items),
+    shortcuts.UNREAD: lambda items, training, seed: shortcuts.unread(items, training, seed=seed),
+}
+
+
+def _control_exam(name: str, task: str, chosen: list[Item], examples: list[Item]) -> list[dict[str, Any]]:
     own = [item for item in examples if item.task == task]
     labels = [item.answer for item in own]
     if name == "majority":
         predictions = controls.majority(labels, len(chosen))
     else:
         predictions = controls.tfidf([item.text for item in own], labels, [item.text for item in chosen])
-    return [
-        exam.item_row(item, prediction, shots=0) for item, prediction in zip(chosen, predictions, strict=True)
-    ]
+    return [item_row(item, prediction, shots=0) for item, prediction in zip(chosen, predictions, strict=True)]
 
 
 def _speeds(
@@ -222,7 +286,9 @@ def _notes(config: EvaluateConfig, measured: dict[str, Measured], dropped: int) 
             f"{dropped} document(s) left out for all subjects, since some tokenizer does not restore them."
         )
     if any(found.exam for found in measured.values()):
-        notes.append(f"{exam.RULE} Few-shot prompts cut each text to {exam.FEW_SHOT_CHARACTERS} characters.")
+        notes.append(
+            f"{exam.RULE} {exam.BUILT_RULE} Few-shot prompts cut each text to {exam.FEW_SHOT_CHARACTERS} characters."
+        )
     apart = [name for name, found in measured.items() if not found.about.get("branches", True)]
     if apart:
         notes.append(f"Scored choice by choice (no branches in their attention): {', '.join(apart)}.")

@@ -1,0 +1,116 @@
+"""Compute the figures of metrics.json again from the stored items, as a sceptic would."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tinsmith.evaluate.compare import Bootstrap
+from tinsmith.evaluate.items import CONTROLS, Item, Measured, item_row, likeliest, read_questions
+from tinsmith.evaluate.leakage import leakage_rows
+from tinsmith.evaluate.speed import speed_rows
+from tinsmith.evaluate.table import tabulate
+from tinsmith.foundation.errors import BundleError
+from tinsmith.foundation.files import read_json, read_jsonl
+from tinsmith.recipe import EvaluateConfig, MeterConfig
+
+_NEAR = 1e-9  # of a figure: sums in another order differ by less
+_REFUSED = "do not trust this bundle; build it again from its recipe and documents"
+
+
+def check_figures(metrics: Path, items: Path, config: EvaluateConfig, meter: MeterConfig, seed: int) -> int:
+    """Compare each figure and comparison of `metrics` with what the items give; return how many there are.
+
+    Raises BundleError that names the first that differs, or an item whose answer does not follow from its scores.
+    """
+    stored = read_json(metrics)
+    file = items / "questions.jsonl"
+    questions = {item.item: item for item in read_questions(file)} if file.exists() else {}
+    measured = {row["subject"]: _read_subject(items, row["subject"], questions) for row in stored["subjects"]}
+    documents = max((len(found.bits) for found in measured.values()), default=0)
+    bootstrap = Bootstrap(documents, resamples=config.bootstrap, confidence=config.confidence, seed=seed)
+    asked = dict.fromkeys(
+        (row["task"], row["shots"])
+        for name, found in measured.items()
+        if name not in CONTROLS
+        for row in found.exam
+    )
+    table = tabulate(measured, asked, bootstrap, config)
+    leaks = {name: found.leakage for name, found in measured.items() if found.leakage}
+    options = {"resamples": config.bootstrap, "seed": seed}
+    table["metrics"] += leakage_rows(leaks, confidence=config.confidence, **options)
+    table["metrics"] += _speeds(items, measured, meter)
+    count = 0
+    for kind, keys in (("metrics", ("subject", "metric")), ("comparisons", ("metric", "a", "b"))):
+        ours = {tuple(row[key] for key in keys): row for row in table[kind]}
+        for row in stored[kind]:
+            name = ", ".join(str(row[key]) for key in keys)
+            again = ours.pop(tuple(row[key] for key in keys), None)
+            if again is None:
+                raise _differs(metrics, f"{name} has no items that it could be computed from")
+            for field, value in _numbers(row):
+                if not _same(value, again.get(field)):
+                    raise _differs(
+                        metrics, f"{name}: {field} is {value!r}, the items give {again.get(field)!r}"
+                    )
+                count += 1
+        if ours:
+            raise _differs(
+                metrics, f"{', '.join(next(iter(ours)))} can be computed from the items and is missing"
+            )
+    return count
+
+
+def _read_subject(items: Path, subject: str, questions: dict[str, Item]) -> Measured:
+    paths = [items / f"{kind}-{subject}.jsonl" for kind in ("bits", "exam", "leakage")]
+    bits, rows, leaks = (list(read_jsonl(path)) if path.exists() else [] for path in paths)
+    for row in rows:
+        _check_answer(paths[1], row, questions.get(row["item"]))
+    return Measured(bits, rows, {}, leaks)
+
+
+def _check_answer(path: Path, row: dict[str, Any], item: Item | None) -> None:
+    """Raise BundleError unless the answer is the likeliest choice, and right only if it is the true one."""
+    if item is None:
+        # A question on metadata has no text here; that its choices are judged by their sums needs none.
+        item = Item(row["item"], row["task"], row["doc_id"], "", "", row["answer"], tuple(row["scores"]))
+    elif item.answer != row["answer"]:
+        raise _differs(path, f"item {row['item']}: its answer is not that of questions.jsonl")
+    again = item_row(item, row["prediction"], shots=row["shots"])
+    if row["scores"]:
+        again = item_row(item, likeliest(item, row["scores"]), shots=row["shots"])
+    for field in ("prediction", "correct"):
+        if again[field] != row[field]:
+            raise _differs(
+                path, f"item {row['item']}: {field} is {row[field]!r}, its scores give {again[field]!r}"
+            )
+
+
+def _speeds(items: Path, measured: dict[str, Measured], meter: MeterConfig) -> Iterator[dict[str, Any]]:
+    for name in measured:
+        file = items / f"speed-{name}.json"
+        if file.exists():
+            yield from speed_rows(
+                name,
+                read_json(file),
+                file=f"items/{file.name}",
+                pue=meter.pue,
+                price_per_kwh=meter.price_per_kwh,
+                currency=meter.currency,
+            )
+
+
+def _numbers(row: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    for field, value in row.items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield field, value
+
+
+def _same(value: float, other: Any) -> bool:
+    return isinstance(other, int | float) and math.isclose(value, other, rel_tol=_NEAR, abs_tol=_NEAR)
+
+
+def _differs(where: Path, what: str) -> BundleError:
+    return BundleError(what, where=str(where), next_step=_REFUSED)

@@ -1,0 +1,51 @@
+"""Let a bundle's model answer some of its exam again, and compare with what is stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tinsmith.evaluate.exam import ItemScore
+from tinsmith.evaluate.items import OURS, read_questions
+from tinsmith.evaluate.rivals import Subject, open_tokenizer, opened
+from tinsmith.foundation.errors import BundleError
+from tinsmith.foundation.files import read_jsonl
+
+_SAMPLE = 20
+_SAME_NATS = 2e-2  # of a choice: float32 on another processor, in other batches
+
+
+def rescore(model: Path, items: Path, *, seed: int | None = None) -> int:
+    """Score a sample of the questions in `items` with `model`; return how many.
+
+    The sample is drawn anew each time unless a seed is given, so that nobody can prepare for it. Raises BundleError
+    for the first question whose log-probabilities differ, or where there is none.
+    """
+    file = items / "questions.jsonl"
+    questions = read_questions(file) if file.exists() else []
+    if not questions:
+        raise BundleError(
+            "has no questions that could be asked again",
+            where=str(file),
+            next_step="build with evaluate.built_items above 0",
+        )
+    stored = {
+        row["item"]: row["scores"] for row in read_jsonl(items / f"exam-{OURS}.jsonl") if not row["shots"]
+    }
+    drawn = sorted(np.random.default_rng(seed).permutation(len(questions))[:_SAMPLE])
+    subject = Subject(OURS, OURS, model, "")
+    tokenizer = open_tokenizer(subject)
+    scores = [ItemScore(item, tokenizer, short=False) for item in (questions[i] for i in drawn)]
+    with opened(subject) as scorer:
+        found = scorer.score([score.tree for score in scores])
+    for score, values in zip(scores, found, strict=True):
+        again, name = score.row(values, 0)["scores"], score.item.item
+        worst = max(abs(value - stored.get(name, {}).get(choice, np.inf)) for choice, value in again.items())
+        if not worst < _SAME_NATS:
+            raise BundleError(
+                f"scores item {name} otherwise than is stored (by {worst:.3g} nats)",
+                where=str(model),
+                next_step="these weights are not those that were measured; do not trust this bundle",
+            )
+    return len(drawn)

@@ -1,0 +1,170 @@
+"""Questions that documents make themselves, and the controls that try to answer them by their form."""
+
+import collections
+import re
+
+import pytest
+
+from small_models import byte_tokenizer, plain_log_probs, tiny_model
+from tinsmith.evaluate import shortcuts
+from tinsmith.evaluate.bits import Document
+from tinsmith.evaluate.exam import ItemScore
+from tinsmith.evaluate.items import NEXT_PASSAGE, Item
+from tinsmith.evaluate.questions import CHOICES, build_cloze, build_next_passage
+from tinsmith.evaluate.score import Scorer
+from tinsmith.tokens.tokenizer import context_token, encode
+
+TOPICS = ("lease of the warehouse", "sale of the vessel", "loan to the borrower", "licence of the patent")
+
+
+def contract(number: int) -> str:
+    """Write a contract of one topic, whose sections tell their own numbers."""
+    topic = TOPICS[number % len(TOPICS)]
+    head = (
+        f'This agreement about the {topic} is made between Party {number} (the "Grantor") and its "Lender". '
+    )
+    head += f'The "Closing Date" is set in Section {number}.1, the "Fee" is ${number},000 '
+    head += f'and the "Term" {number + 2} years. '
+    body = [
+        f"In matter {n} of the {topic} the Grantor shall pay ${n * 7 + number},500 within {n + 3} days "
+        f"under Section {number}.{n + 2}. No Fee is due before the Closing Date where notice "
+        f"number {n * number} was given in writing to the Lender by post."
+        for n in range(1, 9)
+    ]
+    return head + "\n\n".join(body)
+
+
+TEXTS = {f"d{number}": contract(number) for number in range(1, 13)}
+DOCUMENTS = [Document(name, text[:1500], 0.0) for name, text in TEXTS.items()]
+
+
+def test_next_passage_is_what_follows_and_others_are_near_but_elsewhere():
+    items = build_next_passage(DOCUMENTS, TEXTS, 24, seed=3)
+    assert len(items) == 24
+    for item in items:
+        start, end = item.span
+        assert TEXTS[item.doc_id][start:end] == item.answer
+        assert TEXTS[item.doc_id][:start] == item.text + item.lead
+        assert len(item.text) >= 150
+        assert len(set(item.choices)) == CHOICES
+        assert item.answer in item.choices
+        for false in set(item.choices) - {item.answer}:
+            assert any(false in text for text in TEXTS.values())
+            assert false not in TEXTS[item.doc_id][:end]
+            assert abs(len(false) - len(item.answer)) <= 30
+    # The nearest passages speak of the same matter: topic alone does not answer.
+    same = [
+        TOPICS[(int(item.doc_id[1:])) % 4] in false
+        for item in items
+        for false in set(item.choices) - {item.answer}
+    ]
+    assert sum(same) / len(same) > 0.6
+
+
+def test_questions_are_spread_over_documents_and_the_right_place_goes_round():
+    for items in (
+        build_next_passage(DOCUMENTS, TEXTS, 24, seed=3),
+        build_cloze(DOCUMENTS, TEXTS, 24, seed=3),
+    ):
+        assert set(collections.Counter(item.doc_id for item in items).values()) == {2}
+        places = collections.Counter(item.choices.index(item.answer) for item in items)
+        assert set(places.values()) == {6}
+        assert len({item.item for item in items}) == len(items)
+
+
+def test_a_gap_is_filled_by_its_kind_and_its_own_document_first():
+    items = build_cloze(DOCUMENTS, TEXTS, 60, seed=1)
+    kinds = {"Section": 0, "$": 0, "days": 0, "years": 0, "term": 0}
+    for item in items:
+        start, end = item.span
+        text = TEXTS[item.doc_id]
+        assert text[start:end] == item.answer
+        assert text[:start] == item.text + item.lead
+        assert text[end:].startswith(item.tail)
+        assert len(item.tail) <= 80
+        kind = next((kind for kind in kinds if kind in item.answer), "term")
+        kinds[kind] += 1
+        for choice in item.choices:
+            assert (kind in choice) if kind != "term" else re.fullmatch(r"[A-Z]\D+", choice)
+            assert kind in ("years", "$") or choice in text or kind == "days"
+        if kind == "term":
+            assert f'"{item.answer}"' in item.text
+    assert kinds["Section"]
+    assert kinds["$"]
+    assert kinds["days"]
+    assert kinds["term"]
+
+
+def test_equal_seeds_make_equal_questions():
+    for build in (build_next_passage, build_cloze):
+        first = build(DOCUMENTS, TEXTS, 9, seed=3)
+        assert first == build(DOCUMENTS, dict(reversed(TEXTS.items())), 9, seed=3)
+        assert first != build(DOCUMENTS, TEXTS, 9, seed=4)
+
+
+def test_near_copies_are_no_false_answers():
+    copies = {**TEXTS, **{f"copy-{name}": text + " " for name, text in TEXTS.items()}}
+    for item in build_next_passage(DOCUMENTS, copies, 12, seed=3):
+        assert len(set(item.choices)) == CHOICES
+        words = set(item.answer.split())
+        for false in set(item.choices) - {item.answer}:
+            assert len(words & set(false.split())) < 0.95 * len(words)
+
+
+def test_short_documents_give_no_questions():
+    short = [Document("a", "A short one. Nothing more.", 0.0)]
+    assert build_next_passage(short, {"a": short[0].text}, 5, seed=1) == []
+    assert build_cloze(short, {"a": short[0].text}, 5, seed=1) == []
+
+
+def test_scores_are_those_of_the_continuation_and_passages_are_judged_by_the_byte():
+    model, tokenizer = tiny_model(), byte_tokenizer()
+    item = Item(
+        "x",
+        NEXT_PASSAGE,
+        "a",
+        "Before it.",
+        "",
+        "The longer one of both",
+        ("The longer one of both", "Short"),
+        "\n\n",
+        "",
+    )
+    score = ItemScore(item, tokenizer, short=False)
+    row = score.row(Scorer(model, name="m").score([score.tree])[0], 0)
+    prompt = [context_token(tokenizer), *encode(tokenizer, item.text)]
+    expected = {}
+    for choice in item.choices:
+        answer = encode(tokenizer, f"\n\n{choice}")
+        expected[choice] = sum(plain_log_probs(model, prompt + answer)[-len(answer) :])
+    assert row["scores"] == pytest.approx(expected, abs=5e-3)
+    assert row["prediction"] == max(expected, key=lambda choice: expected[choice] / (2 + len(choice)))
+
+
+def items_of(answers, text="nothing of it"):
+    return [
+        Item(f"i{n}", "cloze", f"d{n}", text, "", own, (own, *others))
+        for n, (own, others) in enumerate(answers)
+    ]
+
+
+def test_the_control_of_length_finds_what_length_gives_away():
+    longest = items_of([("a long answer", ("short", "brief")), ("another long one", ("tiny", "small"))] * 5)
+    assert shortcuts.by_length(longest) == [item.answer for item in longest]
+    shortest = items_of([("tiny", ("a long answer", "another long one"))] * 5)
+    assert shortcuts.by_length(shortest) == [item.answer for item in shortest]
+
+
+def test_the_control_of_overlap_finds_what_shared_words_give_away():
+    shared = items_of(
+        [("the vessel sails", ("a bank lends", "no goods came"))] * 4, text="The vessel of the owner sails."
+    )
+    assert shortcuts.by_overlap(shared) == [item.answer for item in shared]
+
+
+def test_the_control_that_reads_no_document_knows_the_training_text_only():
+    items = items_of([("the parties agree", ("xq zzv kkw", "vvq wwx jjz"))] * 3)
+    training = ["Now the parties agree that the parties agree upon it. " * 20]
+    assert shortcuts.unread(items, training, seed=1) == [item.answer for item in items]
+    other = [Item(**{**vars(item), "text": "xq zzv kkw"}) for item in items]
+    assert shortcuts.unread(other, training, seed=1) == shortcuts.unread(items, training, seed=1)
