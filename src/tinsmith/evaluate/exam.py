@@ -22,8 +22,7 @@ RULE = (
 )
 BUILT_RULE = (
     "Next passage: the likeliest by its bytes of four passages after a document's opening, the false ones the nearest "
-    "of all held-out ones. Cloze: the likeliest of four terms, references or figures in a gap, together with the rest "
-    "of its sentence."
+    "of all held-out ones. Cloze: the likeliest of four terms, references or figures in a gap, with the word after it."
 )
 FEW_SHOT_CHARACTERS = 300  # the examples and their texts are most of a few-shot prompt's cost
 

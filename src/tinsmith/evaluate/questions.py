@@ -11,6 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from tinsmith.evaluate.bits import Document
 from tinsmith.evaluate.items import CLOZE, NEXT_PASSAGE, Item
+from tinsmith.evaluate.shortcuts import shared_words
 from tinsmith.tokens.tasks import unit_hash
 
 CHOICES = 4
@@ -18,9 +19,9 @@ _CONTEXT = 200  # characters of a document before its first question
 _PASSAGE, _SHORTEST = 200, 170  # characters; near enough that length does not tell the answer
 _POOL = 20_000  # passages among which the nearest are looked for
 _ALIKE = 0.8  # cosine of TF-IDF from which another passage may be as right as the true one
-_TAIL = 80  # characters of the sentence after a gap
+_CANDIDATES = 60  # nearest passages of which the false ones are taken
 _BREAK = re.compile(r"(?<=[.;:!?”\"])\s+(?=[A-Z0-9(“\"§])|\s*\n\s*\n\s*")
-_SENTENCE_END = re.compile(r"[.;:!?](?=\s|$)|\n")
+_NEXT_WORD = re.compile(r"[^\w\s]*\s*\w{0,15}")
 _DEFINED = re.compile(r"[\"“]([A-Z][\w&’'-]*(?: [\w&’'-]+){0,4})[\"”]")
 _TERM = "term"
 _NUMBERED = r"Section|Article|Clause|Paragraph|Exhibit|Schedule|Annex|Item|Rule|§§?"
@@ -49,8 +50,10 @@ def build_next_passage(
 ) -> list[Item]:
     """Ask after up to `count` openings which of four passages comes next.
 
-    The false ones are the passages of all `held_out` texts nearest to the true one by TF-IDF, so that topic alone
-    does not answer; none overlaps with what has been read. Questions are spread over the documents.
+    The false ones are among the passages of all `held_out` texts nearest to the true one by TF-IDF, so that topic
+    alone does not answer, and as many of them share more words with what was read as share fewer, over all questions,
+    so that shared words do not answer either. None overlaps with what was read. Questions are spread over the
+    documents.
     """
     pool = _draw([place for name in sorted(held_out) for place in _passages(name, held_out[name], 0)], seed)
     if len(pool) < CHOICES:
@@ -62,7 +65,7 @@ def build_next_passage(
         if len(items) == count:
             break
         near = (vectors @ vectorizer.transform([place.value]).T).toarray()[:, 0]
-        false = _nearest(place, pool, near)
+        false = _balanced(place, _nearest(place, pool, near), document.text, len(items))
         if len(false) == CHOICES - 1:
             items.append(_item(NEXT_PASSAGE, document, place, false, len(items), seed, tail=""))
     return items
@@ -71,10 +74,10 @@ def build_next_passage(
 def build_cloze(
     documents: Sequence[Document], held_out: Mapping[str, str], count: int, *, seed: int
 ) -> list[Item]:
-    """Ask which of four defined terms, references or figures stood in a gap; the rest of its sentence counts too.
+    """Ask which of four defined terms, references or figures stood in a gap; the word after it ends it.
 
     The false ones are of the same kind, from the same document first; defined terms from it alone, since those of
-    others are strange in it.
+    others are strange in it. Those go first that share as much of their words with what was read as the true one.
     """
     options = {name: _options(text) for name, text in held_out.items()}
     everywhere: dict[str, set[str]] = {}
@@ -88,14 +91,17 @@ def build_cloze(
         own = options.get(document.doc_id, {}).get(place.kind, set())
         others = set() if place.kind == _TERM else everywhere.get(place.kind, set()) - own
         key = f"{document.doc_id}:{place.start}"
-        false = [
+        drawn = [
             value
             for group in (own, others)
             for value in sorted(group, key=lambda value: unit_hash(seed, key, value))
             if value.casefold() != place.value.casefold()
-        ][: CHOICES - 1]
+        ]
+        before = document.text[: place.start]
+        share = shared_words(before, place.value)
+        false = sorted(drawn, key=lambda value: abs(shared_words(before, value) - share))[: CHOICES - 1]
         if len(false) == CHOICES - 1:
-            tail = _rest_of_sentence(document.text, place.end)
+            tail = _next_word(document.text, place.end)
             items.append(_item(CLOZE, document, place, false, len(items), seed, tail=tail))
     return items
 
@@ -155,7 +161,7 @@ def _draw(pool: list[_Place], seed: int) -> list[_Place]:
 
 
 def _nearest(true: _Place, pool: Sequence[_Place], near: np.ndarray) -> list[str]:
-    """Return the passages nearest to the true one that are not too near to be wrong, and were not read before it."""
+    """Return passages near to the true one that are not too near to be wrong, and were not read before it."""
     false: list[str] = []
     for i in np.argsort(-near, kind="stable"):
         place = pool[i]
@@ -163,9 +169,23 @@ def _nearest(true: _Place, pool: Sequence[_Place], near: np.ndarray) -> list[str
         if read or near[i] >= _ALIKE or place.value in false:
             continue
         false.append(place.value)
-        if len(false) == CHOICES - 1:
+        if len(false) == _CANDIDATES:
             break
     return false
+
+
+def _balanced(true: _Place, candidates: Sequence[str], text: str, number: int) -> list[str]:
+    """Take the first candidates so that the true answer's rank by shared words goes round with the question's number.
+
+    Return none where there are too few on one side.
+    """
+    before = text[: true.start]
+    share = shared_words(before, true.value)
+    more = [value for value in candidates if shared_words(before, value) > share]
+    fewer = [value for value in candidates if shared_words(before, value) < share]
+    above = (number // CHOICES) % CHOICES
+    below = CHOICES - 1 - above
+    return more[:above] + fewer[:below] if len(more) >= above and len(fewer) >= below else []
 
 
 def _gaps(document: Document) -> list[_Place]:
@@ -191,6 +211,6 @@ def _options(text: str) -> dict[str, set[str]]:
     return options
 
 
-def _rest_of_sentence(text: str, start: int) -> str:
-    found = _SENTENCE_END.search(text, start, start + _TAIL)
-    return text[start : found.end() if found else start + _TAIL]
+def _next_word(text: str, start: int) -> str:
+    found = _NEXT_WORD.match(text, start)
+    return found.group() if found else text[start : start + 1]

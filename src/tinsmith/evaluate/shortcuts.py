@@ -24,11 +24,13 @@ def by_length(items: Sequence[Item]) -> list[str]:
 def by_overlap(items: Sequence[Item]) -> list[str]:
     """Answer with the choice that shares most of its words with the text before it, or always least."""
 
-    def share(item: Item, choice: str) -> float:
-        known, words = set(_words(item.text[-_NEAR:])), _words(choice)
-        return sum(word in known for word in words) / max(1, len(words))
+    return _better(items, lambda item, choice: shared_words(item.text, choice))
 
-    return _better(items, share)
+
+def shared_words(text: str, choice: str) -> float:
+    """Return the share of a choice's words that stand in the text's end."""
+    known, words = set(_words(text[-_NEAR:])), _words(choice)
+    return sum(word in known for word in words) / max(1, len(words))
 
 
 def unread(items: Sequence[Item], training: Sequence[str], *, seed: int) -> list[str]:
