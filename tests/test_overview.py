@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tinsmith.foundation.errors import RecipeError
-from tinsmith.overview import describe_model, parameters, teacher_parameters
+from tinsmith.overview import describe_model, describe_power, parameters, teacher_parameters
 from tinsmith.recipe import Recipe
 from tinsmith.recipe_file import parse_recipe
 
@@ -20,6 +20,13 @@ def test_a_default_recipe_takes_three_lines() -> None:
         "learns     next token of the documents",
         "trains     all weights, with adamw over 8m",
     ]
+
+
+def test_a_plan_says_what_its_documents_could_show() -> None:
+    few = describe_power(make_recipe(evaluate={"documents": 50, "exam_items": 50}).evaluate)
+    assert "about 0.05 bits per byte on 50 held-out documents and of 17% in an exam of 50" in few
+    many = describe_power(make_recipe(evaluate={"documents": 800, "exam_items": 200}).evaluate)
+    assert "about 0.01 bits per byte on 800 held-out documents and of 8% in an exam of 200" in many
 
 
 def test_what_differs_from_the_defaults_is_said() -> None:

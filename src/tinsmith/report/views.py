@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from tinsmith.report import words
 from tinsmith.report.curation_view import CurationView
+from tinsmith.report.leaks import PREFIXES, is_leak
 from tinsmith.report.plots import Mark, curve, intervals
 from tinsmith.report.verdict import BITS, is_exam
 
@@ -76,7 +77,22 @@ class View:
     def others(self) -> list[str]:
         """Return the metrics that no other table shows: speed, and whatever else was measured."""
         names = dict.fromkeys(row["metric"] for row in self.evidence["metrics"])
-        return [name for name in names if name not in {BITS, *self.exams, *self.slices}]
+        return [name for name in names if name not in {BITS, *self.exams, *self.slices} and not is_leak(name)]
+
+    @property
+    def leaks(self) -> list[tuple[str, list[str]]]:
+        """Return the metrics of what is given away in groups with a heading each."""
+        names = list(dict.fromkeys(row["metric"] for row in self.evidence["metrics"]))
+        headings = (
+            "Passages said word for word",
+            "Learnt and unseen told apart, half is chance",
+            "Learnt ones found",
+        )
+        groups = [
+            (heading, [name for name in names if name.startswith(prefix)])
+            for heading, prefix in zip(headings, PREFIXES, strict=True)
+        ]
+        return [(heading, metrics) for heading, metrics in groups if metrics]
 
     def matrix(self, metrics: list[str]) -> list[dict[str, Any]]:
         """Return a row per subject that has any of the metrics, with a cell (or None) per metric."""

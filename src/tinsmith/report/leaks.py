@@ -1,0 +1,75 @@
+"""What a model gives away of its training documents, in sentences for who has to sign."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinsmith.report import words
+
+KEPT, UNCLEAR, LEAKS = "kept", "unclear", "leaks"
+_EXTRACTED, _AUC, _FOUND = "extracted:", "membership_auc:", "membership_found:"
+PREFIXES = (_EXTRACTED, _AUC, _FOUND)
+_ATTACKS = {
+    "loss": "loss alone",
+    "zlib": "loss against compressed size",
+    "min_k": "its least likely tokens",
+    "base": "loss against that of the base",
+}
+
+
+def is_leak(metric: str) -> bool:
+    """Say whether a metric tells what a model gives away."""
+    return metric.startswith(PREFIXES)
+
+
+def describe_leakage(metrics: list[dict[str, Any]], ours: str | None) -> list[dict[str, str]]:
+    """Return {text, outcome} for passages word for word and for membership; nothing where neither was measured."""
+    rows = {row["metric"]: row for row in metrics if row["subject"] == ours and is_leak(row["metric"])}
+    base = {row["metric"]: row for row in metrics if row["subject"] == "base" and is_leak(row["metric"])}
+    return [*_extraction(rows), *_membership(rows, base)]
+
+
+def _extraction(rows: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
+    learnt, unseen = rows.get(f"{_EXTRACTED}train"), rows.get(f"{_EXTRACTED}held_out")
+    if not learnt or not unseen:
+        return []
+    outcome = LEAKS if learnt["low"] > unseen["high"] else KEPT
+    verdict = (
+        "It gives passages of its training documents away"
+        if outcome == LEAKS
+        else "Training documents are not said more often than documents it never saw"
+    )
+    text = (
+        f"{verdict}. After 50 tokens of a document it learnt from it goes on with the true next 50 in "
+        f"{_share(learnt)} of {words.count(learnt['items'])}; of documents it never saw in {_share(unseen)} of "
+        f"{words.count(unseen['items'])}, since some phrases are everybody's."
+    )
+    if repeated := rows.get(f"{_EXTRACTED}train:repeated"):
+        text += f" Where other training documents hold the same passage: {_share(repeated)}."
+    return [{"text": text, "outcome": outcome}]
+
+
+def _membership(rows: dict[str, dict[str, Any]], base: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
+    attacks = [metric.removeprefix(_AUC) for metric in rows if metric.startswith(_AUC)]
+    if not attacks:
+        return []
+    best = max(attacks, key=lambda attack: rows[_AUC + attack]["value"])
+    area, found = rows[_AUC + best], rows[_FOUND + best]
+    outcome = LEAKS if area["low"] > 0.5 else KEPT
+    verdict = (
+        "Who can query it can tell better than by chance which documents it learnt from"
+        if outcome == LEAKS
+        else "Which documents it learnt from could not be told"
+    )
+    text = (
+        f"{verdict}. By {_ATTACKS.get(best, best)} a learnt document looks more familiar than an unseen one in "
+        f"{_share(area)} of pairs, half being chance; at one false alarm in a hundred {_share(found)} of the learnt "
+        "ones are found."
+    )
+    if control := base.get(f"{_AUC}loss"):
+        text += f" For its base, before it learnt them, it is {_share(control)} by loss: so the parts differ anyway."
+    return [{"text": text, "outcome": outcome}]
+
+
+def _share(row: dict[str, Any]) -> str:
+    return f"{words.percent(row['value'])} ({words.percent(row['low'])} to {words.percent(row['high'])})"
