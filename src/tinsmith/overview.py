@@ -58,8 +58,8 @@ def describe_power(config: EvaluateConfig) -> str:
     bits = detectable(_SPREAD_BITS / math.sqrt(config.documents), config.confidence)
     exam = detectable(_SPREAD_EXAM / math.sqrt(config.exam_items), config.confidence)
     return (
-        f"{'can show':10} differences of about {bits:.2f} bits per byte on {config.documents} held-out documents and of "
-        f"{exam:.0%} in an exam of {config.exam_items} questions, four times in five; smaller ones want more documents"
+        f"{'can show':10} differences of about {bits:.2f} bits per byte on {config.documents} held-out documents "
+        f"and of {exam:.0%} in an exam of {config.exam_items} questions, four times in five; smaller ones want more"
     )
 
 

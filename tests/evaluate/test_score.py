@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from small_models import plain_log_probs, tiny_model
-from tinsmith.evaluate.score import Scorer, Tree, batches, target_log_probs
+from tinsmith.evaluate.score import Scorer, Tree, batches, target_scores
 from tinsmith.foundation.errors import AssetError
 
 FAMILIES = ["llama", "gemma3", "qwen3", "gpt2", "bloom"]
@@ -25,8 +25,10 @@ def test_chunks_give_the_whole_softmax(chunk, softcap):
     logits = hidden.double() @ weight.double().T + bias
     logits = torch.tanh(logits / softcap) * softcap if softcap else logits
     expected = logits.log_softmax(-1)[range(11), targets]
-    found = target_log_probs(hidden, targets, weight, bias, softcap=softcap, chunk=chunk)
+    found, behind = target_scores(hidden, targets, weight, bias, softcap=softcap, chunk=chunk)
     assert torch.allclose(found.double(), expected, atol=1e-4)
+    above = logits.amax(-1) - logits[range(11), targets]
+    assert torch.allclose(behind.double(), above, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -84,19 +84,6 @@ class Tree:
         return path[::-1]
 
 
-def target_log_probs(
-    hidden: Tensor,
-    targets: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    *,
-    softcap: float = 0.0,
-    chunk: int = 4096,
-) -> Tensor:
-    """Return ln p of targets (N,) from hidden states (N, H) and output rows (V, H)."""
-    return target_scores(hidden, targets, weight, bias, softcap=softcap, chunk=chunk)[0]
-
-
 def target_scores(
     hidden: Tensor,
     targets: Tensor,
@@ -227,7 +214,7 @@ class Scorer:
         rows = torch.tensor([row for row, _, _ in places], device=self.device)
         parents = torch.tensor([tree.parents[node] for _, node, tree in places], device=self.device)
         targets = torch.tensor([tree.tokens[node] for _, node, tree in places], device=self.device)
-        found = target_log_probs(hidden[rows, parents], targets, self.weight, self.bias, softcap=self.softcap)
+        found, _ = target_scores(hidden[rows, parents], targets, self.weight, self.bias, softcap=self.softcap)
         results: list[dict[int, float]] = [{} for _ in trees]
         for (row, node, _), value in zip(places, found.double().tolist(), strict=True):
             results[row][node] = value
