@@ -270,6 +270,10 @@ class EvaluateConfig(Section):
         description="questions made from the documents: next passage and cloze, so many of each at most",
     )
     shots: tuple[int, ...] = Field((0, 3), description="examples shown before the question; 0 is zero-shot")
+    questions: tuple[str, ...] = Field(
+        (),
+        description="JSON Lines files of your own: {question, choices, answer, passage?, doc?, id?} a line",
+    )
     leakage_documents: int = Field(
         200,
         ge=0,

@@ -86,6 +86,12 @@ def _examples(recipe: Recipe) -> list[str] | None:
     return example_stamps(recipe)
 
 
+def _questions(recipe: Recipe) -> list[str] | None:
+    from tinsmith.stages.sources import question_stamps
+
+    return question_stamps(recipe.evaluate)
+
+
 def _subjects(recipe: Recipe) -> tuple[str, ...]:
     return (*_base(recipe), *recipe.evaluate.rivals)
 
@@ -131,6 +137,7 @@ STAGES = (
         inputs=("split", "refine", "tokenize", "train", "package"),
         sections=("model", "tasks", "meter"),
         models=_subjects,
+        files=_questions,
         resumable=True,
     ),
     Stage(

@@ -187,7 +187,7 @@ def test_rebuild_from_the_bundle_alone_gives_the_same_bytes(tmp_path: Path) -> N
 def test_no_tasks_and_no_rivals_are_said_plainly(tmp_path: Path) -> None:
     recipe = make_recipe(tasks=[], evaluate={})
     page = read_page(make_bundle(tmp_path, recipe, tasks=False))
-    assert "The recipe has no task, so there was no exam." in page.text
+    assert "There was no exam: the recipe has no task, and no questions were made" in page.text
     assert "No rival was named in the recipe" in page.text
     assert "Exam (" not in page.text
 

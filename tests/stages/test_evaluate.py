@@ -132,10 +132,25 @@ def test_questions_are_made_from_the_documents_and_answered_by_all(tmp_path, run
     for name in ("rival", "base"):
         shutil.copytree(run / name, copy / name)
     pq.write_table(pa.Table.from_pylist(rows), copy / "refine" / "documents.parquet")
-    _evaluate(copy, tmp_path / "out", characters=1500, built_items=12)
+    own = tmp_path / "own.jsonl"
+    asked = [
+        {
+            "question": f"Who pays {n}?",
+            "choices": ["the grantor", "the lender"],
+            "answer": answer,
+            "doc": f"d{n // 2}",
+        }
+        for n, answer in enumerate(["the grantor", "the lender"] * 3)
+    ]
+    write_jsonl(own, asked)
+    _evaluate(copy, tmp_path / "out", characters=1500, built_items=12, questions=(str(own),))
     found = read_json(tmp_path / "out" / "metrics.json")
     questions = {row["item"]: row for row in read_jsonl(tmp_path / "out" / "items" / "questions.jsonl")}
     texts = {row["doc_id"]: row["text"] for row in rows}
+    own_rows = [row for row in found["metrics"] if ":questions_own:" in row["metric"]]
+    assert {row["metric"] for row in own_rows} == {"accuracy:questions_own:0-shot"}
+    assert {row["items"] for row in own_rows} == {6}
+    assert len(own_rows) == 7
     for task in ("next_passage", "cloze"):
         metrics = {r["subject"]: r for r in found["metrics"] if r["metric"] == f"accuracy:{task}:0-shot"}
         assert set(metrics) == {"trained", "trained-4bit", "base", "rival", "length", "overlap", "unread"}

@@ -12,6 +12,12 @@ OURS, OURS_4BIT, BASE = "trained", "trained-4bit", "base"
 CONTROLS = ("majority", "tfidf", "compressor", "ngram", "length", "overlap", "unread")
 NEXT_PASSAGE, CLOZE = "next_passage", "cloze"
 BUILT = (NEXT_PASSAGE, CLOZE)  # tasks that are made from the documents themselves
+OWN = "questions_"  # begins the names of tasks that a person's own files of questions make
+
+
+def has_classes(task: str) -> bool:
+    """Say whether a task's answers are classes that its training examples share, so that they can be balanced."""
+    return task not in BUILT and not task.startswith(OWN)
 
 
 @dataclass(frozen=True)
@@ -49,9 +55,11 @@ class Measured:
 
 
 def read_questions(path: Path) -> list[Item]:
-    """Read what `questions.jsonl` holds: the questions that were made from documents, with all their text."""
-    lists = ("choices", "span")
-    return [Item(**row | {name: tuple(row[name]) for name in lists}) for row in read_jsonl(path)]
+    """Read what `questions.jsonl` holds: questions made from documents and a person's own, with all their text."""
+    return [
+        Item(**row | {"choices": tuple(row["choices"]), "span": tuple(row["span"]) if row["span"] else None})
+        for row in read_jsonl(path)
+    ]
 
 
 def likeliest(item: Item, scores: dict[str, float]) -> str:

@@ -15,7 +15,7 @@ from tinsmith.evaluate.compare import (
     overlap_slices,
     ratio,
 )
-from tinsmith.evaluate.items import BUILT, CONTROLS, OURS, OURS_4BIT, Measured
+from tinsmith.evaluate.items import CONTROLS, OURS, OURS_4BIT, Measured, has_classes
 from tinsmith.recipe import EvaluateConfig
 
 CONTROL_NAMES = {
@@ -116,8 +116,7 @@ def _exam_rows(
         len(documents), resamples=config.bootstrap, confidence=config.confidence, seed=paired.seed
     )
     metrics, comparisons = [], []
-    # Which of four passages is right has no classes that one could balance.
-    for kind in ("accuracy",) if task in BUILT else ("accuracy", "balanced_accuracy"):
+    for kind in ("accuracy", "balanced_accuracy") if has_classes(task) else ("accuracy",):
         metric = f"{kind}:{task}:{count}-shot"
         statistics = {name: _exam_statistic(kind, own, documents) for name, own in rows.items()}
         common = {"unit": "share", "slice": "", "task": task, "shots": count}

@@ -14,9 +14,19 @@ import pyarrow.parquet as pq
 from tinsmith.evaluate import controls, exam, shortcuts
 from tinsmith.evaluate.bits import TREATMENT, Document, choose_documents, restorable
 from tinsmith.evaluate.compare import Bootstrap, ratio, require_interval
-from tinsmith.evaluate.items import BUILT, CLOZE, NEXT_PASSAGE, OURS, OURS_4BIT, Item, Measured, item_row
+from tinsmith.evaluate.items import (
+    CLOZE,
+    NEXT_PASSAGE,
+    OURS,
+    OURS_4BIT,
+    Item,
+    Measured,
+    has_classes,
+    item_row,
+)
 from tinsmith.evaluate.leakage import leakage_rows
 from tinsmith.evaluate.measure import Work, measure
+from tinsmith.evaluate.own_questions import read_own_questions
 from tinsmith.evaluate.passages import choose_passages
 from tinsmith.evaluate.questions import build_cloze, build_next_passage
 from tinsmith.evaluate.rivals import (
@@ -70,11 +80,11 @@ def evaluate(
     )
     _enough(drawn)
     documents = restorable(drawn, tokenizers)
-    built = _build(config, documents, corpus, seed)
+    asked = _build(config, documents, corpus, seed) | read_own_questions(config.questions)
     examples = (
         exam.read_items(read_jsonl(tokenize / "shots.jsonl"), where="tokenize/shots.jsonl") if tasks else []
     )
-    work = _plan(config, tasks, documents, examples, built, tokenize, seed)
+    work = _plan(config, tasks, documents, examples, asked, tokenize, seed)
     learnt = _learnt(tokenize, train)
     if config.leakage_documents and learnt:
         passages = choose_passages(
@@ -86,7 +96,7 @@ def evaluate(
         )
         work = replace(work, passages=tuple(passages))
     items = out / "items"
-    write_jsonl(items / "questions.jsonl", map(asdict, itertools.chain.from_iterable(built.values())))
+    write_jsonl(items / "questions.jsonl", map(asdict, itertools.chain.from_iterable(asked.values())))
     bootstrap = Bootstrap(len(documents), resamples=config.bootstrap, confidence=config.confidence, seed=seed)
     measured: dict[str, Measured] = {}
     for subject in subjects:
@@ -150,7 +160,7 @@ def _plan(
     tasks: tuple[TaskConfig, ...],
     documents: list[Document],
     examples: list[Item],
-    built: dict[str, list[Item]],
+    asked: dict[str, list[Item]],
     tokenize: Path,
     seed: int,
 ) -> Work:
@@ -162,8 +172,8 @@ def _plan(
         for task in tasks
         for count in sorted(set(config.shots))
     }
-    exams |= built
-    shots |= {(task, 0): [] for task in built}
+    exams |= asked
+    shots |= {(task, 0): [] for task in asked}
     return Work(tuple(documents), config.window, exams, shots)
 
 
@@ -197,17 +207,18 @@ def _control(
         ]
         write_jsonl(items / f"bits-{name}.jsonl", rows)
         found[name] = Measured(rows, [], {})
-    asked = {task: chosen for task, chosen in work.exams.items() if task not in BUILT}
-    for name in ("majority", "tfidf") if asked else ():
-        rows = [row for task, chosen in asked.items() for row in _control_exam(name, task, chosen, examples)]
+    classes = {task: chosen for task, chosen in work.exams.items() if has_classes(task)}
+    for name in ("majority", "tfidf") if classes else ():
+        rows = [
+            row for task, chosen in classes.items() for row in _control_exam(name, task, chosen, examples)
+        ]
         write_jsonl(items / f"exam-{name}.jsonl", rows)
         found[name] = Measured([], rows, {})
-    built = [item for task in BUILT for item in work.exams.get(task, ())]
-    for name, answer in _SHORTCUTS.items() if built else ():
+    others = {task: chosen for task, chosen in work.exams.items() if not has_classes(task)}
+    for name, answer in _SHORTCUTS.items() if others else ():
         rows = [
             item_row(item, prediction, shots=0)
-            for task in BUILT
-            if (chosen := work.exams.get(task))
+            for chosen in others.values()
             for item, prediction in zip(chosen, answer(chosen, training, seed), strict=True)
         ]
         write_jsonl(items / f"exam-{name}.jsonl", rows)

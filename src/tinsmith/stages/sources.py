@@ -8,11 +8,12 @@ from pathlib import Path
 
 from tinsmith.corpus.evaluation_files import find_files as find_evaluation_files
 from tinsmith.corpus.readers.sources import find_files
+from tinsmith.evaluate.own_questions import read_own_questions
 from tinsmith.foundation import assets
 from tinsmith.foundation.errors import RecipeError
 from tinsmith.foundation.files import sha256_file
 from tinsmith.model.presets import PRESETS, Preset
-from tinsmith.recipe import IngestConfig, Recipe
+from tinsmith.recipe import EvaluateConfig, IngestConfig, Recipe
 from tinsmith.recipe_corpus import RefineConfig, RightsConfig
 
 
@@ -46,6 +47,13 @@ def example_stamps(recipe: Recipe) -> list[str]:
                 next_step="name JSON Lines files that are there",
             ) from None
     return stamps
+
+
+def question_stamps(config: EvaluateConfig) -> list[str] | None:
+    """Return what changes when a file of a person's own questions does; None where the recipe names none."""
+    # Mistakes in them are told before anything else is made.
+    read_own_questions(config.questions)
+    return [f"{name}:{sha256_file(Path(name).expanduser())}" for name in config.questions] or None
 
 
 def compared_stamps(config: RefineConfig) -> list[str] | None:

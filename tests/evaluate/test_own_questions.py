@@ -1,0 +1,66 @@
+"""A person's own questions: read as they are written, refused by line where they cannot be asked."""
+
+import json
+
+import pytest
+
+from tinsmith.evaluate.own_questions import read_own_questions
+from tinsmith.foundation.errors import RecipeError
+
+FIRST = {"question": "Who pays?", "choices": ["the bank", "the tenant"], "answer": "the tenant"}
+SECOND = {
+    "question": "When?",
+    "choices": ["monthly", "never"],
+    "answer": "monthly",
+    "passage": "Rent is due monthly.",
+}
+
+
+def write(path, *rows):
+    path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows))
+    return str(path)
+
+
+def test_questions_are_read_with_their_passage_and_document(tmp_path):
+    name = write(tmp_path / "Rent & Fees.jsonl", FIRST, "", {**SECOND, "doc": "lease-7", "id": "due"})
+    ((task, items),) = read_own_questions([name]).items()
+    assert task == "questions_rent_fees"
+    assert [item.item for item in items] == [f"{task}:1", f"{task}:due"]
+    assert [item.doc_id for item in items] == [f"{task}:1", "lease-7"]
+    assert items[0].text + items[0].question == "Question: Who pays?\nAnswer:"
+    assert items[1].text + items[1].question == "Rent is due monthly.\n\nQuestion: When?\nAnswer:"
+    assert items[1].continuation("never") == " never\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([FIRST], "1 question(s) with 1 answer(s) show nothing"),
+        ([FIRST, {**FIRST, "question": "And who else pays?"}], "2 question(s) with 1 answer(s)"),
+        ([FIRST, FIRST], "line 2: asks what line 1 asks"),
+        ([{**FIRST, "id": "a"}, {**SECOND, "id": "a"}], "line 2: the id 'a' was given before"),
+        ([FIRST, {**SECOND, "answer": "yearly"}], "line 2: the answer 'yearly' is none of the choices"),
+        ([FIRST, {**SECOND, "answer": ""}], "line 2: 'answer' is ''"),
+        ([FIRST, {**SECOND, "choices": ["monthly", "monthly "]}], "line 2: has 1 different of 2 choices"),
+        ([FIRST, {**SECOND, "choices": "monthly"}], "line 2: 'choices' is no list of texts"),
+        ([FIRST, {**SECOND, "hint": "look"}], "line 2: has 'hint', which nothing reads"),
+        ([FIRST, '{"question": '], "line 2: is no JSON"),
+        ([FIRST, "[1]"], "line 2: is no JSON object"),
+    ],
+)
+def test_what_cannot_be_asked_is_named_by_its_line(tmp_path, rows, words):
+    with pytest.raises(RecipeError) as refused:
+        read_own_questions([write(tmp_path / "own.jsonl", *rows)])
+    assert words in str(refused.value)
+
+
+def test_a_file_that_is_not_there_and_two_of_one_name_are_refused(tmp_path):
+    with pytest.raises(RecipeError, match=r"none\.jsonl: cannot be read"):
+        read_own_questions([str(tmp_path / "none.jsonl")])
+    (tmp_path / "b").mkdir()
+    one, two = (
+        write(tmp_path / "own.jsonl", FIRST, SECOND),
+        write(tmp_path / "b" / "own.jsonl", FIRST, SECOND),
+    )
+    with pytest.raises(RecipeError, match="two files give the exam questions_own"):
+        read_own_questions([one, two])
