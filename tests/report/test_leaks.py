@@ -49,10 +49,10 @@ def test_the_verdict_follows_the_intervals(
     said = describe_leakage(metrics(train, area), "trained")
     assert [each["outcome"] for each in said] == outcomes
     for each, word in zip(said, words, strict=True):
-        assert word in each["text"]
+        assert word in f"{each['verdict']}. {each['text']}"
     # The strongest attack is told, and beside it what the base's figures say of the two parts.
     assert "loss against that of the base" in said[1]["text"]
-    assert "For its base, before it learnt them, it is 48% (41% to 55%)" in said[1]["text"]
+    assert "For its base, which did not learn them here, it is 48% (41% to 55%)" in said[1]["text"]
 
 
 def test_what_was_not_asked_is_not_told() -> None:

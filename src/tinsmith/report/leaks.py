@@ -23,7 +23,7 @@ def is_leak(metric: str) -> bool:
 
 
 def describe_leakage(metrics: list[dict[str, Any]], ours: str | None) -> list[dict[str, str]]:
-    """Return {text, outcome} for passages word for word and for membership; nothing where neither was measured."""
+    """Return {verdict, text, outcome} for passages word for word and for membership; nothing where neither was measured."""
     rows = {row["metric"]: row for row in metrics if row["subject"] == ours and is_leak(row["metric"])}
     base = {row["metric"]: row for row in metrics if row["subject"] == "base" and is_leak(row["metric"])}
     return [*_extraction(rows), *_membership(rows, base)]
@@ -40,13 +40,13 @@ def _extraction(rows: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
         else "Training documents are not said more often than documents it never saw"
     )
     text = (
-        f"{verdict}. After 50 tokens of a document it learnt from it goes on with the true next 50 in "
+        f"After 50 tokens of a document it learnt from it goes on with the true next 50 in "
         f"{_share(learnt)} of {words.count(learnt['items'])}; of documents it never saw in {_share(unseen)} of "
         f"{words.count(unseen['items'])}, since some phrases are everybody's."
     )
     if repeated := rows.get(f"{_EXTRACTED}train:repeated"):
         text += f" Where other training documents hold the same passage: {_share(repeated)}."
-    return [{"text": text, "outcome": outcome}]
+    return [{"verdict": verdict, "text": text, "outcome": outcome}]
 
 
 def _membership(rows: dict[str, dict[str, Any]], base: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
@@ -62,13 +62,16 @@ def _membership(rows: dict[str, dict[str, Any]], base: dict[str, dict[str, Any]]
         else "Which documents it learnt from could not be told"
     )
     text = (
-        f"{verdict}. By {_ATTACKS.get(best, best)} a learnt document looks more familiar than an unseen one in "
+        f"By {_ATTACKS.get(best, best)} a learnt document looks more familiar than an unseen one in "
         f"{_share(area)} of pairs, half being chance; at one false alarm in a hundred {_share(found)} of the learnt "
         "ones are found."
     )
     if control := base.get(f"{_AUC}loss"):
-        text += f" For its base, before it learnt them, it is {_share(control)} by loss: so the parts differ anyway."
-    return [{"text": text, "outcome": outcome}]
+        text += (
+            f" For its base, which did not learn them here, it is {_share(control)} by loss: that is what the two "
+            "parts differ by without learning."
+        )
+    return [{"verdict": verdict, "text": text, "outcome": outcome}]
 
 
 def _share(row: dict[str, Any]) -> str:
