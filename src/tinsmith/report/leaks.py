@@ -23,7 +23,7 @@ def is_leak(metric: str) -> bool:
 
 
 def describe_leakage(metrics: list[dict[str, Any]], ours: str | None) -> list[dict[str, str]]:
-    """Return {verdict, text, outcome} for passages word for word and for membership; nothing where neither was measured."""
+    """Return {verdict, text, outcome} for passages word for word and for membership, as far as they were measured."""
     rows = {row["metric"]: row for row in metrics if row["subject"] == ours and is_leak(row["metric"])}
     base = {row["metric"]: row for row in metrics if row["subject"] == "base" and is_leak(row["metric"])}
     return [*_extraction(rows), *_membership(rows, base)]
