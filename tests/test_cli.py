@@ -34,6 +34,14 @@ def test_help_imports_nothing_heavy():
         (("build", SMOKE, "--until", "trian"), ("'trian' is no stage", "tokenize, train")),
         (("plan", SMOKE, "--set", "ingest.sources=['no/such/folder']"), ("no/such/folder",)),
         (("plan", SMOKE, "--set", "model.scratch=llama"), ("model.scratch", "llama@15m")),
+        (
+            ("plan", SMOKE, "--set", f"evaluate.questions=['{__file__}']"),
+            ("test_cli.py, line 1: is no JSON",),
+        ),
+        (
+            ("build", SMOKE, "--set", f"evaluate.questions=['{__file__}']"),
+            ("test_cli.py, line 1: is no JSON",),
+        ),
         (("verify", "/"), ("is no bundle",)),
         (("report", "/"), ("is no bundle",)),
         (("serve", "/no/bundle"), ("/no/bundle",)),

@@ -54,6 +54,7 @@ def run_directory(recipe: Recipe) -> Path:
 
 def plan(recipe: Recipe, until: str | None = None) -> list[Step]:
     """Say stage by stage what is cached and what would run, and why. Changes nothing."""
+    _check_start(recipe)
     root, steps, stale = run_directory(recipe), [], False
     for stage in _stages_until(until):
         manifest = read_manifest(root / stage.directory)
@@ -113,11 +114,15 @@ def _await_key(partial: Path, key: str, seconds: float) -> None:
 
 
 def _check_start(recipe: Recipe) -> None:
-    """Refuse a misspelt shape at once, and not when all documents have been read. Raises RecipeError."""
-    from tinsmith.stages.sources import published_shape
+    """Refuse a misspelt shape, or questions that cannot be asked, at once, and not when all documents have been read.
+
+    Raises RecipeError.
+    """
+    from tinsmith.stages.sources import published_shape, question_stamps
 
     if recipe.model.scratch and "@" not in recipe.model.scratch:
         published_shape(recipe.model.scratch)
+    question_stamps(recipe.evaluate)
 
 
 def stage_key(stage: Stage, recipe: Recipe, root: Path) -> str:

@@ -180,3 +180,4 @@ def test_a_row_holds_what_its_name_says():
     assert row["min_k"] == pytest.approx(np.mean(range(81, 101)))
     assert row["zlib"] == pytest.approx(5050 / len(zlib.compress(passage.text.encode())))
     assert not leakage_row(passage, log_probs, [True] * 99 + [False])["extracted"]
+    assert not leakage_row(passage, log_probs, [False] * 51 + [True] * 49)["extracted"]

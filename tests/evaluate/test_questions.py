@@ -97,15 +97,18 @@ def test_a_gap_is_filled_by_its_kind_and_its_own_document_first():
     assert kinds["term"]
 
 
-def test_neither_length_nor_shared_words_answer():
-    """Four in a hundred of 240 may come by chance beyond a quarter and two standard errors."""
-    texts = {f"d{number}": contract(number) for number in range(1, 121)}
+def test_as_many_false_passages_share_more_words_with_what_was_read_as_fewer():
+    texts = {f"d{number}": contract(number) for number in range(1, 41)}
     documents = [Document(name, text[:1500], 0.0) for name, text in texts.items()]
-    items = build_next_passage(documents, texts, 240, seed=5)
-    assert len(items) == 240
-    for control in (shortcuts.by_overlap, shortcuts.by_length):
-        right = sum(a == item.answer for a, item in zip(control(items), items, strict=True))
-        assert right / 240 < 0.4, control
+    items = build_next_passage(documents, texts, 64, seed=5)
+    assert len(items) == 64
+    for number, item in enumerate(items):
+        own = shortcuts.shared_words(item.text, item.answer)
+        shares = [shortcuts.shared_words(item.text, choice) for choice in item.choices]
+        assert sum(share > own for share in shares) == number // CHOICES % CHOICES
+        assert shares.count(own) == 1
+    right = sum(a == item.answer for a, item in zip(shortcuts.by_overlap(items), items, strict=True))
+    assert right == 16
 
 
 def test_equal_seeds_make_equal_questions():

@@ -8,6 +8,7 @@ import pytest
 
 from tinsmith.evaluate.speed import measure_speed, speed_rows
 from tinsmith.foundation.errors import RunError
+from tinsmith.recipe import MeterConfig
 
 READING = SimpleNamespace(joules_low=2.0, joules=6.0, joules_high=12.0, method="load model")
 
@@ -56,7 +57,7 @@ def test_the_first_answer_warms_up_and_is_neither_timed_nor_metered():
 def test_rows_give_speed_joules_and_price_of_an_answer():
     fake = _Fake()
     found = measure_speed(Path("m.gguf"), ["a", "b"], tokens=8, serve=fake.serve, open_meter=fake.meter)
-    rows = speed_rows("base", found, file="items/f", pue=1.5, price_per_kwh=0.36, currency="EUR")
+    rows = speed_rows("base", found, MeterConfig(pue=1.5, price_per_kwh=0.36, currency="EUR"), file="items/f")
     speed, joules, price = rows
     assert speed["value"] == pytest.approx(16 / (0.8 + 1.2))
     assert (speed["low"], speed["high"]) == pytest.approx((20 / 3, 10.0))

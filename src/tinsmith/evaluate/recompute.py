@@ -92,14 +92,7 @@ def _speeds(items: Path, measured: dict[str, Measured], meter: MeterConfig) -> I
     for name in measured:
         file = items / f"speed-{name}.json"
         if file.exists():
-            yield from speed_rows(
-                name,
-                read_json(file),
-                file=f"items/{file.name}",
-                pue=meter.pue,
-                price_per_kwh=meter.price_per_kwh,
-                currency=meter.currency,
-            )
+            yield from speed_rows(name, read_json(file), meter, file=f"items/{file.name}")
 
 
 def _numbers(row: dict[str, Any]) -> Iterator[tuple[str, float]]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import httpx
 
 from tinsmith.foundation.errors import RunError
+from tinsmith.recipe import MeterConfig
 
 
 class Server(Protocol):
@@ -91,7 +92,7 @@ def _answer(client: httpx.Client, prompt: str, tokens: int, gguf: Path) -> dict[
 
 
 def speed_rows(
-    subject: str, measured: dict[str, Any], *, file: str, pue: float, price_per_kwh: float, currency: str
+    subject: str, measured: dict[str, Any], meter: MeterConfig, *, file: str
 ) -> list[dict[str, Any]]:
     """Return a subject's rows of `metrics`; speed ranges over answers, joules as the meter does."""
     answers, energy = measured["answers"], measured["energy"]
@@ -101,7 +102,7 @@ def speed_rows(
         answer["tokens"] / answer["tokens_per_second"] for answer in answers
     )
     joules = [energy[name] / count for name in ("joules", "joules_low", "joules_high")]
-    price = [1000 * value * pue / 3.6e6 * price_per_kwh for value in joules]
+    price = [1000 * value * meter.pue / 3.6e6 * meter.price_per_kwh for value in joules]
     common = {"subject": subject, "items": count, "file": file}
 
     def row(metric: str, values: Sequence[float], unit: str, **more: Any) -> dict[str, Any]:
@@ -111,5 +112,5 @@ def speed_rows(
     return [
         row("tokens_per_second", (middle, rates[0], rates[-1]), "tokens/s"),
         row("joules_per_answer", joules, "J", method=energy["method"]),
-        row("energy_price_per_1000_answers", price, currency, method=energy["method"]),
+        row("energy_price_per_1000_answers", price, meter.currency, method=energy["method"]),
     ]

@@ -270,14 +270,7 @@ def _speeds(
                 gguf, prompts, tokens=config.speed_tokens, serve=serve, open_meter=EnergyMeter
             )
             write_json(file, {"asked": asked, **measured})
-        rows += speed_rows(
-            name,
-            read_json(file),
-            file=f"items/{file.name}",
-            pue=meter.pue,
-            price_per_kwh=meter.price_per_kwh,
-            currency=meter.currency,
-        )
+        rows += speed_rows(name, read_json(file), meter, file=f"items/{file.name}")
     return rows
 
 

@@ -51,7 +51,6 @@ def example_stamps(recipe: Recipe) -> list[str]:
 
 def question_stamps(config: EvaluateConfig) -> list[str] | None:
     """Return what changes when a file of a person's own questions does; None where the recipe names none."""
-    # Mistakes in them are told before anything else is made.
     read_own_questions(config.questions)
     return [f"{name}:{sha256_file(Path(name).expanduser())}" for name in config.questions] or None
 
