@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from benchmarks import (
+    bits_speed,
     curation_memory,
     curation_speed,
     extraction,
@@ -44,6 +45,7 @@ _NAMES = (
     "semantic",
     "privacy",
     "extraction",
+    "bits_speed",
 )
 
 
@@ -141,6 +143,8 @@ def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespa
         privacy.run(quick=given.quick, keep=given.keep, pip=given.pip.split())
     elif name == "extraction":
         extraction.run(quick=given.quick, pip=given.pip.split())
+    elif name == "bits_speed":
+        bits_speed.run(quick=given.quick)
     elif name == "worth":
         worth.run("quick" if given.quick else given.scale or worth.fitting_scale(), train=not given.prepare)
     else:

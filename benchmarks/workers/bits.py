@@ -1,0 +1,63 @@
+"""Score tokenised texts with Tinsmith's scorer, or with the plain loop that a transformers user would write."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from benchmarks.workers.job import Job, peak_rss_bytes, read_job, write_json
+from tinsmith.evaluate.score import Scorer, Tree
+from tinsmith.model.load import load_model
+
+
+def main(job: Job) -> None:
+    """Write bits over all sequences of `data` (the first token of each is context), seconds and memory."""
+    torch.set_num_threads(job.threads)
+    sequences = job.sequences
+    model = load_model(Path(job.model), dtype=getattr(torch, job.precision))
+    # Tied weights are one tensor, seen once.
+    weights = sum(each.numel() * each.element_size() for each in model.parameters())
+    if job.more["way"] == "tinsmith":
+        scorer = Scorer(model, name=job.model)
+        seconds, nats = _timed(lambda: _score(scorer, sequences))
+    else:
+        _loop(model, sequences[:1])
+        seconds, nats = _timed(lambda: _loop(model, sequences))
+    bits = nats / math.log(2)
+    write_json(
+        job, {"seconds": seconds, "bits": bits, "peak_rss_bytes": peak_rss_bytes(), "weight_bytes": weights}
+    )
+
+
+def _timed(work: Callable[[], float]) -> tuple[float, float]:
+    started = time.perf_counter()
+    nats = work()
+    return time.perf_counter() - started, nats
+
+
+def _score(scorer: Scorer, sequences: Sequence[Sequence[int]]) -> float:
+    trees = []
+    for tokens in sequences:
+        tree = Tree()
+        tree.ask(tree.add(tokens)[1:])
+        trees.append(tree)
+    return -math.fsum(value for found in scorer.score(trees) for value in found.values())
+
+
+def _loop(model: PreTrainedModel, sequences: Sequence[Sequence[int]]) -> float:
+    nats = 0.0
+    with torch.inference_mode():
+        for tokens in sequences:
+            ids = torch.tensor([tokens])
+            loss = model(input_ids=ids, labels=ids, use_cache=False).loss
+            nats += float(loss) * (len(tokens) - 1)
+    return nats
+
+
+if __name__ == "__main__":
+    main(read_job())
