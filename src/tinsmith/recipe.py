@@ -259,7 +259,13 @@ class EvaluateConfig(Section):
     rivals: tuple[str, ...] = Field(
         (), description="named models, directories, GGUF files or Hugging Face ids"
     )
-    quantised: bool = Field(True, description="score our own smallest GGUF beside the 4-bit rivals")
+    quantised: bool = Field(True, description="score our own 4-bit GGUF beside the 4-bit rivals")
+    ladder: bool = Field(False, description="score every GGUF that the package holds, each with all items")
+    max_loss: float = Field(
+        0.02,
+        ge=0,
+        description="bits per byte that a file may lose; the smallest that surely stays within is recommended",
+    )
     documents: int = Field(60, ge=1, description="held-out documents for bits per byte, at most")
     characters: int = Field(3000, ge=100, description="how much of each document's opening is scored")
     window: int = Field(1024, ge=32, description="tokens in a scoring window; 3000 characters fit into one")

@@ -9,6 +9,7 @@ from typing import Any
 from tinsmith.foundation.files import read_jsonl
 
 OURS, OURS_4BIT, BASE = "trained", "trained-4bit", "base"
+FORMATS = {"q4_k_m": OURS_4BIT, "q8_0": "trained-q8_0", "f16": "trained-f16"}  # our files and their subjects
 CONTROLS = ("majority", "tfidf", "compressor", "ngram", "length", "overlap", "unread")
 NEXT_PASSAGE, CLOZE = "next_passage", "cloze"
 BUILT = (NEXT_PASSAGE, CLOZE)  # tasks that are made from the documents themselves

@@ -9,6 +9,7 @@ from typing import Any
 
 from tinsmith.evaluate.compare import Bootstrap
 from tinsmith.evaluate.items import CONTROLS, Item, Measured, item_row, likeliest, read_questions
+from tinsmith.evaluate.ladder import build_ladder
 from tinsmith.evaluate.leakage import leakage_rows
 from tinsmith.evaluate.speed import speed_rows
 from tinsmith.evaluate.table import tabulate
@@ -41,7 +42,8 @@ def check_figures(metrics: Path, items: Path, config: EvaluateConfig, meter: Met
     leaks = {name: found.leakage for name, found in measured.items() if found.leakage}
     options = {"resamples": config.bootstrap, "seed": seed}
     table["metrics"] += leakage_rows(leaks, confidence=config.confidence, **options)
-    table["metrics"] += _speeds(items, measured, meter)
+    speeds = list(_speeds(items, measured, meter))
+    table["metrics"] += speeds
     count = 0
     for kind, keys in (("metrics", ("subject", "metric")), ("comparisons", ("metric", "a", "b"))):
         ours = {tuple(row[key] for key in keys): row for row in table[kind]}
@@ -60,6 +62,29 @@ def check_figures(metrics: Path, items: Path, config: EvaluateConfig, meter: Met
             raise _differs(
                 metrics, f"{', '.join(next(iter(ours)))} can be computed from the items and is missing"
             )
+    parity = metrics.with_name("parity.json")
+    formats = read_json(parity)["formats"] if parity.exists() else {}
+    ladder = build_ladder(measured, stored["subjects"], speeds, formats, bootstrap, max_loss=config.max_loss)
+    count += _check_ladder(metrics, stored.get("ladder"), ladder)
+    return count
+
+
+def _check_ladder(metrics: Path, stored: Any, again: dict[str, Any]) -> int:
+    """Compare the quantisation ladder; return how many numbers it has."""
+    stored = stored or {"rows": []}
+    if [row["format"] for row in stored["rows"]] != [row["format"] for row in again["rows"]]:
+        raise _differs(metrics, "ladder: its files are not those that were scored")
+    count = 0
+    for row, other in zip(stored["rows"], again["rows"], strict=True):
+        for field, value in _numbers(row):
+            if not _same(value, other[field]):
+                raise _differs(
+                    metrics,
+                    f"ladder, {row['format']}: {field} is {value!r}, the items give {other[field]!r}",
+                )
+            count += 1
+    if stored.get("recommended") != again["recommended"]:
+        raise _differs(metrics, f"ladder: the file to take is {again['recommended']!r} by its figures")
     return count
 
 

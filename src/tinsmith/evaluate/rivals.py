@@ -15,7 +15,7 @@ import torch
 from safetensors import safe_open
 from transformers import PreTrainedTokenizerFast
 
-from tinsmith.evaluate.items import BASE, CONTROLS, OURS, OURS_4BIT
+from tinsmith.evaluate.items import BASE, CONTROLS, FORMATS, OURS
 from tinsmith.evaluate.score import Scorer
 from tinsmith.foundation.assets import resolve_model
 from tinsmith.foundation.errors import AssetError, RecipeError
@@ -23,8 +23,6 @@ from tinsmith.foundation.gguf_header import read_tensor_types
 from tinsmith.model.load import load_model, reads_back
 from tinsmith.recipe import EvaluateConfig, ModelConfig
 from tinsmith.tokens.tokenizer import load_tokenizer
-
-_QUANTISED = Path("gguf", "model-q4_k_m.gguf")
 
 
 @dataclass(frozen=True)
@@ -46,9 +44,11 @@ def find_subjects(config: EvaluateConfig, model: ModelConfig, package: Path) -> 
     """List all subjects, ours first. Raises RecipeError where two bear one name."""
     name = f"{model.scratch or model.base}, trained here"
     subjects = [Subject(OURS, name, package / "model", "that of its base and documents")]
-    quantised = package / _QUANTISED
-    if config.quantised and not unscored(config, package):
-        subjects.append(Subject(OURS_4BIT, f"{name} (q4_k_m)", quantised, "that of its base and documents"))
+    for format in _scored_formats(config) if not unscored(config, package) else ():
+        file = _file(package, format)
+        if file.exists():
+            licence = "that of its base and documents"
+            subjects.append(Subject(FORMATS[format], f"{name} ({format})", file, licence))
     if not model.scratch:
         base = resolve_model(model.base)
         subjects.append(Subject(BASE, base.name, base.path, base.licence))
@@ -61,9 +61,9 @@ def find_subjects(config: EvaluateConfig, model: ModelConfig, package: Path) -> 
 
 def unscored(config: EvaluateConfig, package: Path) -> list[str]:
     """Say why our 4-bit file is not among the subjects although the recipe asks for it, in a note, or nothing."""
-    if not config.quantised:
+    if not config.quantised and not config.ladder:
         return []
-    if not (package / _QUANTISED).exists():
+    if config.quantised and not _file(package, "q4_k_m").exists() and not config.ladder:
         return ["Our 4-bit file is not scored: package.formats does not have q4_k_m."]
     if not reads_back(package / "model"):
         why = "transformers has no reader for such a file of its family"
@@ -71,6 +71,14 @@ def unscored(config: EvaluateConfig, package: Path) -> list[str]:
             f"Our 4-bit file is not scored: {why}. The parity gate has compared it with what was trained."
         ]
     return []
+
+
+def _scored_formats(config: EvaluateConfig) -> tuple[str, ...]:
+    return tuple(FORMATS) if config.ladder else ("q4_k_m",) if config.quantised else ()
+
+
+def _file(package: Path, format: str) -> Path:
+    return package / "gguf" / f"model-{format}.gguf"
 
 
 def _file_name(name: str) -> str:
@@ -172,7 +180,7 @@ def notes_on(rows: list[dict[str, Any]]) -> list[str]:
         + "; ".join(stored)
         + ". All are scored in float32."
     ]
-    others = [row for row in rows if row["subject"] not in (OURS, OURS_4BIT)]
+    others = [row for row in rows if row["subject"] not in (OURS, *FORMATS.values())]
     few = [row["name"] for row in others if not row["quantisation"].startswith(("F", "BF"))]
     if few:
         notes.append(

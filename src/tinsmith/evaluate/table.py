@@ -15,7 +15,7 @@ from tinsmith.evaluate.compare import (
     overlap_slices,
     ratio,
 )
-from tinsmith.evaluate.items import CONTROLS, OURS, OURS_4BIT, Measured, has_classes
+from tinsmith.evaluate.items import CONTROLS, FORMATS, OURS, OURS_4BIT, Measured, has_classes
 from tinsmith.recipe import EvaluateConfig
 
 CONTROL_NAMES = {
@@ -63,13 +63,16 @@ def _adjust(comparisons: list[dict[str, Any]]) -> None:
 
 
 def pairs(subjects: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield what is compared: ours with all others, our 4-bit form with base, rivals and ours."""
+    """Yield what is compared: ours and its 4-bit form with base and rivals, ours with controls too.
+
+    What its files lose against the original is the ladder's affair.
+    """
     for a in (OURS, OURS_4BIT):
         for b in subjects:
             if (
                 a in subjects
                 and a != b
-                and (a, b) != (OURS, OURS_4BIT)
+                and b not in FORMATS.values()
                 and not (a == OURS_4BIT and b in CONTROLS)
             ):
                 yield a, b

@@ -38,6 +38,7 @@ def build_evidence(bundle: Path) -> dict[str, Any]:
         "subjects": subjects,
         "metrics": measured.get("metrics", []),
         "comparisons": measured.get("comparisons", []),
+        "ladder": measured.get("ladder") or {"rows": [], "recommended": None},
         "notes": _as_list(measured.get("notes")),
         "stages": [_stage_row(manifest, recipe) for manifest in manifests],
         "totals": _totals(manifests, recipe),

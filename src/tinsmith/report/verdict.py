@@ -7,6 +7,7 @@ from typing import Any
 from tinsmith.report import words
 
 OURS, OURS_4BIT, BASE = "trained", "trained-4bit", "base"
+OUR_FILES = (OURS_4BIT, "trained-q8_0", "trained-f16")
 CONTROLS = ("majority", "tfidf", "compressor", "ngram", "length", "overlap", "unread")
 BITS = "bits_per_byte"
 LOWER = ("bits", "kl", "mean_kl", "seconds", "joules", "energy", "bytes", "loss", "perplexity")
@@ -24,7 +25,8 @@ def name_roles(subjects: list[dict[str, Any]], metrics: list[dict[str, Any]]) ->
 def _role(row: dict[str, Any]) -> str:
     if row.get("role"):
         return str(row["role"])
-    named = {OURS: "ours", OURS_4BIT: "ours_quantised", BASE: "base"} | dict.fromkeys(CONTROLS, "control")
+    named = {OURS: "ours", BASE: "base"} | dict.fromkeys(OUR_FILES, "ours_quantised")
+    named |= dict.fromkeys(CONTROLS, "control")
     return named.get(str(row["subject"]), "rival")
 
 

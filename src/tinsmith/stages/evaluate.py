@@ -24,6 +24,7 @@ from tinsmith.evaluate.items import (
     has_classes,
     item_row,
 )
+from tinsmith.evaluate.ladder import build_ladder
 from tinsmith.evaluate.leakage import leakage_rows
 from tinsmith.evaluate.measure import Work, measure
 from tinsmith.evaluate.own_questions import read_own_questions
@@ -116,6 +117,8 @@ def evaluate(
     leaks = {name: found.leakage for name, found in measured.items() if found.leakage}
     leaks_rows = leakage_rows(leaks, resamples=config.bootstrap, confidence=config.confidence, seed=seed)
     result["metrics"] = [*table["metrics"], *leaks_rows, *speeds]
+    parity = read_json(package / "parity.json")["formats"] if (package / "parity.json").exists() else {}
+    result["ladder"] = build_ladder(measured, rows, speeds, parity, bootstrap, max_loss=config.max_loss)
     write_json(out / "metrics.json", result)
     return _statistics(result, work)
 
