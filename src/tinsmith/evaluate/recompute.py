@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.evaluate.compare import Bootstrap
+from tinsmith.evaluate.generated_table import add_generated
 from tinsmith.evaluate.items import CONTROLS, Item, Measured, item_row, likeliest, read_questions
 from tinsmith.evaluate.leakage import leakage_rows
 from tinsmith.evaluate.speed import speed_rows
@@ -42,6 +43,7 @@ def check_figures(metrics: Path, items: Path, config: EvaluateConfig, meter: Met
     options = {"resamples": config.bootstrap, "seed": seed}
     table["metrics"] += leakage_rows(leaks, confidence=config.confidence, **options)
     table["metrics"] += _speeds(items, measured, meter)
+    stored = add_generated(stored, table, items, config, seed, questions)
     count = 0
     for kind, keys in (("metrics", ("subject", "metric")), ("comparisons", ("metric", "a", "b"))):
         ours = {tuple(row[key] for key in keys): row for row in table[kind]}

@@ -45,6 +45,7 @@ from tinsmith.foundation.progress import Progress
 from tinsmith.meter.energy import EnergyMeter
 from tinsmith.recipe import EvaluateConfig, MeterConfig, ModelConfig, TaskConfig
 from tinsmith.serve.runtime import LlamaServer
+from tinsmith.stages.answers import answer_in_words
 
 SPEED_PROMPTS, SPEED_PROMPT_CHARACTERS = 3, 300
 
@@ -116,7 +117,10 @@ def evaluate(
     leaks = {name: found.leakage for name, found in measured.items() if found.leakage}
     leaks_rows = leakage_rows(leaks, resamples=config.bootstrap, confidence=config.confidence, seed=seed)
     result["metrics"] = [*table["metrics"], *leaks_rows, *speeds]
-    write_json(out / "metrics.json", result)
+    names = {subject.subject: subject.name for subject in subjects}
+    local = [(name, names[name], gguf) for name, gguf in _runnable(subjects, package)]
+    words = answer_in_words(config, work.exams, local, seed=seed, out=out, progress=progress)
+    write_json(out / "metrics.json", result | ({"generated": words} if words else {}))
     return _statistics(result, work)
 
 
