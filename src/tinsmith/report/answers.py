@@ -38,12 +38,7 @@ def _task(task: str, found: dict[str, Any]) -> dict[str, Any]:
     }
     kinds = [kind for kind in _SHOWN if any(key[1] == kind for key in cells)]
     rows = [
-        {
-            "subject": system["subject"],
-            "name": system["name"],
-            "cells": [cells.get((system["subject"], k)) for k in kinds],
-        }
-        for system in found["systems"]
+        _row(system, [cells.get((system["subject"], kind)) for kind in kinds]) for system in found["systems"]
     ]
     rows.sort(key=lambda row: row["cells"][0]["value"] if row["cells"][0] else -1.0, reverse=True)
     return {
@@ -51,3 +46,7 @@ def _task(task: str, found: dict[str, Any]) -> dict[str, Any]:
         "columns": [_HEADINGS[kind] for kind in kinds],
         "rows": [r for r in rows if any(r["cells"])],
     }
+
+
+def _row(system: dict[str, Any], cells: list[dict[str, Any] | None]) -> dict[str, Any]:
+    return {"subject": system["subject"], "name": system["name"], "cells": cells}
