@@ -12,7 +12,8 @@ from tinsmith.foundation.errors import BundleError, RecipeError, TeacherError
 from tinsmith.foundation.files import read_jsonl, write_jsonl
 from tinsmith.foundation.progress import SilentProgress
 from tinsmith.model.export import write_gguf
-from tinsmith.recipe import EndpointConfig, EvaluateConfig
+from tinsmith.pipeline import plan
+from tinsmith.recipe import EndpointConfig, EvaluateConfig, IngestConfig, Recipe
 from tinsmith.remote import client
 from tinsmith.stages.answers import answer_in_words, check_words
 from tiny_model import write_trained
@@ -279,6 +280,13 @@ def test_what_could_not_be_asked_is_told_before_anything_is_scored(server, tmp_p
     with pytest.raises(TeacherError, match="RIVAL_KEY"):
         check_words(EvaluateConfig(endpoints=(endpoint(server),)))
     assert not server.asked
+
+
+def test_a_plan_tells_of_a_missing_key(server, monkeypatch):
+    monkeypatch.delenv("RIVAL_KEY")
+    evaluate = EvaluateConfig(endpoints=(endpoint(server),))
+    with pytest.raises(TeacherError, match="RIVAL_KEY"):
+        plan(Recipe(name="r", ingest=IngestConfig(sources=(".",)), evaluate=evaluate))
 
 
 def test_short_answers_are_asked_in_words_only(server, tmp_path):
