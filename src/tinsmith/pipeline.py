@@ -116,13 +116,15 @@ def _await_key(partial: Path, key: str, seconds: float) -> None:
 def _check_start(recipe: Recipe) -> None:
     """Refuse a misspelt shape, or questions that cannot be asked, at once, and not when all documents have been read.
 
-    Raises RecipeError.
+    Raises RecipeError, or TeacherError where the key of an endpoint is missing.
     """
+    from tinsmith.stages.answers import check_words
     from tinsmith.stages.sources import published_shape, question_stamps
 
     if recipe.model.scratch and "@" not in recipe.model.scratch:
         published_shape(recipe.model.scratch)
     question_stamps(recipe.evaluate)
+    check_words(recipe.evaluate)
 
 
 def stage_key(stage: Stage, recipe: Recipe, root: Path) -> str:

@@ -7,7 +7,15 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from tinsmith.recipe_corpus import CurateConfig, Fraction, IngestConfig, RefineConfig, Section, SplitConfig
+from tinsmith.recipe_corpus import (
+    CurateConfig,
+    Fraction,
+    IngestConfig,
+    RefineConfig,
+    Section,
+    SplitConfig,
+    TeacherConfig,
+)
 
 GgufFormat = Literal["f16", "q8_0", "q4_k_m"]
 
@@ -253,6 +261,21 @@ class PackageConfig(Section):
         return {**defaults, **given}
 
 
+class EndpointConfig(TeacherConfig):
+    """A system behind an API that answers the same questions in words. Its key comes from an environment variable."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="what the report calls it; names its files too"
+    )
+    kind: Literal["openai", "anthropic", "gemini"] = Field(
+        "openai", description="openai is any OpenAI-compatible endpoint"
+    )
+    model: str = Field(min_length=1, description="the model's name at the endpoint")
+    max_tokens: int = Field(
+        64, ge=1, description="of an answer; a model that thinks first needs some thousand"
+    )
+
+
 class EvaluateConfig(Section):
     """What is measured on held-out documents, and against whom."""
 
@@ -278,7 +301,16 @@ class EvaluateConfig(Section):
     shots: tuple[int, ...] = Field((0, 3), description="examples shown before the question; 0 is zero-shot")
     questions: tuple[str, ...] = Field(
         (),
-        description="JSON Lines files of your own: {question, choices, answer, passage?, doc?, id?} a line",
+        description="JSON Lines files of your own: {question, choices?, answer, passage?, doc?, id?, span?} a line",
+    )
+    generated_items: int = Field(
+        0,
+        ge=0,
+        description="questions a task that are answered in words, at most; 0 is none, or 50 with endpoints",
+    )
+    endpoints: tuple[EndpointConfig, ...] = Field(
+        (),
+        description="systems behind an API that answer in words beside ours, each with name, kind and model",
     )
     leakage_documents: int = Field(
         200,
@@ -291,6 +323,11 @@ class EvaluateConfig(Section):
         0.0, ge=0, description="widest half interval of bits per byte allowed; 0 asks for nothing"
     )
     speed_tokens: int = Field(64, ge=1, description="tokens generated to measure speed")
+
+    @property
+    def asked_in_words(self) -> int:
+        """Return how many questions a task are answered in words, at most."""
+        return self.generated_items or (50 if self.endpoints else 0)
 
 
 class MeterConfig(Section):

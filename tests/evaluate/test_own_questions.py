@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tinsmith.evaluate.own_questions import read_own_questions
+from tinsmith.evaluate.own_questions import read_open_questions, read_own_questions
 from tinsmith.foundation.errors import RecipeError
 
 FIRST = {"question": "Who pays?", "choices": ["the bank", "the tenant"], "answer": "the tenant"}
@@ -32,9 +32,47 @@ def test_questions_are_read_with_their_passage_and_document(tmp_path):
     assert items[1].continuation("never") == " never\n"
 
 
+SHORT = {"question": "Who lends?", "answer": ["the bank", "First Bank"]}
+DUE = {"question": "When is it due?", "passage": " Rent is due monthly.", "answer": "monthly"}
+WHAT = {"question": "What is due?", "passage": " Rent is due monthly.", "answer": "Rent", "span": [1, 5]}
+
+
+def test_questions_without_choices_are_short_answers_or_extraction(tmp_path):
+    name = write(
+        tmp_path / "own.jsonl", FIRST, SHORT, DUE, WHAT, SECOND, {**SHORT, "question": "?", "answer": "No"}
+    )
+    found = read_open_questions([name])
+    assert {task: len(items) for task, items in found.items()} == {
+        "questions_own.short": 2,
+        "questions_own.extraction": 2,
+    }
+    assert found["questions_own.short"][0].answers == ("the bank", "First Bank")
+    due, what = found["questions_own.extraction"]
+    assert (due.kind, due.span, what.span) == ("extraction", None, (1, 5))
+    assert due.text + due.question == " Rent is due monthly.\n\nQuestion: When is it due?\nAnswer:"
+    assert [item.answer for item in read_own_questions([name])["questions_own"]] == ["the tenant", "monthly"]
+
+
+def test_a_file_without_choices_makes_no_exam(tmp_path):
+    name = write(tmp_path / "own.jsonl", DUE, WHAT)
+    assert read_own_questions([name]) == {}
+
+
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
+        ([SHORT], "1 question(s) with 1 answer(s) show nothing"),
+        ([FIRST, SECOND, SHORT], "1 question(s) with 1 answer(s) show nothing"),
+        ([DUE, {**WHAT, "answer": "rent", "span": None}], "line 2: the answer 'rent' is not in its passage"),
+        ([DUE, {**WHAT, "span": [0, 4]}], "line 2: 'span' [0, 4] is not where the answer stands"),
+        ([DUE, {**WHAT, "span": [1, 5, 6]}], "write [1, 5]"),
+        ([DUE, {**WHAT, "span": [True, 5]}], "is not where the answer stands"),
+        ([SHORT, {**SHORT, "question": "?", "span": [0, 1]}], "line 2: 'span' [0, 1]"),
+        ([FIRST, {**SECOND, "span": [0, 1]}], "line 2: has 'span' beside 'choices'"),
+        ([SHORT, {"question": "Who?", "answer": []}], "line 2: 'answer' is []"),
+        ([SHORT, {"question": "Who?", "answer": ["a", 1]}], "line 2: 'answer' is ['a', 1]"),
+        ([SHORT, {"question": "Who?", "answer": "..."}], "line 2: 'answer' is '...'"),
+        ([SHORT, {"question": "", "answer": "a"}], "line 2: 'question' is ''"),
         ([FIRST], "1 question(s) with 1 answer(s) show nothing"),
         ([FIRST, {**FIRST, "question": "And who else pays?"}], "2 question(s) with 1 answer(s)"),
         ([FIRST, FIRST], "line 2: asks what line 1 asks"),

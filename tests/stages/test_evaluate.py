@@ -7,13 +7,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rule_teacher import rule_teacher
 from small_models import byte_tokenizer, tiny_model
 from tinsmith.evaluate import measure
-from tinsmith.foundation.errors import CorpusError
+from tinsmith.evaluate.recompute import check_figures
+from tinsmith.foundation.errors import BundleError, CorpusError, RecipeError
 from tinsmith.foundation.files import list_files, read_json, read_jsonl, write_jsonl
 from tinsmith.foundation.progress import SilentProgress
 from tinsmith.model.export import write_gguf
-from tinsmith.recipe import EvaluateConfig, MeterConfig, ModelConfig, TaskConfig
+from tinsmith.recipe import EndpointConfig, EvaluateConfig, MeterConfig, ModelConfig, TaskConfig
 from tinsmith.stages.evaluate import evaluate
 
 KINDS = {
@@ -270,3 +272,29 @@ def test_too_wide_an_interval_stops_after_the_first_subject(run, tmp_path, monke
 def test_one_held_out_document_is_too_few(run, tmp_path):
     with pytest.raises(CorpusError, match="at least 2 are needed"):
         _evaluate(run, tmp_path / "evaluate", documents=1)
+
+
+def test_answers_in_words_stand_beside_likelihood_and_are_computed_again(run, tmp_path):
+    with rule_teacher() as server:
+        server.answer = lambda prompt: "A"
+        endpoints = (EndpointConfig(name="api", model="m", url=server.url),)
+        _evaluate(run, tmp_path / "out", endpoints=endpoints, generated_items=4, leakage_documents=0)
+        asked = len(server.asked)
+    metrics, items = tmp_path / "out" / "metrics.json", tmp_path / "out" / "items"
+    found = read_json(metrics)
+    assert asked == 4
+    assert [system["subject"] for system in found["generated"]["systems"]] == ["trained-4bit", "api"]
+    assert not any("generated" in row["metric"] for row in found["metrics"])
+    assert {(row["a"], row["b"]) for row in found["generated"]["comparisons"]} == {("trained-4bit", "api")}
+    settings = {"documents": 10, "exam_items": 8, "shots": (0, 2), "bootstrap": 200, "speed_tokens": 4}
+    config = EvaluateConfig(endpoints=endpoints, generated_items=4, rivals=(str(run / "rival"),), **settings)
+    assert check_figures(metrics, items, config, MeterConfig(price_per_kwh=0.5), 3)
+    found["generated"]["metrics"][0]["value"] += 0.25
+    metrics.write_text(json.dumps(found))
+    with pytest.raises(BundleError, match="generated_accuracy:kind: value is"):
+        check_figures(metrics, items, config, MeterConfig(price_per_kwh=0.5), 3)
+
+
+def test_an_endpoint_called_like_a_rival_is_refused(run, tmp_path):
+    with pytest.raises(RecipeError, match="two subjects are called 'rival'"):
+        _evaluate(run, tmp_path / "out", endpoints=(EndpointConfig(name="rival", model="m"),))

@@ -1,28 +1,65 @@
-"""A person's own multiple-choice questions, read from JSON Lines and refused by line where they cannot be asked."""
+"""A person's own questions, with choices or without, read from JSON Lines and refused by line where need be."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 from tinsmith.evaluate.items import OWN, Item
 from tinsmith.foundation.errors import RecipeError
 
 _WHERE = "evaluate.questions"
-_FIELDS = frozenset({"question", "choices", "answer", "passage", "doc", "id"})
+_FIELDS = frozenset({"question", "choices", "answer", "passage", "doc", "id", "span"})
+SHORT, EXTRACTION = "short", "extraction"
+
+
+@dataclass(frozen=True)
+class OpenItem:
+    """A question without choices: any of `answers` is right; an extraction's stand in its passage, at `span`."""
+
+    item: str
+    task: str
+    doc_id: str
+    text: str
+    question: str
+    answers: tuple[str, ...]
+    kind: str
+    span: tuple[int, int] | None = None
 
 
 def read_own_questions(names: Iterable[str]) -> dict[str, list[Item]]:
-    """Return the questions of each file by the name of their task.
+    """Return the questions with choices of each file by the name of their task.
 
     A line is {"question": ..., "choices": [...], "answer": one of them}; "passage" is read before the question, "doc"
     says which questions stand on one document and are drawn together in intervals. Raises RecipeError that names file
     and line for what cannot be asked.
     """
-    found: dict[str, list[Item]] = {}
+    found = {
+        task: [item for item in items if isinstance(item, Item)] for task, items in _files(names).items()
+    }
+    return {task: items for task, items in found.items() if items}
+
+
+def read_open_questions(names: Iterable[str]) -> dict[str, list[OpenItem]]:
+    """Return the questions without choices of each file: TASK.short, and TASK.extraction where they have a passage.
+
+    A line is {"question": ..., "answer": text or list of texts}; with a "passage" each answer must stand in it, and
+    "span", [start, end] in characters, must be where the first does. Raises RecipeError as `read_own_questions` does.
+    """
+    found: dict[str, list[OpenItem]] = {}
+    for items in _files(names).values():
+        for item in items:
+            if isinstance(item, OpenItem):
+                found.setdefault(item.task, []).append(item)
+    return found
+
+
+def _files(names: Iterable[str]) -> dict[str, list[Item | OpenItem]]:
+    found: dict[str, list[Item | OpenItem]] = {}
     for name in names:
         path = Path(name).expanduser()
         task = OWN + (re.sub(r"[^a-z0-9_]+", "_", path.stem.lower()).strip("_") or "file")
@@ -32,7 +69,7 @@ def read_own_questions(names: Iterable[str]) -> dict[str, list[Item]]:
     return found
 
 
-def _read(path: Path, task: str) -> list[Item]:
+def _read(path: Path, task: str) -> list[Item | OpenItem]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -41,12 +78,13 @@ def _read(path: Path, task: str) -> list[Item]:
             where=str(path),
             next_step="name a JSON Lines file in UTF-8 that is there",
         ) from None
-    items: dict[str, Item] = {}
+    items: dict[str, Item | OpenItem] = {}
     asked: dict[tuple[str, str], int] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        item = _item(_row(path, number, line), path, number, task)
+        row = _row(path, number, line)
+        item = (_item if "choices" in row else _open_item)(row, path, number, task)
         if item.item in items:
             _refuse(
                 path, number, f"the id {item.item.partition(':')[2]!r} was given before", "give each its own"
@@ -54,13 +92,21 @@ def _read(path: Path, task: str) -> list[Item]:
         if (before := asked.setdefault((item.text, item.question), number)) != number:
             _refuse(path, number, f"asks what line {before} asks", "leave one of them out")
         items[item.item] = item
-    if len({item.answer for item in items.values()}) < 2:
-        raise RecipeError(
-            f"{len(items)} question(s) with {len({item.answer for item in items.values()})} answer(s) show nothing",
-            where=str(path),
-            next_step="ask at least two questions with different answers",
-        )
+    # A file without any question has too few of whichever kind.
+    _answers_differ(path, [item.answer for item in items.values() if isinstance(item, Item)], bool(items))
+    for kind in (SHORT, EXTRACTION):
+        own = [i.answers[0] for i in items.values() if isinstance(i, OpenItem) and i.kind == kind]
+        _answers_differ(path, own, True)
     return list(items.values())
+
+
+def _answers_differ(path: Path, answers: Sequence[str], may_be_none: bool) -> None:
+    if len(set(answers)) < 2 and not (may_be_none and not answers):
+        raise RecipeError(
+            f"{len(answers)} question(s) with {len(set(answers))} answer(s) show nothing",
+            where=str(path),
+            next_step="ask at least two questions of each kind with different answers",
+        )
 
 
 def _row(path: Path, number: int, line: str) -> dict[str, Any]:
@@ -75,11 +121,56 @@ def _row(path: Path, number: int, line: str) -> dict[str, Any]:
     return row
 
 
-def _item(row: dict[str, Any], path: Path, number: int, task: str) -> Item:
-    texts = {name: row.get(name, "") for name in ("question", "answer", "passage", "doc", "id")}
+def _texts(row: dict[str, Any], path: Path, number: int, needed: tuple[str, ...]) -> dict[str, str]:
+    texts = {name: row.get(name, "") for name in (*needed, "passage", "doc", "id")}
     for name, value in texts.items():
-        if not isinstance(value, str) or (name in ("question", "answer") and not value.strip()):
+        if not isinstance(value, str) or (name in needed and not value.strip()):
             _refuse(path, number, f"{name!r} is {value!r}", f"write text for {name!r}")
+    return texts
+
+
+def _open_item(row: dict[str, Any], path: Path, number: int, task: str) -> OpenItem:
+    texts = _texts(row, path, number, ("question",))
+    given = row.get("answer")
+    answers = [each for each in (given if isinstance(given, list) else [given]) if _is_answer(each)]
+    if not answers or (isinstance(given, list) and len(answers) < len(given)):
+        _refuse(path, number, f"'answer' is {given!r}", "write text, or a list of texts that are all right")
+    passage, name = texts["passage"], texts["id"] or str(number)
+    if missing := [each for each in answers if passage and each not in passage]:
+        _refuse(path, number, f"the answer {missing[0]!r} is not in its passage", "copy it from there")
+    kind = EXTRACTION if passage else SHORT
+    return OpenItem(
+        item=f"{task}:{name}",
+        task=f"{task}.{kind}",
+        doc_id=texts["doc"] or f"{task}:{name}",
+        text=passage,
+        question=f"{chr(10) * 2 if passage else ''}Question: {texts['question'].strip()}\nAnswer:",
+        answers=tuple(each.strip() for each in answers),
+        kind=kind,
+        span=_span(row.get("span"), passage, answers[0], path, number),
+    )
+
+
+def _is_answer(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and re.search(r"\w", value) is not None
+
+
+def _span(given: Any, passage: str, answer: str, path: Path, number: int) -> tuple[int, int] | None:
+    """Return where in the passage the answer stands; None where that is not said."""
+    if given is None:
+        return None
+    whole = isinstance(given, list) and len(given) == 2 and all(type(each) is int for each in given)
+    if not whole or given[0] < 0 or passage[given[0] : given[1]] != answer:
+        found = passage.find(answer)
+        hint = f"write [{found}, {found + len(answer)}]" if passage else "give a passage, or leave it out"
+        _refuse(path, number, f"'span' {given!r} is not where the answer stands", hint)
+    return given[0], given[1]
+
+
+def _item(row: dict[str, Any], path: Path, number: int, task: str) -> Item:
+    texts = _texts(row, path, number, ("question", "answer"))
+    if "span" in row:
+        _refuse(path, number, "has 'span' beside 'choices', which nothing reads", "leave one of them out")
     choices = row.get("choices")
     if not isinstance(choices, list) or not all(isinstance(each, str) and each.strip() for each in choices):
         _refuse(path, number, "'choices' is no list of texts", "give at least two choices")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.evaluate.compare import Bootstrap
+from tinsmith.evaluate.generated_table import add_generated
 from tinsmith.evaluate.items import CONTROLS, Item, Measured, item_row, likeliest, read_questions
 from tinsmith.evaluate.ladder import build_ladder
 from tinsmith.evaluate.leakage import leakage_rows
@@ -44,6 +45,7 @@ def check_figures(metrics: Path, items: Path, config: EvaluateConfig, meter: Met
     table["metrics"] += leakage_rows(leaks, confidence=config.confidence, **options)
     speeds = list(_speeds(items, measured, meter))
     table["metrics"] += speeds
+    stored = add_generated(stored, table, items, config, seed, questions)
     count = 0
     for kind, keys in (("metrics", ("subject", "metric")), ("comparisons", ("metric", "a", "b"))):
         ours = {tuple(row[key] for key in keys): row for row in table[kind]}

@@ -55,7 +55,7 @@ def find_subjects(config: EvaluateConfig, model: ModelConfig, package: Path) -> 
     for rival in config.rivals:
         asset = resolve_model(rival)
         subjects.append(Subject(_file_name(asset.name), asset.name, asset.path, asset.licence))
-    _names_differ([subject.subject for subject in subjects])
+    _names_differ([*(subject.subject for subject in subjects), *(each.name for each in config.endpoints)])
     return subjects
 
 

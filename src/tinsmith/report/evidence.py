@@ -10,6 +10,7 @@ from tinsmith.foundation.files import read_json
 from tinsmith.meter import carbon
 from tinsmith.recipe import Recipe
 from tinsmith.recipe_file import parse_recipe
+from tinsmith.report.answers import describe_answers
 from tinsmith.report.collect import STAGES, read_if_there
 from tinsmith.report.curation import read_curation
 from tinsmith.report.leaks import describe_leakage
@@ -59,6 +60,7 @@ def build_evidence(bundle: Path) -> dict[str, Any]:
     }
     evidence["verdict"] = judge(evidence)
     evidence["leakage"] = describe_leakage(evidence["metrics"], evidence["verdict"]["subject"])
+    evidence["answers"] = describe_answers(measured)
     evidence["not_proven"] = not_proven(evidence)
     return evidence
 

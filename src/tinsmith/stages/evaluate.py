@@ -16,6 +16,7 @@ from tinsmith.evaluate.bits import TREATMENT, Document, choose_documents, restor
 from tinsmith.evaluate.compare import Bootstrap, ratio, require_interval
 from tinsmith.evaluate.items import (
     CLOZE,
+    FORMATS,
     NEXT_PASSAGE,
     OURS,
     OURS_4BIT,
@@ -46,8 +47,10 @@ from tinsmith.foundation.progress import Progress
 from tinsmith.meter.energy import EnergyMeter
 from tinsmith.recipe import EvaluateConfig, MeterConfig, ModelConfig, TaskConfig
 from tinsmith.serve.runtime import LlamaServer
+from tinsmith.stages.answers import answer_in_words
 
 SPEED_PROMPTS, SPEED_PROMPT_CHARACTERS = 3, 300
+_BIGGER = set(FORMATS.values()) - {OURS_4BIT}  # of our files; in words the smallest answers
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,10 @@ def evaluate(
     result["metrics"] = [*table["metrics"], *leaks_rows, *speeds]
     parity = read_json(package / "parity.json")["formats"] if (package / "parity.json").exists() else {}
     result["ladder"] = build_ladder(measured, rows, speeds, parity, bootstrap, max_loss=config.max_loss)
-    write_json(out / "metrics.json", result)
+    names = {subject.subject: subject.name for subject in subjects}
+    local = [(name, names[name], gguf) for name, gguf in _runnable(subjects, package) if name not in _BIGGER]
+    words = answer_in_words(config, work.exams, local, seed=seed, out=out, progress=progress)
+    write_json(out / "metrics.json", result | ({"generated": words} if words else {}))
     return _statistics(result, work)
 
 
