@@ -253,6 +253,19 @@ class PackageConfig(Section):
         return {**defaults, **given}
 
 
+class GeneralConfig(Section):
+    """A test of general ability in files of your own, asked before and after training through lm-eval."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    kind: Literal["arc", "openbookqa", "boolq", "mmlu", "blimp"] = Field(
+        description="whose fields the rows have and whose prompt is used"
+    )
+    path: str = Field(
+        description="a .jsonl, .json, .csv or .parquet file, or a directory of them; nothing is fetched"
+    )
+    limit: int = Field(200, ge=2, description="rows, at most, drawn by the recipe's seed")
+
+
 class EvaluateConfig(Section):
     """What is measured on held-out documents, and against whom."""
 
@@ -273,6 +286,9 @@ class EvaluateConfig(Section):
     questions: tuple[str, ...] = Field(
         (),
         description="JSON Lines files of your own: {question, choices, answer, passage?, doc?, id?} a line",
+    )
+    general: tuple[GeneralConfig, ...] = Field(
+        (), description="tests of general ability: what training made the model forget"
     )
     leakage_documents: int = Field(
         200,
