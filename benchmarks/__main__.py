@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from benchmarks import (
+    agreement,
     curation_memory,
     curation_speed,
     extraction,
@@ -44,6 +45,7 @@ _NAMES = (
     "semantic",
     "privacy",
     "extraction",
+    "agreement",
 )
 
 
@@ -141,6 +143,8 @@ def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespa
         privacy.run(quick=given.quick, keep=given.keep, pip=given.pip.split())
     elif name == "extraction":
         extraction.run(quick=given.quick, pip=given.pip.split())
+    elif name == "agreement":
+        agreement.run(quick=given.quick, rounds=given.rounds)
     elif name == "worth":
         worth.run("quick" if given.quick else given.scale or worth.fitting_scale(), train=not given.prepare)
     else:
