@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from benchmarks import (
+    agreement,
     bits_speed,
     curation_memory,
     curation_speed,
@@ -46,6 +47,7 @@ _NAMES = (
     "privacy",
     "extraction",
     "bits_speed",
+    "agreement",
 )
 
 
@@ -145,6 +147,8 @@ def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespa
         extraction.run(quick=given.quick, pip=given.pip.split())
     elif name == "bits_speed":
         bits_speed.run(quick=given.quick)
+    elif name == "agreement":
+        agreement.run(quick=given.quick, rounds=given.rounds)
     elif name == "worth":
         worth.run("quick" if given.quick else given.scale or worth.fitting_scale(), train=not given.prepare)
     else:

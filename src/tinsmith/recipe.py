@@ -276,6 +276,19 @@ class EndpointConfig(TeacherConfig):
     )
 
 
+class GeneralConfig(Section):
+    """A test of general ability in files of your own, asked before and after training through lm-eval."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    kind: Literal["arc", "openbookqa", "boolq", "mmlu", "blimp"] = Field(
+        description="whose fields the rows have and whose prompt is used"
+    )
+    path: str = Field(
+        description="a .jsonl, .json, .csv or .parquet file, or a directory of them; nothing is fetched"
+    )
+    limit: int = Field(200, ge=2, description="rows, at most, drawn by the recipe's seed")
+
+
 class EvaluateConfig(Section):
     """What is measured on held-out documents, and against whom."""
 
@@ -311,6 +324,9 @@ class EvaluateConfig(Section):
     endpoints: tuple[EndpointConfig, ...] = Field(
         (),
         description="systems behind an API that answer in words beside ours, each with name, kind and model",
+    )
+    general: tuple[GeneralConfig, ...] = Field(
+        (), description="tests of general ability: what training made the model forget"
     )
     leakage_documents: int = Field(
         200,

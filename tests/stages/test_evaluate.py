@@ -1,3 +1,4 @@
+import importlib.util
 import json
 import random
 import shutil
@@ -15,7 +16,14 @@ from tinsmith.foundation.errors import BundleError, CorpusError, RecipeError
 from tinsmith.foundation.files import list_files, read_json, read_jsonl, write_jsonl
 from tinsmith.foundation.progress import SilentProgress
 from tinsmith.model.export import write_gguf
-from tinsmith.recipe import EndpointConfig, EvaluateConfig, MeterConfig, ModelConfig, TaskConfig
+from tinsmith.recipe import (
+    EndpointConfig,
+    EvaluateConfig,
+    GeneralConfig,
+    MeterConfig,
+    ModelConfig,
+    TaskConfig,
+)
 from tinsmith.stages.evaluate import evaluate
 
 KINDS = {
@@ -267,6 +275,41 @@ def test_too_wide_an_interval_stops_after_the_first_subject(run, tmp_path, monke
     with pytest.raises(CorpusError, match=r"about \d+ documents"):
         _evaluate(run, tmp_path / "evaluate", max_interval=1e-4)
     assert opened == ["trained"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("lm_eval") is None, reason="lm-eval is not installed")
+def test_what_was_forgotten_is_told_and_can_be_had_again(run, tmp_path):
+    pairs = [{"sentence_good": f"the {n} gift", "sentence_bad": f"gift {n} the"} for n in range(12)]
+    write_jsonl(tmp_path / "pairs.jsonl", pairs)
+    test = GeneralConfig(name="pairs", kind="blimp", path=str(tmp_path / "pairs.jsonl"), limit=10)
+    out = tmp_path / "evaluate"
+    changes = {"general": (test,), "documents": 4, "built_items": 0, "leakage_documents": 0}
+    _evaluate(run, out, **changes)
+    found = read_json(out / "metrics.json")
+    shares = {row["subject"]: row for row in found["metrics"] if row["metric"] == "general_accuracy:pairs"}
+    assert set(shares) == {"trained", "base"}
+    for row in shares.values():
+        items = list(read_jsonl(out / row["file"]))
+        assert len(items) == row["items"] == 10
+        assert row["value"] == pytest.approx(np.mean([item["correct"] for item in items]))
+    (told,) = [row for row in found["comparisons"] if row["metric"] == "forgetting:pairs"]
+    assert told["difference"] == pytest.approx(shares["trained"]["value"] - shares["base"]["value"])
+    config = EvaluateConfig(
+        rivals=(str(run / "rival"),), shots=(0, 2), exam_items=8, bootstrap=200, **changes
+    )
+    check = (config, MeterConfig(price_per_kwh=0.5), 3)
+    check_figures(out / "metrics.json", out / "items", *check)
+    path = out / "items" / "general-trained.jsonl"
+    rows = list(read_jsonl(path))
+    write_jsonl(path, [rows[0] | {"correct": not rows[0]["correct"]}, *rows[1:]])
+    with pytest.raises(BundleError, match="does not follow from its scores"):
+        check_figures(out / "metrics.json", out / "items", *check)
+    right, wrong = rows[0]["answer"], 1 - rows[0]["answer"]
+    assert right == 0
+    forged = rows[0] | {"answer": wrong, "correct": rows[0]["prediction"] == wrong}
+    write_jsonl(path, [forged, *rows[1:]])
+    with pytest.raises(BundleError, match="not held against the same one"):
+        check_figures(out / "metrics.json", out / "items", *check)
 
 
 def test_one_held_out_document_is_too_few(run, tmp_path):

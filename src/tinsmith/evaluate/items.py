@@ -53,6 +53,7 @@ class Measured:
     exam: list[dict[str, Any]]
     about: dict[str, Any]
     leakage: list[dict[str, Any]] = field(default_factory=list)
+    general: list[dict[str, Any]] = field(default_factory=list)
 
 
 def read_questions(path: Path) -> list[Item]:

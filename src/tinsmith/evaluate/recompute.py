@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.evaluate.compare import Bootstrap
+from tinsmith.evaluate.general_table import different_answer, same_answer
 from tinsmith.evaluate.generated_table import add_generated
 from tinsmith.evaluate.items import CONTROLS, Item, Measured, item_row, likeliest, read_questions
 from tinsmith.evaluate.ladder import build_ladder
@@ -31,6 +32,9 @@ def check_figures(metrics: Path, items: Path, config: EvaluateConfig, meter: Met
     file = items / "questions.jsonl"
     questions = {item.item: item for item in read_questions(file)} if file.exists() else {}
     measured = {row["subject"]: _read_subject(items, row["subject"], questions) for row in stored["subjects"]}
+    general = [found.general for found in measured.values() if found.general]
+    if wrong := different_answer(general):
+        raise _differs(items, f"item {wrong}: the subjects' answers are not held against the same one")
     documents = max((len(found.bits) for found in measured.values()), default=0)
     bootstrap = Bootstrap(documents, resamples=config.bootstrap, confidence=config.confidence, seed=seed)
     asked = dict.fromkeys(
@@ -91,11 +95,14 @@ def _check_ladder(metrics: Path, stored: Any, again: dict[str, Any]) -> int:
 
 
 def _read_subject(items: Path, subject: str, questions: dict[str, Item]) -> Measured:
-    paths = [items / f"{kind}-{subject}.jsonl" for kind in ("bits", "exam", "leakage")]
-    bits, rows, leaks = (list(read_jsonl(path)) if path.exists() else [] for path in paths)
+    paths = [items / f"{kind}-{subject}.jsonl" for kind in ("bits", "exam", "leakage", "general")]
+    bits, rows, leaks, general = (list(read_jsonl(path)) if path.exists() else [] for path in paths)
     for row in rows:
         _check_answer(paths[1], row, questions.get(row["item"]))
-    return Measured(bits, rows, {}, leaks)
+    for row in general:
+        if not same_answer(row):
+            raise _differs(paths[3], f"item {row['item']}: its prediction does not follow from its scores")
+    return Measured(bits, rows, {}, leaks, general)
 
 
 def _check_answer(path: Path, row: dict[str, Any], item: Item | None) -> None:

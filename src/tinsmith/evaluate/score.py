@@ -64,6 +64,16 @@ class Tree:
         """Say whether the tree is one sequence."""
         return all(parent == node - 1 for node, parent in enumerate(self.parents))
 
+    def trunk(self) -> tuple[Tree, dict[int, int]]:
+        """Return what must be read, the tree without its leaves, and the new place of each node that is kept."""
+        kept = sorted({0, *self.parents} - {-1})
+        places = {node: place for place, node in enumerate(kept)}
+        trunk = Tree()
+        trunk.tokens = [self.tokens[node] for node in kept]
+        trunk.parents = [places.get(self.parents[node], -1) for node in kept]
+        trunk.depths = [self.depths[node] for node in kept]
+        return trunk, places
+
     def ancestors(self) -> np.ndarray:
         """Return (n, n) bool: row i marks what node i may attend to, itself included."""
         table = np.eye(len(self), dtype=bool)
@@ -147,20 +157,21 @@ class Scorer:
 
         The prefix is read once. Raises AssetError where a sequence is longer than the model can read.
         """
-        longest = max((max(tree.depths, default=0) + 1 for tree in trees), default=0) + len(prefix)
+        trunks = [tree.trunk()[0] for tree in trees]
+        longest = max((max(trunk.depths) + 1 for trunk in trunks), default=0) + len(prefix)
         if longest > self.max_positions:
             raise AssetError(
                 f"reads at most {self.max_positions} tokens, {longest} are asked for",
                 where=self.name,
                 next_step="lower evaluate.window, evaluate.shots or the task's characters",
             )
-        if not self.branches and (prefix or not all(tree.is_chain for tree in trees)):
+        if not self.branches and (prefix or not all(trunk.is_chain for trunk in trunks)):
             return [self._score_apart(tree, prefix, advance) for tree in trees]
         with torch.inference_mode():
             past = self._read_prefix(prefix) if prefix else None
             results: list[dict[int, float]] = [{} for _ in trees]
             for batch in batches(
-                [len(tree) for tree in trees], [tree.is_chain for tree in trees], self.batch_tokens
+                [len(trunk) for trunk in trunks], [trunk.is_chain for trunk in trunks], self.batch_tokens
             ):
                 chosen = [trees[i] for i in batch]
                 for i, values in zip(batch, self._score_batch(chosen, past), strict=True):
@@ -210,12 +221,15 @@ class Scorer:
     def _score_batch(
         self, trees: Sequence[Tree], past: list[tuple[Tensor, Tensor]] | None
     ) -> list[dict[int, float]]:
-        hidden = self._hidden(trees, past)
+        trunks, places_of = zip(*(tree.trunk() for tree in trees), strict=True)
+        hidden = self._hidden(trunks, past)
         places = [(row, node, tree) for row, tree in enumerate(trees) for node in sorted(tree.asked)]
         if not places:
             return [{} for _ in trees]
         rows = torch.tensor([row for row, _, _ in places], device=self.device)
-        parents = torch.tensor([tree.parents[node] for _, node, tree in places], device=self.device)
+        parents = torch.tensor(
+            [places_of[row][tree.parents[node]] for row, node, tree in places], device=self.device
+        )
         targets = torch.tensor([tree.tokens[node] for _, node, tree in places], device=self.device)
         found, _ = target_scores(hidden[rows, parents], targets, self.weight, self.bias, softcap=self.softcap)
         results: list[dict[int, float]] = [{} for _ in trees]

@@ -15,6 +15,7 @@ from tinsmith.evaluate.compare import (
     overlap_slices,
     ratio,
 )
+from tinsmith.evaluate.general_table import general_rows
 from tinsmith.evaluate.items import CONTROLS, FORMATS, OURS, OURS_4BIT, Measured, has_classes
 from tinsmith.recipe import EvaluateConfig
 
@@ -51,6 +52,10 @@ def tabulate(
         more_metrics, more_comparisons = _exam_rows(measured, task, count, config, bootstrap)
         metrics += more_metrics
         comparisons += more_comparisons
+    general = {name: found.general for name, found in measured.items() if found.general}
+    more_metrics, more_comparisons = general_rows(general, config, bootstrap.seed)
+    metrics += more_metrics
+    comparisons += more_comparisons
     _adjust(comparisons)
     return {"metrics": metrics, "comparisons": comparisons}
 

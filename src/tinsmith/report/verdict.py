@@ -127,6 +127,11 @@ def _quantised(duels: list[dict[str, Any]], roles: dict[str, Any]) -> str:
     return f"Its own 4-bit form is {words.listing(clauses)}."
 
 
+def is_forgetting(metric: str) -> bool:
+    """Say whether a difference tells what training changed about general ability."""
+    return metric.startswith("forgetting:")
+
+
 def is_exam(metric: str) -> bool:
     """Say whether a metric is a share of right answers."""
     return metric.startswith(("accuracy", "balanced_accuracy"))
@@ -213,7 +218,7 @@ def _has_few_bits(row: dict[str, Any]) -> bool:
 def _gaps_of_training(evidence: dict[str, Any]) -> list[str]:
     metrics = " ".join(row["metric"] for row in evidence["metrics"])
     gaps = ["One training run with one seed: intervals are over documents, not over training runs."]
-    if "forget" not in metrics:
+    if not any(is_forgetting(row["metric"]) for row in evidence["comparisons"]):
         gaps.append("What the model forgot of general text and skills was not measured.")
     if not any(word in metrics for word in ("leak", "memor", "extract")):
         gaps.append("Whether the model gives away passages of its training documents was not tested.")

@@ -77,7 +77,14 @@ class View:
     def others(self) -> list[str]:
         """Return the metrics that no other table shows: speed, and whatever else was measured."""
         names = dict.fromkeys(row["metric"] for row in self.evidence["metrics"])
-        return [name for name in names if name not in {BITS, *self.exams, *self.slices} and not is_leak(name)]
+        shown = {BITS, *self.exams, *self.slices, *self.general}
+        return [name for name in names if name not in shown and not is_leak(name)]
+
+    @property
+    def general(self) -> list[str]:
+        """Return the metrics of general ability."""
+        names = dict.fromkeys(row["metric"] for row in self.evidence["metrics"])
+        return [name for name in names if name.startswith("general_accuracy:")]
 
     @property
     def leaks(self) -> list[tuple[str, list[str]]]:

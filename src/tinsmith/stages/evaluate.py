@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from transformers import PreTrainedTokenizerFast
 
 from tinsmith.evaluate import controls, exam, shortcuts
 from tinsmith.evaluate.bits import TREATMENT, Document, choose_documents, restorable
 from tinsmith.evaluate.compare import Bootstrap, ratio, require_interval
+from tinsmith.evaluate.general import Asked, choose_general, measure_general
 from tinsmith.evaluate.items import (
+    BASE,
     CLOZE,
     FORMATS,
     NEXT_PASSAGE,
@@ -109,6 +112,7 @@ def evaluate(
         )
         # After the first subject, so that an interval too wide is said before the others are scored.
         _check_interval(measured[subject.subject], bootstrap, config)
+    measured |= _general(subjects, measured, tokenizers, choose_general(config, seed), items, progress)
     progress.say("  controls: compressor, n-gram, majority, TF-IDF")
     measured |= _control(list(corpus.training.values()), work, examples, items, seed)
     rows = [describe(subject, tokenizers[subject.subject]) for subject in subjects]
@@ -127,6 +131,24 @@ def evaluate(
     words = answer_in_words(config, work.exams, local, seed=seed, out=out, progress=progress)
     write_json(out / "metrics.json", result | ({"generated": words} if words else {}))
     return _statistics(result, work)
+
+
+def _general(
+    subjects: list[Subject],
+    measured: dict[str, Measured],
+    tokenizers: dict[str, PreTrainedTokenizerFast],
+    asked: Asked,
+    items: Path,
+    progress: Progress,
+) -> dict[str, Measured]:
+    """Ask our model and its base what the recipe's tests of general ability ask."""
+    found: dict[str, Measured] = {}
+    for subject in subjects if asked else ():
+        name = subject.subject
+        if name in (OURS, BASE):
+            rows = measure_general(subject, tokenizers[name], asked, items=items, progress=progress)
+            found[name] = replace(measured[name], general=rows)
+    return found
 
 
 def _read_corpus(split: Path, refine: Path) -> _Corpus:

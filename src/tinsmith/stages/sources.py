@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tinsmith.corpus.evaluation_files import find_files as find_evaluation_files
 from tinsmith.corpus.readers.sources import find_files
+from tinsmith.evaluate.general_files import general_stamps
 from tinsmith.evaluate.own_questions import read_own_questions
 from tinsmith.foundation import assets
 from tinsmith.foundation.errors import RecipeError
@@ -50,9 +51,10 @@ def example_stamps(recipe: Recipe) -> list[str]:
 
 
 def question_stamps(config: EvaluateConfig) -> list[str] | None:
-    """Return what changes when a file of a person's own questions does; None where the recipe names none."""
+    """Return what changes when a file of questions or of a general test does; None where the recipe names none."""
     read_own_questions(config.questions)
-    return [f"{name}:{sha256_file(Path(name).expanduser())}" for name in config.questions] or None
+    own = [f"{name}:{sha256_file(Path(name).expanduser())}" for name in config.questions]
+    return [*own, *general_stamps(config.general)] or None
 
 
 def compared_stamps(config: RefineConfig) -> list[str] | None:
