@@ -1,7 +1,6 @@
 """General ability: rows as they are read, answers as lm-eval's own model gives them, and what training forgot."""
 
 import csv
-import importlib.util
 import json
 import random
 import sys
@@ -24,9 +23,6 @@ from tinsmith.foundation.progress import SilentProgress
 from tinsmith.recipe import EvaluateConfig, GeneralConfig
 
 WORDS = ("the thief", "a moth", "them", "the path", "growth", "a lathe", "the", "other")
-needs_harness = pytest.mark.skipif(
-    importlib.util.find_spec("lm_eval") is None, reason="lm-eval is not installed"
-)
 
 
 def choices(number, count=4):
@@ -156,7 +152,6 @@ def test_a_draw_is_the_same_for_a_seed_and_spread_over_the_rows(tmp_path):
     assert {item in items[20:] for item in drawn} == {True, False}
 
 
-@needs_harness
 @pytest.mark.parametrize(("family", "bos"), [("llama", False), ("gemma3", True), ("bloom", False)])
 def test_it_answers_to_the_item_as_lm_evals_own_model_does(tests_of_all_kinds, family, bos):
     model, tokenizer = tiny_model(family), byte_tokenizer(bos=bos)
@@ -175,7 +170,6 @@ def test_it_answers_to_the_item_as_lm_evals_own_model_does(tests_of_all_kinds, f
     assert {row["correct"] for row in ours} == {True, False}
 
 
-@needs_harness
 def test_what_is_too_long_loses_its_beginning_as_in_lm_eval():
     model, tokenizer = tiny_model(), byte_tokenizer()
     model.config.max_position_embeddings = 16
@@ -195,7 +189,6 @@ def test_what_is_too_long_loses_its_beginning_as_in_lm_eval():
     assert [nats for nats, _ in ours] == pytest.approx([nats for nats, _ in theirs], abs=1e-3)
 
 
-@needs_harness
 def test_a_whole_text_is_read_in_windows():
     model, tokenizer = tiny_model(), byte_tokenizer()
     text = "the thief went there"
@@ -208,7 +201,6 @@ def test_a_whole_text_is_read_in_windows():
     assert found == pytest.approx(sum(plain_log_probs(model, tokens)), abs=1e-3)
 
 
-@needs_harness
 def test_a_model_damaged_on_purpose_has_forgotten(tmp_path):
     model, tokenizer = tiny_model(seed=1), byte_tokenizer()
     draw_letters = random.Random(5)
@@ -248,7 +240,6 @@ def _known_to(model, tokenizer, rows):
     ]
 
 
-@needs_harness
 def test_what_was_asked_before_is_not_asked_again(tests_of_all_kinds, tmp_path, monkeypatch):
     tiny_model().save_pretrained(tmp_path / "model")
     byte_tokenizer().save_pretrained(tmp_path / "model")

@@ -245,7 +245,9 @@ def test_killed_in_the_middle_it_asks_nothing_twice(server, tmp_path):
     time.sleep(0.3)
     _, found, _ = ask(tmp_path, endpoint(server))
     prompts = [prompt for _, _, prompt in server.asked]
-    assert len(prompts) == len(set(prompts)) == 12
+    # The one question under way when it was killed may be asked again, no answered one is.
+    assert len(set(prompts)) == 12
+    assert len(prompts) <= 12 + 1
     assert found["systems"][0]["answered"] == 12
 
 

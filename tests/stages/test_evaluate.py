@@ -1,4 +1,3 @@
-import importlib.util
 import json
 import random
 import shutil
@@ -277,7 +276,6 @@ def test_too_wide_an_interval_stops_after_the_first_subject(run, tmp_path, monke
     assert opened == ["trained"]
 
 
-@pytest.mark.skipif(importlib.util.find_spec("lm_eval") is None, reason="lm-eval is not installed")
 def test_what_was_forgotten_is_told_and_can_be_had_again(run, tmp_path):
     pairs = [{"sentence_good": f"the {n} gift", "sentence_bad": f"gift {n} the"} for n in range(12)]
     write_jsonl(tmp_path / "pairs.jsonl", pairs)
