@@ -125,7 +125,7 @@ def test_hopeless_controls_do_not_squeeze_the_picture(bundle: Path) -> None:
 
 def test_every_picture_has_words_for_it(bundle: Path) -> None:
     pictures = [a for tag, a in read_page(bundle).tags if tag == "svg" and "class" in a]
-    assert len(pictures) == 8
+    assert len(pictures) == 10
     assert all(a["role"] == "img" and len(a["aria-label"] or "") > 40 for a in pictures)
 
 

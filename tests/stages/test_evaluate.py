@@ -235,6 +235,38 @@ def test_subjects_speed_and_notes(done):
     json.dumps(found, allow_nan=False)
 
 
+def test_the_ladder_names_the_smallest_file_within_the_loss(run, done, tmp_path):
+    """Every file is scored with all items; a loss that the recipe does not allow, or a forged figure, is told."""
+    package = tmp_path / "run/package"
+    shutil.copytree(run, tmp_path / "run")
+    for format in ("f16", "q8_0"):
+        write_gguf(package / "model", package / "gguf" / f"model-{format}.gguf", format)
+    out = tmp_path / "run/evaluate"
+    _evaluate(tmp_path / "run", out, ladder=True, max_loss=1.0)
+    found = read_json(out / "metrics.json")
+    rows = {row["format"]: row for row in found["ladder"]["rows"]}
+    assert set(rows) == {"f16", "q8_0", "q4_k_m"}
+    sizes = [row["bytes"] for row in found["ladder"]["rows"]]
+    assert sizes == sorted(sizes)
+    assert found["ladder"]["recommended"] == found["ladder"]["rows"][0]["format"] != "f16"
+    assert abs(rows["f16"]["loss"]) < abs(rows["q8_0"]["loss"]) < 1
+    assert all(row["tokens_per_second"] > 0 and row["joules_per_answer"] > 0 for row in rows.values())
+    speed = [row["subject"] for row in found["metrics"] if row["metric"] == "tokens_per_second"]
+    assert set(speed) == {"trained-4bit", "trained-q8_0", "trained-f16"}
+    _evaluate(tmp_path / "run", out, ladder=True, max_loss=0.0)
+    strict = read_json(out / "metrics.json")
+    assert strict["ladder"]["recommended"] in (None, "f16")
+    config = EvaluateConfig(
+        documents=10, exam_items=8, shots=(0, 2), bootstrap=200, ladder=True, max_loss=0.0
+    )
+    check = (config, MeterConfig(price_per_kwh=0.5), 3)
+    assert check_figures(out / "metrics.json", out / "items", *check)
+    strict["ladder"]["rows"][0]["loss"] -= 0.01
+    (out / "metrics.json").write_text(json.dumps(strict))
+    with pytest.raises(BundleError, match=r"ladder, .*: loss is"):
+        check_figures(out / "metrics.json", out / "items", *check)
+
+
 def test_killed_between_subjects_it_scores_only_what_is_missing(run, done, tmp_path, monkeypatch):
     real, opened = measure.opened, []
 

@@ -14,6 +14,7 @@ from tinsmith.report.answers import describe_answers
 from tinsmith.report.collect import STAGES, read_if_there
 from tinsmith.report.curation import read_curation
 from tinsmith.report.general import describe_general
+from tinsmith.report.ladder import describe_ladder
 from tinsmith.report.leaks import describe_leakage
 from tinsmith.report.training import describe_training
 from tinsmith.report.verdict import judge, name_roles, not_proven
@@ -60,6 +61,7 @@ def build_evidence(bundle: Path) -> dict[str, Any]:
         "machines": _machines(manifests),
     }
     evidence["verdict"] = judge(evidence)
+    evidence["recommendation"] = describe_ladder(evidence["ladder"])
     evidence["leakage"] = describe_leakage(evidence["metrics"], evidence["verdict"]["subject"])
     evidence["answers"] = describe_answers(measured)
     evidence["general"] = describe_general(evidence["verdict"]["duels"], evidence["verdict"]["subject"])

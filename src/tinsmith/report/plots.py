@@ -96,6 +96,55 @@ def _row(mark: Mark, axis: Axis, top: int, bars: bool) -> str:
     return "".join(parts)
 
 
+def scatter(marks: Sequence[tuple[float, Mark]], alt: str, tick: Callable[[float], str]) -> Markup:
+    """Draw a dot with its interval per mark over a logarithmic axis; a letter names each dot, the legend the letter."""
+    xs = [x for x, _ in marks]
+    values = [v for _, mark in marks for v in (mark.value, mark.low, mark.high) if v is not None]
+    # A little room on both sides, so that no dot is cut.
+    x_axis, y_ticks = Axis(min(xs) / 1.3, max(xs) * 1.3, log=True), _ticks(min(values), max(values), 4)
+    y_axis = Axis(y_ticks[0], y_ticks[-1])
+    top, tall = 18, CURVE_PIXELS - AXIS_PIXELS - 18
+    wide = 100 / (100 + LABELS)
+
+    def height(value: float) -> float:
+        return top + tall * (1 - y_axis.place(value) / 100)
+
+    parts = []
+    for value in y_ticks:
+        y = height(value)
+        parts.append(f'<line class="grid" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="tick" x="100%" y="{y - 4:.1f}" text-anchor="end">{value:.6g}</text>')
+    for value, x, anchor in (
+        (min(xs), x_axis.place(min(xs)), "start"),
+        (max(xs), x_axis.place(max(xs)), "end"),
+    ):
+        parts.append(
+            f'<text class="tick" x="{wide * x:.2f}%" y="{CURVE_PIXELS - 7}" text-anchor="{anchor}">'
+            f"{escape(tick(value))}</text>"
+        )
+    for number, (x_value, mark) in enumerate(marks):
+        x, y = wide * x_axis.place(x_value), height(mark.value)
+        if mark.low is not None and mark.high is not None:
+            parts.append(
+                f'<line class="span {mark.kind}" x1="{x:.2f}%" x2="{x:.2f}%" y1="{height(mark.low):.1f}" '
+                f'y2="{height(mark.high):.1f}"/>'
+            )
+        parts.append(f'<circle class="dot {mark.kind}" cx="{x:.2f}%" cy="{y:.1f}" r="5"/>')
+        parts.append(
+            f'<text class="label {mark.kind}" x="{x:.2f}%" dx="9" y="{y + 5:.1f}">{_letter(number)}</text>'
+        )
+    for number, (_, mark) in enumerate(marks):
+        y = CURVE_PIXELS + 18 * (number + 1)
+        parts.append(
+            f'<text class="label {mark.kind}" x="0" y="{y}">{_letter(number)}  {escape(mark.label)}</text>'
+        )
+    return _svg("".join(parts), CURVE_PIXELS + 18 * len(marks) + 8, alt)
+
+
+def _letter(number: int) -> str:
+    return chr(ord("a") + number % 26)
+
+
 def curve(xs: Sequence[float], ys: Sequence[float], alt: str, x_label: str) -> Markup:
     """Draw a line with its axis from the lowest to the highest round value of each direction."""
     x_axis, y_ticks = Axis(min(xs), max(xs)), _ticks(min(ys), max(ys), 4)

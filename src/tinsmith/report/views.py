@@ -9,8 +9,9 @@ from markupsafe import Markup
 
 from tinsmith.report import words
 from tinsmith.report.curation_view import CurationView
+from tinsmith.report.ladder import places
 from tinsmith.report.leaks import PREFIXES, is_leak
-from tinsmith.report.plots import Mark, curve, intervals
+from tinsmith.report.plots import Mark, curve, intervals, scatter
 from tinsmith.report.verdict import BITS, is_exam
 
 JOULES_PER_KWH = 3.6e6
@@ -44,7 +45,12 @@ class View:
     def name(self, subject: str) -> str:
         """Return a subject's name as people read it."""
         named = str(self.subjects.get(subject, {}).get("name") or subject)
-        short = {"ours": "This model", "ours_quantised": "This model in 4 bits", "base": f"{named}, its base"}
+        bits = {"trained-q8_0": 8, "trained-f16": 16}.get(subject, 4)
+        short = {
+            "ours": "This model",
+            "ours_quantised": f"This model in {bits} bits",
+            "base": f"{named}, its base",
+        }
         return short.get(self.role(subject), named)
 
     def kind(self, subject: str) -> str:
@@ -140,6 +146,32 @@ class View:
         return intervals(
             marks, f"Bits per byte on held-out documents, lower is better: {told}", lambda v: f"{v:.4g}"
         )
+
+    def places(self, against: str) -> list[dict[str, Any]]:
+        """Return where each model stands in quality and in size or joules an answer."""
+        return places(self.evidence, against)
+
+    def scatter_picture(self, against: str) -> Markup:
+        """Draw quality against size or energy, a dot with its interval for each model."""
+        shown = words.size if against == "bytes" else words.significant
+        found = self.places(against)
+        marks = [
+            (
+                row["x"],
+                Mark(
+                    self.name(row["subject"]),
+                    row["value"],
+                    row["low"],
+                    row["high"],
+                    "",
+                    self.kind(row["subject"]),
+                ),
+            )
+            for row in found
+        ]
+        told = "; ".join(f"{mark.label} {shown(x)}, {words.number(mark.value)}" for x, mark in marks)
+        what = "size" if against == "bytes" else "joules an answer"
+        return scatter(marks, f"Bits per byte against {what}: {told}", shown)
 
     @property
     def off_scale(self) -> list[dict[str, Any]]:
