@@ -276,6 +276,18 @@ class EndpointConfig(TeacherConfig):
     )
 
 
+class BoundsConfig(Section):
+    """What figures of the finished model may be, by metric or its beginning up to a colon; empty demands nothing."""
+
+    at_most: dict[str, float] = Field(
+        {}, description='such as {"extracted:train" = 0.05, membership_found = 0.1}'
+    )
+    at_least: dict[str, float] = Field({}, description='such as {"accuracy:next_passage" = 0.5}')
+    action: Literal["fail", "report"] = Field(
+        "fail", description="fail ends the build once everything is measured"
+    )
+
+
 class GeneralConfig(Section):
     """A test of general ability in files of your own, asked before and after training through lm-eval."""
 
@@ -333,6 +345,7 @@ class EvaluateConfig(Section):
         ge=0,
         description="openings of training and of held-out documents, each, that are asked whether they leak",
     )
+    bounds: BoundsConfig = BoundsConfig()
     bootstrap: int = Field(2000, ge=100, description="resamples over documents")
     confidence: float = Field(0.95, gt=0.5, lt=1)
     max_interval: float = Field(

@@ -11,11 +11,12 @@ from rule_teacher import rule_teacher
 from small_models import byte_tokenizer, tiny_model
 from tinsmith.evaluate import measure
 from tinsmith.evaluate.recompute import check_figures
-from tinsmith.foundation.errors import BundleError, CorpusError, RecipeError
+from tinsmith.foundation.errors import BundleError, CorpusError, EvidenceError, RecipeError
 from tinsmith.foundation.files import list_files, read_json, read_jsonl, write_jsonl
 from tinsmith.foundation.progress import SilentProgress
 from tinsmith.model.export import write_gguf
 from tinsmith.recipe import (
+    BoundsConfig,
     EndpointConfig,
     EvaluateConfig,
     GeneralConfig,
@@ -265,6 +266,26 @@ def test_the_ladder_names_the_smallest_file_within_the_loss(run, done, tmp_path)
     (out / "metrics.json").write_text(json.dumps(strict))
     with pytest.raises(BundleError, match=r"ladder, .*: loss is"):
         check_figures(out / "metrics.json", out / "items", *check)
+
+
+def test_out_of_bounds_the_build_fails_and_what_was_scored_is_kept(run, done, tmp_path, monkeypatch):
+    out = tmp_path / "evaluate"
+    bits = next(r for r in done[1]["metrics"] if (r["subject"], r["metric"]) == ("trained", "bits_per_byte"))
+    tight = BoundsConfig(at_most={"bits_per_byte": bits["value"]})
+    with pytest.raises(EvidenceError, match=r"bits_per_byte is .* at most .* is allowed") as caught:
+        _evaluate(run, out, bounds=tight)
+    assert str(out) in str(caught.value)
+    monkeypatch.setattr(measure, "opened", lambda subject: pytest.fail("scored again"))
+    kept = {row["metric"]: row["kept"] for row in read_json(out / "metrics.json")["bounds"]}
+    assert not kept["bits_per_byte"]
+    _evaluate(run, out, bounds=tight.model_copy(update={"action": "report"}))
+    wide = BoundsConfig(at_most={"bits_per_byte": 99.0}, at_least={"accuracy:kind": 0.0})
+    _evaluate(run, out, bounds=wide)
+    judged = read_json(out / "metrics.json")["bounds"]
+    assert [row["kept"] for row in judged] == [True] * len(judged)
+    assert {row["metric"] for row in judged} >= {"accuracy:kind:0-shot", "accuracy:kind:2-shot"}
+    with pytest.raises(RecipeError, match=r"no figure of our model is called 'exposure'"):
+        _evaluate(run, out, bounds=BoundsConfig(at_most={"exposure": 1.0}))
 
 
 def test_killed_between_subjects_it_scores_only_what_is_missing(run, done, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tinsmith.evaluate.bounds import judge_bounds
 from tinsmith.evaluate.compare import Bootstrap
 from tinsmith.evaluate.general_table import different_answer, same_answer
 from tinsmith.evaluate.generated_table import add_generated
@@ -72,6 +73,9 @@ def check_figures(metrics: Path, items: Path, config: EvaluateConfig, meter: Met
     formats = read_json(parity)["formats"] if parity.exists() else {}
     ladder = build_ladder(measured, stored["subjects"], speeds, formats, bootstrap, max_loss=config.max_loss)
     count += _check_ladder(metrics, stored.get("ladder"), ladder)
+    # From the stored figures, since each of them was just found to be that of its items.
+    if stored.get("bounds", []) != judge_bounds(config.bounds, stored["metrics"]):
+        raise _differs(metrics, "bounds: what is kept does not follow from the figures")
     return count
 
 

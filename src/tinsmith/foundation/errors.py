@@ -6,6 +6,7 @@ TinsmithError            every mistake that a person can mend; the message names
 ├── CorpusError          the documents: none found, all dropped, held-out part too small
 ├── TrainingError        training: no tokens, loss not finite, damaged checkpoint
 ├── ParityError          an export differs from what was trained
+├── EvidenceError        the finished model: a figure beyond the bounds of the recipe
 ├── TeacherError         the model that is asked: no key, nothing paid, no answer, nothing usable
 ├── RunError             the run directory: locked by another build, disk full, damaged stage
 └── BundleError          a bundle: a file is missing or its hash differs
@@ -39,6 +40,10 @@ class TrainingError(TinsmithError):
 
 class ParityError(TinsmithError):
     """An exported model differs from the trained one."""
+
+
+class EvidenceError(TinsmithError):
+    """The finished model does not meet what the recipe demands of it."""
 
 
 class TeacherError(TinsmithError):

@@ -42,6 +42,7 @@ def build_evidence(bundle: Path) -> dict[str, Any]:
         "metrics": measured.get("metrics", []),
         "comparisons": measured.get("comparisons", []),
         "ladder": measured.get("ladder") or {"rows": [], "recommended": None},
+        "bounds": measured.get("bounds", []),
         "notes": _as_list(measured.get("notes")),
         "stages": [_stage_row(manifest, recipe) for manifest in manifests],
         "totals": _totals(manifests, recipe),

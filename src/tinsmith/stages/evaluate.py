@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tinsmith.evaluate import controls, exam, shortcuts
 from tinsmith.evaluate.bits import TREATMENT, Document, choose_documents, restorable
+from tinsmith.evaluate.bounds import judge_bounds, refuse_outside
 from tinsmith.evaluate.compare import Bootstrap, ratio, require_interval
 from tinsmith.evaluate.general import Asked, choose_general, measure_general
 from tinsmith.evaluate.items import (
@@ -129,7 +130,9 @@ def evaluate(
     names = {subject.subject: subject.name for subject in subjects}
     local = [(name, names[name], gguf) for name, gguf in _runnable(subjects, package) if name not in _BIGGER]
     words = answer_in_words(config, work.exams, local, seed=seed, out=out, progress=progress)
+    result["bounds"] = judge_bounds(config.bounds, result["metrics"])
     write_json(out / "metrics.json", result | ({"generated": words} if words else {}))
+    refuse_outside(result["bounds"], config.bounds, where=str(out))
     return _statistics(result, work)
 
 
