@@ -33,7 +33,8 @@ def test_a_whole_bundle_passes(bundle):
 
 
 @pytest.mark.parametrize(
-    "pattern", ["evidence.json", "report.html", "model/*.safetensors", "gguf/*.gguf", "items/*.jsonl"]
+    "pattern",
+    ["evidence.json", "report.html", "model/*.safetensors", "gguf/*.gguf", "items/*.jsonl", "pages/*.html"],
 )
 def test_one_changed_byte_is_found(bundle, pattern):
     path = min(bundle.glob(pattern))

@@ -11,6 +11,7 @@ from tinsmith.foundation.files import list_files, read_json, sha256_file, sha256
 
 MANIFEST = "manifest.json"
 REBUILT = ("report.html", "evidence.json")
+_PAGES = "pages/"  # made anew with the report
 _MEND = "do not trust this bundle; take a whole copy, or remove the stages package, evaluate and bundle and build again"
 
 
@@ -91,7 +92,7 @@ def _check_files(bundle: Path, manifest: dict[str, Any], *, skip: tuple[str, ...
         )
     total = 0
     for name, row in manifest["outputs"].items():
-        if name in skip:
+        if name in skip or (skip and name.startswith(_PAGES)):
             continue
         path = bundle / name
         if not path.is_file():
@@ -115,7 +116,9 @@ def rebuild(bundle: Path) -> Path:
     manifest = _read_manifest(bundle)
     _check_files(bundle, manifest, skip=REBUILT)
     rebuild_report(bundle)
-    for name in REBUILT:
+    for name in [name for name in manifest["outputs"] if name.startswith(_PAGES)]:
+        del manifest["outputs"][name]
+    for name in [*REBUILT, *(str(each) for each in list_files(bundle) if str(each).startswith(_PAGES))]:
         path = bundle / name
         manifest["outputs"][name] = {"sha256": sha256_file(path), "bytes": path.stat().st_size}
     manifest["digest"] = _digest(manifest["outputs"])

@@ -133,7 +133,7 @@ STAGES = (
     ),
     Stage(
         "evaluate",
-        2,
+        3,
         inputs=("split", "refine", "tokenize", "train", "package"),
         sections=("model", "tasks", "meter"),
         models=_subjects,

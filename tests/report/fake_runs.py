@@ -274,7 +274,10 @@ def _evaluate(out: Path, tasks: bool, gain: float | None) -> None:
     result["ladder"] = {"rows": [file | loss | speed], "recommended": "q4_k_m", "max_loss": 0.02}
     (out / "metrics.json").write_text(json.dumps(result))
     for subject in bits:
-        _lines(out / "items" / f"bits-{subject}.jsonl", [{"doc_id": "0" * 32, "bits": 100.0, "bytes": 150}])
+        _lines(
+            out / "items" / f"bits-{subject}.jsonl",
+            [{"doc_id": "0" * 32, "bits": 100.0, "bytes": 150, "overlap": 0.1}],
+        )
 
 
 def _bits(bits: dict[str, float], part: str, shift: float) -> list[dict[str, Any]]:

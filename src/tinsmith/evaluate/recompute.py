@@ -112,9 +112,8 @@ def _read_subject(items: Path, subject: str, questions: dict[str, Item]) -> Meas
 def _check_answer(path: Path, row: dict[str, Any], item: Item | None) -> None:
     """Raise BundleError unless the answer is the likeliest choice, and right only if it is the true one."""
     if item is None:
-        # A question on metadata has no text here; that its choices are judged by their sums needs none.
-        item = Item(row["item"], row["task"], row["doc_id"], "", "", row["answer"], tuple(row["scores"]))
-    elif item.answer != row["answer"]:
+        raise _differs(path, f"item {row['item']} is none of questions.jsonl")
+    if item.answer != row["answer"]:
         raise _differs(path, f"item {row['item']}: its answer is not that of questions.jsonl")
     again = item_row(item, row["prediction"], shots=row["shots"])
     if row["scores"]:

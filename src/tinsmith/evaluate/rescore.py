@@ -23,16 +23,17 @@ def rescore(model: Path, items: Path, *, seed: int | None = None) -> int:
     for the first question whose log-probabilities differ, or where there is none.
     """
     file = items / "questions.jsonl"
-    questions = read_questions(file) if file.exists() else []
+    # Questions with examples before them were asked otherwise than here.
+    stored = {
+        row["item"]: row["scores"] for row in read_jsonl(items / f"exam-{OURS}.jsonl") if not row["shots"]
+    }
+    questions = [item for item in (read_questions(file) if file.exists() else []) if item.item in stored]
     if not questions:
         raise BundleError(
             "has no questions that could be asked again",
             where=str(file),
             next_step="build with evaluate.built_items above 0",
         )
-    stored = {
-        row["item"]: row["scores"] for row in read_jsonl(items / f"exam-{OURS}.jsonl") if not row["shots"]
-    }
     drawn = sorted(np.random.default_rng(seed).permutation(len(questions))[:_SAMPLE])
     subject = Subject(OURS, OURS, model, "")
     tokenizer = open_tokenizer(subject)
@@ -41,7 +42,7 @@ def rescore(model: Path, items: Path, *, seed: int | None = None) -> int:
         found = scorer.score([score.tree for score in scores])
     for score, values in zip(scores, found, strict=True):
         again, name = score.row(values, 0)["scores"], score.item.item
-        worst = max(abs(value - stored.get(name, {}).get(choice, np.inf)) for choice, value in again.items())
+        worst = max(abs(value - stored[name].get(choice, np.inf)) for choice, value in again.items())
         if not worst < _SAME_NATS:
             raise BundleError(
                 f"scores item {name} otherwise than is stored (by {worst:.3g} nats)",

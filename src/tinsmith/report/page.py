@@ -11,6 +11,7 @@ from markupsafe import Markup
 from tinsmith.foundation.files import write_atomic, write_json
 from tinsmith.report import words
 from tinsmith.report.evidence import build_evidence
+from tinsmith.report.item_pages import classes, write_item_pages
 from tinsmith.report.views import View
 
 FILTERS = (
@@ -31,15 +32,24 @@ FILTERS = (
 
 
 def rebuild_report(bundle: Path) -> Path:
-    """Make report.html and evidence.json anew from a bundle alone: same bundle, same bytes."""
+    """Make report.html, evidence.json and the pages of items anew from a bundle alone: same bundle, same bytes."""
     evidence = build_evidence(bundle)
     write_json(bundle / "evidence.json", evidence)
     write_atomic(bundle / "report.html", render(evidence))
+    environment = _environment()
+    environment.globals |= {"style": _style(environment), "classes": classes}
+    write_item_pages(bundle, View(evidence), environment)
     return bundle / "report.html"
 
 
 def render(evidence: dict[str, Any]) -> str:
     """Draw the page from evidence alone."""
+    environment = _environment()
+    page = environment.get_template("page.html")
+    return page.render(e=evidence, view=View(evidence), words=words, style=_style(environment))
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("tinsmith.report", "templates"),
         autoescape=True,
@@ -48,6 +58,9 @@ def render(evidence: dict[str, Any]) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {name: getattr(words, name) for name in FILTERS}
+    return environment
+
+
+def _style(environment: Environment) -> Markup:
     style, _, _ = environment.loader.get_source(environment, "style.css")  # type: ignore[union-attr]
-    page = environment.get_template("page.html")
-    return page.render(e=evidence, view=View(evidence), words=words, style=Markup(style))
+    return Markup(style)

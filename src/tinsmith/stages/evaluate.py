@@ -104,7 +104,7 @@ def evaluate(
         )
         work = replace(work, passages=tuple(passages))
     items = out / "items"
-    write_jsonl(items / "questions.jsonl", map(asdict, itertools.chain.from_iterable(asked.values())))
+    write_jsonl(items / "questions.jsonl", map(asdict, itertools.chain.from_iterable(work.exams.values())))
     bootstrap = Bootstrap(len(documents), resamples=config.bootstrap, confidence=config.confidence, seed=seed)
     measured: dict[str, Measured] = {}
     for subject in subjects:
