@@ -10,6 +10,7 @@ from benchmarks import (
     curation_memory,
     curation_speed,
     extraction,
+    fair,
     gpu,
     languages,
     memory,
@@ -47,6 +48,7 @@ _NAMES = (
     "privacy",
     "extraction",
     "bits_speed",
+    "fair",
     "agreement",
 )
 
@@ -145,6 +147,8 @@ def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespa
         privacy.run(quick=given.quick, keep=given.keep, pip=given.pip.split())
     elif name == "extraction":
         extraction.run(quick=given.quick, pip=given.pip.split())
+    elif name == "fair":
+        fair.run(quick=given.quick)
     elif name == "bits_speed":
         bits_speed.run(quick=given.quick)
     elif name == "agreement":
