@@ -1,4 +1,4 @@
-"""The fair fight: base and rival given the same training minutes on the same documents, and scored on the same items."""
+"""The fair fight: base and rival given the same training minutes on the same documents, scored on the same items."""
 
 from __future__ import annotations
 
