@@ -1,6 +1,7 @@
 import json
 import random
 import shutil
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from tinsmith.foundation.progress import SilentProgress
 from tinsmith.model.export import write_gguf
 from tinsmith.recipe import (
     BoundsConfig,
+    CanaryConfig,
     EndpointConfig,
     EvaluateConfig,
     GeneralConfig,
@@ -25,6 +27,7 @@ from tinsmith.recipe import (
     TaskConfig,
 )
 from tinsmith.stages.evaluate import evaluate
+from tinsmith.tokens.canaries import make_canaries
 
 KINDS = {
     "free": "open gift share all may copy",
@@ -286,6 +289,38 @@ def test_out_of_bounds_the_build_fails_and_what_was_scored_is_kept(run, done, tm
     assert {row["metric"] for row in judged} >= {"accuracy:kind:0-shot", "accuracy:kind:2-shot"}
     with pytest.raises(RecipeError, match=r"no figure of our model is called 'exposure'"):
         _evaluate(run, out, bounds=BoundsConfig(at_most={"exposure": 1.0}))
+
+
+def test_planted_canaries_are_ranked_and_can_be_had_again(run, tmp_path):
+    root = tmp_path / "run"
+    shutil.copytree(run, root)
+    canaries = make_canaries(CanaryConfig(each=3, repeats=(0, 2)), seed=3)
+    write_jsonl(root / "tokenize/canaries.jsonl", map(asdict, canaries))
+    # Those of the last stand after the end of the budget, so they were not met.
+    visits = [name for canary in canaries[:5] for name in canary.sequences()]
+    entries = [{"doc_id": name, "length": 1, "order": 0} for name in visits]
+    late = [{"doc_id": name, "length": 1, "order": 0} for name in canaries[5].sequences()]
+    write_jsonl(
+        root / "tokenize/sequences.jsonl", [*entries, *read_jsonl(run / "tokenize/sequences.jsonl"), *late]
+    )
+    out = root / "evaluate"
+    _evaluate(root, out)
+    found = read_json(out / "metrics.json")
+    rows = {(row["subject"], row["metric"]): row for row in found["metrics"] if "exposure" in row["metric"]}
+    assert {key: row["items"] for key, row in rows.items()} == {
+        ("trained", "exposure:0"): 3,
+        ("trained", "exposure:2"): 2,
+        ("base", "exposure:0"): 3,
+        ("base", "exposure:2"): 2,
+    }
+    config = EvaluateConfig(documents=10, exam_items=8, shots=(0, 2), bootstrap=200)
+    check = (config, MeterConfig(price_per_kwh=0.5), 3)
+    assert check_figures(out / "metrics.json", out / "items", *check)
+    path = out / "items/canaries-trained.jsonl"
+    rows = list(read_jsonl(path))
+    write_jsonl(path, [rows[0] | {"own": rows[0]["own"] + 100.0, "others": [0.0] * 255}, *rows[1:]])
+    with pytest.raises(BundleError, match="exposure:0: value is"):
+        check_figures(out / "metrics.json", out / "items", *check)
 
 
 def test_killed_between_subjects_it_scores_only_what_is_missing(run, done, tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from tinsmith.evaluate import controls, exam, shortcuts
 from tinsmith.evaluate.bits import TREATMENT, Document, choose_documents, restorable
 from tinsmith.evaluate.bounds import judge_bounds, refuse_outside
+from tinsmith.evaluate.canaries import canary_rows
 from tinsmith.evaluate.compare import Bootstrap, ratio, require_interval
 from tinsmith.evaluate.general import Asked, choose_general, measure_general
 from tinsmith.evaluate.items import (
@@ -52,6 +53,7 @@ from tinsmith.meter.energy import EnergyMeter
 from tinsmith.recipe import EvaluateConfig, MeterConfig, ModelConfig, TaskConfig
 from tinsmith.serve.runtime import LlamaServer
 from tinsmith.stages.answers import answer_in_words
+from tinsmith.tokens.canaries import Canary
 
 SPEED_PROMPTS, SPEED_PROMPT_CHARACTERS = 3, 300
 _BIGGER = set(FORMATS.values()) - {OURS_4BIT}  # of our files; in words the smallest answers
@@ -103,6 +105,9 @@ def evaluate(
             seed=seed,
         )
         work = replace(work, passages=tuple(passages))
+    if (tokenize / "canaries.jsonl").exists():
+        planted = [Canary(**row) for row in read_jsonl(tokenize / "canaries.jsonl")]
+        work = replace(work, canaries=tuple((each, each.seen(learnt)) for each in planted), seed=seed)
     items = out / "items"
     write_jsonl(items / "questions.jsonl", map(asdict, itertools.chain.from_iterable(work.exams.values())))
     bootstrap = Bootstrap(len(documents), resamples=config.bootstrap, confidence=config.confidence, seed=seed)
@@ -124,6 +129,10 @@ def evaluate(
     result = {**table, "subjects": [*rows, *control_rows(measured)], "notes": notes}
     leaks = {name: found.leakage for name, found in measured.items() if found.leakage}
     leaks_rows = leakage_rows(leaks, resamples=config.bootstrap, confidence=config.confidence, seed=seed)
+    planted_rows = {name: found.canaries for name, found in measured.items() if found.canaries}
+    leaks_rows += canary_rows(
+        planted_rows, resamples=config.bootstrap, confidence=config.confidence, seed=seed
+    )
     result["metrics"] = [*table["metrics"], *leaks_rows, *speeds]
     parity = read_json(package / "parity.json")["formats"] if (package / "parity.json").exists() else {}
     result["ladder"] = build_ladder(measured, rows, speeds, parity, bootstrap, max_loss=config.max_loss)
