@@ -12,7 +12,7 @@ from rule_teacher import rule_teacher
 from small_models import byte_tokenizer, tiny_model
 from tinsmith.evaluate import measure
 from tinsmith.evaluate.recompute import check_figures
-from tinsmith.foundation.errors import BundleError, CorpusError, EvidenceError, RecipeError
+from tinsmith.foundation.errors import AssetError, BundleError, CorpusError, EvidenceError, RecipeError
 from tinsmith.foundation.files import list_files, read_json, read_jsonl, write_jsonl
 from tinsmith.foundation.progress import SilentProgress
 from tinsmith.model.export import write_gguf
@@ -77,7 +77,7 @@ def run(tmp_path_factory):
 
 def _evaluate(run, out, **changes):
     settings = {"documents": 10, "exam_items": 8, "shots": (0, 2), "bootstrap": 200, "speed_tokens": 4}
-    config = EvaluateConfig(rivals=(str(run / "rival"),), **{**settings, **changes})
+    config = EvaluateConfig(**{"rivals": (str(run / "rival"),), **settings, **changes})
     out.mkdir(exist_ok=True)
     return evaluate(
         config,
@@ -354,6 +354,71 @@ def test_killed_between_subjects_it_scores_only_what_is_missing(run, done, tmp_p
     _evaluate(run, out, window=64, speed_tokens=5)
     assert len(opened) == 9
     assert {a["tokens"] for a in read_json(out / "items/speed-trained-4bit.json")["answers"]} == {5}
+
+
+def test_a_rival_that_fails_late_loses_nothing(run, done, tmp_path, monkeypatch):
+    real, scored = measure.opened, []
+
+    def fails(subject):
+        scored.append(subject.subject)
+        if subject.subject == "rival":
+            raise AssetError("cannot be scored", where=subject.name, next_step="leave it out")
+        return real(subject)
+
+    monkeypatch.setattr(measure, "opened", fails)
+    out = tmp_path / "evaluate"
+    with pytest.raises(AssetError, match="rival: cannot be scored"):
+        _evaluate(run, out)
+    assert scored == ["trained", "trained-4bit", "base", "rival"]
+    assert not (out / "metrics.json").exists()
+    # Without it the others are taken up, and with another set of subjects nothing of it is left.
+    (out / "items" / "bits-rival.jsonl").write_text("")
+    _evaluate(run, out, rivals=())
+    assert len(scored) == 4
+    assert not list((out / "items").glob("*-rival.*"))
+    found = {row["subject"]: row["value"] for row in read_json(out / "metrics.json")["metrics"]}
+    before = {row["subject"]: row["value"] for row in done[1]["metrics"] if row["subject"] != "rival"}
+    assert found.keys() == before.keys()
+
+
+def test_another_tokenizer_of_the_same_weights_is_scored_anew(run, tmp_path, monkeypatch):
+    real, scored = measure.opened, []
+    monkeypatch.setattr(measure, "opened", lambda subject: (scored.append(subject.subject), real(subject))[1])
+    rival = tmp_path / "rival"
+    shutil.copytree(run / "rival", rival)
+    changes = {"rivals": (str(rival),), "documents": 4, "built_items": 0, "leakage_documents": 0}
+    _evaluate(run, tmp_path / "out", **changes)
+    byte_tokenizer(bos=False).save_pretrained(rival)
+    _evaluate(run, tmp_path / "out", **changes)
+    assert scored == ["trained", "trained-4bit", "base", "rival", "rival"]
+
+
+def test_passages_asked_before_leave_no_trace_when_they_are_asked_no_more(run, tmp_path):
+    out, few = tmp_path / "out", {"documents": 4, "built_items": 0, "rivals": ()}
+    _evaluate(run, out, leakage_documents=5, **few)
+    assert (out / "items" / "leakage-trained.jsonl").exists()
+    _evaluate(run, out, leakage_documents=0, **few)
+    assert not list((out / "items").glob("leakage-*"))
+
+
+def test_a_rival_with_a_small_context_is_told_before_anything_is_scored(run, tmp_path, monkeypatch):
+    rival = tmp_path / "small"
+    shutil.copytree(run / "rival", rival)
+    config = json.loads((rival / "config.json").read_text())
+    (rival / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 128}))
+    monkeypatch.setattr(measure, "opened", lambda subject: pytest.fail("scored"))
+    with pytest.raises(AssetError, match=r"small: reads at most 128 tokens, document d\d+ takes \d+"):
+        _evaluate(run, tmp_path / "out", rivals=(str(rival),))
+
+
+def test_two_documents_suffice_and_tokenizers_that_leave_one_are_told(run, tmp_path, monkeypatch):
+    few = {"documents": 2, "rivals": (), "built_items": 0, "leakage_documents": 0, "shots": (0,)}
+    assert _evaluate(run, tmp_path / "two", **few)["documents"] == 2
+    monkeypatch.setattr("tinsmith.stages.evaluate.restorable", lambda documents, tokenizers: documents[:1])
+    with pytest.raises(
+        CorpusError, match=r"1 held-out document\(s\) can be restored by the tokenizer of every"
+    ):
+        _evaluate(run, tmp_path / "one", **few)
 
 
 def test_too_wide_an_interval_stops_after_the_first_subject(run, tmp_path, monkeypatch):

@@ -35,8 +35,8 @@ class Work:
     seed: int = 0  # of the secrets that canaries are ranked among
 
     def fingerprint(self, subject: Subject) -> str:
-        """Hash all that a subject's items depend on; weights by size and time of their file."""
-        files = [subject.path] if subject.gguf else sorted(subject.path.glob("*.safetensors"))
+        """Hash all that a subject's items depend on; weights, tokenizer and settings by their files' size and time."""
+        files = [subject.path] if subject.gguf else sorted(filter(Path.is_file, subject.path.iterdir()))
         parts = {
             "documents": [(document.doc_id, document.text, document.overlap) for document in self.documents],
             "window": self.window,
@@ -47,7 +47,7 @@ class Work:
             "passages": [repr(passage) for passage in self.passages],
             "canaries": [repr(canary) for canary in self.canaries],
             "seed": self.seed,
-            "weights": [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files],
+            "files": [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files],
         }
         return sha256_json(parts)
 
@@ -85,11 +85,20 @@ def measure(
     write_jsonl(bits, bit_rows)
     write_jsonl(exam, exam_rows)
     for path, rows in ((leakage, leaks), (planted, canaries)):
+        path.unlink(missing_ok=True)
         if rows:
             write_jsonl(path, rows)
     facts = {"fingerprint": fingerprint, "seconds": round(time.monotonic() - started, 2), **facts}
     write_json(about, facts)
     return Measured(bit_rows, exam_rows, facts, leaks, canaries=canaries)
+
+
+def drop_others(items: Path, subjects: Sequence[str]) -> None:
+    """Remove what an earlier attempt stored in `items` of all but these subjects."""
+    for kind in ("about", "bits", "exam", "leakage", "canaries", "general"):
+        for file in items.glob(f"{kind}-*.json*"):
+            if file.stem.removeprefix(f"{kind}-") not in subjects:
+                file.unlink()
 
 
 def read_passages(

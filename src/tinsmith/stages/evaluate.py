@@ -32,9 +32,10 @@ from tinsmith.evaluate.items import (
 )
 from tinsmith.evaluate.ladder import build_ladder
 from tinsmith.evaluate.leakage import leakage_rows
-from tinsmith.evaluate.measure import Work, measure
+from tinsmith.evaluate.measure import Work, drop_others, measure
 from tinsmith.evaluate.own_questions import read_own_questions
 from tinsmith.evaluate.passages import choose_passages
+from tinsmith.evaluate.preflight import check_files, check_room
 from tinsmith.evaluate.questions import build_cloze, build_next_passage
 from tinsmith.evaluate.rivals import (
     Subject,
@@ -83,13 +84,16 @@ def evaluate(
 ) -> dict[str, float]:
     """Measure all subjects on the same held-out documents; write `metrics.json` and every item."""
     subjects = find_subjects(config, model, package)
+    for subject in subjects:
+        check_files(subject)
     corpus = _read_corpus(split, refine)
     tokenizers = {subject.subject: open_tokenizer(subject) for subject in subjects}
     drawn = choose_documents(
         corpus.held_out, corpus.overlaps, documents=config.documents, characters=config.characters, seed=seed
     )
-    _enough(drawn)
+    _enough(drawn, "be scored")
     documents = restorable(drawn, tokenizers)
+    _enough(documents, "be restored by the tokenizer of every subject")
     asked = _build(config, documents, corpus, seed) | read_own_questions(config.questions)
     examples = (
         exam.read_items(read_jsonl(tokenize / "shots.jsonl"), where="tokenize/shots.jsonl") if tasks else []
@@ -108,7 +112,10 @@ def evaluate(
     if (tokenize / "canaries.jsonl").exists():
         planted = [Canary(**row) for row in read_jsonl(tokenize / "canaries.jsonl")]
         work = replace(work, canaries=tuple((each, each.seen(learnt)) for each in planted), seed=seed)
+    for subject in subjects:
+        check_room(subject, tokenizers[subject.subject], work)
     items = out / "items"
+    drop_others(items, list(tokenizers))
     write_jsonl(items / "questions.jsonl", map(asdict, itertools.chain.from_iterable(work.exams.values())))
     bootstrap = Bootstrap(len(documents), resamples=config.bootstrap, confidence=config.confidence, seed=seed)
     measured: dict[str, Measured] = {}
@@ -189,10 +196,10 @@ def _learnt(tokenize: Path, train: Path) -> set[str]:
     return learnt
 
 
-def _enough(documents: Sequence[Document]) -> None:
+def _enough(documents: Sequence[Document], what: str) -> None:
     if len(documents) < 2:
         raise CorpusError(
-            f"{len(documents)} held-out document(s) can be scored, at least 2 are needed",
+            f"{len(documents)} held-out document(s) can {what}, at least 2 are needed",
             where="split.held_out",
             next_step="hold out more, or add documents",
         )
