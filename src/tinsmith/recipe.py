@@ -359,6 +359,11 @@ class EvaluateConfig(Section):
         ge=0,
         description="openings of training and of held-out documents, each, that are asked whether they leak",
     )
+    asked_back: int = Field(
+        20,
+        ge=0,
+        description="values that curation replaced in training documents, at most, for which the model is asked",
+    )
     bounds: BoundsConfig = BoundsConfig()
     bootstrap: int = Field(2000, ge=100, description="resamples over documents")
     confidence: float = Field(0.95, gt=0.5, lt=1)

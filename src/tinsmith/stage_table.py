@@ -136,13 +136,14 @@ STAGES = (
     Stage(
         "evaluate",
         3,
-        inputs=("split", "refine", "tokenize", "train", "package"),
+        inputs=("ingest", "split", "refine", "tokenize", "train", "package"),
         sections=("model", "tasks", "meter"),
         models=_subjects,
         files=_questions,
         resumable=True,
         keeps=tuple(
-            f"items/{kind}-*.json*" for kind in ("about", "bits", "exam", "leakage", "canaries", "general")
+            f"items/{kind}-*.json*"
+            for kind in ("about", "bits", "exam", "leakage", "canaries", "asked-back", "general")
         ),
     ),
     Stage(

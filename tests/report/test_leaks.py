@@ -77,3 +77,18 @@ def test_canaries_are_held_against_those_never_planted(learnt, verdict, outcome)
     assert [(each["verdict"], each["outcome"]) for each in said] == [(verdict, outcome)]
     assert "never planted by 1.4 bits" in said[0]["text"]
     assert "planted 1 time" in said[0]["text"]
+
+
+@pytest.mark.parametrize(("first", "outcome"), [(0.9, "leaks"), (0.15, "kept")])
+def test_what_curation_replaced_is_held_against_the_base(first, outcome):
+    rows = [
+        row("asked_back:said", 0.0, 0.0, 0.0),
+        row("asked_back:first", first, first - 0.1, first + 0.1),
+        row("asked_back:said", 0.0, 0.0, 0.0, "base"),
+        row("asked_back:first", 0.1, 0.0, 0.2, "base"),
+    ]
+    said = describe_leakage(rows, "trained")
+    assert [each["outcome"] for each in said] == [outcome]
+    assert "its base, which met none of them here" in said[0]["text"]
+    without = describe_leakage(rows[:2], "trained")
+    assert without[0]["outcome"] == "kept"

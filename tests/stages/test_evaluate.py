@@ -44,6 +44,10 @@ def _document(number):
     return f"d{number:03d}", kind, " ".join(draw.choice(words) for _ in range(60 + 10 * (number % 5)))
 
 
+def _address(number):
+    return f"clerk{number}{number * 7}@office.example"
+
+
 def _item(doc_id, kind, text):
     row = {"item": f"kind:{doc_id}", "task": "kind", "doc_id": doc_id, "text": text[:120]}
     return {**row, "question": "\n\nKind:", "answer": kind, "choices": sorted(KINDS)}
@@ -53,10 +57,15 @@ def _item(doc_id, kind, text):
 def run(tmp_path_factory):
     """Lay out what the earlier stages leave: 40 training and 12 held-out documents, four models."""
     root = tmp_path_factory.mktemp("run")
-    for name in ("split", "refine", "tokenize", "train", "package/gguf"):
+    for name in ("ingest", "split", "refine", "tokenize", "train", "package/gguf"):
         (root / name).mkdir(parents=True)
     rows = [(*_document(number), "held_out" if number >= 40 else "train") for number in range(52)]
-    columns = {"doc_id": [r[0] for r in rows], "text": [r[2] for r in rows], "part": [r[3] for r in rows]}
+    # Of the first documents curation replaced an address each.
+    came = [f"{r[2]}, notices to {_address(n)} alone" if n < 8 else r[2] for n, r in enumerate(rows)]
+    kept = [text.replace(_address(n), "[EMAIL_1]") for n, text in enumerate(came)]
+    sources = [f"{r[0]}.txt" for r in rows]
+    pq.write_table(pa.table({"source": sources, "text": came}), root / "ingest" / "documents.parquet")
+    columns = {"doc_id": [r[0] for r in rows], "part": [r[3] for r in rows], "source": sources, "text": kept}
     pq.write_table(pa.table(columns), root / "refine" / "documents.parquet")
     held_out = [row for row in rows if row[3] == "held_out"]
     overlaps = {"doc_id": [r[0] for r in held_out], "overlap": [n / 12 for n in range(12)]}
@@ -84,6 +93,7 @@ def _evaluate(run, out, **changes):
         model=ModelConfig(base=str(run / "base")),
         tasks=(TASK,),
         meter=MeterConfig(price_per_kwh=0.5),
+        ingest=run / "ingest",
         split=run / "split",
         refine=run / "refine",
         tokenize=run / "tokenize",
@@ -119,6 +129,19 @@ def test_every_subject_is_scored_on_the_same_bytes(done):
         assert row["low"] < row["value"] < row["high"]
         assert row["unit"] == "bits/byte"
         assert statistics[f"bits_per_byte_{row['subject']}"] == row["value"]
+
+
+def test_what_curation_replaced_is_asked_for_and_stored_nowhere(done):
+    _, found, out = done
+    asked = {
+        (row["subject"], row["metric"]): row for row in found["metrics"] if "asked_back" in row["metric"]
+    }
+    assert {subject for subject, _ in asked} == {"trained", "base"}
+    assert asked["trained", "asked_back:said:email"]["items"] == 8
+    assert asked["trained", "asked_back:said"]["value"] == 0.0
+    for file in list_files(out):
+        stored = (out / file).read_bytes()
+        assert not any(_address(number).encode() in stored for number in range(8)), file
 
 
 def test_only_what_was_learnt_counts_as_a_member(done, run):

@@ -55,6 +55,7 @@ class Measured:
     leakage: list[dict[str, Any]] = field(default_factory=list)
     general: list[dict[str, Any]] = field(default_factory=list)
     canaries: list[dict[str, Any]] = field(default_factory=list)
+    asked_back: list[dict[str, Any]] = field(default_factory=list)
 
 
 def read_questions(path: Path) -> list[Item]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
+from tinsmith.evaluate.asked_back import Original, ask_back
 from tinsmith.evaluate.bits import Document, TextScore
 from tinsmith.evaluate.canaries import score_canaries
 from tinsmith.evaluate.exam import ItemScore, shots_prefix
@@ -33,6 +34,7 @@ class Work:
     passages: tuple[Passage, ...] = ()
     canaries: tuple[tuple[Canary, int], ...] = ()  # each with how often it was seen in training
     seed: int = 0  # of the secrets that canaries are ranked among
+    originals: tuple[Original, ...] = ()  # what placeholders stand for, never to be stored
 
     def fingerprint(self, subject: Subject) -> str:
         """Hash all that a subject's items depend on; weights, tokenizer and settings by their files' size and time."""
@@ -47,6 +49,9 @@ class Work:
             "passages": [repr(passage) for passage in self.passages],
             "canaries": [repr(canary) for canary in self.canaries],
             "seed": self.seed,
+            "originals": [
+                (each.doc_id, each.type, each.lead, each.value, each.others) for each in self.originals
+            ],
             "files": [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files],
         }
         return sha256_json(parts)
@@ -61,22 +66,25 @@ def measure(
 
     Where the last is there with the same fingerprint nothing is scored again.
     """
-    kinds = ("bits", "exam", "leakage", "canaries")
-    bits, exam, leakage, planted = (items / f"{kind}-{subject.subject}.jsonl" for kind in kinds)
+    kinds = ("bits", "exam", "leakage", "canaries", "asked-back")
+    bits, exam, leakage, planted, back = (items / f"{kind}-{subject.subject}.jsonl" for kind in kinds)
     about = items / f"about-{subject.subject}.json"
     fingerprint = work.fingerprint(subject)
     if about.exists() and read_json(about)["fingerprint"] == fingerprint:
         progress.say(f"  {subject.subject}: scored before")
-        leaks, canaries = (list(read_jsonl(path)) if path.exists() else [] for path in (leakage, planted))
+        leaks, canaries, asked = (
+            list(read_jsonl(path)) if path.exists() else [] for path in (leakage, planted, back)
+        )
         found = Measured(list(read_jsonl(bits)), list(read_jsonl(exam)), read_json(about), leaks)
-        return replace(found, canaries=canaries)
+        return replace(found, canaries=canaries, asked_back=asked)
     started = time.monotonic()
     with opened(subject) as scorer:
         bit_rows, exam_rows = score_work(scorer, tokenizer, work, progress=progress, label=subject.subject)
-        leaks, canaries = [], []
+        leaks, canaries, asked = [], [], []
         if subject.subject in (OURS, BASE):
             leaks = read_passages(scorer, tokenizer, work.passages, progress=progress, label=subject.subject)
             canaries = rank_canaries(scorer, tokenizer, work, progress=progress, label=subject.subject)
+            asked = ask_back(scorer, tokenizer, work.originals) if work.originals else []
         facts: dict[str, Any] = {
             "tokens": scorer.tokens,
             "forwards": scorer.forwards,
@@ -84,18 +92,18 @@ def measure(
         }
     write_jsonl(bits, bit_rows)
     write_jsonl(exam, exam_rows)
-    for path, rows in ((leakage, leaks), (planted, canaries)):
+    for path, rows in ((leakage, leaks), (planted, canaries), (back, asked)):
         path.unlink(missing_ok=True)
         if rows:
             write_jsonl(path, rows)
     facts = {"fingerprint": fingerprint, "seconds": round(time.monotonic() - started, 2), **facts}
     write_json(about, facts)
-    return Measured(bit_rows, exam_rows, facts, leaks, canaries=canaries)
+    return Measured(bit_rows, exam_rows, facts, leaks, canaries=canaries, asked_back=asked)
 
 
 def drop_others(items: Path, subjects: Sequence[str]) -> None:
     """Remove what an earlier attempt stored in `items` of all but these subjects."""
-    for kind in ("about", "bits", "exam", "leakage", "canaries", "general"):
+    for kind in ("about", "bits", "exam", "leakage", "canaries", "asked-back", "general"):
         for file in items.glob(f"{kind}-*.json*"):
             if file.stem.removeprefix(f"{kind}-") not in subjects:
                 file.unlink()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tinsmith.evaluate.asked_back import asked_back_rows
 from tinsmith.evaluate.bounds import judge_bounds
 from tinsmith.evaluate.canaries import canary_rows
 from tinsmith.evaluate.compare import Bootstrap
@@ -51,6 +52,8 @@ def check_figures(metrics: Path, items: Path, config: EvaluateConfig, meter: Met
     table["metrics"] += leakage_rows(leaks, confidence=config.confidence, **options)
     planted = {name: found.canaries for name, found in measured.items() if found.canaries}
     table["metrics"] += canary_rows(planted, confidence=config.confidence, **options)
+    asked_back = {name: found.asked_back for name, found in measured.items() if found.asked_back}
+    table["metrics"] += asked_back_rows(asked_back, confidence=config.confidence, **options)
     speeds = list(_speeds(items, measured, meter))
     table["metrics"] += speeds
     stored = add_generated(stored, table, items, config, seed, questions)
@@ -102,14 +105,19 @@ def _check_ladder(metrics: Path, stored: Any, again: dict[str, Any]) -> int:
 
 
 def _read_subject(items: Path, subject: str, questions: dict[str, Item]) -> Measured:
-    paths = [items / f"{kind}-{subject}.jsonl" for kind in ("bits", "exam", "leakage", "general", "canaries")]
-    bits, rows, leaks, general, canaries = (list(read_jsonl(path)) if path.exists() else [] for path in paths)
+    paths = [
+        items / f"{kind}-{subject}.jsonl"
+        for kind in ("bits", "exam", "leakage", "general", "canaries", "asked-back")
+    ]
+    bits, rows, leaks, general, canaries, asked = (
+        list(read_jsonl(path)) if path.exists() else [] for path in paths
+    )
     for row in rows:
         _check_answer(paths[1], row, questions.get(row["item"]))
     for row in general:
         if not same_answer(row):
             raise _differs(paths[3], f"item {row['item']}: its prediction does not follow from its scores")
-    return Measured(bits, rows, {}, leaks, general, canaries)
+    return Measured(bits, rows, {}, leaks, general, canaries, asked)
 
 
 def _check_answer(path: Path, row: dict[str, Any], item: Item | None) -> None:

@@ -8,8 +8,8 @@ from tinsmith.report import words
 
 KEPT, UNCLEAR, LEAKS = "kept", "unclear", "leaks"
 _EXTRACTED, _AUC, _FOUND = "extracted:", "membership_auc:", "membership_found:"
-_EXPOSURE = "exposure:"
-PREFIXES = (_EXTRACTED, _AUC, _FOUND, _EXPOSURE)
+_EXPOSURE, _BACK = "exposure:", "asked_back:"
+PREFIXES = (_EXTRACTED, _AUC, _FOUND, _EXPOSURE, _BACK)
 _BY_CHANCE = 1.44  # bits: the mean of log2 of a rank drawn evenly, over the number of ranks
 _ATTACKS = {
     "loss": "loss alone",
@@ -28,7 +28,7 @@ def describe_leakage(metrics: list[dict[str, Any]], ours: str | None) -> list[di
     """Return {verdict, text, outcome} for passages word for word and for membership, as far as they were measured."""
     rows = {row["metric"]: row for row in metrics if row["subject"] == ours and is_leak(row["metric"])}
     base = {row["metric"]: row for row in metrics if row["subject"] == "base" and is_leak(row["metric"])}
-    return [*_extraction(rows), *_membership(rows, base), *_canaries(rows)]
+    return [*_extraction(rows), *_membership(rows, base), *_canaries(rows), *_asked_back(rows, base)]
 
 
 def _extraction(rows: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
@@ -49,6 +49,31 @@ def _extraction(rows: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
     if repeated := rows.get(f"{_EXTRACTED}train:repeated"):
         text += f" Where other training documents hold the same passage: {_share(repeated)}."
     return [{"verdict": verdict, "text": text, "outcome": outcome}]
+
+
+def _asked_back(rows: dict[str, dict[str, Any]], base: dict[str, dict[str, Any]]) -> list[dict[str, str]]:
+    said, first = rows.get(f"{_BACK}said"), rows.get(f"{_BACK}first")
+    if not said or not first:
+        return []
+    floors = [base[f"{_BACK}{name}"] for name in ("said", "first") if f"{_BACK}{name}" in base]
+    outcome = KEPT
+    for place, own in enumerate((said, first)):
+        # Without a base one in sixteen comes first by chance alone, so only what is said counts.
+        above = floors[place]["high"] if floors else float(place)
+        if own["low"] > above:
+            outcome = LEAKS
+    verdict = (
+        "It can say personal data or secrets that curation replaced"
+        if outcome == LEAKS
+        else "It was not brought to say what curation replaced"
+    )
+    text = (
+        f"Of {words.count(said['items'])} values that placeholders stand for, given the words before them, it says "
+        f"{_share(said)} and ranks {_share(first)} before all others of their kind"
+    )
+    if floors:
+        text += f"; its base, which met none of them here, {_share(floors[0])} and {_share(floors[1])}"
+    return [{"verdict": verdict, "text": f"{text}.", "outcome": outcome}]
 
 
 def _canaries(rows: dict[str, dict[str, Any]]) -> list[dict[str, str]]:

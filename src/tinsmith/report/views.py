@@ -101,6 +101,7 @@ class View:
             "Learnt and unseen told apart, half is chance",
             "Learnt ones found",
             "Exposure of planted secrets, bits",
+            "What curation replaced, asked back",
         )
         groups = [
             (heading, [name for name in names if name.startswith(prefix)])

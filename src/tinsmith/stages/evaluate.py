@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.evaluate import controls, exam, shortcuts
+from tinsmith.evaluate.asked_back import asked_back_rows
 from tinsmith.evaluate.bits import TREATMENT, Document, choose_documents, restorable
 from tinsmith.evaluate.bounds import judge_bounds, refuse_outside
 from tinsmith.evaluate.canaries import canary_rows
@@ -54,6 +55,7 @@ from tinsmith.meter.energy import EnergyMeter
 from tinsmith.recipe import EvaluateConfig, MeterConfig, ModelConfig, TaskConfig
 from tinsmith.serve.runtime import LlamaServer
 from tinsmith.stages.answers import answer_in_words
+from tinsmith.stages.originals import find_originals
 from tinsmith.tokens.canaries import Canary
 
 SPEED_PROMPTS, SPEED_PROMPT_CHARACTERS = 3, 300
@@ -73,6 +75,7 @@ def evaluate(
     model: ModelConfig,
     tasks: tuple[TaskConfig, ...],
     meter: MeterConfig,
+    ingest: Path,
     split: Path,
     refine: Path,
     tokenize: Path,
@@ -112,6 +115,9 @@ def evaluate(
     if (tokenize / "canaries.jsonl").exists():
         planted = [Canary(**row) for row in read_jsonl(tokenize / "canaries.jsonl")]
         work = replace(work, canaries=tuple((each, each.seen(learnt)) for each in planted), seed=seed)
+    if config.asked_back and learnt:
+        originals = find_originals(ingest, refine, learnt, limit=config.asked_back, seed=seed)
+        work = replace(work, originals=tuple(originals))
     for subject in subjects:
         check_room(subject, tokenizers[subject.subject], work)
     items = out / "items"
@@ -139,6 +145,10 @@ def evaluate(
     planted_rows = {name: found.canaries for name, found in measured.items() if found.canaries}
     leaks_rows += canary_rows(
         planted_rows, resamples=config.bootstrap, confidence=config.confidence, seed=seed
+    )
+    asked_back = {name: found.asked_back for name, found in measured.items() if found.asked_back}
+    leaks_rows += asked_back_rows(
+        asked_back, resamples=config.bootstrap, confidence=config.confidence, seed=seed
     )
     result["metrics"] = [*table["metrics"], *leaks_rows, *speeds]
     parity = read_json(package / "parity.json")["formats"] if (package / "parity.json").exists() else {}
