@@ -143,7 +143,17 @@ STAGES = (
         resumable=True,
         keeps=tuple(
             f"items/{kind}-*.json*"
-            for kind in ("about", "bits", "exam", "leakage", "canaries", "asked-back", "general")
+            for kind in (
+                "about",
+                "bits",
+                "exam",
+                "leakage",
+                "canaries",
+                "asked-back",
+                "bias",
+                "triggers",
+                "general",
+            )
         ),
     ),
     Stage(

@@ -76,7 +76,7 @@ def test_what_the_document_says_in_the_open_is_no_secret(folders):
 
 
 def _ask(model, originals):
-    return ask_back(Scorer(model, name="m"), byte_tokenizer(), originals)
+    return ask_back(Scorer(model, name="m"), byte_tokenizer(), originals, lambda amount: None)
 
 
 def test_a_model_that_knows_the_originals_is_caught_and_an_untrained_one_passes(folders):

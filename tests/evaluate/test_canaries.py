@@ -18,7 +18,8 @@ CANARIES = make_canaries(CanaryConfig(each=4, repeats=(0, 8)), seed=5)
 
 def scored(model):
     scorer = Scorer(model, name="m")
-    return score_canaries(scorer, byte_tokenizer(), [(each, each.planted) for each in CANARIES], seed=5)
+    planted = [(each, each.planted) for each in CANARIES]
+    return score_canaries(scorer, byte_tokenizer(), planted, lambda amount: None, seed=5)
 
 
 def values(rows):
@@ -61,7 +62,7 @@ def test_an_untrained_model_passes():
 
 def test_scores_are_those_of_the_plain_loop():
     model, tokenizer, canary = tiny_model(seed=2), byte_tokenizer(), CANARIES[0]
-    row = score_canaries(Scorer(model, name="m"), tokenizer, [(canary, 0)], seed=5)[0]
+    row = score_canaries(Scorer(model, name="m"), tokenizer, [(canary, 0)], print, seed=5)[0]
     for secret, value in zip(
         (canary.secret, *other_secrets(canary, 5)[:3]), (row["own"], *row["others"][:3])
     ):

@@ -9,10 +9,14 @@ import torch
 
 from small_models import byte_tokenizer, plain_log_probs, tiny_model
 from tinsmith.evaluate.leakage import ATTACKS, CONTINUATION, HELD_OUT, PREFIX, TRAIN, leakage_rows
-from tinsmith.evaluate.measure import read_passages
-from tinsmith.evaluate.passages import Passage, choose_passages, leakage_row, read_passage
+from tinsmith.evaluate.passages import (
+    Passage,
+    choose_passages,
+    leakage_row,
+    read_passage,
+    read_passages,
+)
 from tinsmith.evaluate.score import Scorer
-from tinsmith.foundation.progress import SilentProgress
 from tinsmith.tokens.tokenizer import context_token, encode
 
 WORDS = (
@@ -48,7 +52,7 @@ def passages():
 
 def read(model, passages):
     scorer = Scorer(model, name="m")
-    return read_passages(scorer, byte_tokenizer(), passages, progress=SilentProgress(), label="m")
+    return read_passages(scorer, byte_tokenizer(), passages, lambda amount: None)
 
 
 @pytest.fixture(scope="module")

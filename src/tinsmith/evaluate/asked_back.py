@@ -13,7 +13,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.evaluate.compare import Bootstrap, Estimate, ratio
-from tinsmith.evaluate.score import Scorer, Tree
+from tinsmith.evaluate.score import Advance, Scorer, Tree
 from tinsmith.tokens.tokenizer import context_token, encode
 
 _FEWEST = 5  # originals of a type below which it is not told apart
@@ -38,7 +38,7 @@ class Original:
 
 
 def ask_back(
-    scorer: Scorer, tokenizer: PreTrainedTokenizerFast, originals: Sequence[Original]
+    scorer: Scorer, tokenizer: PreTrainedTokenizerFast, originals: Sequence[Original], advance: Advance
 ) -> list[dict[str, Any]]:
     """Return a row for each original: is it what the model says greedily, and how likely beside the others."""
     whole = [each.tokens(tokenizer, each.value) for each in originals]
@@ -63,6 +63,7 @@ def ask_back(
                 "others": others,
             }
         )
+        advance(1)
     return rows
 
 

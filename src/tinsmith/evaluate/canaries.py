@@ -21,9 +21,9 @@ def score_canaries(
     scorer: Scorer,
     tokenizer: PreTrainedTokenizerFast,
     canaries: Sequence[tuple[Canary, int]],
+    advance: Advance,
     *,
     seed: int,
-    advance: Advance = lambda tokens: None,
 ) -> list[dict[str, Any]]:
     """Return a row for each canary (with how often it was seen): log-probability of its secret, and of the others.
 
@@ -38,9 +38,10 @@ def score_canaries(
         ]
         for path in paths:
             tree.ask(path[1:])
-        values = scorer.score([tree], advance=advance)[0]
+        values = scorer.score([tree])[0]
         own, *others = (math.fsum(values[node] for node in path[1:]) for path in paths)
         rows.append({**asdict(canary), "seen": seen, "own": own, "others": others})
+        advance(1)
     return rows
 
 

@@ -52,10 +52,8 @@ class Measured:
     bits: list[dict[str, Any]]
     exam: list[dict[str, Any]]
     about: dict[str, Any]
-    leakage: list[dict[str, Any]] = field(default_factory=list)
     general: list[dict[str, Any]] = field(default_factory=list)
-    canaries: list[dict[str, Any]] = field(default_factory=list)
-    asked_back: list[dict[str, Any]] = field(default_factory=list)
+    audits: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # rows by kind
 
 
 def read_questions(path: Path) -> list[Item]:

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
-from tinsmith.evaluate.asked_back import Original, ask_back
+from tinsmith.evaluate.audits import FIGURES, Audit
 from tinsmith.evaluate.bits import Document, TextScore
-from tinsmith.evaluate.canaries import score_canaries
 from tinsmith.evaluate.exam import ItemScore, shots_prefix
 from tinsmith.evaluate.items import BASE, OURS, Item, Measured
-from tinsmith.evaluate.passages import Passage, leakage_row, read_passage
 from tinsmith.evaluate.rivals import Subject, opened
 from tinsmith.evaluate.score import Advance, Scorer, Tree
 from tinsmith.foundation.files import read_json, read_jsonl, sha256_json, write_json, write_jsonl
 from tinsmith.foundation.progress import Progress
-from tinsmith.tokens.canaries import Canary
 
 
 @dataclass(frozen=True)
@@ -31,10 +28,7 @@ class Work:
     window: int
     exams: dict[str, list[Item]] = field(default_factory=dict)
     shots: dict[tuple[str, int], list[Item]] = field(default_factory=dict)
-    passages: tuple[Passage, ...] = ()
-    canaries: tuple[tuple[Canary, int], ...] = ()  # each with how often it was seen in training
-    seed: int = 0  # of the secrets that canaries are ranked among
-    originals: tuple[Original, ...] = ()  # what placeholders stand for, never to be stored
+    audits: tuple[Audit, ...] = ()
 
     def fingerprint(self, subject: Subject) -> str:
         """Hash all that a subject's items depend on; weights, tokenizer and settings by their files' size and time."""
@@ -46,12 +40,7 @@ class Work:
             "shots": [
                 (task, count, [repr(item) for item in items]) for (task, count), items in self.shots.items()
             ],
-            "passages": [repr(passage) for passage in self.passages],
-            "canaries": [repr(canary) for canary in self.canaries],
-            "seed": self.seed,
-            "originals": [
-                (each.doc_id, each.type, each.lead, each.value, each.others) for each in self.originals
-            ],
+            "audits": [(audit.kind, audit.about) for audit in self.audits],
             "files": [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files],
         }
         return sha256_json(parts)
@@ -60,31 +49,27 @@ class Work:
 def measure(
     subject: Subject, tokenizer: PreTrainedTokenizerFast, work: Work, *, items: Path, progress: Progress
 ) -> Measured:
-    """Score a subject; store `bits-`, `exam-`, `leakage-SUBJECT.jsonl` and last `about-SUBJECT.json` in `items`.
+    """Score a subject; store `bits-`, `exam-`, `AUDIT-SUBJECT.jsonl` and last `about-SUBJECT.json` in `items`.
 
-    Passages are read by our model and its base alone.
-
-    Where the last is there with the same fingerprint nothing is scored again.
+    Audits are asked of our model and its base alone. Where the last file is there with the same fingerprint nothing
+    is scored again.
     """
-    kinds = ("bits", "exam", "leakage", "canaries", "asked-back")
-    bits, exam, leakage, planted, back = (items / f"{kind}-{subject.subject}.jsonl" for kind in kinds)
-    about = items / f"about-{subject.subject}.json"
+    name = subject.subject
+    bits, exam, about = (items / f"{kind}-{name}.jsonl" for kind in ("bits", "exam", "about"))
+    about = about.with_suffix(".json")
     fingerprint = work.fingerprint(subject)
+    audits = work.audits if name in (OURS, BASE) else ()
     if about.exists() and read_json(about)["fingerprint"] == fingerprint:
-        progress.say(f"  {subject.subject}: scored before")
-        leaks, canaries, asked = (
-            list(read_jsonl(path)) if path.exists() else [] for path in (leakage, planted, back)
-        )
-        found = Measured(list(read_jsonl(bits)), list(read_jsonl(exam)), read_json(about), leaks)
-        return replace(found, canaries=canaries, asked_back=asked)
+        progress.say(f"  {name}: scored before")
+        stored = {audit.kind: list(read_jsonl(_file(items, audit, name))) for audit in audits}
+        return Measured(list(read_jsonl(bits)), list(read_jsonl(exam)), read_json(about), audits=stored)
     started = time.monotonic()
+    found: dict[str, list[dict[str, Any]]] = {}
     with opened(subject) as scorer:
-        bit_rows, exam_rows = score_work(scorer, tokenizer, work, progress=progress, label=subject.subject)
-        leaks, canaries, asked = [], [], []
-        if subject.subject in (OURS, BASE):
-            leaks = read_passages(scorer, tokenizer, work.passages, progress=progress, label=subject.subject)
-            canaries = rank_canaries(scorer, tokenizer, work, progress=progress, label=subject.subject)
-            asked = ask_back(scorer, tokenizer, work.originals) if work.originals else []
+        bit_rows, exam_rows = score_work(scorer, tokenizer, work, progress=progress, label=name)
+        for audit in audits:
+            with progress.task(f"{name}: {audit.kind}", audit.size, "items") as advance:
+                found[audit.kind] = audit.ask(scorer, tokenizer, advance)
         facts: dict[str, Any] = {
             "tokens": scorer.tokens,
             "forwards": scorer.forwards,
@@ -92,52 +77,25 @@ def measure(
         }
     write_jsonl(bits, bit_rows)
     write_jsonl(exam, exam_rows)
-    for path, rows in ((leakage, leaks), (planted, canaries), (back, asked)):
-        path.unlink(missing_ok=True)
-        if rows:
-            write_jsonl(path, rows)
+    for kind in FIGURES:
+        (items / f"{kind}-{name}.jsonl").unlink(missing_ok=True)
+    for audit in audits:
+        write_jsonl(_file(items, audit, name), found[audit.kind])
     facts = {"fingerprint": fingerprint, "seconds": round(time.monotonic() - started, 2), **facts}
     write_json(about, facts)
-    return Measured(bit_rows, exam_rows, facts, leaks, canaries=canaries, asked_back=asked)
+    return Measured(bit_rows, exam_rows, facts, audits=found)
+
+
+def _file(items: Path, audit: Audit, subject: str) -> Path:
+    return items / f"{audit.kind}-{subject}.jsonl"
 
 
 def drop_others(items: Path, subjects: Sequence[str]) -> None:
     """Remove what an earlier attempt stored in `items` of all but these subjects."""
-    for kind in ("about", "bits", "exam", "leakage", "canaries", "asked-back", "general"):
+    for kind in ("about", "bits", "exam", "general", *FIGURES):
         for file in items.glob(f"{kind}-*.json*"):
             if file.stem.removeprefix(f"{kind}-") not in subjects:
                 file.unlink()
-
-
-def read_passages(
-    scorer: Scorer,
-    tokenizer: PreTrainedTokenizerFast,
-    passages: Sequence[Passage],
-    *,
-    progress: Progress,
-    label: str,
-) -> list[dict[str, Any]]:
-    """Return a row for each passage: how likely it is, and whether its second half is said word for word."""
-    if not passages:
-        return []
-    sequences = [read_passage(passage, tokenizer) for passage in passages]
-    with progress.task(f"{label}: leakage", sum(map(len, sequences)), "tokens") as advance:
-        found = scorer.read(sequences, advance=advance)
-    return [leakage_row(passage, *values) for passage, values in zip(passages, found, strict=True)]
-
-
-def rank_canaries(
-    scorer: Scorer, tokenizer: PreTrainedTokenizerFast, work: Work, *, progress: Progress, label: str
-) -> list[dict[str, Any]]:
-    """Return a row for each canary of the work: how likely its secret is, and others of its form."""
-    if not work.canaries:
-        return []
-    with progress.task(f"{label}: canaries", len(work.canaries), "canaries") as advance:
-        found = []
-        for canary in work.canaries:
-            found += score_canaries(scorer, tokenizer, [canary], seed=work.seed)
-            advance(1)
-    return found
 
 
 def score_work(

@@ -11,10 +11,12 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.evaluate.leakage import CONTINUATION, HELD_OUT, PREFIX, TRAIN
+from tinsmith.evaluate.score import Advance, Scorer
 from tinsmith.tokens.tasks import unit_hash
 from tinsmith.tokens.tokenizer import context_token, encode
 
 _CHARACTERS = 2000  # in which so many tokens lie, or the document is left out
+_TOGETHER = 32  # passages read between two signs of progress
 _LEAST_LIKELY = 0.2  # of the tokens, for Min-K%
 
 
@@ -56,6 +58,19 @@ def choose_passages(
                 own.append(Passage(name, part, text, copies))
         chosen += own
     return chosen
+
+
+def read_passages(
+    scorer: Scorer, tokenizer: PreTrainedTokenizerFast, passages: Sequence[Passage], advance: Advance
+) -> list[dict[str, Any]]:
+    """Return a row for each passage: how likely it is, and whether its second half is said word for word."""
+    rows = []
+    for start in range(0, len(passages), _TOGETHER):
+        own = passages[start : start + _TOGETHER]
+        found = scorer.read([read_passage(passage, tokenizer) for passage in own])
+        rows += [leakage_row(passage, *values) for passage, values in zip(own, found, strict=True)]
+        advance(len(own))
+    return rows
 
 
 def read_passage(passage: Passage, tokenizer: PreTrainedTokenizerFast) -> list[int]:

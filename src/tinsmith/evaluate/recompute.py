@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tinsmith.evaluate.asked_back import asked_back_rows
+from tinsmith.evaluate.audits import FIGURES, audit_rows
 from tinsmith.evaluate.bounds import judge_bounds
-from tinsmith.evaluate.canaries import canary_rows
 from tinsmith.evaluate.compare import Bootstrap
 from tinsmith.evaluate.general_table import different_answer, same_answer
 from tinsmith.evaluate.generated_table import add_generated
 from tinsmith.evaluate.items import CONTROLS, Item, Measured, item_row, likeliest, read_questions
 from tinsmith.evaluate.ladder import build_ladder
-from tinsmith.evaluate.leakage import leakage_rows
 from tinsmith.evaluate.speed import speed_rows
 from tinsmith.evaluate.table import tabulate
 from tinsmith.foundation.errors import BundleError
@@ -47,13 +45,9 @@ def check_figures(metrics: Path, items: Path, config: EvaluateConfig, meter: Met
         for row in found.exam
     )
     table = tabulate(measured, asked, bootstrap, config)
-    leaks = {name: found.leakage for name, found in measured.items() if found.leakage}
-    options = {"resamples": config.bootstrap, "seed": seed}
-    table["metrics"] += leakage_rows(leaks, confidence=config.confidence, **options)
-    planted = {name: found.canaries for name, found in measured.items() if found.canaries}
-    table["metrics"] += canary_rows(planted, confidence=config.confidence, **options)
-    asked_back = {name: found.asked_back for name, found in measured.items() if found.asked_back}
-    table["metrics"] += asked_back_rows(asked_back, confidence=config.confidence, **options)
+    table["metrics"] += audit_rows(
+        measured, resamples=config.bootstrap, confidence=config.confidence, seed=seed
+    )
     speeds = list(_speeds(items, measured, meter))
     table["metrics"] += speeds
     stored = add_generated(stored, table, items, config, seed, questions)
@@ -105,19 +99,14 @@ def _check_ladder(metrics: Path, stored: Any, again: dict[str, Any]) -> int:
 
 
 def _read_subject(items: Path, subject: str, questions: dict[str, Item]) -> Measured:
-    paths = [
-        items / f"{kind}-{subject}.jsonl"
-        for kind in ("bits", "exam", "leakage", "general", "canaries", "asked-back")
-    ]
-    bits, rows, leaks, general, canaries, asked = (
-        list(read_jsonl(path)) if path.exists() else [] for path in paths
-    )
+    paths = [items / f"{kind}-{subject}.jsonl" for kind in ("bits", "exam", "general", *FIGURES)]
+    bits, rows, general, *audits = (list(read_jsonl(path)) if path.exists() else [] for path in paths)
     for row in rows:
         _check_answer(paths[1], row, questions.get(row["item"]))
     for row in general:
         if not same_answer(row):
-            raise _differs(paths[3], f"item {row['item']}: its prediction does not follow from its scores")
-    return Measured(bits, rows, {}, leaks, general, canaries, asked)
+            raise _differs(paths[2], f"item {row['item']}: its prediction does not follow from its scores")
+    return Measured(bits, rows, {}, general, dict(zip(FIGURES, audits, strict=True)))
 
 
 def _check_answer(path: Path, row: dict[str, Any], item: Item | None) -> None:

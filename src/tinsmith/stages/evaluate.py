@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.evaluate import controls, exam, shortcuts
-from tinsmith.evaluate.asked_back import asked_back_rows
+from tinsmith.evaluate.asked_back import ask_back
+from tinsmith.evaluate.audits import Audit, audit_rows
 from tinsmith.evaluate.bits import TREATMENT, Document, choose_documents, restorable
 from tinsmith.evaluate.bounds import judge_bounds, refuse_outside
-from tinsmith.evaluate.canaries import canary_rows
+from tinsmith.evaluate.canaries import score_canaries
 from tinsmith.evaluate.compare import Bootstrap, ratio, require_interval
 from tinsmith.evaluate.general import Asked, choose_general, measure_general
 from tinsmith.evaluate.items import (
@@ -32,10 +33,9 @@ from tinsmith.evaluate.items import (
     item_row,
 )
 from tinsmith.evaluate.ladder import build_ladder
-from tinsmith.evaluate.leakage import leakage_rows
 from tinsmith.evaluate.measure import Work, drop_others, measure
 from tinsmith.evaluate.own_questions import read_own_questions
-from tinsmith.evaluate.passages import choose_passages
+from tinsmith.evaluate.passages import choose_passages, read_passages
 from tinsmith.evaluate.preflight import check_files, check_room
 from tinsmith.evaluate.questions import build_cloze, build_next_passage
 from tinsmith.evaluate.rivals import (
@@ -103,21 +103,8 @@ def evaluate(
     )
     work = _plan(config, tasks, documents, examples, asked, tokenize, seed)
     learnt = _learnt(tokenize, train)
-    if config.leakage_documents and learnt:
-        passages = choose_passages(
-            {doc_id: text for doc_id, text in corpus.training.items() if doc_id in learnt},
-            corpus.held_out,
-            tokenizers[OURS],
-            limit=config.leakage_documents,
-            seed=seed,
-        )
-        work = replace(work, passages=tuple(passages))
-    if (tokenize / "canaries.jsonl").exists():
-        planted = [Canary(**row) for row in read_jsonl(tokenize / "canaries.jsonl")]
-        work = replace(work, canaries=tuple((each, each.seen(learnt)) for each in planted), seed=seed)
-    if config.asked_back and learnt:
-        originals = find_originals(ingest, refine, learnt, limit=config.asked_back, seed=seed)
-        work = replace(work, originals=tuple(originals))
+    audits = _audits(config, learnt, corpus, tokenizers[OURS], ingest, refine, tokenize, seed)
+    work = replace(work, audits=tuple(audits))
     for subject in subjects:
         check_room(subject, tokenizers[subject.subject], work)
     items = out / "items"
@@ -140,17 +127,8 @@ def evaluate(
     notes = [*_notes(config, measured, len(drawn) - len(documents)), *notes_on(rows)]
     notes += unscored(config, package)
     result = {**table, "subjects": [*rows, *control_rows(measured)], "notes": notes}
-    leaks = {name: found.leakage for name, found in measured.items() if found.leakage}
-    leaks_rows = leakage_rows(leaks, resamples=config.bootstrap, confidence=config.confidence, seed=seed)
-    planted_rows = {name: found.canaries for name, found in measured.items() if found.canaries}
-    leaks_rows += canary_rows(
-        planted_rows, resamples=config.bootstrap, confidence=config.confidence, seed=seed
-    )
-    asked_back = {name: found.asked_back for name, found in measured.items() if found.asked_back}
-    leaks_rows += asked_back_rows(
-        asked_back, resamples=config.bootstrap, confidence=config.confidence, seed=seed
-    )
-    result["metrics"] = [*table["metrics"], *leaks_rows, *speeds]
+    audited = audit_rows(measured, resamples=config.bootstrap, confidence=config.confidence, seed=seed)
+    result["metrics"] = [*table["metrics"], *audited, *speeds]
     parity = read_json(package / "parity.json")["formats"] if (package / "parity.json").exists() else {}
     result["ladder"] = build_ladder(measured, rows, speeds, parity, bootstrap, max_loss=config.max_loss)
     names = {subject.subject: subject.name for subject in subjects}
@@ -186,6 +164,38 @@ def _read_corpus(split: Path, refine: Path) -> _Corpus:
     overlap = pq.read_table(split / "overlap.parquet", columns=["doc_id", "overlap"]).to_pylist()
     training = {row["doc_id"]: row["text"] for row in table if row["part"] == "train"}
     return _Corpus(held_out, {row["doc_id"]: float(row["overlap"]) for row in overlap}, training)
+
+
+def _audits(
+    config: EvaluateConfig,
+    learnt: set[str],
+    corpus: _Corpus,
+    tokenizer: PreTrainedTokenizerFast,
+    ingest: Path,
+    refine: Path,
+    tokenize: Path,
+    seed: int,
+) -> Iterator[Audit]:
+    """Yield what is asked of our model and its base beside quality, as far as there is anything to ask."""
+    if config.leakage_documents and learnt:
+        training = {doc_id: text for doc_id, text in corpus.training.items() if doc_id in learnt}
+        limit = config.leakage_documents
+        passages = choose_passages(training, corpus.held_out, tokenizer, limit=limit, seed=seed)
+        yield Audit("leakage", tuple(map(repr, passages)), len(passages), _asking(read_passages, passages))
+    if (tokenize / "canaries.jsonl").exists():
+        planted = [Canary(**row) for row in read_jsonl(tokenize / "canaries.jsonl")]
+        canaries = [(canary, canary.seen(learnt)) for canary in planted]
+        about = (str(seed), *map(repr, canaries))
+        yield Audit("canaries", about, len(canaries), _asking(partial(score_canaries, seed=seed), canaries))
+    if config.asked_back and learnt:
+        originals = find_originals(ingest, refine, learnt, limit=config.asked_back, seed=seed)
+        if originals:
+            about = tuple(repr(astuple(original)) for original in originals)
+            yield Audit("asked-back", about, len(originals), _asking(ask_back, originals))
+
+
+def _asking(ask: Callable[..., Any], items: Sequence[Any]) -> Callable[..., list[dict[str, Any]]]:
+    return lambda scorer, tokenizer, advance: list(ask(scorer, tokenizer, items, advance))
 
 
 def _learnt(tokenize: Path, train: Path) -> set[str]:
