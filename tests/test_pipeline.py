@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tinsmith.foundation.errors import RecipeError, RunError
-from tinsmith.foundation.files import write_json
+from tinsmith.foundation.files import write_atomic, write_json
 from tinsmith.foundation.forgotten import write_rows
 from tinsmith.foundation.progress import SilentProgress
-from tinsmith.pipeline import _changed_fields, build, run_directory, stage_key
+from tinsmith.manifests import KEY, METER
+from tinsmith.pipeline import _changed_fields, _prepare, build, run_directory, stage_key
 from tinsmith.recipe_file import parse_recipe
-from tinsmith.stage_table import STAGES, configuration
+from tinsmith.stage_table import STAGES, Stage, configuration
 
 TALK = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 
@@ -135,3 +137,27 @@ def test_a_plan_names_the_field_that_changed(tmp_path: Path) -> None:
         train={"objective": mixed, "streamline": {"vocabulary": 300}}, tokenize={"context": 64}
     )
     assert _changed_fields(before, narrow) == ["tokenize.context", "train.streamline.vocabulary"]
+
+
+def test_what_bears_its_own_fingerprint_outlives_another_recipe(tmp_path: Path) -> None:
+    (row,) = [each for each in STAGES if each.name == "evaluate"]
+    partial = tmp_path / "evaluate.partial"
+    scored = {"items/bits-trained.jsonl", "items/about-trained.json", METER}
+
+    def left() -> set[str]:
+        found = {path.relative_to(partial).as_posix() for path in partial.rglob("*") if path.is_file()}
+        return found - {KEY}
+
+    def fill(stage: Stage) -> None:
+        _prepare(partial, stage, "one")
+        for name in (*scored, "items/speed-trained.json", "half.txt"):
+            write_atomic(partial / name, "{}")
+
+    fill(row)
+    assert not _prepare(partial, row, "another")
+    assert left() == scored
+    assert not _prepare(partial, replace(row, version=row.version + 1), "a third")
+    assert left() == set()
+    fill(replace(row, keeps=()))
+    _prepare(partial, replace(row, keeps=()), "another")
+    assert left() == set()

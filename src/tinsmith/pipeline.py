@@ -114,10 +114,11 @@ def _await_key(partial: Path, key: str, seconds: float) -> None:
 
 
 def _check_start(recipe: Recipe) -> None:
-    """Refuse a misspelt shape, or questions that cannot be asked, at once, and not when all documents have been read.
+    """Refuse a misspelt shape, a damaged rival or questions that cannot be asked before any document is read.
 
-    Raises RecipeError, or TeacherError where the key of an endpoint is missing.
+    Raises RecipeError, AssetError, or TeacherError where the key of an endpoint is missing.
     """
+    from tinsmith.evaluate.preflight import check_rivals
     from tinsmith.stages.answers import check_words
     from tinsmith.stages.sources import published_shape, question_stamps
 
@@ -125,6 +126,8 @@ def _check_start(recipe: Recipe) -> None:
         published_shape(recipe.model.scratch)
     question_stamps(recipe.evaluate)
     check_words(recipe.evaluate)
+    if recipe.evaluate.rivals:
+        check_rivals(recipe.evaluate)
 
 
 def stage_key(stage: Stage, recipe: Recipe, root: Path) -> str:
@@ -233,11 +236,14 @@ def _prepare(partial: Path, stage: Stage, key: str) -> bool:
     """Make the partial directory ready; return whether the stage goes on with what a killed attempt left."""
     same = partial.exists() and _partial_key(partial) == key
     if partial.exists() and not (same and stage.resumable):
+        kept = _kept(partial, stage)
         # What a killed attempt used is counted, even where what it made is thrown away.
-        spent = (partial / METER).read_bytes() if same and (partial / METER).exists() else None
+        if (same or kept) and (partial / METER).exists():
+            kept.append(Path(METER))
+        saved = {file: (partial / file).read_bytes() for file in kept}
         shutil.rmtree(partial)
-        if spent:
-            write_atomic(partial / METER, spent)
+        for file, content in saved.items():
+            write_atomic(partial / file, content)
     resumed = same and stage.resumable
     partial.mkdir(parents=True, exist_ok=True)
     for left in list(partial.rglob(".*.partial")):
@@ -245,8 +251,17 @@ def _prepare(partial: Path, stage: Stage, key: str) -> bool:
             shutil.rmtree(left)
         else:
             left.unlink(missing_ok=True)
-    write_json(partial / KEY, {"key": key})
+    write_json(partial / KEY, {"key": key, "version": stage.version})
     return resumed
+
+
+def _kept(partial: Path, stage: Stage) -> list[Path]:
+    """List the files that an attempt of another recipe left and this one may take up."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        if read_json(partial / KEY)["version"] == stage.version:
+            found = (file for pattern in stage.keeps for file in partial.glob(pattern))
+            return [file.relative_to(partial) for file in found]
+    return []
 
 
 def _check_producers(root: Path, stage: Stage) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, ValidationInfo, field_validator, model_validator
 
 from tinsmith.recipe_corpus import (
     CurateConfig,
@@ -77,6 +77,19 @@ class TaskConfig(Section):
     characters: int = Field(1200, gt=0, description="how much of the document's opening {text} holds")
 
 
+class CanaryConfig(Section):
+    """Random secrets planted among the training sequences, to measure how far such are learnt by heart."""
+
+    each: int = Field(
+        0,
+        ge=0,
+        description="canaries for each number of repeats; 0 plants none. A model that has some is for measuring",
+    )
+    repeats: tuple[NonNegativeInt, ...] = Field(
+        (0, 1, 4, 16), min_length=1, description="sequences that hold a canary; 0 is never planted, the floor"
+    )
+
+
 class TokenizeConfig(Section):
     """How text becomes rows of tokens."""
 
@@ -90,6 +103,7 @@ class TokenizeConfig(Section):
     preferences: tuple[str, ...] = Field(
         (), description="JSON Lines files for dpo: {prompt, chosen, rejected} a line, texts or messages"
     )
+    canaries: CanaryConfig = CanaryConfig()
 
 
 class LoraConfig(Section):

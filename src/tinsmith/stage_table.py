@@ -27,6 +27,8 @@ class Stage:
     files: Callable[[Recipe], list[str] | None] = lambda recipe: None
     seeded: bool = True
     resumable: bool = False
+    # Outputs that bear a fingerprint of all they hang on: an attempt of another recipe takes them up too.
+    keeps: tuple[str, ...] = ()
     # Several processes, where there are several, work on it together.
     shared: bool = False
     # Gets the list of what a person wants forgotten, and hangs on it.
@@ -139,6 +141,9 @@ STAGES = (
         models=_subjects,
         files=_questions,
         resumable=True,
+        keeps=tuple(
+            f"items/{kind}-*.json*" for kind in ("about", "bits", "exam", "leakage", "canaries", "general")
+        ),
     ),
     Stage(
         "report",

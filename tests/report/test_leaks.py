@@ -58,3 +58,22 @@ def test_the_verdict_follows_the_intervals(
 def test_what_was_not_asked_is_not_told() -> None:
     assert describe_leakage([row("bits_per_byte", 0.8, 0.7, 0.9)], "trained") == []
     assert describe_leakage(metrics(0.4, 0.7), None) == []
+
+
+@pytest.mark.parametrize(
+    ("learnt", "verdict", "outcome"),
+    [
+        (6.0, "It learns a secret by heart that it meets 16 times", "leaks"),
+        (1.5, "Planted secrets were not learnt", "kept"),
+    ],
+)
+def test_canaries_are_held_against_those_never_planted(learnt, verdict, outcome):
+    rows = [
+        row("exposure:0", 1.4, 0.8, 2.2),
+        row("exposure:1", 1.6, 0.7, 2.6),
+        row("exposure:16", learnt, learnt - 1.0, learnt + 1.0),
+    ]
+    said = describe_leakage(rows, "trained")
+    assert [(each["verdict"], each["outcome"]) for each in said] == [(verdict, outcome)]
+    assert "never planted by 1.4 bits" in said[0]["text"]
+    assert "planted 1 time" in said[0]["text"]

@@ -1,6 +1,7 @@
 import json
 import random
 import shutil
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +12,14 @@ from rule_teacher import rule_teacher
 from small_models import byte_tokenizer, tiny_model
 from tinsmith.evaluate import measure
 from tinsmith.evaluate.recompute import check_figures
-from tinsmith.foundation.errors import BundleError, CorpusError, EvidenceError, RecipeError
+from tinsmith.foundation.errors import AssetError, BundleError, CorpusError, EvidenceError, RecipeError
 from tinsmith.foundation.files import list_files, read_json, read_jsonl, write_json, write_jsonl
 from tinsmith.foundation.gguf_header import read_tensor_types
 from tinsmith.foundation.progress import SilentProgress
 from tinsmith.model.export import write_gguf
 from tinsmith.recipe import (
     BoundsConfig,
+    CanaryConfig,
     EndpointConfig,
     EvaluateConfig,
     GeneralConfig,
@@ -26,6 +28,7 @@ from tinsmith.recipe import (
     TaskConfig,
 )
 from tinsmith.stages.evaluate import evaluate
+from tinsmith.tokens.canaries import make_canaries
 
 KINDS = {
     "free": "open gift share all may copy",
@@ -75,7 +78,7 @@ def run(tmp_path_factory):
 
 def _evaluate(run, out, **changes):
     settings = {"documents": 10, "exam_items": 8, "shots": (0, 2), "bootstrap": 200, "speed_tokens": 4}
-    config = EvaluateConfig(rivals=(str(run / "rival"),), **{**settings, **changes})
+    config = EvaluateConfig(**{"rivals": (str(run / "rival"),), **settings, **changes})
     out.mkdir(exist_ok=True)
     return evaluate(
         config,
@@ -309,6 +312,38 @@ def test_out_of_bounds_the_build_fails_and_what_was_scored_is_kept(run, done, tm
         _evaluate(run, out, bounds=BoundsConfig(at_most={"exposure": 1.0}))
 
 
+def test_planted_canaries_are_ranked_and_can_be_had_again(run, tmp_path):
+    root = tmp_path / "run"
+    shutil.copytree(run, root)
+    canaries = make_canaries(CanaryConfig(each=3, repeats=(0, 2)), seed=3)
+    write_jsonl(root / "tokenize/canaries.jsonl", map(asdict, canaries))
+    # Those of the last stand after the end of the budget, so they were not met.
+    visits = [name for canary in canaries[:5] for name in canary.sequences()]
+    entries = [{"doc_id": name, "length": 1, "order": 0} for name in visits]
+    late = [{"doc_id": name, "length": 1, "order": 0} for name in canaries[5].sequences()]
+    write_jsonl(
+        root / "tokenize/sequences.jsonl", [*entries, *read_jsonl(run / "tokenize/sequences.jsonl"), *late]
+    )
+    out = root / "evaluate"
+    _evaluate(root, out)
+    found = read_json(out / "metrics.json")
+    rows = {(row["subject"], row["metric"]): row for row in found["metrics"] if "exposure" in row["metric"]}
+    assert {key: row["items"] for key, row in rows.items()} == {
+        ("trained", "exposure:0"): 3,
+        ("trained", "exposure:2"): 2,
+        ("base", "exposure:0"): 3,
+        ("base", "exposure:2"): 2,
+    }
+    config = EvaluateConfig(documents=10, exam_items=8, shots=(0, 2), bootstrap=200)
+    check = (config, MeterConfig(price_per_kwh=0.5), 3)
+    assert check_figures(out / "metrics.json", out / "items", *check, gguf=run / "package" / "gguf")
+    path = out / "items/canaries-trained.jsonl"
+    rows = list(read_jsonl(path))
+    write_jsonl(path, [rows[0] | {"own": rows[0]["own"] + 100.0, "others": [0.0] * 255}, *rows[1:]])
+    with pytest.raises(BundleError, match="exposure:0: value is"):
+        check_figures(out / "metrics.json", out / "items", *check, gguf=run / "package" / "gguf")
+
+
 def test_killed_between_subjects_it_scores_only_what_is_missing(run, done, tmp_path, monkeypatch):
     real, opened = measure.opened, []
 
@@ -342,6 +377,71 @@ def test_killed_between_subjects_it_scores_only_what_is_missing(run, done, tmp_p
     assert {a["tokens"] for a in read_json(out / "items/speed-trained-4bit.json")["answers"]} == {5}
 
 
+def test_a_rival_that_fails_late_loses_nothing(run, done, tmp_path, monkeypatch):
+    real, scored = measure.opened, []
+
+    def fails(subject):
+        scored.append(subject.subject)
+        if subject.subject == "rival":
+            raise AssetError("cannot be scored", where=subject.name, next_step="leave it out")
+        return real(subject)
+
+    monkeypatch.setattr(measure, "opened", fails)
+    out = tmp_path / "evaluate"
+    with pytest.raises(AssetError, match="rival: cannot be scored"):
+        _evaluate(run, out)
+    assert scored == ["trained", "trained-4bit", "base", "rival"]
+    assert not (out / "metrics.json").exists()
+    # Without it the others are taken up, and with another set of subjects nothing of it is left.
+    (out / "items" / "bits-rival.jsonl").write_text("")
+    _evaluate(run, out, rivals=())
+    assert len(scored) == 4
+    assert not list((out / "items").glob("*-rival.*"))
+    found = {row["subject"]: row["value"] for row in read_json(out / "metrics.json")["metrics"]}
+    before = {row["subject"]: row["value"] for row in done[1]["metrics"] if row["subject"] != "rival"}
+    assert found.keys() == before.keys()
+
+
+def test_another_tokenizer_of_the_same_weights_is_scored_anew(run, tmp_path, monkeypatch):
+    real, scored = measure.opened, []
+    monkeypatch.setattr(measure, "opened", lambda subject: (scored.append(subject.subject), real(subject))[1])
+    rival = tmp_path / "rival"
+    shutil.copytree(run / "rival", rival)
+    changes = {"rivals": (str(rival),), "documents": 4, "built_items": 0, "leakage_documents": 0}
+    _evaluate(run, tmp_path / "out", **changes)
+    byte_tokenizer(bos=False).save_pretrained(rival)
+    _evaluate(run, tmp_path / "out", **changes)
+    assert scored == ["trained", "trained-4bit", "base", "rival", "rival"]
+
+
+def test_passages_asked_before_leave_no_trace_when_they_are_asked_no_more(run, tmp_path):
+    out, few = tmp_path / "out", {"documents": 4, "built_items": 0, "rivals": ()}
+    _evaluate(run, out, leakage_documents=5, **few)
+    assert (out / "items" / "leakage-trained.jsonl").exists()
+    _evaluate(run, out, leakage_documents=0, **few)
+    assert not list((out / "items").glob("leakage-*"))
+
+
+def test_a_rival_with_a_small_context_is_told_before_anything_is_scored(run, tmp_path, monkeypatch):
+    rival = tmp_path / "small"
+    shutil.copytree(run / "rival", rival)
+    config = json.loads((rival / "config.json").read_text())
+    (rival / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 128}))
+    monkeypatch.setattr(measure, "opened", lambda subject: pytest.fail("scored"))
+    with pytest.raises(AssetError, match=r"small: reads at most 128 tokens, document d\d+ takes \d+"):
+        _evaluate(run, tmp_path / "out", rivals=(str(rival),))
+
+
+def test_two_documents_suffice_and_tokenizers_that_leave_one_are_told(run, tmp_path, monkeypatch):
+    few = {"documents": 2, "rivals": (), "built_items": 0, "leakage_documents": 0, "shots": (0,)}
+    assert _evaluate(run, tmp_path / "two", **few)["documents"] == 2
+    monkeypatch.setattr("tinsmith.stages.evaluate.restorable", lambda documents, tokenizers: documents[:1])
+    with pytest.raises(
+        CorpusError, match=r"1 held-out document\(s\) can be restored by the tokenizer of every"
+    ):
+        _evaluate(run, tmp_path / "one", **few)
+
+
 def test_too_wide_an_interval_stops_after_the_first_subject(run, tmp_path, monkeypatch):
     real, opened = measure.opened, []
     monkeypatch.setattr(measure, "opened", lambda subject: (opened.append(subject.subject), real(subject))[1])
@@ -370,18 +470,18 @@ def test_what_was_forgotten_is_told_and_can_be_had_again(run, tmp_path):
         rivals=(str(run / "rival"),), shots=(0, 2), exam_items=8, bootstrap=200, **changes
     )
     check = (config, MeterConfig(price_per_kwh=0.5), 3)
-    check_figures(out / "metrics.json", out / "items", *check)
+    check_figures(out / "metrics.json", out / "items", *check, gguf=run / "package" / "gguf")
     path = out / "items" / "general-trained.jsonl"
     rows = list(read_jsonl(path))
     write_jsonl(path, [rows[0] | {"correct": not rows[0]["correct"]}, *rows[1:]])
     with pytest.raises(BundleError, match="does not follow from its scores"):
-        check_figures(out / "metrics.json", out / "items", *check)
+        check_figures(out / "metrics.json", out / "items", *check, gguf=run / "package" / "gguf")
     right, wrong = rows[0]["answer"], 1 - rows[0]["answer"]
     assert right == 0
     forged = rows[0] | {"answer": wrong, "correct": rows[0]["prediction"] == wrong}
     write_jsonl(path, [forged, *rows[1:]])
     with pytest.raises(BundleError, match="not held against the same one"):
-        check_figures(out / "metrics.json", out / "items", *check)
+        check_figures(out / "metrics.json", out / "items", *check, gguf=run / "package" / "gguf")
 
 
 def test_one_held_out_document_is_too_few(run, tmp_path):
@@ -403,11 +503,15 @@ def test_answers_in_words_stand_beside_likelihood_and_are_computed_again(run, tm
     assert {(row["a"], row["b"]) for row in found["generated"]["comparisons"]} == {("trained-4bit", "api")}
     settings = {"documents": 10, "exam_items": 8, "shots": (0, 2), "bootstrap": 200, "speed_tokens": 4}
     config = EvaluateConfig(endpoints=endpoints, generated_items=4, rivals=(str(run / "rival"),), **settings)
-    assert check_figures(metrics, items, config, MeterConfig(price_per_kwh=0.5), 3)
+    assert check_figures(
+        metrics, items, config, MeterConfig(price_per_kwh=0.5), 3, gguf=run / "package" / "gguf"
+    )
     found["generated"]["metrics"][0]["value"] += 0.25
     metrics.write_text(json.dumps(found))
     with pytest.raises(BundleError, match="generated_accuracy:kind: value is"):
-        check_figures(metrics, items, config, MeterConfig(price_per_kwh=0.5), 3)
+        check_figures(
+            metrics, items, config, MeterConfig(price_per_kwh=0.5), 3, gguf=run / "package" / "gguf"
+        )
 
 
 def test_an_endpoint_called_like_a_rival_is_refused(run, tmp_path):

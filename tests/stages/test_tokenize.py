@@ -350,3 +350,27 @@ def test_files_that_no_objective_reads_are_named(tmp_path: Path, capsys: pytest.
     documents(tmp_path / "refine")
     run(tmp_path, conversations=("nowhere.jsonl",))
     assert "nowhere.jsonl: not read, since train.objective has no sft" in capsys.readouterr().err
+
+
+def test_canaries_are_sequences_of_their_own_and_documents_stay_as_they_are(tmp_path: Path) -> None:
+    documents(tmp_path / "refine")
+    plain = by_document(run(tmp_path, "plain"))
+    out = run(tmp_path, "planted", canaries={"each": 2, "repeats": (0, 1, 3)})
+    found = by_document(out)
+    assert {
+        name: parts for name, parts in found.items() if not name.startswith("canary:")
+    }.keys() == plain.keys()
+    planted = list(read_jsonl(out / "canaries.jsonl"))
+    assert [row["planted"] for row in planted] == [0, 0, 1, 1, 3, 3]
+    names = {name for name in found if name.startswith("canary:")}
+    assert names == {f"canary:1x{n}:0" for n in range(2)} | {
+        f"canary:3x{n}:{k}" for n in range(2) for k in range(3)
+    }
+    tokenizer = load_tokenizer(out / "tokenizer")
+    text = tokenizer.decode(found["canary:3x1:2"][0][1], skip_special_tokens=True)
+    assert text == f"{planted[5]['lead']} {planted[5]['secret']}"
+    assert read_json(tmp_path / "planted.json")["canaries"] == 6
+    assert not (tmp_path / "plain" / "canaries.jsonl").exists()
+    bytes_alone = {"scratch": "llama@1m", "tokenizer": "bpe@265"}
+    with pytest.raises(RecipeError, match=r"a canary takes \d+ tokens"):
+        run(tmp_path, "narrow", canaries={"each": 1}, context=32, tasks=(), model=bytes_alone)

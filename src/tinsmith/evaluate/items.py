@@ -56,6 +56,7 @@ class Measured:
     about: dict[str, Any]
     leakage: list[dict[str, Any]] = field(default_factory=list)
     general: list[dict[str, Any]] = field(default_factory=list)
+    canaries: list[dict[str, Any]] = field(default_factory=list)
 
 
 def read_questions(path: Path) -> list[Item]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.evaluate.bits import Document, TextScore
+from tinsmith.evaluate.canaries import score_canaries
 from tinsmith.evaluate.exam import ItemScore, shots_prefix
 from tinsmith.evaluate.items import BASE, OURS, Item, Measured
 from tinsmith.evaluate.passages import Passage, leakage_row, read_passage
@@ -18,6 +19,7 @@ from tinsmith.evaluate.rivals import Subject, opened
 from tinsmith.evaluate.score import Advance, Scorer, Tree
 from tinsmith.foundation.files import read_json, read_jsonl, sha256_json, write_json, write_jsonl
 from tinsmith.foundation.progress import Progress
+from tinsmith.tokens.canaries import Canary
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,12 @@ class Work:
     exams: dict[str, list[Item]] = field(default_factory=dict)
     shots: dict[tuple[str, int], list[Item]] = field(default_factory=dict)
     passages: tuple[Passage, ...] = ()
+    canaries: tuple[tuple[Canary, int], ...] = ()  # each with how often it was seen in training
+    seed: int = 0  # of the secrets that canaries are ranked among
 
     def fingerprint(self, subject: Subject) -> str:
-        """Hash all that a subject's items depend on; weights by size and time of their file."""
-        files = [subject.path] if subject.gguf else sorted(subject.path.glob("*.safetensors"))
+        """Hash all that a subject's items depend on; weights, tokenizer and settings by their files' size and time."""
+        files = [subject.path] if subject.gguf else sorted(filter(Path.is_file, subject.path.iterdir()))
         parts = {
             "documents": [(document.doc_id, document.text, document.overlap) for document in self.documents],
             "window": self.window,
@@ -41,7 +45,9 @@ class Work:
                 (task, count, [repr(item) for item in items]) for (task, count), items in self.shots.items()
             ],
             "passages": [repr(passage) for passage in self.passages],
-            "weights": [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files],
+            "canaries": [repr(canary) for canary in self.canaries],
+            "seed": self.seed,
+            "files": [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files],
         }
         return sha256_json(parts)
 
@@ -55,19 +61,22 @@ def measure(
 
     Where the last is there with the same fingerprint nothing is scored again.
     """
-    bits, exam, leakage = (items / f"{kind}-{subject.subject}.jsonl" for kind in ("bits", "exam", "leakage"))
+    kinds = ("bits", "exam", "leakage", "canaries")
+    bits, exam, leakage, planted = (items / f"{kind}-{subject.subject}.jsonl" for kind in kinds)
     about = items / f"about-{subject.subject}.json"
     fingerprint = work.fingerprint(subject)
     if about.exists() and read_json(about)["fingerprint"] == fingerprint:
         progress.say(f"  {subject.subject}: scored before")
-        leaks = list(read_jsonl(leakage)) if leakage.exists() else []
-        return Measured(list(read_jsonl(bits)), list(read_jsonl(exam)), read_json(about), leaks)
+        leaks, canaries = (list(read_jsonl(path)) if path.exists() else [] for path in (leakage, planted))
+        found = Measured(list(read_jsonl(bits)), list(read_jsonl(exam)), read_json(about), leaks)
+        return replace(found, canaries=canaries)
     started = time.monotonic()
     with opened(subject) as scorer:
         bit_rows, exam_rows = score_work(scorer, tokenizer, work, progress=progress, label=subject.subject)
-        leaks = []
+        leaks, canaries = [], []
         if subject.subject in (OURS, BASE):
             leaks = read_passages(scorer, tokenizer, work.passages, progress=progress, label=subject.subject)
+            canaries = rank_canaries(scorer, tokenizer, work, progress=progress, label=subject.subject)
         facts: dict[str, Any] = {
             "tokens": scorer.tokens,
             "forwards": scorer.forwards,
@@ -75,11 +84,21 @@ def measure(
         }
     write_jsonl(bits, bit_rows)
     write_jsonl(exam, exam_rows)
-    if leaks:
-        write_jsonl(leakage, leaks)
+    for path, rows in ((leakage, leaks), (planted, canaries)):
+        path.unlink(missing_ok=True)
+        if rows:
+            write_jsonl(path, rows)
     facts = {"fingerprint": fingerprint, "seconds": round(time.monotonic() - started, 2), **facts}
     write_json(about, facts)
-    return Measured(bit_rows, exam_rows, facts, leaks)
+    return Measured(bit_rows, exam_rows, facts, leaks, canaries=canaries)
+
+
+def drop_others(items: Path, subjects: Sequence[str]) -> None:
+    """Remove what an earlier attempt stored in `items` of all but these subjects."""
+    for kind in ("about", "bits", "exam", "leakage", "canaries", "general"):
+        for file in items.glob(f"{kind}-*.json*"):
+            if file.stem.removeprefix(f"{kind}-") not in subjects:
+                file.unlink()
 
 
 def read_passages(
@@ -97,6 +116,20 @@ def read_passages(
     with progress.task(f"{label}: leakage", sum(map(len, sequences)), "tokens") as advance:
         found = scorer.read(sequences, advance=advance)
     return [leakage_row(passage, *values) for passage, values in zip(passages, found, strict=True)]
+
+
+def rank_canaries(
+    scorer: Scorer, tokenizer: PreTrainedTokenizerFast, work: Work, *, progress: Progress, label: str
+) -> list[dict[str, Any]]:
+    """Return a row for each canary of the work: how likely its secret is, and others of its form."""
+    if not work.canaries:
+        return []
+    with progress.task(f"{label}: canaries", len(work.canaries), "canaries") as advance:
+        found = []
+        for canary in work.canaries:
+            found += score_canaries(scorer, tokenizer, [canary], seed=work.seed)
+            advance(1)
+    return found
 
 
 def score_work(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.evaluate.bounds import judge_bounds
+from tinsmith.evaluate.canaries import canary_rows
 from tinsmith.evaluate.compare import Bootstrap
 from tinsmith.evaluate.general_table import different_answer, same_answer
 from tinsmith.evaluate.generated_table import add_generated
@@ -50,6 +51,8 @@ def check_figures(
     leaks = {name: found.leakage for name, found in measured.items() if found.leakage}
     options = {"resamples": config.bootstrap, "seed": seed}
     table["metrics"] += leakage_rows(leaks, confidence=config.confidence, **options)
+    planted = {name: found.canaries for name, found in measured.items() if found.canaries}
+    table["metrics"] += canary_rows(planted, confidence=config.confidence, **options)
     speeds = list(_speeds(items, measured, meter))
     table["metrics"] += speeds
     stored = add_generated(stored, table, items, config, seed, questions)
@@ -97,14 +100,14 @@ def _check_ladder(metrics: Path, stored: Any, again: dict[str, Any]) -> int:
 
 
 def _read_subject(items: Path, subject: str, questions: dict[str, Item]) -> Measured:
-    paths = [items / f"{kind}-{subject}.jsonl" for kind in ("bits", "exam", "leakage", "general")]
-    bits, rows, leaks, general = (list(read_jsonl(path)) if path.exists() else [] for path in paths)
+    paths = [items / f"{kind}-{subject}.jsonl" for kind in ("bits", "exam", "leakage", "general", "canaries")]
+    bits, rows, leaks, general, canaries = (list(read_jsonl(path)) if path.exists() else [] for path in paths)
     for row in rows:
         _check_answer(paths[1], row, questions.get(row["item"]))
     for row in general:
         if not same_answer(row):
             raise _differs(paths[3], f"item {row['item']}: its prediction does not follow from its scores")
-    return Measured(bits, rows, {}, leaks, general)
+    return Measured(bits, rows, {}, leaks, general, canaries)
 
 
 def _check_answer(path: Path, row: dict[str, Any], item: Item | None) -> None:

@@ -54,8 +54,8 @@ def find_subjects(config: EvaluateConfig, model: ModelConfig, package: Path) -> 
         subjects.append(Subject(BASE, base.name, base.path, base.licence))
     for rival in config.rivals:
         asset = resolve_model(rival)
-        subjects.append(Subject(_file_name(asset.name), asset.name, asset.path, asset.licence))
-    _names_differ([*(subject.subject for subject in subjects), *(each.name for each in config.endpoints)])
+        subjects.append(Subject(file_name(asset.name), asset.name, asset.path, asset.licence))
+    check_names([*(subject.subject for subject in subjects), *(each.name for each in config.endpoints)])
     return subjects
 
 
@@ -81,11 +81,13 @@ def _file(package: Path, format: str) -> Path:
     return package / "gguf" / f"model-{format}.gguf"
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
+    """Return what a model is called in names of files and in tables."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "rival"
 
 
-def _names_differ(names: list[str]) -> None:
+def check_names(names: list[str]) -> None:
+    """Raise RecipeError where two subjects, or a subject and a control, bear one name."""
     for name, times in collections.Counter([*names, *CONTROLS]).items():
         if times > 1:
             raise RecipeError(

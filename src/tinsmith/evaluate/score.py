@@ -17,6 +17,7 @@ from tinsmith.foundation.errors import AssetError
 Advance = Callable[[float], None]
 _SAME_NATS = 5e-3  # two ways to compute one log-probability in float32 differ by less
 _SAME_LOGIT = 1e-4  # the target's own logit is computed in another way than the highest
+_SAME_STATES = 1e-4  # of the largest: equal rows of one batch are computed alike
 _MASKED = -1e9
 _BATCH_TOKENS = {False: 1024, True: 32768}  # on a processor and on a GPU: where more no longer helped
 
@@ -147,6 +148,7 @@ class Scorer:
         self.batch_tokens = batch_tokens or _BATCH_TOKENS[self.device.type == "cuda"]
         self.max_positions = int(getattr(self.config, "max_position_embeddings", None) or 2**31)
         self.forwards = self.tokens = 0
+        self._check_causal()
         self._check_output_layer(model)
         self.branches = self._branches_agree()
 
@@ -302,6 +304,21 @@ class Scorer:
             input_ids=torch.tensor([list(prefix)], device=self.device), past_key_values=cache, use_cache=True
         )
         return [(layer.keys, layer.values) for layer in cache.layers]
+
+    def _check_causal(self) -> None:
+        """Change the last token: where that changes states before it, the model sees what it is to foretell."""
+        ids = self._probe(8)
+        with torch.inference_mode():
+            one, other = self.body(
+                input_ids=torch.tensor([ids[:6], [*ids[:5], ids[7]]], device=self.device)
+            ).last_hidden_state[:, :5]
+        worst = (one - other).abs().max() / one.abs().max().clamp_min(1e-9)
+        if not worst.item() < _SAME_STATES:
+            raise AssetError(
+                "reads text on both sides of a place, so it would see what it is asked to foretell",
+                where=self.name,
+                next_step="name a causal language model, not an encoder",
+            )
 
     def _check_output_layer(self, model: PreTrainedModel) -> None:
         """Compare with the model's own logits: an unknown scaling after them must not pass unseen."""

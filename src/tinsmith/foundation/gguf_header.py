@@ -73,10 +73,21 @@ def read_tensor_types(path: Path) -> list[tuple[str, int, int]]:
     """Return (type, weights, bytes) of each tensor. Raises AssetError that names the path."""
     with _open(path) as (cursor, tensors, pairs):
         _metadata(cursor, pairs)
-        found = [_tensor(cursor) for _ in range(tensors)]
+        found = [_tensor(cursor)[:3] for _ in range(tensors)]
     if not found:
         raise AssetError("holds no tensors", where=str(path), next_step="fetch or build it again")
     return found
+
+
+def require_whole(path: Path) -> None:
+    """Raise AssetError that names the path where a GGUF file ends before its tensors do."""
+    with _open(path) as (cursor, tensors, pairs):
+        alignment = int(_metadata(cursor, pairs).get("general.alignment", 32))
+        ends = [offset + size for _, _, size, offset in (_tensor(cursor) for _ in range(tensors))]
+        start = -(-cursor.at // alignment) * alignment
+        missing = start + max(ends, default=0) - len(cursor.data)
+        if missing > 0:
+            raise ValueError(f"it was cut off: {missing:,} bytes are missing")
 
 
 @contextmanager
@@ -100,9 +111,9 @@ def _metadata(cursor: _Cursor, pairs: int) -> dict[str, Any]:
     return {cursor.string(): cursor.value(cursor.numbers("I")[0]) for _ in range(pairs)}
 
 
-def _tensor(cursor: _Cursor) -> tuple[str, int, int]:
+def _tensor(cursor: _Cursor) -> tuple[str, int, int, int]:
     cursor.string()
     weights = math.prod(cursor.numbers("Q", cursor.numbers("I")[0]))
-    kind, _offset = GGMLQuantizationType(cursor.numbers("I")[0]), cursor.numbers("Q")
+    kind, offset = GGMLQuantizationType(cursor.numbers("I")[0]), cursor.numbers("Q")[0]
     block, size = GGML_QUANT_SIZES[kind]
-    return kind.name, weights, weights // block * size
+    return kind.name, weights, weights // block * size, offset

@@ -72,9 +72,23 @@ def _from_directory(path: Path, dtype: torch.dtype) -> PreTrainedModel:
         raise AssetError(
             "holds no *.safetensors", where=str(path), next_step="convert the checkpoint to safetensors"
         )
-    return AutoModelForCausalLM.from_pretrained(
-        path, dtype=dtype, use_safetensors=True, local_files_only=True
+    return _whole(
+        path,
+        *AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+        ),
     )
+
+
+def _whole(path: Path, model: PreTrainedModel, loading: dict[str, Any]) -> PreTrainedModel:
+    """Return the model if its files held every tensor; transformers fills others with random numbers."""
+    if missing := sorted(loading["missing_keys"]):
+        raise AssetError(
+            f"lacks {len(missing)} of the model's tensors, such as {missing[0]}",
+            where=str(path),
+            next_step="fetch it whole; an encoder or a headless model is no causal language model",
+        )
+    return model
 
 
 def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
@@ -97,8 +111,16 @@ def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
         for ours, key in _LOST_FACTS.get(architecture, {}).items():
             if field := reader.get_field(f"{architecture}.{key}"):
                 setattr(config, ours, field.contents())
-        return AutoModelForCausalLM.from_pretrained(
-            path.parent, gguf_file=path.name, config=config, dtype=dtype, local_files_only=True
+        return _whole(
+            path,
+            *AutoModelForCausalLM.from_pretrained(
+                path.parent,
+                gguf_file=path.name,
+                config=config,
+                dtype=dtype,
+                local_files_only=True,
+                output_loading_info=True,
+            ),
         )
 
 

@@ -100,6 +100,7 @@ class View:
             "Passages said word for word",
             "Learnt and unseen told apart, half is chance",
             "Learnt ones found",
+            "Exposure of planted secrets, bits",
         )
         groups = [
             (heading, [name for name in names if name.startswith(prefix)])

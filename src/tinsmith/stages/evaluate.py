@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from tinsmith.evaluate import controls, exam, shortcuts
 from tinsmith.evaluate.bits import TREATMENT, Document, choose_documents, restorable
 from tinsmith.evaluate.bounds import judge_bounds, refuse_outside
+from tinsmith.evaluate.canaries import canary_rows
 from tinsmith.evaluate.compare import Bootstrap, ratio, require_interval
 from tinsmith.evaluate.general import Asked, choose_general, measure_general
 from tinsmith.evaluate.items import (
@@ -31,9 +32,10 @@ from tinsmith.evaluate.items import (
 )
 from tinsmith.evaluate.ladder import build_ladder
 from tinsmith.evaluate.leakage import leakage_rows
-from tinsmith.evaluate.measure import Work, measure
+from tinsmith.evaluate.measure import Work, drop_others, measure
 from tinsmith.evaluate.own_questions import read_own_questions
 from tinsmith.evaluate.passages import choose_passages
+from tinsmith.evaluate.preflight import check_files, check_room
 from tinsmith.evaluate.questions import build_cloze, build_next_passage
 from tinsmith.evaluate.rivals import (
     Subject,
@@ -52,6 +54,7 @@ from tinsmith.meter.energy import EnergyMeter
 from tinsmith.recipe import EvaluateConfig, MeterConfig, ModelConfig, TaskConfig
 from tinsmith.serve.runtime import LlamaServer
 from tinsmith.stages.answers import answer_in_words
+from tinsmith.tokens.canaries import Canary
 
 SPEED_PROMPTS, SPEED_PROMPT_CHARACTERS = 3, 300
 _BIGGER = set(FORMATS.values()) - {OURS_4BIT}  # of our files; in words the smallest answers
@@ -81,13 +84,16 @@ def evaluate(
 ) -> dict[str, float]:
     """Measure all subjects on the same held-out documents; write `metrics.json` and every item."""
     subjects = find_subjects(config, model, package)
+    for subject in subjects:
+        check_files(subject)
     corpus = _read_corpus(split, refine)
     tokenizers = {subject.subject: open_tokenizer(subject) for subject in subjects}
     drawn = choose_documents(
         corpus.held_out, corpus.overlaps, documents=config.documents, characters=config.characters, seed=seed
     )
-    _enough(drawn)
+    _enough(drawn, "be scored")
     documents = restorable(drawn, tokenizers)
+    _enough(documents, "be restored by the tokenizer of every subject")
     asked = _build(config, documents, corpus, seed) | read_own_questions(config.questions)
     examples = (
         exam.read_items(read_jsonl(tokenize / "shots.jsonl"), where="tokenize/shots.jsonl") if tasks else []
@@ -103,7 +109,13 @@ def evaluate(
             seed=seed,
         )
         work = replace(work, passages=tuple(passages))
+    if (tokenize / "canaries.jsonl").exists():
+        planted = [Canary(**row) for row in read_jsonl(tokenize / "canaries.jsonl")]
+        work = replace(work, canaries=tuple((each, each.seen(learnt)) for each in planted), seed=seed)
+    for subject in subjects:
+        check_room(subject, tokenizers[subject.subject], work)
     items = out / "items"
+    drop_others(items, list(tokenizers))
     write_jsonl(items / "questions.jsonl", map(asdict, itertools.chain.from_iterable(work.exams.values())))
     bootstrap = Bootstrap(len(documents), resamples=config.bootstrap, confidence=config.confidence, seed=seed)
     measured: dict[str, Measured] = {}
@@ -124,6 +136,10 @@ def evaluate(
     result = {**table, "subjects": [*rows, *control_rows(measured)], "notes": notes}
     leaks = {name: found.leakage for name, found in measured.items() if found.leakage}
     leaks_rows = leakage_rows(leaks, resamples=config.bootstrap, confidence=config.confidence, seed=seed)
+    planted_rows = {name: found.canaries for name, found in measured.items() if found.canaries}
+    leaks_rows += canary_rows(
+        planted_rows, resamples=config.bootstrap, confidence=config.confidence, seed=seed
+    )
     result["metrics"] = [*table["metrics"], *leaks_rows, *speeds]
     places = {"gguf": package / "gguf", "parity": package / "items" / "parity.jsonl"}
     result["ladder"] = build_ladder(measured, speeds, bootstrap, **places, max_loss=config.max_loss)
@@ -180,10 +196,10 @@ def _learnt(tokenize: Path, train: Path) -> set[str]:
     return learnt
 
 
-def _enough(documents: Sequence[Document]) -> None:
+def _enough(documents: Sequence[Document], what: str) -> None:
     if len(documents) < 2:
         raise CorpusError(
-            f"{len(documents)} held-out document(s) can be scored, at least 2 are needed",
+            f"{len(documents)} held-out document(s) can {what}, at least 2 are needed",
             where="split.held_out",
             next_step="hold out more, or add documents",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.foundation.assets import resolve_model
-from tinsmith.foundation.errors import CorpusError
+from tinsmith.foundation.errors import CorpusError, RecipeError
 from tinsmith.foundation.files import write_json, write_jsonl
 from tinsmith.foundation.progress import Progress
 from tinsmith.recipe import ModelConfig, TaskConfig, TokenizeConfig
 from tinsmith.stages.examples import Examples
+from tinsmith.tokens.canaries import Canary, make_canaries
 from tinsmith.tokens.shards import ShardWriter, visiting_order
 from tinsmith.tokens.tasks import Prompt, Task, answer_text, read_meta, unit_hash
 from tinsmith.tokens.tokenizer import context_token, encode, encode_all, load_tokenizer, save_tokenizer
@@ -73,8 +75,13 @@ def tokenize(
             others = [row["text"] for row in rows if row["part"] != "train"]
             size["held_out"].add(others, sum(map(len, encode_all(tokenizer, others))) if others else 0)
             advance(len(rows))
+    canaries = make_canaries(config.canaries, seed)
+    cutter.plant(canaries, writer)
     order = visiting_order([(entry.order, entry.doc_id) for entry in writer.entries], seed)
     writer.close(order, {"context": config.context, "vocabulary": len(tokenizer)})
+    if canaries:
+        write_jsonl(out / "canaries.jsonl", map(asdict, canaries))
+        progress.say(f"  {len(canaries)} canaries planted: this model is for measuring what it gives away")
     write_jsonl(out / "exam.jsonl", items["held_out"])
     write_jsonl(out / "shots.jsonl", items["train"])
     statistics |= {
@@ -83,6 +90,7 @@ def tokenize(
         "tokens": writer.tokens,
         "supervised_tokens": writer.supervised,
         "sequences": len(writer.entries),
+        "canaries": len(canaries),
         "task_openings": sum(entry.task != "" for entry in writer.entries),
         "held_out_documents": size["held_out"].documents,
         "exam_items": len(items["held_out"]),
@@ -172,6 +180,19 @@ class _Cutter:
                     writer.add(row["doc_id"], order, part, [1] * len(part))
                     order += 1
         return text_tokens
+
+    def plant(self, canaries: Sequence[Canary], writer: ShardWriter) -> None:
+        """Write each canary as sequences of its own, as often as it is planted."""
+        for canary in canaries:
+            ids = [self.first, *encode(self.tokenizer, canary.text), self.eos]
+            if len(ids) > self.config.context:
+                raise RecipeError(
+                    f"a canary takes {len(ids)} tokens, a row holds {self.config.context}",
+                    where="tokenize.context",
+                    next_step="raise it, or plant none (tokenize.canaries.each = 0)",
+                )
+            for name in canary.sequences():
+                writer.add(name, 0, ids, [1] * len(ids))
 
     def _choose(self, doc_id: str, asked: dict[str, Prompt]) -> str:
         if not asked or unit_hash(self.seed, "task", doc_id) >= self.config.task_share:

@@ -1,0 +1,129 @@
+"""Refuse a subject that cannot be scored before any is: damaged files, a small context, a foreign vocabulary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, PreTrainedTokenizerFast
+
+from tinsmith.evaluate.bits import TextScore
+from tinsmith.evaluate.exam import ItemScore, shots_prefix
+from tinsmith.evaluate.items import OWN, Item, has_classes
+from tinsmith.evaluate.measure import Work
+from tinsmith.evaluate.rivals import Subject, check_names, file_name, open_tokenizer
+from tinsmith.evaluate.score import Tree
+from tinsmith.foundation.assets import KNOWN, resolve_model
+from tinsmith.foundation.errors import AssetError
+from tinsmith.foundation.files import read_json
+from tinsmith.foundation.gguf_header import read_metadata, require_whole
+from tinsmith.recipe import EvaluateConfig
+
+_NO_LIMIT = 2**31
+_UNLIMITED = ("bloom",)  # reads positions by their distance, whatever its file calls its context
+
+
+def check_rivals(config: EvaluateConfig) -> None:
+    """Look at the rivals that lie on this machine, without reading weights. Raises AssetError or RecipeError."""
+    check_names([file_name(_called(rival)) for rival in config.rivals])
+    for rival in config.rivals:
+        path = Path(rival).expanduser()
+        if rival in KNOWN or (not path.exists() and rival.count("/") == 1 and rival[0] not in "./~"):
+            continue  # fetched when its turn comes
+        if not any(path.glob("*.safetensors")) and path.suffix != ".gguf":
+            resolve_model(rival, allow_hub=False)  # says what it is instead
+        subject = Subject(file_name(_called(rival)), rival, path, "")
+        check_files(subject)
+        open_tokenizer(subject)
+
+
+def _called(rival: str) -> str:
+    path = Path(rival).expanduser()
+    return path.stem if path.is_file() else path.name if path.is_dir() else rival
+
+
+def check_files(subject: Subject) -> None:
+    """Raise AssetError unless a subject's files are whole, by their headers, and those of a causal language model."""
+    path = subject.path
+    if not path.is_dir():
+        require_whole(path)
+        return
+    index = path / "model.safetensors.index.json"
+    named = set(read_json(index)["weight_map"].values()) if index.is_file() else set()
+    for name in sorted(named | {file.name for file in path.glob("*.safetensors")}):
+        try:
+            with safe_open(path / name, framework="pt"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise AssetError(
+                f"is missing or damaged ({error})", where=str(path / name), next_step="fetch it again"
+            ) from error
+    try:
+        config = AutoConfig.from_pretrained(path, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise AssetError(
+            f"cannot be read ({str(error).splitlines()[0]})",
+            where=str(path / "config.json"),
+            next_step="name a complete model directory of a family that transformers knows",
+        ) from error
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise AssetError(
+            f"is a {config.model_type} model, which foretells no text",
+            where=str(path),
+            next_step="name a causal language model",
+        )
+
+
+def check_room(subject: Subject, tokenizer: PreTrainedTokenizerFast, work: Work) -> None:
+    """Raise AssetError where a text or question has more tokens than a subject reads, or one it has no weights for."""
+    positions, vocabulary = _limits(subject.path)
+    for document in work.documents:
+        for tree in TextScore(document, tokenizer, work.window).trees:
+            mend = f"set evaluate.window to {positions} or less"
+            _fits(subject, f"document {document.doc_id}", mend, tree, 0, positions, vocabulary)
+    for (task, count), shots in work.shots.items():
+        before = len(shots_prefix(tokenizer, shots)) if count else 0
+        for item in work.exams[task]:
+            tree = ItemScore(item, tokenizer, short=count > 0).tree
+            what = f"item {item.item}" + (f" behind {count} examples" if count else "")
+            _fits(subject, what, _mend(item, count), tree, before, positions, vocabulary)
+
+
+def _fits(
+    subject: Subject, what: str, mend: str, tree: Tree, before: int, positions: int, vocabulary: int
+) -> None:
+    trunk, _ = tree.trunk()
+    length = before + max(trunk.depths) + 1
+    if length > positions:
+        raise AssetError(
+            f"reads at most {positions} tokens, {what} takes {length}",
+            where=subject.name,
+            next_step=f"{mend}, or leave this subject out of evaluate.rivals",
+        )
+    if max(tree.tokens) >= vocabulary:
+        raise AssetError(
+            f"its tokenizer makes token {max(tree.tokens)} of {what}, it has weights for {vocabulary}",
+            where=subject.name,
+            next_step="take tokenizer and weights of one model",
+        )
+
+
+def _mend(item: Item, count: int) -> str:
+    if count:
+        return "lower evaluate.shots"
+    if item.task.startswith(OWN):
+        return "shorten the question or its passage"
+    return (
+        f"lower characters of the task {item.task}" if has_classes(item.task) else "lower evaluate.characters"
+    )
+
+
+def _limits(path: Path) -> tuple[int, int]:
+    """Return how many tokens a model reads at once, and how many it knows."""
+    if path.is_dir():
+        config = AutoConfig.from_pretrained(path, local_files_only=True).get_text_config()
+        return int(getattr(config, "max_position_embeddings", None) or _NO_LIMIT), int(config.vocab_size)
+    facts = read_metadata(path)
+    family = facts.get("general.architecture")
+    length = _NO_LIMIT if family in _UNLIMITED else facts.get(f"{family}.context_length")
+    return int(length or _NO_LIMIT), len(facts.get("tokenizer.ggml.tokens", ())) or _NO_LIMIT
