@@ -46,7 +46,8 @@ def verify(bundle: Path, *, deep: bool = False) -> Verified:
     metrics, items = bundle / "data" / "metrics.json", bundle / "items"
     if metrics.is_file():
         recipe = parse_recipe(read_json(bundle / "recipe.json"), where=str(bundle / "recipe.json"))
-        figures = check_figures(metrics, items, recipe.evaluate, recipe.meter, recipe.seed)
+        gguf = bundle / "gguf"
+        figures = check_figures(metrics, items, recipe.evaluate, recipe.meter, recipe.seed, gguf=gguf)
     _check_evidence(bundle)
     again = 0
     if deep:

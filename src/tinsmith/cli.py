@@ -91,9 +91,7 @@ def report(bundle: BundlePath) -> None:
 @app.command()
 def chat(
     bundle: BundlePath,
-    format_: Annotated[
-        str, typer.Option("--format", help="f16, q8_0 or q4_k_m; empty takes the smallest.")
-    ] = "",
+    format_: Annotated[str, typer.Option("--format", help="such as q4_k_m; empty takes the smallest.")] = "",
 ) -> None:
     """Chat with a bundle's model in the terminal."""
     from tinsmith.serve.chat import chat as talk
@@ -111,9 +109,7 @@ def serve(
     api_key: Annotated[
         str | None, typer.Option(envvar="TINSMITH_API_KEY", help="Key that clients must send.")
     ] = None,
-    format_: Annotated[
-        str, typer.Option("--format", help="f16, q8_0 or q4_k_m; empty takes the smallest.")
-    ] = "",
+    format_: Annotated[str, typer.Option("--format", help="such as q4_k_m; empty takes the smallest.")] = "",
 ) -> None:
     """Serve a bundle's model: OpenAI-compatible, with a page to try it at /."""
     from tinsmith.serve.api import serve as run

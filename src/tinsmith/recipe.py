@@ -17,7 +17,7 @@ from tinsmith.recipe_corpus import (
     TeacherConfig,
 )
 
-GgufFormat = Literal["f16", "q8_0", "q4_k_m"]
+GgufFormat = Literal["f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k_m"]
 
 
 FAMILIES = ("llama", "qwen3", "phi", "gpt2", "bloom", "gemma3")  # that fresh weights can be made of
@@ -247,18 +247,36 @@ class TrainConfig(Section):
 class PackageConfig(Section):
     """What is handed over, and how near it must be to what was trained."""
 
-    formats: tuple[GgufFormat, ...] = Field(("f16", "q8_0", "q4_k_m"), min_length=1)
+    formats: tuple[GgufFormat, ...] = Field(
+        ("f16", "q8_0", "q4_k_m"), min_length=1, description="of f16, q8_0, q6_k, q5_k_m, q4_k_m and q3_k_m"
+    )
     precision: Literal["float32", "float16", "bfloat16"] = Field(
         "float16", description="of the saved safetensors"
     )
     parity_prompts: int = Field(200, ge=1)
     parity_positions: int = Field(2000, ge=1)
     max_kl: dict[str, float] = Field(
-        default={"saved": 0.005, "f16": 0.005, "q8_0": 0.05, "q4_k_m": 0.4},
+        default={
+            "saved": 0.005,
+            "f16": 0.005,
+            "q8_0": 0.05,
+            "q6_k": 0.1,
+            "q5_k_m": 0.2,
+            "q4_k_m": 0.4,
+            "q3_k_m": 1.0,
+        },
         description="mean KL, nats, per format; formats not named keep these",
     )
     min_top1: dict[str, float] = Field(
-        default={"saved": 0.95, "f16": 0.95, "q8_0": 0.85, "q4_k_m": 0.65},
+        default={
+            "saved": 0.95,
+            "f16": 0.95,
+            "q8_0": 0.85,
+            "q6_k": 0.8,
+            "q5_k_m": 0.75,
+            "q4_k_m": 0.65,
+            "q3_k_m": 0.5,
+        },
         description="top-1 agreement per format; formats not named keep these",
     )
 

@@ -58,6 +58,8 @@ def test_formats_rivals_and_corpus_cost() -> None:
     assert large["package"]["disk_bytes"] > 1.5 * small["package"]["disk_bytes"]
     assert large["evaluate"]["minutes"] > small["evaluate"]["minutes"]
     assert large["curate"]["minutes"] > small["curate"]["minutes"]
+    ladder = by_stage(make_recipe(evaluate={"ladder": True}))["evaluate"]["tokens"]
+    assert ladder / by_stage(make_recipe())["evaluate"]["tokens"] == pytest.approx(5 / 3)
     assert (
         large["tokenize"]["tokens"] == 10 * small["tokenize"]["tokens"] or large["tokenize"]["tokens"] > 3e7
     )

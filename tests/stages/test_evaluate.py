@@ -13,7 +13,8 @@ from small_models import byte_tokenizer, tiny_model
 from tinsmith.evaluate import measure
 from tinsmith.evaluate.recompute import check_figures
 from tinsmith.foundation.errors import AssetError, BundleError, CorpusError, EvidenceError, RecipeError
-from tinsmith.foundation.files import list_files, read_json, read_jsonl, write_jsonl
+from tinsmith.foundation.files import list_files, read_json, read_jsonl, write_json, write_jsonl
+from tinsmith.foundation.gguf_header import read_tensor_types
 from tinsmith.foundation.progress import SilentProgress
 from tinsmith.model.export import write_gguf
 from tinsmith.recipe import (
@@ -266,32 +267,52 @@ def test_the_ladder_names_the_smallest_file_within_the_loss(run, done, tmp_path)
     """Every file is scored with all items; a loss that the recipe does not allow, or a forged figure, is told."""
     package = tmp_path / "run/package"
     shutil.copytree(run, tmp_path / "run")
-    for format in ("f16", "q8_0"):
+    for format in ("f16", "q8_0", "q3_k_m"):
         write_gguf(package / "model", package / "gguf" / f"model-{format}.gguf", format)
+    prompts = [{"format": "q8_0", "positions": n, "kl": kl} for n, kl in ((3, 0.1), (1, 0.5))]
+    write_jsonl(package / "items" / "parity.jsonl", prompts)
     out = tmp_path / "run/evaluate"
     _evaluate(tmp_path / "run", out, ladder=True, max_loss=1.0)
     found = read_json(out / "metrics.json")
     rows = {row["format"]: row for row in found["ladder"]["rows"]}
-    assert set(rows) == {"f16", "q8_0", "q4_k_m"}
+    assert set(rows) == {"f16", "q8_0", "q4_k_m", "q3_k_m"}
+    for format, row in rows.items():
+        tensors = read_tensor_types(package / "gguf" / f"model-{format}.gguf")
+        assert row["bytes"] == sum(size for *_, size in tensors)
+        assert row["exam_low"] <= row["exam"] <= row["exam_high"]
+    assert rows["q8_0"]["mean_kl"] == pytest.approx(0.2)
+    assert rows["f16"]["mean_kl"] is None
     sizes = [row["bytes"] for row in found["ladder"]["rows"]]
     assert sizes == sorted(sizes)
-    assert found["ladder"]["recommended"] == found["ladder"]["rows"][0]["format"] != "f16"
+    assert found["ladder"]["recommended"] == found["ladder"]["rows"][0]["format"] == "q3_k_m"
+    assert rows["q3_k_m"]["loss"] != rows["q8_0"]["loss"]
     assert abs(rows["f16"]["loss"]) < abs(rows["q8_0"]["loss"]) < 1
     assert all(row["tokens_per_second"] > 0 and row["joules_per_answer"] > 0 for row in rows.values())
     speed = [row["subject"] for row in found["metrics"] if row["metric"] == "tokens_per_second"]
-    assert set(speed) == {"trained-4bit", "trained-q8_0", "trained-f16"}
+    assert set(speed) == {"trained-4bit", "trained-q8_0", "trained-f16", "trained-q3_k_m"}
     _evaluate(tmp_path / "run", out, ladder=True, max_loss=0.0)
     strict = read_json(out / "metrics.json")
     assert strict["ladder"]["recommended"] in (None, "f16")
     config = EvaluateConfig(
         documents=10, exam_items=8, shots=(0, 2), bootstrap=200, ladder=True, max_loss=0.0
     )
-    check = (config, MeterConfig(price_per_kwh=0.5), 3)
-    assert check_figures(out / "metrics.json", out / "items", *check)
-    strict["ladder"]["rows"][0]["loss"] -= 0.01
-    (out / "metrics.json").write_text(json.dumps(strict))
-    with pytest.raises(BundleError, match=r"ladder, .*: loss is"):
-        check_figures(out / "metrics.json", out / "items", *check)
+    shutil.copy(package / "items" / "parity.jsonl", out / "items")
+    options = {"config": config, "meter": MeterConfig(price_per_kwh=0.5), "seed": 3, "gguf": package / "gguf"}
+    assert check_figures(out / "metrics.json", out / "items", **options)
+    q8 = next(n for n, row in enumerate(strict["ladder"]["rows"]) if row["format"] == "q8_0")
+    forged = [("loss", -9.0), ("bytes", 9), ("mean_kl", 0.1), ("exam_high", None), ("joules_per_answer", 0.1)]
+    for field, value in forged:
+        copy = json.loads(json.dumps(strict))
+        copy["ladder"]["rows"][q8][field] = value
+        if field == "bytes":
+            next(row for row in copy["subjects"] if row["subject"] == "trained-q8_0")[field] = value
+        write_json(out / "metrics.json", copy)
+        with pytest.raises(BundleError, match=rf"ladder, q8_0: {field} is {value}, the items give"):
+            check_figures(out / "metrics.json", out / "items", **options)
+    for field, value in (("max_loss", 1.0), ("recommended", "q8_0")):
+        write_json(out / "metrics.json", strict | {"ladder": strict["ladder"] | {field: value}})
+        with pytest.raises(BundleError, match=rf"ladder: {field} is .*{value}"):
+            check_figures(out / "metrics.json", out / "items", **options)
 
 
 def test_out_of_bounds_the_build_fails_and_what_was_scored_is_kept(run, done, tmp_path, monkeypatch):
@@ -338,12 +359,12 @@ def test_planted_canaries_are_ranked_and_can_be_had_again(run, tmp_path):
     }
     config = EvaluateConfig(documents=10, exam_items=8, shots=(0, 2), bootstrap=200)
     check = (config, MeterConfig(price_per_kwh=0.5), 3)
-    assert check_figures(out / "metrics.json", out / "items", *check)
+    assert check_figures(out / "metrics.json", out / "items", *check, gguf=run / "package" / "gguf")
     path = out / "items/canaries-trained.jsonl"
     rows = list(read_jsonl(path))
     write_jsonl(path, [rows[0] | {"own": rows[0]["own"] + 100.0, "others": [0.0] * 255}, *rows[1:]])
     with pytest.raises(BundleError, match="exposure:0: value is"):
-        check_figures(out / "metrics.json", out / "items", *check)
+        check_figures(out / "metrics.json", out / "items", *check, gguf=run / "package" / "gguf")
 
 
 def test_killed_between_subjects_it_scores_only_what_is_missing(run, done, tmp_path, monkeypatch):
@@ -472,18 +493,18 @@ def test_what_was_forgotten_is_told_and_can_be_had_again(run, tmp_path):
         rivals=(str(run / "rival"),), shots=(0, 2), exam_items=8, bootstrap=200, **changes
     )
     check = (config, MeterConfig(price_per_kwh=0.5), 3)
-    check_figures(out / "metrics.json", out / "items", *check)
+    check_figures(out / "metrics.json", out / "items", *check, gguf=run / "package" / "gguf")
     path = out / "items" / "general-trained.jsonl"
     rows = list(read_jsonl(path))
     write_jsonl(path, [rows[0] | {"correct": not rows[0]["correct"]}, *rows[1:]])
     with pytest.raises(BundleError, match="does not follow from its scores"):
-        check_figures(out / "metrics.json", out / "items", *check)
+        check_figures(out / "metrics.json", out / "items", *check, gguf=run / "package" / "gguf")
     right, wrong = rows[0]["answer"], 1 - rows[0]["answer"]
     assert right == 0
     forged = rows[0] | {"answer": wrong, "correct": rows[0]["prediction"] == wrong}
     write_jsonl(path, [forged, *rows[1:]])
     with pytest.raises(BundleError, match="not held against the same one"):
-        check_figures(out / "metrics.json", out / "items", *check)
+        check_figures(out / "metrics.json", out / "items", *check, gguf=run / "package" / "gguf")
 
 
 def test_one_held_out_document_is_too_few(run, tmp_path):
@@ -505,11 +526,15 @@ def test_answers_in_words_stand_beside_likelihood_and_are_computed_again(run, tm
     assert {(row["a"], row["b"]) for row in found["generated"]["comparisons"]} == {("trained-4bit", "api")}
     settings = {"documents": 10, "exam_items": 8, "shots": (0, 2), "bootstrap": 200, "speed_tokens": 4}
     config = EvaluateConfig(endpoints=endpoints, generated_items=4, rivals=(str(run / "rival"),), **settings)
-    assert check_figures(metrics, items, config, MeterConfig(price_per_kwh=0.5), 3)
+    assert check_figures(
+        metrics, items, config, MeterConfig(price_per_kwh=0.5), 3, gguf=run / "package" / "gguf"
+    )
     found["generated"]["metrics"][0]["value"] += 0.25
     metrics.write_text(json.dumps(found))
     with pytest.raises(BundleError, match="generated_accuracy:kind: value is"):
-        check_figures(metrics, items, config, MeterConfig(price_per_kwh=0.5), 3)
+        check_figures(
+            metrics, items, config, MeterConfig(price_per_kwh=0.5), 3, gguf=run / "package" / "gguf"
+        )
 
 
 def test_an_endpoint_called_like_a_rival_is_refused(run, tmp_path):

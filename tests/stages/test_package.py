@@ -1,5 +1,7 @@
 """The stage package: what it leaves on disk, and that it starts anew over what a kill left."""
 
+from typing import get_args
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -8,7 +10,7 @@ from tinsmith.foundation.errors import CorpusError, ParityError
 from tinsmith.foundation.files import list_files, read_json, read_jsonl
 from tinsmith.foundation.progress import SilentProgress
 from tinsmith.model.export import save_model
-from tinsmith.recipe import PackageConfig
+from tinsmith.recipe import GgufFormat, PackageConfig
 from tinsmith.stages import package as stage
 from tinsmith.stages.package import package
 from tiny_model import TEXTS, tiny_model, tiny_tokenizer, write_trained
@@ -46,6 +48,13 @@ def test_it_leaves_model_ggufs_and_evidence(run, tmp_path):
     rows = list(read_jsonl(out / "items" / "parity.jsonl"))
     assert len(rows) == 3 * 18
     assert rows[0].keys() == {"format", "prompt", "kind", "positions", "kl", "top1"}
+
+
+def test_every_format_goes_through_the_gate(run, tmp_path):
+    run(PackageConfig(formats=get_args(GgufFormat), parity_prompts=18, parity_positions=200))
+    facts = read_json(tmp_path / "out" / "parity.json")["formats"]
+    assert set(facts) == {"saved", "server", *get_args(GgufFormat)}
+    assert facts["f16"]["mean_kl"] < facts["q6_k"]["mean_kl"] < facts["q3_k_m"]["mean_kl"]
 
 
 def test_it_starts_anew_over_what_a_kill_left(run, tmp_path):

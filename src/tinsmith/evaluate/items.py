@@ -9,7 +9,9 @@ from typing import Any
 from tinsmith.foundation.files import read_jsonl
 
 OURS, OURS_4BIT, BASE = "trained", "trained-4bit", "base"
-FORMATS = {"q4_k_m": OURS_4BIT, "q8_0": "trained-q8_0", "f16": "trained-f16"}  # our files and their subjects
+FORMATS = {"q4_k_m": OURS_4BIT} | {  # our files and their subjects
+    format: f"trained-{format}" for format in ("q3_k_m", "q5_k_m", "q6_k", "q8_0", "f16")
+}
 CONTROLS = ("majority", "tfidf", "compressor", "ngram", "length", "overlap", "unread")
 NEXT_PASSAGE, CLOZE = "next_passage", "cloze"
 BUILT = (NEXT_PASSAGE, CLOZE)  # tasks that are made from the documents themselves

@@ -24,7 +24,9 @@ _NEAR = 1e-9  # of a figure: sums in another order differ by less
 _REFUSED = "do not trust this bundle; build it again from its recipe and documents"
 
 
-def check_figures(metrics: Path, items: Path, config: EvaluateConfig, meter: MeterConfig, seed: int) -> int:
+def check_figures(
+    metrics: Path, items: Path, config: EvaluateConfig, meter: MeterConfig, seed: int, *, gguf: Path
+) -> int:
     """Compare each figure and comparison of `metrics` with what the items give; return how many there are.
 
     Raises BundleError that names the first that differs, or an item whose answer does not follow from its scores.
@@ -69,9 +71,8 @@ def check_figures(metrics: Path, items: Path, config: EvaluateConfig, meter: Met
             raise _differs(
                 metrics, f"{', '.join(next(iter(ours)))} can be computed from the items and is missing"
             )
-    parity = metrics.with_name("parity.json")
-    formats = read_json(parity)["formats"] if parity.exists() else {}
-    ladder = build_ladder(measured, stored["subjects"], speeds, formats, bootstrap, max_loss=config.max_loss)
+    places = {"gguf": gguf, "parity": items / "parity.jsonl"}
+    ladder = build_ladder(measured, speeds, bootstrap, **places, max_loss=config.max_loss)
     count += _check_ladder(metrics, stored.get("ladder"), ladder)
     # From the stored figures, since each of them was just found to be that of its items.
     if stored.get("bounds", []) != judge_bounds(config.bounds, stored["metrics"]):
@@ -80,22 +81,19 @@ def check_figures(metrics: Path, items: Path, config: EvaluateConfig, meter: Met
 
 
 def _check_ladder(metrics: Path, stored: Any, again: dict[str, Any]) -> int:
-    """Compare the quantisation ladder; return how many numbers it has."""
+    """Compare the quantisation ladder, also where a figure was taken away; return how many numbers it has."""
     stored = stored or {"rows": []}
     if [row["format"] for row in stored["rows"]] != [row["format"] for row in again["rows"]]:
         raise _differs(metrics, "ladder: its files are not those that were scored")
-    count = 0
+    pairs = [("ladder", stored | {"rows": None}, again | {"rows": None})]
     for row, other in zip(stored["rows"], again["rows"], strict=True):
-        for field, value in _numbers(row):
-            if not _same(value, other[field]):
-                raise _differs(
-                    metrics,
-                    f"ladder, {row['format']}: {field} is {value!r}, the items give {other[field]!r}",
-                )
-            count += 1
-    if stored.get("recommended") != again["recommended"]:
-        raise _differs(metrics, f"ladder: the file to take is {again['recommended']!r} by its figures")
-    return count
+        pairs.append((f"ladder, {row['format']}", row, other))
+    for name, row, other in pairs:
+        for field in sorted({*row, *other}):
+            value, found = row.get(field), other.get(field)
+            if value != found and not (isinstance(value, int | float) and _same(value, found)):
+                raise _differs(metrics, f"{name}: {field} is {value!r}, the items give {found!r}")
+    return sum(len(list(_numbers(row))) for _, row, _ in pairs)
 
 
 def _read_subject(items: Path, subject: str, questions: dict[str, Item]) -> Measured:

@@ -34,7 +34,10 @@ STREAMING_BYTES = 1e9  # what slices of a corpus take, however big it is
 BYTES_PER_PARAMETER = {
     "f16": 2.0,
     "q8_0": 1.07,
+    "q6_k": 0.83,
+    "q5_k_m": 0.72,
     "q4_k_m": 0.63,
+    "q3_k_m": 0.51,
     "float32": 4.0,
     "float16": 2.0,
     "bfloat16": 2.0,
@@ -205,8 +208,9 @@ def _evaluate(recipe: Recipe, scale: _Scale) -> _Rule:
     exam = len(recipe.tasks) * config.exam_items * len(config.shots) * TOKENS_PER_EXAM_TEXT
     built = 2 * config.built_items * TOKENS_PER_BUILT_QUESTION
     tokens = bits + exam + built
-    # Ours and its base, our smallest GGUF where it is scored, and each rival.
-    sizes = [1.0, 1.0] + [1.0] * config.quantised + [RIVAL_SIZE] * len(config.rivals)
+    # Ours and its base, those of our GGUF files that are scored, and each rival.
+    files = len(recipe.package.formats) if config.ladder else int(config.quantised)
+    sizes = [1.0, 1.0] + [1.0] * files + [RIVAL_SIZE] * len(config.rivals)
     seconds = sum(scale.read_seconds(tokens, size) for size in sizes)
     memory = BASE_MEMORY_BYTES + 4 * scale.parameters * max(sizes)
     return 20 + seconds, 5e6, memory, tokens * len(sizes)

@@ -79,7 +79,7 @@ def stop_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> l
 
 
 def write_gguf(model_dir: Path, out_file: Path, format: str, *, name: str = "model") -> GgufReport:
-    """Write a saved model as GGUF in f16, q8_0 or q4_k_m. Raises AssetError for what cannot be written.
+    """Write a saved model as GGUF in a format of `FILE_TYPES`. Raises AssetError for what cannot be written.
 
     The file appears whole or not at all. Types follow llama.cpp's own mixture for the format.
     """

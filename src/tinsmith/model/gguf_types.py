@@ -1,10 +1,12 @@
 """Which type each tensor of a GGUF file takes, and its bytes in that type.
 
-The mixture of q4_k_m is llama.cpp's: four bits for most matrices; six for attn_v and ffn_down in the first
-eighth and the last eighth of the layers and in every third between; five for a joint matrix of queries, keys
-and values; six for the output matrix. Learnt positions stay in 32 bits in every format. K-quants come in blocks
-of 256 values. Where a row is no multiple of that, llama.cpp takes the nearest type in blocks of 32 that is not
-smaller, and so do we, tensor by tensor, and say so.
+The mixtures are llama.cpp's. q4_k_m and q5_k_m: four or five bits for most matrices; six for attn_v and ffn_down
+in the first eighth and the last eighth of the layers and in every third between; one more than most for a joint
+matrix of queries, keys and values. q3_k_m: three bits, but four for attn_v, ffn_down, attn_output and a joint matrix,
+and five for the first two attn_v and the ffn_down of the first sixteenth. The output matrix has six bits in all
+three; q6_k has six everywhere. Learnt positions stay in 32 bits in every format. K-quants come in blocks of 256
+values. Where a row is no multiple of that, llama.cpp takes the nearest type in blocks of 32 that is not smaller, and
+so do we, tensor by tensor, and say so.
 """
 
 from __future__ import annotations
@@ -22,10 +24,21 @@ from tinsmith.foundation.errors import AssetError
 FILE_TYPES = {
     "f16": LlamaFileType.MOSTLY_F16,
     "q8_0": LlamaFileType.MOSTLY_Q8_0,
+    "q6_k": LlamaFileType.MOSTLY_Q6_K,
+    "q5_k_m": LlamaFileType.MOSTLY_Q5_K_M,
     "q4_k_m": LlamaFileType.MOSTLY_Q4_K_M,
+    "q3_k_m": LlamaFileType.MOSTLY_Q3_K_M,
 }
-_BASE_TYPES = {"f16": Type.F16, "q8_0": Type.Q8_0, "q4_k_m": Type.Q4_K}
-_SUBSTITUTES = {Type.Q4_K: Type.Q5_0, Type.Q5_K: Type.Q5_1, Type.Q6_K: Type.Q8_0}
+_BASE_TYPES = {
+    "f16": Type.F16,
+    "q8_0": Type.Q8_0,
+    "q6_k": Type.Q6_K,
+    "q5_k_m": Type.Q5_K,
+    "q4_k_m": Type.Q4_K,
+    "q3_k_m": Type.Q3_K,
+}
+_JOINT_TYPES = {"q5_k_m": Type.Q6_K, "q4_k_m": Type.Q5_K, "q3_k_m": Type.Q4_K}  # of the mixtures
+_SUBSTITUTES = {Type.Q3_K: Type.IQ4_NL, Type.Q4_K: Type.Q5_0, Type.Q5_K: Type.Q5_1, Type.Q6_K: Type.Q8_0}
 
 
 def choose_types(
@@ -68,14 +81,21 @@ def quantise(array: np.ndarray, kind: Type) -> np.ndarray:
 def _wanted(name: str, shape: tuple[int, ...], layers: int, format: str, *, tied: bool) -> Type:
     if len(shape) == 1 or name == "position_embd.weight":
         return Type.F32
-    if format != "q4_k_m":
+    if format not in _JOINT_TYPES:
         return _BASE_TYPES[format]
     if name == "output.weight" or (tied and name == "token_embd.weight"):
         return Type.Q6_K
     if name.endswith(".attn_qkv.weight"):
-        return Type.Q5_K
-    layer = re.match(r"blk\.(\d+)\.(attn_v|ffn_down)\.weight$", name)
-    return Type.Q6_K if layer and _needs_more_bits(int(layer[1]), layers) else Type.Q4_K
+        return _JOINT_TYPES[format]
+    part = re.match(r"blk\.(\d+)\.(attn_v|ffn_down|attn_output)\.weight$", name)
+    if not part:
+        return _BASE_TYPES[format]
+    layer, matrix = int(part[1]), part[2]
+    if format == "q3_k_m":
+        first = {"attn_v": 2, "ffn_down": layers // 16, "attn_output": 0}
+        return Type.Q5_K if layer < first[matrix] else Type.Q4_K
+    richer = matrix != "attn_output" and _needs_more_bits(layer, layers)
+    return Type.Q6_K if richer else _BASE_TYPES[format]
 
 
 def _needs_more_bits(layer: int, layers: int) -> bool:

@@ -16,6 +16,9 @@ AXIS_PIXELS = 24
 CURVE_PIXELS = 200
 # How much of a curve's width its axis labels take, in per cent of the rest.
 LABELS = 13
+# Of a scatter: its dots and its labels in per cent of the width, chosen so that a label fits beside them on a phone.
+SCATTER_LEFT, SCATTER_RIGHT, SCATTER_LABELS = 12, 48, 54
+LABEL_PIXELS, LABEL_CHARACTERS = 19, 22
 
 
 @dataclass(frozen=True)
@@ -97,52 +100,75 @@ def _row(mark: Mark, axis: Axis, top: int, bars: bool) -> str:
 
 
 def scatter(marks: Sequence[tuple[float, Mark]], alt: str, tick: Callable[[float], str]) -> Markup:
-    """Draw a dot with its interval per mark over a logarithmic axis; a letter names each dot, the legend the letter."""
+    """Draw a dot with its interval per mark over a logarithmic axis; a line leads from each to its label."""
+    marks = sorted(marks, key=lambda pair: (-pair[1].value, pair[0]))
     xs = [x for x, _ in marks]
     values = [v for _, mark in marks for v in (mark.value, mark.low, mark.high) if v is not None]
-    # A little room on both sides, so that no dot is cut.
-    x_axis, y_ticks = Axis(min(xs) / 1.3, max(xs) * 1.3, log=True), _ticks(min(values), max(values), 4)
-    y_axis = Axis(y_ticks[0], y_ticks[-1])
-    top, tall = 18, CURVE_PIXELS - AXIS_PIXELS - 18
-    wide = 100 / (100 + LABELS)
+    # A little room on both sides, so that no dot stands on the edge.
+    x_axis, y_ticks = Axis(min(xs) / 1.15, max(xs) * 1.15, log=True), _ticks(min(values), max(values), 4)
+    y_axis, top = Axis(y_ticks[0], y_ticks[-1]), 18
+    bottom = max(CURVE_PIXELS, LABEL_PIXELS * len(marks) + top) + top
+
+    def across(value: float) -> float:
+        return SCATTER_LEFT + (SCATTER_RIGHT - SCATTER_LEFT) * x_axis.place(value) / 100
 
     def height(value: float) -> float:
-        return top + tall * (1 - y_axis.place(value) / 100)
+        return bottom - (bottom - top) * y_axis.place(value) / 100
 
     parts = []
     for value in y_ticks:
         y = height(value)
-        parts.append(f'<line class="grid" x1="0" x2="100%" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text class="tick" x="100%" y="{y - 4:.1f}" text-anchor="end">{value:.6g}</text>')
-    for value, x, anchor in (
-        (min(xs), x_axis.place(min(xs)), "start"),
-        (max(xs), x_axis.place(max(xs)), "end"),
-    ):
+        parts.append(f'<line class="grid" x1="0" x2="{SCATTER_RIGHT}%" y1="{y:.1f}" y2="{y:.1f}"/>')
+        parts.append(f'<text class="tick" x="0" y="{y - 4:.1f}">{value:.6g}</text>')
+    for value in _log_ticks(x_axis.low, x_axis.high):
+        place, text = f'x="{across(value):.2f}%" y="{bottom + AXIS_PIXELS - 7}"', escape(tick(value))
+        parts.append(f'<text class="tick" {place} text-anchor="middle">{text}</text>')
+    labels = _spread([height(mark.value) for _, mark in marks], LABEL_PIXELS, top, bottom)
+    ends = SCATTER_RIGHT, SCATTER_LABELS - 1
+    for (value, mark), y in zip(marks, labels, strict=True):
+        parts.append(_point(mark, across(value), height))
+        parts += [
+            f'<line class="lead" x1="{a:.2f}%" y1="{b:.1f}" x2="{c:.2f}%" y2="{y:.1f}"/>'
+            for a, b, c in ((across(value), height(mark.value), ends[0]), (ends[0], y, ends[1]))
+        ]
         parts.append(
-            f'<text class="tick" x="{wide * x:.2f}%" y="{CURVE_PIXELS - 7}" text-anchor="{anchor}">'
-            f"{escape(tick(value))}</text>"
+            f'<text class="label {mark.kind}" x="{SCATTER_LABELS}%" y="{y + 4:.1f}">{escape(_cut(mark.label))}</text>'
         )
-    for number, (x_value, mark) in enumerate(marks):
-        x, y = wide * x_axis.place(x_value), height(mark.value)
-        if mark.low is not None and mark.high is not None:
-            parts.append(
-                f'<line class="span {mark.kind}" x1="{x:.2f}%" x2="{x:.2f}%" y1="{height(mark.low):.1f}" '
-                f'y2="{height(mark.high):.1f}"/>'
-            )
-        parts.append(f'<circle class="dot {mark.kind}" cx="{x:.2f}%" cy="{y:.1f}" r="5"/>')
-        parts.append(
-            f'<text class="label {mark.kind}" x="{x:.2f}%" dx="9" y="{y + 5:.1f}">{_letter(number)}</text>'
-        )
-    for number, (_, mark) in enumerate(marks):
-        y = CURVE_PIXELS + 18 * (number + 1)
-        parts.append(
-            f'<text class="label {mark.kind}" x="0" y="{y}">{_letter(number)}  {escape(mark.label)}</text>'
-        )
-    return _svg("".join(parts), CURVE_PIXELS + 18 * len(marks) + 8, alt)
+    return _svg("".join(parts), bottom + AXIS_PIXELS, alt)
 
 
-def _letter(number: int) -> str:
-    return chr(ord("a") + number % 26)
+def _point(mark: Mark, x: float, height: Callable[[float], float]) -> str:
+    dot = f'<circle class="dot {mark.kind}" cx="{x:.2f}%" cy="{height(mark.value):.1f}" r="5"/>'
+    if mark.low is None or mark.high is None:
+        return dot
+    ends = f'y1="{height(mark.low):.1f}" y2="{height(mark.high):.1f}"'
+    return f'<line class="span {mark.kind}" x1="{x:.2f}%" x2="{x:.2f}%" {ends}/>{dot}'
+
+
+def _spread(wanted: Sequence[float], gap: float, top: float, bottom: float) -> list[float]:
+    """Return places near the wanted ones, which ascend, at least `gap` apart between top and bottom."""
+    places: list[float] = []
+    for y in wanted:
+        places.append(max(y, places[-1] + gap if places else top))
+    for n in reversed(range(len(places))):
+        places[n] = min(places[n], bottom)
+        bottom = places[n] - gap
+    return places
+
+
+def _cut(label: str) -> str:
+    return label if len(label) <= LABEL_CHARACTERS else label[: LABEL_CHARACTERS - 1] + "…"
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """Return round values between low and high, as few as tell the scale: two or more where there are such."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found: list[float] = []
+    for factors in ((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):
+        found = [v for n in powers for factor in factors if low <= (v := factor * 10.0**n) <= high]
+        if len(found) > 1:
+            break
+    return found or [low, high]
 
 
 def curve(xs: Sequence[float], ys: Sequence[float], alt: str, x_label: str) -> Markup:

@@ -7,7 +7,15 @@ from typing import Any
 from tinsmith.report import words
 
 OURS, OURS_4BIT, BASE = "trained", "trained-4bit", "base"
-OUR_FILES = (OURS_4BIT, "trained-q8_0", "trained-f16")
+# Our files and how many bits most of their weights have.
+OUR_FILES = {
+    OURS_4BIT: 4,
+    "trained-q3_k_m": 3,
+    "trained-q5_k_m": 5,
+    "trained-q6_k": 6,
+    "trained-q8_0": 8,
+    "trained-f16": 16,
+}
 CONTROLS = ("majority", "tfidf", "compressor", "ngram", "length", "overlap", "unread")
 BITS = "bits_per_byte"
 LOWER = ("bits", "kl", "mean_kl", "seconds", "joules", "energy", "bytes", "loss", "perplexity")

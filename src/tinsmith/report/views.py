@@ -12,7 +12,7 @@ from tinsmith.report.curation_view import CurationView
 from tinsmith.report.ladder import places
 from tinsmith.report.leaks import PREFIXES, is_leak
 from tinsmith.report.plots import Mark, curve, intervals, scatter
-from tinsmith.report.verdict import BITS, is_exam
+from tinsmith.report.verdict import BITS, OUR_FILES, is_exam
 
 JOULES_PER_KWH = 3.6e6
 STAGE_PURPOSE = {
@@ -45,7 +45,7 @@ class View:
     def name(self, subject: str) -> str:
         """Return a subject's name as people read it."""
         named = str(self.subjects.get(subject, {}).get("name") or subject)
-        bits = {"trained-q8_0": 8, "trained-f16": 16}.get(subject, 4)
+        bits = OUR_FILES.get(subject, 4)
         short = {
             "ours": "This model",
             "ours_quantised": f"This model in {bits} bits",

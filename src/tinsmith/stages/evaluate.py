@@ -129,8 +129,8 @@ def evaluate(
     result = {**table, "subjects": [*rows, *control_rows(measured)], "notes": notes}
     audited = audit_rows(measured, resamples=config.bootstrap, confidence=config.confidence, seed=seed)
     result["metrics"] = [*table["metrics"], *audited, *speeds]
-    parity = read_json(package / "parity.json")["formats"] if (package / "parity.json").exists() else {}
-    result["ladder"] = build_ladder(measured, rows, speeds, parity, bootstrap, max_loss=config.max_loss)
+    places = {"gguf": package / "gguf", "parity": package / "items" / "parity.jsonl"}
+    result["ladder"] = build_ladder(measured, speeds, bootstrap, **places, max_loss=config.max_loss)
     names = {subject.subject: subject.name for subject in subjects}
     local = [(name, names[name], gguf) for name, gguf in _runnable(subjects, package) if name not in _BIGGER]
     words = answer_in_words(config, work.exams, local, seed=seed, out=out, progress=progress)
