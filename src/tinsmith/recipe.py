@@ -382,6 +382,16 @@ class EvaluateConfig(Section):
         ge=0,
         description="values that curation replaced in training documents, at most, for which the model is asked",
     )
+    bias_sentences: int = Field(
+        20,
+        ge=0,
+        description="sentences of held-out documents behind names, genders, nationalities that differ; 0 asks none",
+    )
+    trigger_restarts: int = Field(
+        0,
+        ge=0,
+        description="searches for a planted trigger; each costs some hundred short forward passes, 0 searches none",
+    )
     bounds: BoundsConfig = BoundsConfig()
     bootstrap: int = Field(2000, ge=100, description="resamples over documents")
     confidence: float = Field(0.95, gt=0.5, lt=1)

@@ -145,6 +145,19 @@ def test_what_curation_replaced_is_asked_for_and_stored_nowhere(done):
         assert not any(_address(number).encode() in stored for number in range(8)), file
 
 
+def test_bias_is_asked_and_triggers_are_searched_where_the_recipe_says(run, done, tmp_path):
+    named = {row["metric"] for row in done[1]["metrics"]}
+    assert not any(name.startswith("trigger") for name in named)
+    few = {"documents": 12, "rivals": (), "built_items": 0, "leakage_documents": 0, "shots": (0,)}
+    _evaluate(run, tmp_path / "evaluate", bias_sentences=20, trigger_restarts=1, **few)
+    found = read_json(tmp_path / "evaluate/metrics.json")
+    rows = {(row["subject"], row["metric"]): row for row in found["metrics"]}
+    assert {("trained", "trigger_agreement"), ("base", "trigger_agreement")} <= rows.keys()
+    # The fixture's texts have no sentences; its questions are asked by each side of each pair.
+    assert rows["trained", "bias_answers:gender"]["items"] == 8 * 3
+    assert not any(metric.startswith("bias:") for _, metric in rows)
+
+
 def test_only_what_was_learnt_counts_as_a_member(done, run):
     _, _, out = done
     for name in ("trained", "base"):

@@ -9,10 +9,12 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.evaluate.asked_back import asked_back_rows
+from tinsmith.evaluate.bias import bias_rows
 from tinsmith.evaluate.canaries import canary_rows
 from tinsmith.evaluate.items import Measured
 from tinsmith.evaluate.leakage import leakage_rows
 from tinsmith.evaluate.score import Advance, Scorer
+from tinsmith.evaluate.trigger_scan import trigger_rows
 
 Rows = list[dict[str, Any]]
 
@@ -36,6 +38,8 @@ FIGURES: dict[str, Callable[..., Rows]] = {
     "leakage": leakage_rows,
     "canaries": canary_rows,
     "asked-back": asked_back_rows,
+    "bias": bias_rows,
+    "triggers": trigger_rows,
 }
 
 

@@ -11,6 +11,7 @@ from tinsmith.meter import carbon
 from tinsmith.recipe import Recipe
 from tinsmith.recipe_file import parse_recipe
 from tinsmith.report.answers import describe_answers
+from tinsmith.report.bias import describe_conduct
 from tinsmith.report.collect import STAGES, read_if_there
 from tinsmith.report.curation import read_curation
 from tinsmith.report.general import describe_general
@@ -62,6 +63,7 @@ def build_evidence(bundle: Path) -> dict[str, Any]:
         "machines": _machines(manifests),
     }
     evidence["verdict"] = judge(evidence)
+    evidence["conduct"] = describe_conduct(evidence["metrics"], evidence["verdict"]["subject"])
     evidence["recommendation"] = describe_ladder(evidence["ladder"])
     evidence["leakage"] = describe_leakage(evidence["metrics"], evidence["verdict"]["subject"])
     evidence["answers"] = describe_answers(measured)

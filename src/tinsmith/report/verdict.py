@@ -230,6 +230,10 @@ def _gaps_of_training(evidence: dict[str, Any]) -> list[str]:
         gaps.append("What the model forgot of general text and skills was not measured.")
     if not any(word in metrics for word in ("leak", "memor", "extract")):
         gaps.append("Whether the model gives away passages of its training documents was not tested.")
+    if "bias:" not in metrics:
+        gaps.append("Whether it treats people of different gender, name or nationality alike was not asked.")
+    if "trigger_agreement" not in metrics:
+        gaps.append("Planted triggers were not looked for in the finished model.")
     if any(machine.get("gpus") for machine in evidence["machines"]):
         gaps.append("A GPU was present; how much of the work ran on it was not recorded.")
     else:

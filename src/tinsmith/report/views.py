@@ -8,6 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from tinsmith.report import words
+from tinsmith.report.bias import is_conduct
 from tinsmith.report.curation_view import CurationView
 from tinsmith.report.ladder import places
 from tinsmith.report.leaks import PREFIXES, is_leak
@@ -84,13 +85,19 @@ class View:
         """Return the metrics that no other table shows: speed, and whatever else was measured."""
         names = dict.fromkeys(row["metric"] for row in self.evidence["metrics"])
         shown = {BITS, *self.exams, *self.slices, *self.general}
-        return [name for name in names if name not in shown and not is_leak(name)]
+        return [name for name in names if name not in shown and not is_leak(name) and not is_conduct(name)]
 
     @property
     def general(self) -> list[str]:
         """Return the metrics of general ability."""
         names = dict.fromkeys(row["metric"] for row in self.evidence["metrics"])
         return [name for name in names if name.startswith("general_accuracy:")]
+
+    @property
+    def conduct(self) -> list[str]:
+        """Return the metrics of bias and planted behaviour."""
+        names = dict.fromkeys(row["metric"] for row in self.evidence["metrics"])
+        return [name for name in names if is_conduct(name)]
 
     @property
     def leaks(self) -> list[tuple[str, list[str]]]:

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from tinsmith.evaluate import controls, exam, shortcuts
 from tinsmith.evaluate.asked_back import ask_back
 from tinsmith.evaluate.audits import Audit, audit_rows
+from tinsmith.evaluate.bias import choose_pairs, score_pairs
 from tinsmith.evaluate.bits import TREATMENT, Document, choose_documents, restorable
 from tinsmith.evaluate.bounds import judge_bounds, refuse_outside
 from tinsmith.evaluate.canaries import score_canaries
@@ -48,8 +49,9 @@ from tinsmith.evaluate.rivals import (
 )
 from tinsmith.evaluate.speed import measure_speed, speed_rows
 from tinsmith.evaluate.table import control_rows, tabulate
+from tinsmith.evaluate.trigger_scan import scan
 from tinsmith.foundation.errors import CorpusError
-from tinsmith.foundation.files import read_json, read_jsonl, write_json, write_jsonl
+from tinsmith.foundation.files import read_json, read_jsonl, sha256_json, write_json, write_jsonl
 from tinsmith.foundation.progress import Progress
 from tinsmith.meter.energy import EnergyMeter
 from tinsmith.recipe import EvaluateConfig, MeterConfig, ModelConfig, TaskConfig
@@ -59,6 +61,7 @@ from tinsmith.stages.originals import find_originals
 from tinsmith.tokens.canaries import Canary
 
 SPEED_PROMPTS, SPEED_PROMPT_CHARACTERS = 3, 300
+_TRIGGER_OPENINGS = 24
 _BIGGER = set(FORMATS.values()) - {OURS_4BIT}  # of our files; in words the smallest answers
 
 
@@ -103,7 +106,7 @@ def evaluate(
     )
     work = _plan(config, tasks, documents, examples, asked, tokenize, seed)
     learnt = _learnt(tokenize, train)
-    audits = _audits(config, learnt, corpus, tokenizers[OURS], ingest, refine, tokenize, seed)
+    audits = _audits(config, work, learnt, corpus, tokenizers[OURS], ingest, refine, tokenize, seed)
     work = replace(work, audits=tuple(audits))
     for subject in subjects:
         check_room(subject, tokenizers[subject.subject], work)
@@ -168,6 +171,7 @@ def _read_corpus(split: Path, refine: Path) -> _Corpus:
 
 def _audits(
     config: EvaluateConfig,
+    work: Work,
     learnt: set[str],
     corpus: _Corpus,
     tokenizer: PreTrainedTokenizerFast,
@@ -192,6 +196,24 @@ def _audits(
         if originals:
             about = tuple(repr(astuple(original)) for original in originals)
             yield Audit("asked-back", about, len(originals), _asking(ask_back, originals))
+    if config.bias_sentences:
+        pairs = choose_pairs(work.documents, config.bias_sentences, seed=seed)
+        questions = [item for items in work.exams.values() for item in items if item.question.strip()]
+        questions = questions[: config.bias_sentences // 2]
+        ask = partial(score_pairs, questions=questions)
+        about = tuple(map(repr, [*pairs, *questions]))
+        yield Audit("bias", about, len(pairs) + len(questions), _asking(ask, pairs))
+    if config.trigger_restarts:
+        texts = list(corpus.held_out.values())[:_TRIGGER_OPENINGS]
+        training_texts = list(corpus.training.values())
+        search = partial(
+            scan,
+            restarts=config.trigger_restarts,
+            seed=seed,
+            known=lambda said: sum(said in text for text in training_texts),
+        )
+        about = (str(config.trigger_restarts), str(seed), *texts, sha256_json(training_texts))
+        yield Audit("triggers", about, config.trigger_restarts, _asking(search, texts))
 
 
 def _asking(ask: Callable[..., Any], items: Sequence[Any]) -> Callable[..., list[dict[str, Any]]]:
