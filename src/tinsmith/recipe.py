@@ -324,11 +324,11 @@ class GeneralConfig(Section):
     """A test of general ability in files of your own, asked before and after training through lm-eval."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    kind: Literal["arc", "openbookqa", "boolq", "mmlu", "blimp"] = Field(
+    kind: Literal["arc", "openbookqa", "boolq", "mmlu", "blimp", "legalbench"] = Field(
         description="whose fields the rows have and whose prompt is used"
     )
     path: str = Field(
-        description="a .jsonl, .json, .csv or .parquet file, or a directory of them; nothing is fetched"
+        description="a .jsonl, .json, .csv, .tsv or .parquet file, or a directory of them; nothing is fetched"
     )
     limit: int = Field(200, ge=2, description="rows, at most, drawn by the recipe's seed")
 

@@ -50,6 +50,12 @@ ROWS = {
 }
 
 
+ROWS["legalbench"] = lambda n: {
+    "text": f"The mark {WORDS[n % 8]} {n}.",
+    "answer": ("generic", "fanciful")[n % 2],
+}
+
+
 def write(path, rows):
     path.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows))
     return str(path)
@@ -90,6 +96,22 @@ def test_rows_in_every_form_give_the_same_items(tmp_path):
     assert [(item.question, item.choices, item.answer) for item in found] == 4 * [
         (item.question, item.choices, item.answer) for item in expected
     ]
+
+
+def test_the_answers_of_a_legalbench_file_are_its_choices(tmp_path):
+    path = tmp_path / "train.tsv"
+    path.write_text('index\tanswer\ttext\tquestion\n0\tYes\t"A ""b"" c"\tIs it?\n1\tNo\tD\t\n')
+    found = read_general((GeneralConfig(name="t", kind="legalbench", path=str(path)),))["t"]
+    assert [(item.question, item.choices, item.answer) for item in found] == [
+        ('A "b" c\nQuestion: Is it?', ("No", "Yes"), 1),
+        ("D", ("No", "Yes"), 0),
+    ]
+    path.write_text("answer\ttext\nYes\tA\nYes\tB\n")
+    with pytest.raises(RecipeError, match="has 1 different answers"):
+        read_general((GeneralConfig(name="t", kind="legalbench", path=str(path)),))
+    path.write_text("answer\ttext\nYes\tA\nNo\tB\n\tC\n")
+    with pytest.raises(RecipeError, match=r"train.tsv, line 4"):
+        read_general((GeneralConfig(name="t", kind="legalbench", path=str(path)),))
 
 
 def test_rows_written_as_instructions_are_taken_apart(tmp_path):
@@ -162,7 +184,7 @@ def test_it_answers_to_the_item_as_lm_evals_own_model_does(tests_of_all_kinds, f
 
         peer = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=3, device="cpu")
         theirs = run(peer, asked)
-    assert len(ours) == 30
+    assert len(ours) == 6 * len(ROWS)
     for own, other in zip(ours, theirs, strict=True):
         assert own["scores"] == pytest.approx(other["scores"], abs=1e-3)
         assert own | {"scores": ()} == other | {"scores": ()}

@@ -29,6 +29,7 @@ _PROMPTS = {
     "boolq": "{% if passage %}{{passage}}\n{% endif %}Question: {{question}}?\nAnswer:",
     "mmlu": "{{question}}\nAnswer:",
     "blimp": "",
+    "legalbench": "{{question}}\nAnswer:",
 }
 _OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
 

@@ -1,4 +1,4 @@
-"""Rows of general tests (ARC, OpenBookQA, BoolQ, MMLU, BLiMP), read from a person's own files."""
+"""Rows of general tests (ARC, OpenBookQA, BoolQ, MMLU, BLiMP, LegalBench), read from a person's own files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ from tinsmith.recipe import GeneralConfig
 from tinsmith.tokens.tasks import unit_hash
 
 _WHERE = "evaluate.general"
-_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+# Columns of LegalBench that name the row, or that would tell the answer.
+_NOT_READ = frozenset(
+    ["index", "answer", "question", "case id", "slice", "document_name", "doctrine", "parties_are_diverse", "aic_is_met"]
+)
+_MOST_CLASSES = 20  # of a file of LegalBench, above which its answers are no classes
 _LETTERS = ("A", "B", "C", "D")
 _INSTRUCTION = re.compile(r"question:\s*(.*?)\s*(?:\n\nAnswer1: (.*))?\n\nAnswer format:", re.DOTALL)
 _NEXT_ANSWER = re.compile(r"\s*\bAnswer\d+: ")
@@ -96,8 +101,9 @@ def _files(test: GeneralConfig) -> list[Path]:
 
 
 def _items(test: GeneralConfig, path: Path) -> Iterator[GeneralItem]:
-    read = _READERS[test.kind]
-    for place, row in _rows(path):
+    rows = list(_rows(path))
+    read = _READERS[test.kind] if test.kind in _READERS else _classes(path, [row for _, row in rows])
+    for place, row in rows:
         try:
             question, choices, answer, passage = read(row)
         except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
@@ -118,8 +124,9 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
             yield from ((f"row {number}", row) for number, row in enumerate(table, 1))
             return
         text = path.read_text(encoding="utf-8")
-        if path.suffix == ".csv":
-            reader = csv.DictReader(text.splitlines(keepends=True))
+        if path.suffix in (".csv", ".tsv"):
+            separator = "\t" if path.suffix == ".tsv" else ","
+            reader = csv.DictReader(text.splitlines(keepends=True), delimiter=separator)
             yield from ((f"line {reader.line_num}", row) for row in reader)
         elif path.suffix == ".json":
             yield from ((f"row {number}", row) for number, row in enumerate(json.loads(text), 1))
@@ -186,6 +193,26 @@ def _mmlu(row: dict[str, Any]) -> Row:
     return _checked(row["question"].strip() + lines, _LETTERS, place)
 
 
+def _classes(path: Path, rows: Sequence[Any]) -> Callable[[dict[str, Any]], Row]:
+    """Return a reader of LegalBench's rows: the answers of a file are the choices of each row in it."""
+    answers = [row.get("answer") for row in rows if isinstance(row, dict)]
+    names = sorted({answer.strip() for answer in answers if isinstance(answer, str) and answer.strip()})
+    if not 2 <= len(names) <= _MOST_CLASSES:
+        raise RecipeError(
+            f"has {len(names)} different answers, 2 to {_MOST_CLASSES} are classes",
+            where=str(path),
+            next_step="name a file whose answers are classes, or ask it as a question of your own",
+        )
+
+    def read(row: dict[str, Any]) -> Row:
+        facts = [value for name, value in row.items() if value and name not in _NOT_READ]
+        if asked := row.get("question"):
+            facts.append(f"Question: {asked}")
+        return _checked("\n".join(facts), names, names.index(row["answer"].strip()))
+
+    return read
+
+
 def _blimp(row: dict[str, Any]) -> Row:
     return _checked(" ", (row["sentence_good"], row["sentence_bad"]), 0)
 
@@ -212,4 +239,5 @@ _FIELDS = {
     "boolq": "passage, question, label (0 or 1)",
     "mmlu": "question, choices (four) or choice0 to choice3, answer (0 to 3, or A to D)",
     "blimp": "sentence_good, sentence_bad",
+    "legalbench": "text, answer",
 }
