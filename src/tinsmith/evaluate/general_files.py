@@ -23,7 +23,17 @@ _WHERE = "evaluate.general"
 _SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 # Columns of LegalBench that name the row, or that would tell the answer.
 _NOT_READ = frozenset(
-    ["index", "answer", "question", "case id", "slice", "document_name", "doctrine", "parties_are_diverse", "aic_is_met"]
+    [
+        "index",
+        "answer",
+        "question",
+        "case id",
+        "slice",
+        "document_name",
+        "doctrine",
+        "parties_are_diverse",
+        "aic_is_met",
+    ]
 )
 _MOST_CLASSES = 20  # of a file of LegalBench, above which its answers are no classes
 _LETTERS = ("A", "B", "C", "D")
