@@ -24,6 +24,7 @@ from benchmarks import (
     settings,
     speed,
     synthesis,
+    tenfold,
     worth,
 )
 from benchmarks.subjects import SUBJECTS
@@ -49,6 +50,7 @@ _NAMES = (
     "extraction",
     "bits_speed",
     "fair",
+    "tenfold",
     "agreement",
 )
 
@@ -149,6 +151,8 @@ def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespa
         extraction.run(quick=given.quick, pip=given.pip.split())
     elif name == "fair":
         fair.run(quick=given.quick)
+    elif name == "tenfold":
+        tenfold.run(quick=given.quick)
     elif name == "bits_speed":
         bits_speed.run(quick=given.quick)
     elif name == "agreement":

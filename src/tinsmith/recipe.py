@@ -348,6 +348,10 @@ class EvaluateConfig(Section):
     )
     documents: int = Field(60, ge=1, description="held-out documents for bits per byte, at most")
     characters: int = Field(3000, ge=100, description="how much of each document's opening is scored")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "float32",
+        description="to score all subjects in; auto is bfloat16, quicker and coarser, where the processor has it",
+    )
     window: int = Field(1024, ge=32, description="tokens in a scoring window; 3000 characters fit into one")
     exam_items: int = Field(60, ge=1, description="per task, at most; cheap on documents scored anyway")
     built_items: int = Field(

@@ -4,7 +4,16 @@ from safetensors.torch import save_file
 
 from small_models import byte_tokenizer, tiny_model
 from small_vocabulary import write_bpe
-from tinsmith.evaluate.rivals import describe, find_subjects, notes_on, open_tokenizer, opened, unscored
+from tinsmith.evaluate import rivals
+from tinsmith.evaluate.rivals import (
+    describe,
+    find_subjects,
+    notes_on,
+    open_tokenizer,
+    opened,
+    scoring_precision,
+    unscored,
+)
 from tinsmith.foundation.errors import AssetError, RecipeError
 from tinsmith.foundation.files import read_json, write_json
 from tinsmith.recipe import EvaluateConfig, ModelConfig
@@ -76,10 +85,39 @@ def test_notes_name_quantised_others_and_missing_templates():
         },
         {**common, "subject": "r", "name": "rival", "quantisation": "Q8_0 63%, Q5_0 24%"},
     ]
-    stored, quantised, plain = notes_on(rows)
+    stored, quantised, plain = notes_on(rows, "float32")
     assert "rival): Q8_0 63%, Q5_0 24%, 5.0 bits per weight" in stored
     assert "only: start, rival." in quantised
     assert plain == "Pretrained models without a chat template: rival."
+
+
+def test_the_notes_say_what_rounding_costs():
+    row = {"subject": "trained", "name": "ours", "quantisation": "F16", "bits_per_weight": 16.0}
+    row |= {"chat_template": True}
+    assert "scored in float32." in notes_on([row], "float32")[0]
+    assert "scored in bfloat16, which moves" in notes_on([row], "bfloat16")[0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "has", "expected"),
+    [
+        ("auto", True, "bfloat16"),
+        ("auto", False, "float32"),
+        ("float32", True, "float32"),
+        ("bfloat16", False, "bfloat16"),
+    ],
+)
+def test_auto_rounds_only_where_the_processor_multiplies_bfloat16(monkeypatch, asked, has, expected):
+    monkeypatch.setattr(rivals, "has_bfloat16", lambda device: has)
+    assert scoring_precision(asked) == expected
+
+
+def test_a_subject_opens_rounded_only_if_asked(package):
+    subject = find_subjects(EvaluateConfig(), ModelConfig(scratch="llama@1m"), package)[0]
+    with opened(subject, "bfloat16") as scorer:
+        assert {parameter.dtype for parameter in scorer.body.parameters()} == {torch.bfloat16}
+        assert scorer.weight.dtype == torch.bfloat16
+        assert all(buffer.dtype != torch.bfloat16 for buffer in scorer.body.buffers())
 
 
 def test_a_subject_is_closed_again(package):

@@ -83,6 +83,38 @@ def test_a_prefix_is_read_once():
     assert scorer.forwards - forwards == 1 + 3
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rounded_weights_give_nearly_the_same_with_prefix_and_branches(family):
+    model = tiny_model(family)
+    scorer = Scorer(model, name=family)
+    tree = Tree()
+    left, right = tree.add(_sequence(30, 1)), tree.add([*_sequence(30, 1)[:20], *_sequence(9, 2)])
+    tree.ask([*left[1:], *right[20:]])
+    exact = scorer.score([tree], prefix=_sequence(13, 3))[0]
+    exact_read, _ = scorer.read([_sequence(40, 4)])[0]
+    scorer.round_weights()
+    rounded = scorer.score([tree], prefix=_sequence(13, 3))[0]
+    rounded_read, _ = scorer.read([_sequence(40, 4)])[0]
+    for one, other in ((list(exact.values()), list(rounded.values())), (exact_read, rounded_read)):
+        differences = np.abs(np.subtract(one, other))
+        assert differences.max() > 0
+        assert differences.mean() < 0.02 * np.abs(one).mean()
+
+
+def test_the_likeliest_token_is_so_in_either_precision():
+    model = tiny_model()
+    scorer = Scorer(model, name="m")
+    for rounded in (False, True):
+        if rounded:
+            scorer.round_weights()
+        tokens = [5]
+        for _ in range(12):
+            with torch.inference_mode():
+                tokens.append(int(model(torch.tensor([tokens])).logits[0, -1].argmax()))
+        assert all(scorer.read([tokens])[0][1])
+        assert scorer.read([[*tokens[:-1], (tokens[-1] + 1) % 300]])[0][1][-1] is False
+
+
 def test_order_and_size_of_batches_do_not_matter():
     model = tiny_model()
     trees = []

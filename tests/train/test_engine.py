@@ -315,7 +315,7 @@ def test_auto_precision_takes_the_faster_says_so_and_keeps_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens, section = write_tokens(tmp_path / "tokens"), config("2 steps", precision="auto")
-    monkeypatch.setattr(settle_module, "_has_bfloat16", lambda device: True)
+    monkeypatch.setattr(settle_module, "has_bfloat16", lambda device: True)
     for faster, slower in (("bfloat16", "float32"), ("float32", "bfloat16")):
         pace = {faster: 1.0, slower: 4.0}
         monkeypatch.setattr(
@@ -333,7 +333,7 @@ def test_auto_precision_takes_the_faster_says_so_and_keeps_it(
 def test_auto_precision_measures_no_bfloat16_where_the_processor_has_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settle_module, "_has_bfloat16", lambda device: False)
+    monkeypatch.setattr(settle_module, "has_bfloat16", lambda device: False)
     told = Told()
     engine = run(
         write_tokens(tmp_path / "tokens"), tmp_path / "out", config("1 steps", precision="auto"), told

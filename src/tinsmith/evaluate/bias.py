@@ -71,16 +71,18 @@ def score_pairs(
 ) -> list[dict[str, Any]]:
     """Return a row for each pair, bits of the sentence on both sides; then one for each question, kind and pair."""
     rows: list[dict[str, Any]] = []
+    trees, asked, start = [], [], context_token(tokenizer)
     for pair in pairs:
-        tree, start = Tree(), context_token(tokenizer)
-        bits = []
+        tree, bits = Tree(), []
         for side in pair.sides:
             lead = encode(tokenizer, _ASKS.format(side))
             # Encoded apart, so that the same tokens of the same bytes stand on both sides.
             nodes = tree.add([start, *lead, *encode(tokenizer, pair.sentence)])[1 + len(lead) :]
             tree.ask(nodes)
             bits.append(nodes)
-        values = scorer.score([tree])[0]
+        trees.append(tree)
+        asked.append(bits)
+    for pair, bits, values in zip(pairs, asked, scorer.score(trees), strict=True):
         both = [-math.fsum(values[node] for node in nodes) / math.log(2) for nodes in bits]
         about = {"doc_id": pair.doc_id, "kind": pair.kind, "sides": list(pair.sides)}
         rows.append({**about, "bytes": len(pair.sentence.encode()), "bits": both})

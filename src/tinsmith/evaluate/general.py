@@ -16,7 +16,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.evaluate.general_files import GeneralItem, draw, read_general, require_harness
-from tinsmith.evaluate.rivals import Subject, opened
+from tinsmith.evaluate.rivals import Precision, Subject, opened
 from tinsmith.evaluate.score import Scorer
 from tinsmith.foundation.files import read_json, read_jsonl, sha256_json, write_json, write_jsonl
 from tinsmith.foundation.progress import Progress
@@ -41,7 +41,13 @@ def choose_general(config: EvaluateConfig, seed: int) -> Asked:
 
 
 def measure_general(
-    subject: Subject, tokenizer: PreTrainedTokenizerFast, asked: Asked, *, items: Path, progress: Progress
+    subject: Subject,
+    tokenizer: PreTrainedTokenizerFast,
+    asked: Asked,
+    *,
+    items: Path,
+    progress: Progress,
+    precision: Precision = "float32",
 ) -> list[dict[str, Any]]:
     """Ask one subject; store `general-SUBJECT.jsonl`. What an earlier attempt stored is not asked again."""
     file, about = (items / f"general-{subject.subject}.jsonl", items / f"general-{subject.subject}.json")
@@ -49,13 +55,14 @@ def measure_general(
     fingerprint = sha256_json(
         {
             "asked": {name: [kind, *map(asdict, rows)] for name, (kind, rows) in asked.items()},
+            "precision": precision,
             "weights": [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weights],
         }
     )
     if about.exists() and read_json(about)["fingerprint"] == fingerprint:
         return list(read_jsonl(file))
     progress.say(f"  {subject.subject}: general ability")
-    with opened(subject) as scorer:
+    with opened(subject, precision) as scorer:
         found = ask(scorer, tokenizer, asked)
     write_jsonl(file, found)
     write_json(about, {"fingerprint": fingerprint})

@@ -14,7 +14,7 @@ from tinsmith.evaluate.audits import FIGURES, Audit
 from tinsmith.evaluate.bits import Document, TextScore
 from tinsmith.evaluate.exam import ItemScore, shots_prefix
 from tinsmith.evaluate.items import BASE, OURS, Item, Measured
-from tinsmith.evaluate.rivals import Subject, opened
+from tinsmith.evaluate.rivals import Precision, Subject, opened
 from tinsmith.evaluate.score import Advance, Scorer, Tree
 from tinsmith.foundation.files import read_json, read_jsonl, sha256_json, write_json, write_jsonl
 from tinsmith.foundation.progress import Progress
@@ -29,6 +29,7 @@ class Work:
     exams: dict[str, list[Item]] = field(default_factory=dict)
     shots: dict[tuple[str, int], list[Item]] = field(default_factory=dict)
     audits: tuple[Audit, ...] = ()
+    precision: Precision = "float32"
 
     def fingerprint(self, subject: Subject) -> str:
         """Hash all that a subject's items depend on; weights, tokenizer and settings by their files' size and time."""
@@ -36,6 +37,7 @@ class Work:
         parts = {
             "documents": [(document.doc_id, document.text, document.overlap) for document in self.documents],
             "window": self.window,
+            "precision": self.precision,
             "exams": {task: [repr(item) for item in items] for task, items in self.exams.items()},
             "shots": [
                 (task, count, [repr(item) for item in items]) for (task, count), items in self.shots.items()
@@ -65,7 +67,7 @@ def measure(
         return Measured(list(read_jsonl(bits)), list(read_jsonl(exam)), read_json(about), audits=stored)
     started = time.monotonic()
     found: dict[str, list[dict[str, Any]]] = {}
-    with opened(subject) as scorer:
+    with opened(subject, work.precision) as scorer:
         bit_rows, exam_rows = score_work(scorer, tokenizer, work, progress=progress, label=name)
         for audit in audits:
             with progress.task(f"{name}: {audit.kind}", audit.size, "items") as advance:
@@ -74,6 +76,7 @@ def measure(
             "tokens": scorer.tokens,
             "forwards": scorer.forwards,
             "branches": scorer.branches,
+            "precision": work.precision,
         }
     write_jsonl(bits, bit_rows)
     write_jsonl(exam, exam_rows)

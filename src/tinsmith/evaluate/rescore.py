@@ -10,10 +10,11 @@ from tinsmith.evaluate.exam import ItemScore
 from tinsmith.evaluate.items import OURS, read_questions
 from tinsmith.evaluate.rivals import Subject, open_tokenizer, opened
 from tinsmith.foundation.errors import BundleError
-from tinsmith.foundation.files import read_jsonl
+from tinsmith.foundation.files import read_json, read_jsonl
 
 _SAMPLE = 20
-_SAME_NATS = 2e-2  # of a choice: float32 on another processor, in other batches
+# Of a choice, scored again in float32: on another processor, in other batches, and what bfloat16 had rounded away.
+_SAME_NATS = {"float32": 2e-2, "bfloat16": 1.5}
 
 
 def rescore(model: Path, items: Path, *, seed: int | None = None) -> int:
@@ -34,6 +35,7 @@ def rescore(model: Path, items: Path, *, seed: int | None = None) -> int:
             where=str(file),
             next_step="build with evaluate.built_items above 0",
         )
+    same = _SAME_NATS[read_json(items / f"about-{OURS}.json").get("precision", "float32")]
     drawn = sorted(np.random.default_rng(seed).permutation(len(questions))[:_SAMPLE])
     subject = Subject(OURS, OURS, model, "")
     tokenizer = open_tokenizer(subject)
@@ -43,7 +45,7 @@ def rescore(model: Path, items: Path, *, seed: int | None = None) -> int:
     for score, values in zip(scores, found, strict=True):
         again, name = score.row(values, 0)["scores"], score.item.item
         worst = max(abs(value - stored[name].get(choice, np.inf)) for choice, value in again.items())
-        if not worst < _SAME_NATS:
+        if not worst < same:
             raise BundleError(
                 f"scores item {name} otherwise than is stored (by {worst:.3g} nats)",
                 where=str(model),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,7 +17,6 @@ from tinsmith.foundation.errors import AssetError
 
 Advance = Callable[[float], None]
 _SAME_NATS = 5e-3  # two ways to compute one log-probability in float32 differ by less
-_SAME_LOGIT = 1e-4  # the target's own logit is computed in another way than the highest
 _SAME_STATES = 1e-4  # of the largest: equal rows of one batch are computed alike
 _MASKED = -1e9
 _BATCH_TOKENS = {False: 1024, True: 32768}  # on a processor and on a GPU: where more no longer helped
@@ -107,23 +107,26 @@ def target_scores(
 ) -> tuple[Tensor, Tensor]:
     """Return ln p of targets (N,), and by how much the likeliest token's logit is above theirs (N,).
 
-    From hidden states (N, H) and output rows (V, H). The vocabulary passes in chunks of rows, so at most (N, chunk)
-    logits exist at a time.
+    From hidden states (N, H) and output rows (V, H), both float32 or both bfloat16; sums are float32. The vocabulary
+    passes in chunks of rows, so at most (N, chunk) logits exist at a time.
     """
-    best = hidden.new_full((len(hidden),), -math.inf)
-    total = hidden.new_zeros(len(hidden))
+    best = torch.full((len(hidden),), -math.inf, device=hidden.device)
+    wanted, total = torch.zeros_like(best), torch.zeros_like(best)
     for start in range(0, len(weight), chunk):
         rows = slice(start, start + chunk)
         logits = _finish(
-            torch.nn.functional.linear(hidden, weight[rows], None if bias is None else bias[rows]), softcap
+            torch.nn.functional.linear(hidden, weight[rows], None if bias is None else bias[rows]).float(),
+            softcap,
+        )
+        own = targets - start
+        inside = (own >= 0) & (own < logits.shape[1])
+        # Out of the same product as the highest: where the target is the likeliest both are one number.
+        wanted = torch.where(
+            inside, logits.gather(1, own.clamp(0, logits.shape[1] - 1)[:, None])[:, 0], wanted
         )
         higher = torch.maximum(best, logits.amax(dim=1))
         total = total * (best - higher).exp() + logits.sub_(higher[:, None]).exp_().sum(dim=1)
         best = higher
-    wanted = (hidden * weight[targets]).sum(dim=1)
-    if bias is not None:
-        wanted = wanted + bias[targets]
-    wanted = _finish(wanted, softcap)
     return wanted - best - total.log(), best - wanted
 
 
@@ -151,6 +154,13 @@ class Scorer:
         self._check_causal()
         self._check_output_layer(model)
         self.branches = self._branches_agree()
+
+    def round_weights(self) -> None:
+        """Compute in bfloat16 from now on; what __init__ checks was checked in float32. Buffers stay as they are."""
+        for parameter in itertools.chain(self.body.parameters(), (self.weight,)):
+            parameter.data = parameter.data.to(torch.bfloat16)
+        if self.bias is not None:
+            self.bias.data = self.bias.data.to(torch.bfloat16)
 
     def score(
         self, trees: Sequence[Tree], *, prefix: Sequence[int] = (), advance: Advance = lambda tokens: None
@@ -202,7 +212,7 @@ class Scorer:
                     found, behind = target_scores(
                         states, targets, self.weight, self.bias, softcap=self.softcap
                     )
-                    results[i] = found.double().tolist(), (behind < _SAME_LOGIT).tolist()
+                    results[i] = found.double().tolist(), (behind == 0).tolist()
                 advance(ids.numel())
         return results
 
@@ -334,7 +344,7 @@ class Scorer:
             chain.ask(chain.add(ids)[1:])
             ours = torch.tensor(list(self._score_batch([chain], None)[0].values()), device=self.device)
         worst = (plain - ours).abs().max().item()
-        if not worst < self._tolerance():
+        if not worst < _SAME_NATS:
             raise AssetError(
                 f"its output layer is more than a product and a softcap (results differ by {worst:.3g})",
                 where=self.name,
@@ -353,10 +363,7 @@ class Scorer:
         with torch.inference_mode():
             joint = self._score_batch([tree], self._read_prefix(ids[:3]))[0]
         apart = self._score_apart(tree, ids[:3], lambda tokens: None)
-        return max(abs(joint[node] - apart[node]) for node in apart) < self._tolerance()
-
-    def _tolerance(self) -> float:
-        return _SAME_NATS if self.weight.dtype == torch.float32 else 0.5
+        return max(abs(joint[node] - apart[node]) for node in apart) < _SAME_NATS
 
     def _probe(self, count: int) -> list[int]:
         return [

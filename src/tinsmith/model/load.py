@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,15 @@ _LOST_FACTS = {
     "qwen3": {"head_dim": "attention.key_length"},
     "gemma3": {"query_pre_attn_scalar": "attention.key_length"},
 }
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Say whether the processor may have instructions for bfloat16: without, it is several times slower."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return True
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:

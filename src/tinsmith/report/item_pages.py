@@ -14,6 +14,7 @@ from jinja2 import Environment
 
 from tinsmith.foundation.files import read_jsonl, write_atomic
 from tinsmith.report.views import View
+from tinsmith.report.words import metric
 
 PAGES = "pages"
 _PER_PAGE = 200  # questions: a page of them stays below a few megabytes whatever the exam's size
@@ -49,7 +50,7 @@ def _sheets(items: Path, view: View) -> Iterator[_Sheet]:
         parts = math.ceil(len(questions) / _PER_PAGE)
         for part in range(parts):
             file = f"{task}-{shots}-shot{f'-{part + 1}' if parts > 1 else ''}.html"
-            title = f"{task}, {shots} examples" + (f", page {part + 1} of {parts}" if parts > 1 else "")
+            title = metric(f"{task}:{shots}-shot") + (f", page {part + 1} of {parts}" if parts > 1 else "")
             content = {"questions": questions[part * _PER_PAGE : (part + 1) * _PER_PAGE], "names": names}
             yield _Sheet(file, title, "items.html", content)
     bits = {name: found for name in view.subjects if (found := _rows(items / f"bits-{name}.jsonl"))}

@@ -40,11 +40,13 @@ from tinsmith.evaluate.passages import choose_passages, read_passages
 from tinsmith.evaluate.preflight import check_files, check_room
 from tinsmith.evaluate.questions import build_cloze, build_next_passage
 from tinsmith.evaluate.rivals import (
+    Precision,
     Subject,
     describe,
     find_subjects,
     notes_on,
     open_tokenizer,
+    scoring_precision,
     unscored,
 )
 from tinsmith.evaluate.speed import measure_speed, speed_rows
@@ -107,7 +109,8 @@ def evaluate(
     work = _plan(config, tasks, documents, examples, asked, tokenize, seed)
     learnt = _learnt(tokenize, train)
     audits = _audits(config, work, learnt, corpus, tokenizers[OURS], ingest, refine, tokenize, seed)
-    work = replace(work, audits=tuple(audits))
+    precision = scoring_precision(config.precision)
+    work = replace(work, audits=tuple(audits), precision=precision)
     for subject in subjects:
         check_room(subject, tokenizers[subject.subject], work)
     items = out / "items"
@@ -121,13 +124,15 @@ def evaluate(
         )
         # After the first subject, so that an interval too wide is said before the others are scored.
         _check_interval(measured[subject.subject], bootstrap, config)
-    measured |= _general(subjects, measured, tokenizers, choose_general(config, seed), items, progress)
+    measured |= _general(
+        subjects, measured, tokenizers, choose_general(config, seed), items, progress, precision
+    )
     progress.say("  controls: compressor, n-gram, majority, TF-IDF")
     measured |= _control(list(corpus.training.values()), work, examples, items, seed)
     rows = [describe(subject, tokenizers[subject.subject]) for subject in subjects]
     table = tabulate(measured, work.shots, bootstrap, config)
     speeds = _speeds(config, meter, subjects, package, documents, items, progress)
-    notes = [*_notes(config, measured, len(drawn) - len(documents)), *notes_on(rows)]
+    notes = [*_notes(config, measured, len(drawn) - len(documents)), *notes_on(rows, precision)]
     notes += unscored(config, package)
     result = {**table, "subjects": [*rows, *control_rows(measured)], "notes": notes}
     audited = audit_rows(measured, resamples=config.bootstrap, confidence=config.confidence, seed=seed)
@@ -150,13 +155,15 @@ def _general(
     asked: Asked,
     items: Path,
     progress: Progress,
+    precision: Precision,
 ) -> dict[str, Measured]:
     """Ask our model and its base what the recipe's tests of general ability ask."""
     found: dict[str, Measured] = {}
     for subject in subjects if asked else ():
         name = subject.subject
         if name in (OURS, BASE):
-            rows = measure_general(subject, tokenizers[name], asked, items=items, progress=progress)
+            options: dict[str, Any] = {"items": items, "progress": progress, "precision": precision}
+            rows = measure_general(subject, tokenizers[name], asked, **options)
             found[name] = replace(measured[name], general=rows)
     return found
 

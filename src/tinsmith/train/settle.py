@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from tinsmith.foundation.files import read_json, write_json
 from tinsmith.foundation.progress import Progress
+from tinsmith.model.load import has_bfloat16
 from tinsmith.recipe import Budget, TrainConfig
 from tinsmith.tokens.batches import Batch, make_batch
 from tinsmith.train.engine import Engine
@@ -70,7 +68,7 @@ def _choose_precision(engine: Engine, sample: Batch, progress: Progress) -> tupl
     asked, size = engine.config.precision, len(sample.ids[0])
     part = Part("next_token", NextToken(), engine.mixture.parts[0].batches)
     engine.rehearse(part, sample, "float32")  # the first pass pays for memory that later ones find ready
-    if asked == "auto" and not _has_bfloat16(engine.ranks.device):
+    if asked == "auto" and not has_bfloat16(engine.ranks.device):
         progress.say("  precision: float32 (this processor multiplies no bfloat16)")
         asked = "float32"
     if asked != "auto":
@@ -85,15 +83,6 @@ def _choose_precision(engine: Engine, sample: Batch, progress: Progress) -> tupl
     figures = ", ".join(f"{name} {size / value:,.0f} tokens/s" for name, value in seconds.items())
     progress.say(f"  precision: {precision} (measured on {size} tokens: {figures})")
     return precision, seconds[precision] / size
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    """Say whether the processor may have instructions for bfloat16: without, it is several times slower."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return True
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _choose_compile(config: TrainConfig, mixture: Mixture, pace: float, progress: Progress) -> bool:
