@@ -115,12 +115,21 @@ def test_a_forged_evidence_is_named_though_hashes_fit(bundle):
         verify(bundle)
 
 
-def test_forged_weights_are_found_by_asking_them(bundle):
-    def another(data):
-        size = 8 + int.from_bytes(data[:8], "little")
-        return data[:size] + bytes(byte ^ (0x80 * (place % 4 == 3)) for place, byte in enumerate(data[size:]))
+def other_weights(data):
+    size = 8 + int.from_bytes(data[:8], "little")
+    return data[:size] + bytes(byte ^ (0x80 * (place % 4 == 3)) for place, byte in enumerate(data[size:]))
 
-    forge(bundle, "model/model.safetensors", another)
+
+def test_forged_weights_are_found_though_scores_were_rounded(bundle):
+    forge(bundle, "items/about-trained.json", lambda data: data.replace(b'"float32"', b'"bfloat16"'))
+    assert verify(bundle, deep=True).figures
+    forge(bundle, "model/model.safetensors", other_weights)
+    with pytest.raises(BundleError, match=r"model.*scores item .* otherwise than is stored"):
+        verify(bundle, deep=True)
+
+
+def test_forged_weights_are_found_by_asking_them(bundle):
+    forge(bundle, "model/model.safetensors", other_weights)
     assert verify(bundle).figures
     with pytest.raises(BundleError, match=r"model.*scores item .* otherwise than is stored"):
         verify(bundle, deep=True)

@@ -65,6 +65,21 @@ def test_what_could_have_been_seen_stands_beside_no_difference_and_chance_beside
     assert "chance" not in judge({**evidence, "comparisons": evidence["comparisons"]})["headline"]
 
 
+def test_an_exam_says_which_of_its_differences_may_be_chance(evidence: dict[str, Any]) -> None:
+    exams = [row for row in evidence["comparisons"] if row["metric"].startswith("accuracy")]
+    assert exams
+    lucky = [{**row, "difference": 0.2, "low": 0.1, "high": 0.3, "p_holm": 0.2} for row in exams]
+    said = " ".join(row["text"] for row in judge({**evidence, "comparisons": lucky})["exam"])
+    assert "better than" in said
+    assert said.count(" points, may be chance)") == said.count(" points")
+    sure = [{**row, "p_holm": 0.01} for row in lucky]
+    assert "chance" not in " ".join(row["text"] for row in judge({**evidence, "comparisons": sure})["exam"])
+    unclear = [{**row, "low": -0.1} for row in lucky]
+    assert "chance" not in " ".join(
+        row["text"] for row in judge({**evidence, "comparisons": unclear})["exam"]
+    )
+
+
 @pytest.mark.parametrize(
     ("metric", "low", "high", "expected"),
     [

@@ -167,7 +167,11 @@ def _exam_sentences(
 
 def _group(kind: str, duels: list[dict[str, Any]], roles: dict[str, Any]) -> str:
     """Name all opponents of one outcome with the difference in percentage points."""
-    named = [f"{roles[d['other']]['name']} ({words.points(d['difference'])})" for d in duels]
+    named = [
+        f"{roles[duel['other']]['name']} ({words.points(duel['difference'])}"
+        + (", may be chance)" if duel["one_of_many"] and kind != UNCLEAR else ")")
+        for duel in duels
+    ]
     return f"{kind} than {words.listing(named)}" if named else ""
 
 
