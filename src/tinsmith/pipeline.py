@@ -79,16 +79,29 @@ def build(recipe: Recipe, *, progress: Progress, until: str | None = None, crew:
     """
     root = run_directory(recipe)
     _check_start(recipe)
+    stages = _stages_until(until)
+    scored = next((place for place, stage in enumerate(stages) if stage.name == "evaluate"), -1)
+    fetched = False
     with _disk_errors(root), locked(root):
-        for stage in _stages_until(until):
+        for place, stage in enumerate(stages):
             _recover(root, stage)
             key = stage_key(stage, recipe, root)
             manifest = read_manifest(root / stage.directory)
             if manifest and manifest["key"] == key and outputs_present(root / stage.directory, manifest):
                 progress.say(f"{stage.name}: cached")
                 continue
+            if not fetched and place <= scored:
+                _fetch_rivals(recipe)
+                fetched = True
             _run_stage(stage, recipe, root, key, progress, crew)
     return root
+
+
+def _fetch_rivals(recipe: Recipe) -> None:
+    if recipe.evaluate.rivals:
+        from tinsmith.evaluate.preflight import fetch_rivals
+
+        fetch_rivals(recipe.evaluate)
 
 
 def follow(crew: Crew) -> None:

@@ -1,3 +1,4 @@
+import huggingface_hub
 import pytest
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, T5Config, T5ForConditionalGeneration
@@ -6,7 +7,7 @@ from small_models import byte_tokenizer, tiny_model
 from tinsmith.evaluate.bits import Document
 from tinsmith.evaluate.items import Item
 from tinsmith.evaluate.measure import Work
-from tinsmith.evaluate.preflight import check_files, check_rivals, check_room
+from tinsmith.evaluate.preflight import check_files, check_rivals, check_room, fetch_rivals
 from tinsmith.evaluate.rivals import Subject, opened
 from tinsmith.foundation.errors import AssetError, RecipeError
 from tinsmith.foundation.files import read_json, write_json
@@ -172,3 +173,24 @@ def test_a_rival_that_cannot_be_scored_stops_the_build_before_a_document_is_read
     with pytest.raises(AssetError, match="pickled"):
         start(str(rival))
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_rival_that_needs_a_missing_network_is_told_before_a_document_is_read(rival, tmp_path, monkeypatch):
+    def no_network(name, **options):
+        raise ConnectionError("no route")
+
+    source = tmp_path / "documents"
+    source.mkdir()
+    (source / "a.txt").write_text("some text")
+    data = {"name": "x", "runs": str(tmp_path / "runs"), "ingest": {"sources": [str(source)]}}
+    recipe = parse_recipe(data | {"evaluate": {"rivals": ["some/model"]}}, where="test")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", no_network)
+    with pytest.raises(AssetError, match=r"(?s)some/model: is neither .*ConnectionError.*the network"):
+        build(recipe, progress=SilentProgress())
+    assert not (tmp_path / "runs" / "x" / "ingest").exists()
+    assert (build(recipe, progress=SilentProgress(), until="ingest") / "ingest").exists()
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda name, **options: str(rival))
+    fetch_rivals(recipe.evaluate)
+    (rival / "tokenizer.json").unlink()
+    with pytest.raises(AssetError, match=r"holds no tokenizer\.json"):
+        fetch_rivals(recipe.evaluate)

@@ -28,13 +28,29 @@ def check_rivals(config: EvaluateConfig) -> None:
     check_names([file_name(_called(rival)) for rival in config.rivals])
     for rival in config.rivals:
         path = Path(rival).expanduser()
-        if rival in KNOWN or (not path.exists() and rival.count("/") == 1 and rival[0] not in "./~"):
-            continue  # fetched when its turn comes
+        if _is_elsewhere(rival):
+            continue  # for fetch_rivals
         if not any(path.glob("*.safetensors")) and path.suffix != ".gguf":
             resolve_model(rival, allow_hub=False)  # says what it is instead
         subject = Subject(file_name(_called(rival)), rival, path, "")
         check_files(subject)
         open_tokenizer(subject)
+
+
+def fetch_rivals(config: EvaluateConfig) -> None:
+    """Fetch the rivals that are named or ids of the hub, and look at them too. Raises AssetError where one is not had.
+
+    Before a document is read: a missing network is better told before training than after.
+    """
+    for rival in filter(_is_elsewhere, config.rivals):
+        subject = Subject(file_name(rival), rival, resolve_model(rival).path, "")
+        check_files(subject)
+        open_tokenizer(subject)
+
+
+def _is_elsewhere(rival: str) -> bool:
+    is_id = rival.count("/") == 1 and rival[0] not in "./~"
+    return rival in KNOWN or (is_id and not Path(rival).expanduser().exists())
 
 
 def _called(rival: str) -> str:

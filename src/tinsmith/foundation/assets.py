@@ -225,7 +225,7 @@ def _from_hub(name: str) -> Asset:
         raise AssetError(
             f"is neither a local path nor to be had from the hub ({type(error).__name__})",
             where=name,
-            next_step="check the name, or fetch it to a directory and name that",
+            next_step="check the name and the network, or fetch it to a directory and name that",
         ) from error
     asset = _local_model(path)
     return Asset(
