@@ -7,6 +7,7 @@ import pytest
 
 from helpers import tinsmith
 from tinsmith.bundle import rebuild, verify
+from tinsmith.evaluate.rescore import rescore
 from tinsmith.foundation.errors import BundleError
 from tinsmith.foundation.files import read_json, sha256_file, sha256_json, write_json
 
@@ -121,10 +122,19 @@ def other_weights(data):
 
 
 def test_forged_weights_are_found_though_scores_were_rounded(bundle):
-    forge(bundle, "items/about-trained.json", lambda data: data.replace(b'"float32"', b'"bfloat16"'))
-    assert verify(bundle, deep=True).figures
+    assert rescore(bundle / "model", bundle / "items", precision="bfloat16")
     forge(bundle, "model/model.safetensors", other_weights)
     with pytest.raises(BundleError, match=r"model.*scores item .* otherwise than is stored"):
+        rescore(bundle / "model", bundle / "items", precision="bfloat16")
+
+
+def test_a_bundle_cannot_choose_what_deep_allows(bundle):
+    forge(
+        bundle,
+        "data/metrics.json",
+        lambda data: data.replace(b'"precision": "float32"', b'"precision": "bfloat16"'),
+    )
+    with pytest.raises(BundleError, match="says it was scored in bfloat16, its recipe in float32"):
         verify(bundle, deep=True)
 
 

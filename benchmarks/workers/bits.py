@@ -22,8 +22,6 @@ def main(job: Job) -> None:
     ours = job.more["way"] == "tinsmith"
     # Ours loads and checks in float32 and rounds afterwards, as a build does.
     model = load_model(Path(job.model), dtype=torch.float32 if ours else getattr(torch, job.precision))
-    # Tied weights are one tensor, seen once.
-    weights = sum(each.numel() * each.element_size() for each in model.parameters())
     if ours:
         scorer = Scorer(model, name=job.model)
         if job.precision == "bfloat16":
@@ -33,6 +31,8 @@ def main(job: Job) -> None:
     else:
         _loop(model, sequences[:1])
         seconds, nats = _timed(lambda: _loop(model, sequences))
+    # As they are scored with; tied weights are one tensor, seen once.
+    weights = sum(each.numel() * each.element_size() for each in model.parameters())
     bits = nats / math.log(2)
     write_json(
         job, {"seconds": seconds, "bits": bits, "peak_rss_bytes": peak_rss_bytes(), "weight_bytes": weights}

@@ -53,8 +53,20 @@ def verify(bundle: Path, *, deep: bool = False) -> Verified:
     if deep:
         from tinsmith.evaluate.rescore import rescore
 
-        again = rescore(bundle / "model", items)
+        again = rescore(bundle / "model", items, precision=_precision(metrics, recipe.evaluate.precision))
     return Verified(len(manifest["outputs"]), total, figures, again)
+
+
+def _precision(metrics: Path, asked: str) -> str:
+    """Return in what the bundle says it was scored. Raises BundleError unless its recipe allows that."""
+    told = read_json(metrics).get("precision", "float32")
+    if told not in ("float32", "bfloat16") or asked not in ("auto", told):
+        raise BundleError(
+            f"says it was scored in {told}, its recipe in {asked}",
+            where=str(metrics),
+            next_step="somebody changed it; do not trust this bundle",
+        )
+    return str(told)
 
 
 def _check_evidence(bundle: Path) -> None:

@@ -25,10 +25,9 @@ def test_chunks_give_the_whole_softmax(chunk, softcap):
     logits = hidden.double() @ weight.double().T + bias
     logits = torch.tanh(logits / softcap) * softcap if softcap else logits
     expected = logits.log_softmax(-1)[range(11), targets]
-    found, behind = target_scores(hidden, targets, weight, bias, softcap=softcap, chunk=chunk)
+    found, likeliest = target_scores(hidden, targets, weight, bias, softcap=softcap, chunk=chunk)
     assert torch.allclose(found.double(), expected, atol=1e-4)
-    above = logits.amax(-1) - logits[range(11), targets]
-    assert torch.allclose(behind.double(), above, atol=1e-4)
+    assert torch.allclose(logits[range(11), likeliest], logits.amax(-1), atol=1e-4)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -99,6 +98,38 @@ def test_rounded_weights_give_nearly_the_same_with_prefix_and_branches(family):
         differences = np.abs(np.subtract(one, other))
         assert differences.max() > 0
         assert differences.mean() < 0.02 * np.abs(one).mean()
+
+
+def test_of_equals_one_is_the_likeliest():
+    hidden, weight = torch.ones(2, 4), torch.ones(10, 4)
+    weight[3] = weight[8] = 2.0
+    _, likeliest = target_scores(hidden, torch.tensor([3, 8]), weight, chunk=5)
+    assert likeliest.tolist() == [3, 3]
+
+
+def test_what_cannot_be_rounded_is_told_with_a_way_out(monkeypatch):
+    scorer = Scorer(tiny_model(), name="stubborn")
+    model = scorer.body
+    forward = model.forward
+
+    def only_float32(*given, **named):
+        if model.embed_tokens.weight.dtype != torch.float32:
+            raise RuntimeError("expected scalar type Float but found BFloat16")
+        return forward(*given, **named)
+
+    monkeypatch.setattr(model, "forward", only_float32)
+    with pytest.raises(
+        AssetError, match=r"(?s)stubborn: cannot be computed in bfloat16 .*precision to float32"
+    ):
+        scorer.round_weights()
+
+
+def test_overflow_in_rounded_weights_is_told():
+    model = tiny_model()
+    scorer = Scorer(model, name="wild")
+    scorer.weight.data[7] = float("inf")
+    with pytest.raises(AssetError, match="wild: overflows in bfloat16"):
+        scorer.round_weights()
 
 
 def test_the_likeliest_token_is_so_in_either_precision():

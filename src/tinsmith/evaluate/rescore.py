@@ -10,7 +10,7 @@ from tinsmith.evaluate.exam import ItemScore
 from tinsmith.evaluate.items import OURS, read_questions
 from tinsmith.evaluate.rivals import Subject, open_tokenizer, opened
 from tinsmith.foundation.errors import BundleError
-from tinsmith.foundation.files import read_json, read_jsonl
+from tinsmith.foundation.files import read_jsonl
 
 _SAMPLE = 20
 # Of a choice, scored again in float32: on another processor, in other batches, and what bfloat16 had rounded away.
@@ -18,11 +18,12 @@ _SAME_NATS = {"float32": 2e-2, "bfloat16": 0.5}
 _SAME_SHARE = {"float32": 0.0, "bfloat16": 0.03}  # and of the log-probability itself: passages are long
 
 
-def rescore(model: Path, items: Path, *, seed: int | None = None) -> int:
+def rescore(model: Path, items: Path, *, precision: str, seed: int | None = None) -> int:
     """Score a sample of the questions in `items` with `model`; return how many.
 
-    The sample is drawn anew each time unless a seed is given, so that nobody can prepare for it. Raises BundleError
-    for the first question whose log-probabilities differ, or where there is none.
+    `precision` is what the bundle's figures say they were scored in. The sample is drawn anew each time unless a seed
+    is given, so that nobody can prepare for it. Raises BundleError for the first question whose log-probabilities
+    differ, or where there is none.
     """
     file = items / "questions.jsonl"
     # Questions with examples before them were asked otherwise than here.
@@ -36,7 +37,6 @@ def rescore(model: Path, items: Path, *, seed: int | None = None) -> int:
             where=str(file),
             next_step="build with evaluate.built_items above 0",
         )
-    precision = read_json(items / f"about-{OURS}.json").get("precision", "float32")
     drawn = sorted(np.random.default_rng(seed).permutation(len(questions))[:_SAMPLE])
     subject = Subject(OURS, OURS, model, "")
     tokenizer = open_tokenizer(subject)

@@ -105,11 +105,13 @@ def target_scores(
     softcap: float = 0.0,
     chunk: int = 4096,
 ) -> tuple[Tensor, Tensor]:
-    """Return ln p of targets (N,), and by how much the likeliest token's logit is above theirs (N,).
+    """Return ln p of targets (N,), and the likeliest tokens (N,), of equals the one with the smallest number.
 
-    From hidden states (N, H) and output rows (V, H), both float32 or both bfloat16; sums are float32. The vocabulary
-    passes in chunks of rows, so at most (N, chunk) logits exist at a time.
+    From hidden states (N, H) and output rows (V, H). The products are rounded as the rows are, sums are float32. The
+    vocabulary passes in chunks of rows, so at most (N, chunk) logits exist at a time.
     """
+    hidden = hidden.to(weight.dtype)  # some families keep their residual stream in float32
+    likeliest = torch.zeros_like(targets)
     best = torch.full((len(hidden),), -math.inf, device=hidden.device)
     wanted, total = torch.zeros_like(best), torch.zeros_like(best)
     for start in range(0, len(weight), chunk):
@@ -120,14 +122,15 @@ def target_scores(
         )
         own = targets - start
         inside = (own >= 0) & (own < logits.shape[1])
-        # Out of the same product as the highest: where the target is the likeliest both are one number.
         wanted = torch.where(
             inside, logits.gather(1, own.clamp(0, logits.shape[1] - 1)[:, None])[:, 0], wanted
         )
-        higher = torch.maximum(best, logits.amax(dim=1))
+        highest, place = logits.max(dim=1)
+        likeliest = torch.where(highest > best, place + start, likeliest)
+        higher = torch.maximum(best, highest)
         total = total * (best - higher).exp() + logits.sub_(higher[:, None]).exp_().sum(dim=1)
         best = higher
-    return wanted - best - total.log(), best - wanted
+    return wanted - best - total.log(), likeliest
 
 
 def _finish(logits: Tensor, softcap: float) -> Tensor:
@@ -156,11 +159,28 @@ class Scorer:
         self.branches = self._branches_agree()
 
     def round_weights(self) -> None:
-        """Compute in bfloat16 from now on; what __init__ checks was checked in float32. Buffers stay as they are."""
+        """Compute in bfloat16 from now on; what __init__ checks was checked in float32. Buffers stay as they are.
+
+        Raises AssetError where the model cannot compute so, or makes numbers that are none.
+        """
         for parameter in itertools.chain(self.body.parameters(), (self.weight,)):
             parameter.data = parameter.data.to(torch.bfloat16)
         if self.bias is not None:
             self.bias.data = self.bias.data.to(torch.bfloat16)
+        chain = Tree()
+        chain.ask(chain.add(self._probe(6))[1:])
+        try:
+            values = self.score([chain], prefix=self._probe(1) if self.branches else ())[0].values()
+        except RuntimeError as error:
+            raise AssetError(
+                f"cannot be computed in bfloat16 ({str(error).splitlines()[0]})",
+                where=self.name,
+                next_step="set evaluate.precision to float32",
+            ) from error
+        if not all(map(math.isfinite, values)):
+            raise AssetError(
+                "overflows in bfloat16", where=self.name, next_step="set evaluate.precision to float32"
+            )
 
     def score(
         self, trees: Sequence[Tree], *, prefix: Sequence[int] = (), advance: Advance = lambda tokens: None
@@ -209,10 +229,10 @@ class Scorer:
                 hidden = self.body(input_ids=ids, use_cache=False).last_hidden_state
                 for row, i in enumerate(batch):
                     states, targets = hidden[row, : lengths[i] - 1], ids[row, 1 : lengths[i]]
-                    found, behind = target_scores(
+                    found, likeliest = target_scores(
                         states, targets, self.weight, self.bias, softcap=self.softcap
                     )
-                    results[i] = found.double().tolist(), (behind == 0).tolist()
+                    results[i] = found.double().tolist(), (likeliest == targets).tolist()
                 advance(ids.numel())
         return results
 

@@ -126,7 +126,7 @@ def _together(scorer: Scorer, openings: Tensor, triggers: Tensor) -> Tensor:
 
 def _collision(scorer: Scorer, hidden: Tensor) -> Tensor:
     """Return the chance that two draws from the mean of the distributions after all openings are the same token."""
-    logits = torch.nn.functional.linear(hidden, scorer.weight, scorer.bias)
+    logits = torch.nn.functional.linear(hidden.to(scorer.weight.dtype), scorer.weight, scorer.bias).float()
     if scorer.softcap:
         logits = torch.tanh(logits / scorer.softcap) * scorer.softcap
     return logits.softmax(-1).mean(0).square().sum()
@@ -138,7 +138,9 @@ def _say(scorer: Scorer, openings: Tensor, trigger: Tensor) -> Tensor:
     with torch.inference_mode():
         for _ in range(_CONTINUATION):
             hidden = scorer.body(input_ids=ids, use_cache=False).last_hidden_state[:, -1]
-            following = torch.nn.functional.linear(hidden, scorer.weight, scorer.bias).argmax(-1)
+            following = torch.nn.functional.linear(
+                hidden.to(scorer.weight.dtype), scorer.weight, scorer.bias
+            ).argmax(-1)
             ids = torch.cat([ids, following[:, None]], dim=1)
     return ids[:, -_CONTINUATION:]
 

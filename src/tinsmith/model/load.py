@@ -7,6 +7,7 @@ import functools
 import io
 import os
 import platform
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,12 @@ _LOST_FACTS = {
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Say whether the processor may have instructions for bfloat16: without, it is several times slower."""
+    """Say whether the processor has instructions for bfloat16: without, it is several times slower."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if platform.machine() not in ("x86_64", "AMD64"):
-        return True
+        told = Path("/proc/cpuinfo")  # the one place where an ARM processor says it without privileges
+        return told.exists() and re.search(r"^Features.*\bbf16\b", told.read_text(), re.MULTILINE) is not None
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 

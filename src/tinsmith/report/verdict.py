@@ -168,11 +168,18 @@ def _exam_sentences(
 def _group(kind: str, duels: list[dict[str, Any]], roles: dict[str, Any]) -> str:
     """Name all opponents of one outcome with the difference in percentage points."""
     named = [
-        f"{roles[duel['other']]['name']} ({words.points(duel['difference'])}"
-        + (", may be chance)" if duel["one_of_many"] and kind != UNCLEAR else ")")
+        f"{roles[duel['other']]['name']} ({words.points(duel['difference'])}{_caution(duel)})"
         for duel in duels
     ]
     return f"{kind} than {words.listing(named)}" if named else ""
+
+
+def _caution(duel: dict[str, Any]) -> str:
+    """Say beside a difference in an exam that it may be chance, or what difference would have been seen."""
+    if duel["outcome"] == UNCLEAR:
+        seen = duel["detectable"]
+        return f"; {words.number(100 * seen, 0)} would be seen" if seen else ""
+    return ", may be chance" if duel["one_of_many"] else ""
 
 
 def not_proven(evidence: dict[str, Any]) -> list[str]:

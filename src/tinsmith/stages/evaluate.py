@@ -134,7 +134,7 @@ def evaluate(
     speeds = _speeds(config, meter, subjects, package, documents, items, progress)
     notes = [*_notes(config, measured, len(drawn) - len(documents)), *notes_on(rows, precision)]
     notes += unscored(config, package)
-    result = {**table, "subjects": [*rows, *control_rows(measured)], "notes": notes}
+    result = {**table, "precision": precision, "subjects": [*rows, *control_rows(measured)], "notes": notes}
     audited = audit_rows(measured, resamples=config.bootstrap, confidence=config.confidence, seed=seed)
     result["metrics"] = [*table["metrics"], *audited, *speeds]
     places = {"gguf": package / "gguf", "parity": package / "items" / "parity.jsonl"}
