@@ -335,7 +335,7 @@ def test_out_of_bounds_the_build_fails_and_what_was_scored_is_kept(run, done, tm
     with pytest.raises(EvidenceError, match=r"bits_per_byte is .* at most .* is allowed") as caught:
         _evaluate(run, out, bounds=tight)
     assert str(out) in str(caught.value)
-    monkeypatch.setattr(measure, "opened", lambda subject: pytest.fail("scored again"))
+    monkeypatch.setattr(measure, "opened", lambda subject, precision: pytest.fail("scored again"))
     kept = {row["metric"]: row["kept"] for row in read_json(out / "metrics.json")["bounds"]}
     assert not kept["bits_per_byte"]
     _evaluate(run, out, bounds=tight.model_copy(update={"action": "report"}))
@@ -383,11 +383,11 @@ def test_planted_canaries_are_ranked_and_can_be_had_again(run, tmp_path):
 def test_killed_between_subjects_it_scores_only_what_is_missing(run, done, tmp_path, monkeypatch):
     real, opened = measure.opened, []
 
-    def dies_at_base(subject):
+    def dies_at_base(subject, precision):
         opened.append(subject.subject)
         if subject.subject == "base" and len(opened) == 3:
             raise KeyboardInterrupt
-        return real(subject)
+        return real(subject, precision)
 
     monkeypatch.setattr(measure, "opened", dies_at_base)
     out = tmp_path / "evaluate"
@@ -416,11 +416,11 @@ def test_killed_between_subjects_it_scores_only_what_is_missing(run, done, tmp_p
 def test_a_rival_that_fails_late_loses_nothing(run, done, tmp_path, monkeypatch):
     real, scored = measure.opened, []
 
-    def fails(subject):
+    def fails(subject, precision):
         scored.append(subject.subject)
         if subject.subject == "rival":
             raise AssetError("cannot be scored", where=subject.name, next_step="leave it out")
-        return real(subject)
+        return real(subject, precision)
 
     monkeypatch.setattr(measure, "opened", fails)
     out = tmp_path / "evaluate"
@@ -440,7 +440,11 @@ def test_a_rival_that_fails_late_loses_nothing(run, done, tmp_path, monkeypatch)
 
 def test_another_tokenizer_of_the_same_weights_is_scored_anew(run, tmp_path, monkeypatch):
     real, scored = measure.opened, []
-    monkeypatch.setattr(measure, "opened", lambda subject: (scored.append(subject.subject), real(subject))[1])
+    monkeypatch.setattr(
+        measure,
+        "opened",
+        lambda subject, precision: (scored.append(subject.subject), real(subject, precision))[1],
+    )
     rival = tmp_path / "rival"
     shutil.copytree(run / "rival", rival)
     changes = {"rivals": (str(rival),), "documents": 4, "built_items": 0, "leakage_documents": 0}
@@ -463,7 +467,7 @@ def test_a_rival_with_a_small_context_is_told_before_anything_is_scored(run, tmp
     shutil.copytree(run / "rival", rival)
     config = json.loads((rival / "config.json").read_text())
     (rival / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 128}))
-    monkeypatch.setattr(measure, "opened", lambda subject: pytest.fail("scored"))
+    monkeypatch.setattr(measure, "opened", lambda subject, precision: pytest.fail("scored"))
     with pytest.raises(AssetError, match=r"small: reads at most 128 tokens, document d\d+ takes \d+"):
         _evaluate(run, tmp_path / "out", rivals=(str(rival),))
 
@@ -480,7 +484,11 @@ def test_two_documents_suffice_and_tokenizers_that_leave_one_are_told(run, tmp_p
 
 def test_too_wide_an_interval_stops_after_the_first_subject(run, tmp_path, monkeypatch):
     real, opened = measure.opened, []
-    monkeypatch.setattr(measure, "opened", lambda subject: (opened.append(subject.subject), real(subject))[1])
+    monkeypatch.setattr(
+        measure,
+        "opened",
+        lambda subject, precision: (opened.append(subject.subject), real(subject, precision))[1],
+    )
     with pytest.raises(CorpusError, match=r"about \d+ documents"):
         _evaluate(run, tmp_path / "evaluate", max_interval=1e-4)
     assert opened == ["trained"]
