@@ -17,7 +17,7 @@ def _row(format: str, size: int, loss: float) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("recommended", "said"),
     [
-        ("q4_k_m", "Take the file q4_k_m (105 MB): it loses 0.004"),
+        ("q4_k_m", "Take the file q4_k_m (105 MB of weights): it loses 0.004"),
         (None, "No file that was scored surely loses less"),
     ],
 )

@@ -34,6 +34,7 @@ def test_wording_flips_with_the_sign_of_the_interval(
     )
     assert verdict["outcome"] == result
     page = (bundle / "report.html").read_text(encoding="utf-8")
+    assert page.count("of them that share least with training documents it is") == 1
     marks = {"better": "verdict better", "worse": "verdict worse"}
     assert f'class="{marks.get(result, "verdict unclear")}"' in page
 
@@ -63,6 +64,18 @@ def test_what_could_have_been_seen_stands_beside_no_difference_and_chance_beside
     found = judge({**evidence, "comparisons": unclear})["headline"]
     assert "zero is inside; one of 0.250 would be seen four times in five)" in found
     assert "chance" not in judge({**evidence, "comparisons": evidence["comparisons"]})["headline"]
+
+
+def test_the_half_that_quotes_training_least_is_said_beside_the_headline(evidence: dict[str, Any]) -> None:
+    whole = [row for row in evidence["comparisons"] if row["metric"] == "bits_per_byte"]
+    assert judge({**evidence, "comparisons": whole})["unlike"] == {"text": "", "outcome": ""}
+    half = {"metric": "bits_per_byte:overlap_low", "items": 30, "difference": 0.02, "low": 0.01, "high": 0.03}
+    verdict = judge({**evidence, "comparisons": [*whole, *({**row, **half} for row in whole)]})
+    assert verdict["unlike"]["text"].startswith(
+        "On the 30 of them that share least with training documents it is worse than smollm2-135m by 0.020 bits"
+    )
+    assert verdict["unlike"]["outcome"] == "worse"
+    assert verdict["headline"] == evidence["verdict"]["headline"]
 
 
 def test_an_exam_says_which_of_its_differences_may_be_chance(evidence: dict[str, Any]) -> None:

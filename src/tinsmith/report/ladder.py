@@ -21,8 +21,8 @@ def describe_ladder(ladder: dict[str, Any]) -> str:
         )
     row = rows[ladder["recommended"]]
     return (
-        f"Take the file {row['format']} ({words.size(row['bytes'])}): it loses {words.number(row['loss'])} bits per "
-        f"byte against the original ({words.span(row['low'], row['high'])}), within {within}."
+        f"Take the file {row['format']} ({words.size(row['bytes'])} of weights): it loses {words.number(row['loss'])} "
+        f"bits per byte against the original ({words.span(row['low'], row['high'])}), within {within}."
     )
 
 

@@ -18,6 +18,7 @@ OUR_FILES = {
 }
 CONTROLS = ("majority", "tfidf", "compressor", "ngram", "length", "overlap", "unread")
 BITS = "bits_per_byte"
+UNLIKE = f"{BITS}:overlap_low"  # on the half that shares least with training documents
 LOWER = ("bits", "kl", "mean_kl", "seconds", "joules", "energy", "bytes", "loss", "perplexity")
 BETTER, UNCLEAR, WORSE = "better", "not shown to be better", "worse"
 
@@ -51,17 +52,20 @@ def outcome(metric: str, low: float, high: float) -> str:
 
 
 def judge(evidence: dict[str, Any]) -> dict[str, Any]:
-    """Return {subject, outcome, headline, quantised, exam, duels}: sentences about held-out text and exam."""
+    """Return {subject, outcome, headline, unlike, quantised, exam, duels}: sentences about held-out text and exam."""
     roles = {row["subject"]: row for row in evidence["subjects"]}
     ours = next((row["subject"] for row in evidence["subjects"] if row["role"] == "ours"), None)
     duels = [duel for row in evidence["comparisons"] if (duel := _duel(row, roles, evidence["confidence"]))]
-    on_text = [duel for duel in duels if duel["metric"] == BITS and duel["role"] in ("base", "rival")]
+    models = [duel for duel in duels if duel["role"] in ("base", "rival")]
+    on_text = [duel for duel in models if duel["metric"] == BITS]
+    unlike = [duel for duel in models if duel["metric"] == UNLIKE and duel["ours"] == ours]
     main = [duel for duel in on_text if duel["ours"] == ours]
     small = [duel for duel in on_text if duel["ours"] != ours and duel["role"] == "rival"]
     return {
         "subject": ours,
         "outcome": worst(main),
         "headline": _headline(main, evidence),
+        "unlike": {"text": _unlike(unlike, roles), "outcome": worst(unlike)},
         "quantised": {"text": _quantised(small, roles), "outcome": worst(small)},
         "exam": _exam_sentences(duels, evidence, ours, roles),
         "duels": duels,
@@ -126,6 +130,15 @@ def _clause(duel: dict[str, Any], other: str) -> str:
     # An interval alone does not know that many differences were looked at.
     lucky = "; among so many comparisons it may be chance" if duel["one_of_many"] else ""
     return f"{duel['outcome']} than {other} by {amount} ({interval}{lucky})"
+
+
+def _unlike(duels: list[dict[str, Any]], roles: dict[str, Any]) -> str:
+    """Say what is left of the headline where held-out documents quote training documents least."""
+    if not duels:
+        return ""
+    clauses = [_clause(duel, roles[duel["other"]]["name"]) for duel in duels]
+    where = f"On the {words.count(duels[0]['items'])} of them that share least with training documents"
+    return f"{where} it is {words.listing(clauses)}."
 
 
 def _quantised(duels: list[dict[str, Any]], roles: dict[str, Any]) -> str:
