@@ -75,7 +75,11 @@ def build_evidence(bundle: Path) -> dict[str, Any]:
 def _read_recipe(bundle: Path) -> Recipe:
     path = bundle / "recipe.json"
     if not path.is_file():
-        raise BundleError("is no bundle: it has no recipe.json", where=str(bundle), next_step="name a bundle")
+        raise BundleError(
+            "is no bundle: it has no recipe.json",
+            where=str(bundle),
+            next_step="name a directory `bundle` that tinsmith build made",
+        )
     return parse_recipe(read_json(path), where=str(path))
 
 

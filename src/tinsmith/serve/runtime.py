@@ -197,7 +197,11 @@ def find_gguf(bundle_or_gguf: Path, format: str | None = None) -> Path:
         )
     found = {p.stem.removeprefix("model-"): p for p in sorted((bundle_or_gguf / "gguf").glob("model-*.gguf"))}
     if not found:
-        raise BundleError("holds no gguf/model-*.gguf", where=str(bundle_or_gguf), next_step="name a bundle")
+        raise BundleError(
+            "holds no gguf/model-*.gguf",
+            where=str(bundle_or_gguf),
+            next_step="name a directory `bundle` that tinsmith build made",
+        )
     if format is None:
         return min(found.values(), key=lambda path: path.stat().st_size)
     if format not in found:

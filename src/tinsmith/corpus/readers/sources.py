@@ -74,9 +74,9 @@ def _expand(source: str, closed: list[str]) -> Iterator[SourceFile]:
             yield from (SourceFile(found, found.as_posix(), "") for found in inside)
     else:
         raise CorpusError(
-            "no such file, folder or known corpus",
+            f"no such file, folder or known corpus (looked for {path.absolute()})",
             where=source,
-            next_step="correct ingest.sources in the recipe",
+            next_step="correct ingest.sources in the recipe; `tinsmith models` lists the corpora",
         )
 
 
