@@ -5,7 +5,6 @@ As cluster it starts two Ray nodes of one core each here, and the engine runs on
 
 import json
 import os
-import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,9 @@ def facts() -> dict[str, Any]:
     from ray._common.usage.usage_lib import usage_stats_enabled
 
     nodes = [node for node in ray.nodes() if node["Alive"]] if ray.is_initialized() else []
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # getrusage would tell the peak of the process that started this one, if it was higher.
+    status = Path("/proc/self/status").read_text().splitlines()
+    peak = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
     return {"nodes": len(nodes), "reports_usage": usage_stats_enabled(), "peak_rss_bytes": peak}
 
 

@@ -62,6 +62,24 @@ def test_peak_memory_is_that_of_the_tree(no_hardware: Path) -> None:
     assert meter.reading.peak_rss_bytes > own + 300_000_000
 
 
+AFTER_A_PEAK = """
+import subprocess, sys, tempfile
+from pathlib import Path
+from tinsmith.meter import energy
+energy.open_gpu = lambda: None
+b = bytearray(b"x") * 600_000_000
+del b
+with tempfile.TemporaryDirectory() as nowhere, energy.EnergyMeter(powercap=Path(nowhere)) as meter:
+    subprocess.run([sys.executable, "-c", "import time; time.sleep(0.5)"], check=True)
+print(meter.reading.peak_rss_bytes)
+"""
+
+
+def test_a_child_does_not_bring_its_parents_former_peak() -> None:
+    done = subprocess.run([sys.executable, "-c", AFTER_A_PEAK], check=True, capture_output=True, text=True)
+    assert 10_000_000 < int(done.stdout) < 400_000_000
+
+
 def test_reading_stands_still_after_the_block(no_hardware: Path) -> None:
     with EnergyMeter(powercap=no_hardware) as meter:
         first = meter.reading

@@ -193,9 +193,12 @@ class _Tree:
         # A child that ends between two looks is missing until it was waited for, so the total never falls.
         self.cpu_seconds = max(self.cpu_seconds, self._cpu_now(children) - self.cpu_before)
         rss = self.process.memory_info().rss + sum(_rss_of(child) for child in children)
-        # The kernel's own high-water mark sees spikes between looks, but counts only if it rose meanwhile.
-        grown = [now for now, before in zip(_maxrss(), self.maxrss_before, strict=True) if now > before]
-        self.peak_rss_bytes = int(max([self.peak_rss_bytes, rss, *grown]))
+        # The kernel's own high-water marks see spikes between looks; ours counts only if it rose meanwhile.
+        # Those of children are asked one by one: getrusage would report our own former peak as theirs,
+        # since a child has our memory for the moment before its program starts.
+        own = _maxrss()
+        marks = [own if own > self.maxrss_before else 0, *map(_high_water, children)]
+        self.peak_rss_bytes = int(max([self.peak_rss_bytes, rss, *marks]))
 
     def _children(self) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error):
@@ -231,8 +234,14 @@ def _quietly(read: Callable[[], float]) -> float:
     return 0.0
 
 
-def _maxrss() -> tuple[int, int]:
-    unit = 1 if sys.platform == "darwin" else 1024
-    usages = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    own, child = (resource.getrusage(who).ru_maxrss * unit for who in usages)
-    return own, child
+def _high_water(process: psutil.Process) -> int:
+    """Return the most memory that a process had resident since its program started; 0 where no kernel says so."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def _maxrss() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
