@@ -1,0 +1,53 @@
+"""A GGUF file is opened without its vocabulary's contents, to the same model."""
+
+import struct
+from pathlib import Path
+
+import gguf
+import pytest
+import torch
+
+from tinsmith.foundation.errors import AssetError
+from tinsmith.model import load
+from tinsmith.model.export import write_gguf
+from tinsmith.model.load import load_model
+from tinsmith.train.checkpoint import save_trained
+from tiny_model import tiny_family, tiny_tokenizer
+
+
+@pytest.fixture(scope="module", params=["llama", "gemma3"])
+def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp(request.param)
+    save_trained(tiny_family(request.param), tiny_tokenizer(), folder / "model")
+    write_gguf(folder / "model", folder / "model.gguf", "f16")
+    return folder / "model.gguf"
+
+
+def test_a_long_vocabulary_is_passed_over_and_the_model_is_the_same(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = load_model(file)
+    tokens = gguf.GGUFReader(file).fields["tokenizer.ggml.tokens"]
+    assert len(tokens.data) < load._VOCABULARY  # so that the model above was read in the usual way
+    monkeypatch.setattr(load, "_VOCABULARY", 100)
+    quick = load_model(file)
+    assert quick.config.to_dict() == plain.config.to_dict()
+    states = plain.state_dict(), quick.state_dict()
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    passed_over = load._Reader(file).fields["tokenizer.ggml.tokens"]
+    assert len(passed_over.data) == len(tokens.data)
+    assert len(passed_over.parts) < 10 < len(tokens.parts)
+
+
+def test_a_vocabulary_that_runs_past_the_end_is_told(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "_VOCABULARY", 100)
+    data = bytearray(file.read_bytes())
+    at = data.index(b"tokenizer.ggml.tokens") + len(b"tokenizer.ggml.tokens") + 8
+    data[at : at + 8] = struct.pack("<Q", 2**40)
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(data)
+    with pytest.raises(AssetError, match=r"broken\.gguf: cannot be opened"):
+        load_model(broken)
