@@ -6,7 +6,7 @@ from gguf import GGUFWriter
 from tinsmith.evaluate import parity
 from tinsmith.evaluate.parity import check_parity
 from tinsmith.evaluate.parity_prompts import draw_prompts
-from tinsmith.evaluate.parity_sides import GgufSide
+from tinsmith.evaluate.parity_sides import GgufSide, ServerSide
 from tinsmith.foundation.errors import CorpusError, ParityError
 from tinsmith.foundation.progress import SilentProgress
 from tinsmith.model.export import save_model, write_gguf
@@ -45,6 +45,7 @@ def test_a_good_export_passes_and_leaves_its_figures(trained, saved, tmp_path):
         assert 0 <= row["mean_kl"] <= row["bound_kl"]
         assert row["bytes"] > 0
         assert row.get("answers_kl", 0.0) >= 0
+        assert row.get("answers_apart", 0.0) < 0.01
         if name != "server":
             assert row["prompts"] == 24
             assert row["positions"] >= 300
@@ -101,6 +102,35 @@ def test_a_spoilt_export_fails_by_name(trained, saved, tmp_path, monkeypatch, na
         monkeypatch.setattr(GgufSide, "differences", lambda self, rows: [])
         with pytest.raises(ParityError, match=by_answers):
             gate(trained, saved, {"f16": path})
+
+
+def test_a_server_that_multiplies_by_another_matrix_fails_whatever_the_bounds(
+    trained, saved, tmp_path, monkeypatch
+):
+    path = tmp_path / "model-f16.gguf"
+    write_gguf(trained, path, "f16")
+    answer = ServerSide.answer
+
+    def shifted(self, prompt, forced):
+        logs, read = answer(self, prompt, forced)
+        return logs.roll(1), read
+
+    monkeypatch.setattr(ServerSide, "answer", shifted)
+    wide = {"max_kl": {"f16": 1000.0}, "min_top1": {"f16": 0.0}}
+    with pytest.raises(ParityError, match=r"f16: the server's distributions are not those of its hidden"):
+        gate(trained, saved, {"f16": path}, **wide)
+
+
+def test_a_few_prompts_with_near_ties_do_not_stop_a_file_that_holds_its_bound():
+    row = {"token_ids_equal": True, "stop_equal": True, "bound_kl": 0.4, "bound_top1": 0.65, "bytes": 1}
+    figures = {"mean_kl": 0.1, "answers": 24, "answers_kl": 0.14, "answers_apart": 0.006}
+    rows = {
+        right: parity._server_row("q4_k_m", {**row, **figures, "answers_top1": right / 24})
+        for right in (12, 3)
+    }
+    parity._judge({"server": rows[12]}, {})
+    with pytest.raises(ParityError, match=r"server: top-1 agreement 0\.125 is below its bound 0\.2"):
+        parity._judge({"server": rows[3]}, {})
 
 
 def test_another_chat_template_fails_by_name(trained, saved, tmp_path, monkeypatch):
