@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,25 @@ def test_killed_after_the_model_was_written_nothing_is_trained_again(
     monkeypatch.setattr(stage, "fit", lambda *a, **k: pytest.fail("trained again"))
     assert run(tmp_path) == first
     assert not (tmp_path / "train" / "checkpoints").exists()
+
+
+def test_freed_memory_is_kept_for_the_steps_and_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tokens(tmp_path / "tokens")
+    seen: list[str] = []
+
+    @contextlib.contextmanager
+    def noted() -> Iterator[bool]:
+        seen.append("kept")
+        yield True
+        seen.append("given back")
+
+    fit = stage.fit
+    monkeypatch.setattr(stage, "freed_memory_kept", noted)
+    monkeypatch.setattr(stage, "fit", lambda *a, **k: (seen.append("fit"), fit(*a, **k)))
+    run(tmp_path, config("2 steps"))
+    assert seen == ["kept", "fit", "given back"]
 
 
 def test_a_model_that_is_too_small_for_the_tokens_is_an_error(tmp_path: Path) -> None:

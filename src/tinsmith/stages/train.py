@@ -22,6 +22,7 @@ from tinsmith.train.distributed import Ranks, gather, join
 from tinsmith.train.engine import Engine
 from tinsmith.train.journal import summarise
 from tinsmith.train.loop import fit
+from tinsmith.train.memory import freed_memory_kept
 from tinsmith.train.objectives import check_context
 from tinsmith.train.parts import make_mixture, open_sets
 from tinsmith.train.shape import shape_result, shape_start, shape_statistics
@@ -44,7 +45,7 @@ def train(
     loss that is not finite, or checkpoints that are all damaged.
     """
     sets = open_sets(config, tokenize)
-    with join(crew, config.device, progress) as ranks:
+    with join(crew, config.device, progress) as ranks, freed_memory_kept():
         # The model is renamed into place when training is over, and only then are checkpoints removed.
         if not ranks.agree((out / "model").exists()):
             _make_model(config, model, sets, tokenize, seed, out, progress, ranks)

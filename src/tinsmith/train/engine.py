@@ -16,7 +16,6 @@ from tinsmith.recipe import TrainConfig
 from tinsmith.tokens.batches import Batch
 from tinsmith.train.attention import NAME, isolate_sequences
 from tinsmith.train.distributed import ALONE, Ranks, shard
-from tinsmith.train.memory import keep_freed_memory
 from tinsmith.train.mixture import Mixture, Part
 from tinsmith.train.objectives import Objective
 from tinsmith.train.optim import Optimizers, clip_gradients
@@ -36,7 +35,6 @@ class Engine:
         ranks: Ranks = ALONE,
     ) -> None:
         """Prepare a float32 model for training on the device of `ranks`, whole until `shard` divides it."""
-        keep_freed_memory()
         isolate_sequences(model)
         if config.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
