@@ -13,11 +13,11 @@ import torch
 from benchmarks.evidence import table, write_evidence
 from benchmarks.paths import DATA
 from benchmarks.processes import THREADS
-from tinsmith.evaluate.general import Asked, ask, harness
-from tinsmith.evaluate.general import run as run_harness
-from tinsmith.evaluate.general_files import draw, read_general
-from tinsmith.evaluate.score import Scorer
-from tinsmith.foundation.assets import resolve_model
+from tinsmith.base.assets import resolve_model
+from tinsmith.evaluate.families.general import Asked, ask, harness
+from tinsmith.evaluate.families.general import run as run_harness
+from tinsmith.evaluate.families.general_files import draw, read_general
+from tinsmith.evaluate.scoring import Scorer
 from tinsmith.model.load import load_model
 from tinsmith.recipe import GeneralConfig
 from tinsmith.tokens.tokenizer import load_tokenizer

@@ -13,7 +13,7 @@ from benchmarks.prepare import build_until, texts_of
 from benchmarks.processes import run_worker
 from benchmarks.ratios import ratio_spread, spread
 from benchmarks.workers.job import Job
-from tinsmith.foundation.assets import resolve_model
+from tinsmith.base.assets import resolve_model
 from tinsmith.tokens.tokenizer import context_token, encode, load_tokenizer
 
 _DOCUMENTS, _CHARACTERS, _ROUNDS = 100, 600, 4

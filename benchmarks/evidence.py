@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.paths import RESULTS, ROOT
 from benchmarks.processes import THREADS
-from tinsmith.foundation.files import write_atomic, write_json
+from tinsmith.base.files import write_atomic, write_json
 from tinsmith.meter.machine import describe_machine
 
 

@@ -8,7 +8,7 @@ from unittest import mock
 from benchmarks.evidence import write_evidence
 from benchmarks.paths import WORK
 from benchmarks.standings import build_recipe, standings, tokens_learnt
-from tinsmith.foundation.files import read_json
+from tinsmith.base.files import read_json
 
 _RIVAL = "gemma-3-270m"
 _TRAINED = f"{_RIVAL}-trained"

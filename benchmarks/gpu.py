@@ -16,7 +16,7 @@ from benchmarks.paths import WORK
 from benchmarks.processes import run_worker
 from benchmarks.ratios import ratio_spread, spread
 from benchmarks.workers.job import Job
-from tinsmith.foundation.files import read_json
+from tinsmith.base.files import read_json
 from tinsmith.tokens.tokenizer import load_tokenizer, save_tokenizer
 
 _LENGTH, _BATCH, _ROUNDS, _STEPS, _WARMUP = 2048, 32, 3, 10, 3

@@ -16,7 +16,7 @@ from benchmarks.evidence import table, write_evidence
 from benchmarks.paths import HERE, WORK
 from benchmarks.processes import run_worker
 from benchmarks.workers.job import Job
-from tinsmith.corpus.language import identify
+from tinsmith.corpus.text.language import identify
 from tinsmith.recipe import CurateConfig
 
 _PEER = "datatrove"  # whose environment holds the fastText model that its language filter reads

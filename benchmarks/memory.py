@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.evidence import table, write_evidence
 from benchmarks.paths import RESULTS
 from benchmarks.speed_table import by_subject
-from tinsmith.foundation.files import read_json
+from tinsmith.base.files import read_json
 
 _PAGES = {"speed": "all weights", "lora": "LoRA"}
 

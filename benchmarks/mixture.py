@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from benchmarks.paths import DATA
 from benchmarks.poor import KINDS, UNSEEN
-from tinsmith.corpus.text import repair
-from tinsmith.foundation.assets import resolve_corpus
+from tinsmith.base.assets import resolve_corpus
+from tinsmith.corpus.text.repair import repair
 
 _LONGEST = 12_000  # characters of a document
 # Folder and pattern of whole files -> how many documents; and what is cut into pieces first.

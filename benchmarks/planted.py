@@ -14,13 +14,13 @@ from typing import Any
 from benchmarks import prepare
 from benchmarks.evidence import table, write_evidence
 from benchmarks.paths import DATA, WORK
+from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.engine import DataFrame, col, read_parquet
-from tinsmith.corpus.planted.instructions import find_instructions
-from tinsmith.corpus.planted.selftest import run_selftest
-from tinsmith.corpus.planted.triggers import find_triggers
+from tinsmith.corpus.steps.planted.instructions import find_instructions
+from tinsmith.corpus.steps.planted.selftest import run_selftest
+from tinsmith.corpus.steps.planted.triggers import find_triggers
 from tinsmith.corpus.streams import text_bytes
-from tinsmith.foundation.progress import SilentProgress
-from tinsmith.recipe_corpus import PlantedConfig
+from tinsmith.recipe import PlantedConfig
 
 _MIXED = (
     "sec-filings/text",

@@ -15,12 +15,12 @@ from benchmarks.paths import HERE, WORK
 from benchmarks.processes import run_worker
 from benchmarks.workers.job import Job
 from tinsmith import load_recipe
-from tinsmith.foundation.assets import resolve_model
-from tinsmith.foundation.files import read_jsonl
-from tinsmith.foundation.progress import default_progress
+from tinsmith.base.assets import resolve_model
+from tinsmith.base.files import read_jsonl
+from tinsmith.base.progress import default_progress
 from tinsmith.model.export import save_model
 from tinsmith.model.load import load_model
-from tinsmith.pipeline import build
+from tinsmith.pipeline.build import build
 from tinsmith.tokens.tokenizer import load_tokenizer, save_tokenizer
 
 LENGTH = 512

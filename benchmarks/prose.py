@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from benchmarks.paths import ROOT
-from tinsmith.foundation.assets import resolve_corpus
+from tinsmith.base.assets import resolve_corpus
 
 _SHARED = ROOT.parent / "shared" / "data"
 _SIZE = 3_000

@@ -21,8 +21,8 @@ from benchmarks.quality_table import body
 from benchmarks.studies import STUDIES, Study
 from benchmarks.workers.job import Job
 from tinsmith import load_recipe
-from tinsmith.evaluate.bits import choose_documents
-from tinsmith.foundation.files import read_json, sha256_file, sha256_json, write_json
+from tinsmith.base.files import read_json, sha256_file, sha256_json, write_json
+from tinsmith.evaluate.families.bits import choose_documents
 from tinsmith.model.families import create
 from tinsmith.tokens.tokenizer import load_tokenizer, save_tokenizer
 

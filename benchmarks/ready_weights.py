@@ -16,9 +16,9 @@ from scipy.optimize import minimize
 from benchmarks.paths import ROOT
 from benchmarks.poor import KINDS
 from benchmarks.prose import pieces
-from tinsmith.corpus.score.features import ENGLISH, FEATURES, measure
-from tinsmith.corpus.score.ready import MOST
-from tinsmith.foundation.files import write_atomic
+from tinsmith.base.files import write_atomic
+from tinsmith.corpus.steps.score.features import ENGLISH, FEATURES, measure
+from tinsmith.corpus.steps.score.ready import MOST
 
 FIELDS = ("encyclopedia", "central bank", "statutes", "filings")
 _TABLE = ROOT / "src" / "tinsmith" / "corpus" / "score" / "ready.csv"

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from benchmarks.paths import DATA, WORK
 from tinsmith.corpus.tables import TableWriter
-from tinsmith.corpus.text import document_id
+from tinsmith.corpus.text.repair import document_id
 
 _FOLDERS = (
     "sec-filings/text",

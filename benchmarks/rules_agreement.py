@@ -16,9 +16,9 @@ from benchmarks.evidence import table, write_evidence
 from benchmarks.paths import WORK
 from benchmarks.processes import run_worker
 from benchmarks.workers.job import Job
-from tinsmith.corpus.rules import c4, fineweb, gopher
-from tinsmith.corpus.rules.scan import Scan, scan
-from tinsmith.recipe_corpus import C4Config, FineWebConfig, GopherConfig
+from tinsmith.corpus.filters import c4, fineweb, gopher
+from tinsmith.corpus.filters.scan import Scan, scan
+from tinsmith.recipe import C4Config, FineWebConfig, GopherConfig
 
 _PEER = "datatrove"
 _REPETITION = tuple(reason for reason in gopher.REASONS if reason not in gopher.QUALITY)

@@ -18,12 +18,12 @@ from benchmarks.paths import DATA, WORK
 from benchmarks.poor import KINDS, UNSEEN
 from benchmarks.prose import available, pieces
 from benchmarks.ready_weights import FIELDS
+from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.engine import read_parquet
-from tinsmith.corpus.score import score_documents
-from tinsmith.corpus.score.agreement import Figure, auc, resampled
-from tinsmith.corpus.text import document_id
-from tinsmith.foundation.progress import SilentProgress
-from tinsmith.recipe_corpus import ScoreConfig
+from tinsmith.corpus.steps.score import score_documents
+from tinsmith.corpus.steps.score.agreement import Figure, auc, resampled
+from tinsmith.corpus.text.repair import document_id
+from tinsmith.recipe import ScoreConfig
 
 _EXEMPLARS = 60
 _MESSAGES = 600  # of either kind

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 
 from benchmarks.evidence import table, write_evidence
 from benchmarks.paths import DATA, WORK
-from tinsmith.corpus.duplicates.signatures import jaccard, shingle_set
+from tinsmith.base.progress import SilentProgress
+from tinsmith.corpus.dedup.signatures import jaccard, shingle_set
 from tinsmith.corpus.engine import read_parquet
-from tinsmith.corpus.semantic import find_semantic_duplicates
-from tinsmith.corpus.text import document_id
-from tinsmith.foundation.progress import SilentProgress
-from tinsmith.recipe_corpus import SemanticConfig
+from tinsmith.corpus.steps.semantic import find_semantic_duplicates
+from tinsmith.corpus.text.repair import document_id
+from tinsmith.recipe import SemanticConfig
 
 _THRESHOLDS = (0.99, 0.97, 0.95, 0.9, 0.85, 0.8)
 _LEAST = 2000  # characters of a half

@@ -14,8 +14,8 @@ from benchmarks.paths import HERE, WORK
 from benchmarks.peers import OURS
 from benchmarks.processes import run_worker
 from benchmarks.workers.job import Job
-from tinsmith.evaluate.bits import choose_documents
-from tinsmith.foundation.files import read_json, sha256_json, write_json
+from tinsmith.base.files import read_json, sha256_json, write_json
+from tinsmith.evaluate.families.bits import choose_documents
 
 _DOCUMENTS, _CHARACTERS, _SEED = 20, 1500, 5
 

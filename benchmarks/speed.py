@@ -16,7 +16,7 @@ from benchmarks.processes import WorkerFailed, forget_kernels, run_worker
 from benchmarks.speed_table import body
 from benchmarks.subjects import SUBJECTS, Subject
 from benchmarks.workers.job import Job
-from tinsmith.foundation.files import read_json
+from tinsmith.base.files import read_json
 
 BATCH = 4  # sequences of 512 tokens in a step
 _WARMUP = {"blocks": 1, "documents": 2}  # compilers see a second length before they allow for any

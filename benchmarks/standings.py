@@ -8,9 +8,9 @@ from typing import Any
 from benchmarks.evidence import table
 from benchmarks.paths import HERE, WORK
 from tinsmith import load_recipe
-from tinsmith.foundation.files import read_jsonl
-from tinsmith.foundation.progress import default_progress
-from tinsmith.pipeline import build
+from tinsmith.base.files import read_jsonl
+from tinsmith.base.progress import default_progress
+from tinsmith.pipeline.build import build
 
 _METRICS = ("bits_per_byte", "accuracy:next_passage:0-shot", "accuracy:cloze:0-shot")
 

@@ -18,13 +18,13 @@ import pyarrow.parquet as pq
 
 from benchmarks.evidence import table, write_evidence
 from benchmarks.paths import DATA, WORK
+from tinsmith.base.completion import Answer, Failure, Request
+from tinsmith.base.files import read_jsonl
+from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.engine import read_parquet
-from tinsmith.corpus.synthesis import synthesise
-from tinsmith.corpus.text import document_id, repair
-from tinsmith.foundation.asking import Answer, Failure, Request
-from tinsmith.foundation.files import read_jsonl
-from tinsmith.foundation.progress import SilentProgress
-from tinsmith.recipe_corpus import SynthesisConfig
+from tinsmith.corpus.steps.synthesis import synthesise
+from tinsmith.corpus.text.repair import document_id, repair
+from tinsmith.recipe import SynthesisConfig
 
 _CONTRACTS = DATA / "cuad" / "CUAD_v1" / "full_contract_txt"
 _HOME = WORK / "synthesis"

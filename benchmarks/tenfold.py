@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.evidence import write_evidence
 from benchmarks.standings import build_recipe, standings, tokens_learnt
-from tinsmith.foundation.files import read_json
+from tinsmith.base.files import read_json
 
 
 def run(*, quick: bool) -> None:

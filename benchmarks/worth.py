@@ -26,10 +26,10 @@ from benchmarks.processes import THREADS, run_worker
 from benchmarks.workers.job import Job
 from benchmarks.worth_table import body
 from tinsmith import load_recipe
+from tinsmith.base.files import read_json, sha256_json, write_json
+from tinsmith.base.progress import default_progress
 from tinsmith.corpus.split import hash_texts, measure_overlap, membership, stream_hashes
-from tinsmith.evaluate.bits import choose_documents
-from tinsmith.foundation.files import read_json, sha256_json, write_json
-from tinsmith.foundation.progress import default_progress
+from tinsmith.evaluate.families.bits import choose_documents
 from tinsmith.model.families import create
 from tinsmith.stages.tokenize import tokenize
 from tinsmith.tokens.tokenizer import save_tokenizer

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 
 from helpers import SMOKE, cut_off, tinsmith
-from tinsmith.foundation.assets import resolve_corpus
+from tinsmith.base.assets import resolve_corpus
 
 Length = TypeVar("Length")
 

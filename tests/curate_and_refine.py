@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus import engine
-from tinsmith.foundation.progress import SilentProgress
 from tinsmith.recipe import CurateConfig, RefineConfig, SplitConfig
 from tinsmith.stages.curate import curate
 from tinsmith.stages.refine import refine

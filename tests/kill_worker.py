@@ -17,10 +17,10 @@ import daft  # noqa: F401
 import torch  # noqa: F401
 import transformers  # noqa: F401
 
-from tinsmith.foundation.progress import SilentProgress
-from tinsmith.pipeline import build
-from tinsmith.recipe_file import load_recipe
-from tinsmith.stage_table import STAGES
+from tinsmith.base.progress import SilentProgress
+from tinsmith.pipeline.build import build
+from tinsmith.pipeline.stages import STAGES
+from tinsmith.recipe.toml import load_recipe
 
 
 def schedule(seed, kills):

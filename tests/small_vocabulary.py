@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from gguf import GGUFWriter, TokenType
 from tokenizers import Tokenizer, pre_tokenizers, trainers
 from tokenizers.models import BPE
+
+from gguf import GGUFWriter, TokenType
 
 TEXT = """The licensee may copy, modify and distribute the software in 2024 or 1999, provided that the licence
 stays with every copy. The licensor gives no warranty of any kind; it isn't liable for any damage. """

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.test_curate import kept, prose, rejected
-from tinsmith.foundation.files import read_jsonl
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.base.files import read_jsonl
+from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import CurateConfig, IngestConfig
 from tinsmith.stages.curate import curate
 from tinsmith.stages.ingest import ingest

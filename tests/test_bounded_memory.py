@@ -13,7 +13,7 @@ import pytest
 
 from stages.test_curate import ENGLISH
 from tinsmith.corpus.tables import TableWriter
-from tinsmith.corpus.text import document_id
+from tinsmith.corpus.text.repair import document_id
 
 WORKER = Path(__file__).with_name("curate_and_refine.py")
 NAMES = ("doc_id", "text", "source", "sha256", "mime", "licence", "language", "meta")

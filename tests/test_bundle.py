@@ -6,10 +6,10 @@ import shutil
 import pytest
 
 from helpers import tinsmith
+from tinsmith.base.errors import BundleError
+from tinsmith.base.files import read_json, sha256_file, sha256_json, write_json
 from tinsmith.bundle import rebuild, verify
 from tinsmith.evaluate.rescore import rescore
-from tinsmith.foundation.errors import BundleError
-from tinsmith.foundation.files import read_json, sha256_file, sha256_json, write_json
 
 
 @pytest.fixture

@@ -11,17 +11,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from helpers import tinsmith
-from tinsmith.foundation.errors import RunError
-from tinsmith.foundation.files import write_jsonl
-from tinsmith.foundation.forgotten import read_rows
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.base.erasure import read_rows
+from tinsmith.base.errors import RunError
+from tinsmith.base.files import write_jsonl
+from tinsmith.base.progress import SilentProgress
 from tinsmith.lineage.forget import forget, remember
 from tinsmith.lineage.passage import longest_run, search
+from tinsmith.lineage.render import tell_forgotten, tell_trace
 from tinsmith.lineage.tables import find_run
 from tinsmith.lineage.trace import trace
-from tinsmith.lineage.words import tell_forgotten, tell_trace
-from tinsmith.pipeline import build, locked
-from tinsmith.recipe_file import parse_recipe
+from tinsmith.pipeline.build import build, locked
+from tinsmith.recipe.toml import parse_recipe
 
 ENGLISH = (
     "the a of to and in that which with from under over by for shall may must not any all each other party "

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from tinsmith.foundation.errors import RecipeError
-from tinsmith.overview import describe_model, describe_power, parameters, teacher_parameters
+from tinsmith.base.errors import RecipeError
+from tinsmith.pipeline.plan import describe_model, describe_power, parameters, teacher_parameters
 from tinsmith.recipe import Recipe
-from tinsmith.recipe_file import parse_recipe
+from tinsmith.recipe.toml import parse_recipe
 
 
 def make_recipe(**sections: Any) -> Recipe:

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from tinsmith.foundation.errors import RecipeError, RunError
-from tinsmith.foundation.files import write_atomic, write_json
-from tinsmith.foundation.forgotten import write_rows
-from tinsmith.foundation.progress import SilentProgress
-from tinsmith.manifests import KEY, METER
-from tinsmith.pipeline import _changed_fields, _prepare, build, run_directory, stage_key
-from tinsmith.recipe_file import parse_recipe
-from tinsmith.stage_table import STAGES, Stage, configuration
+from tinsmith.base.erasure import write_rows
+from tinsmith.base.errors import RecipeError, RunError
+from tinsmith.base.files import write_atomic, write_json
+from tinsmith.base.progress import SilentProgress
+from tinsmith.pipeline.build import _changed_fields, _prepare, build, run_directory, stage_key
+from tinsmith.pipeline.manifests import KEY, METER
+from tinsmith.pipeline.stages import STAGES, Stage, configuration
+from tinsmith.recipe.toml import parse_recipe
 
 TALK = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tinsmith.foundation.errors import RecipeError
+from tinsmith.base.errors import RecipeError
 from tinsmith.recipe import Budget, Recipe, TrainConfig
-from tinsmith.recipe_file import load_recipe, parse_recipe, render_recipe, write_recipe
+from tinsmith.recipe.toml import load_recipe, parse_recipe, render_recipe, write_recipe
 
 MINIMAL = {"name": "r", "ingest": {"sources": ["."]}}
 

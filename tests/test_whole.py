@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from helpers import ROOT, SMOKE, cut_off, tinsmith
-from tinsmith.foundation.files import read_json, read_jsonl
-from tinsmith.stage_table import STAGES
+from tinsmith.base.files import read_json, read_jsonl
+from tinsmith.pipeline.stages import STAGES
 
 DETERMINISTIC = ("ingest", "curate", "split", "refine", "tokenize", "train", "package")
 

@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 from torch.distributed import TCPStore
 from transformers import BloomConfig, BloomForCausalLM, PreTrainedModel
 
-from tinsmith.foundation.crew import Crew
-from tinsmith.foundation.files import write_json
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.base.files import write_json
+from tinsmith.base.launch import WorkerGroup
+from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import DistilConfig, DpoConfig
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.train.distil import Distil
@@ -45,12 +45,12 @@ STEPS = config("6 steps")
 LONG = config("4000 steps", checkpoint_seconds=0.02)
 
 
-def start(work: Callable[[Crew, Path], None], directory: Path, store: TCPStore) -> list[BaseProcess]:
+def start(work: Callable[[WorkerGroup, Path], None], directory: Path, store: TCPStore) -> list[BaseProcess]:
     """Start the processes; the caller keeps the store, as torchrun's agent does."""
     # A server that has imported everything once forks each process in a moment.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["tiny_crew", "tinsmith.cli", "tinsmith.pipeline", "tinsmith.stages.train"]
+        ["tiny_crew", "tinsmith.cli", "tinsmith.pipeline.build", "tinsmith.stages.train"]
     )
     arguments = [(work, directory, rank, store.port) for rank in range(SIZE)]
     processes = [context.Process(target=_enter, args=each) for each in arguments]
@@ -64,11 +64,11 @@ def new_store() -> TCPStore:
     return TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
 
-def _enter(work: Callable[[Crew, Path], None], directory: Path, rank: int, port: int) -> None:
+def _enter(work: Callable[[WorkerGroup, Path], None], directory: Path, rank: int, port: int) -> None:
     torch.set_num_threads(1)
     with (directory / f"said-{rank}.txt").open("a") as said:
         os.dup2(said.fileno(), 2)
-        work(Crew(rank, SIZE, rank, TCPStore("127.0.0.1", port, is_master=False)), directory)
+        work(WorkerGroup(rank, SIZE, rank, TCPStore("127.0.0.1", port, is_master=False)), directory)
 
 
 def engine_for(name: str, directory: Path, cache: Path, ranks: Ranks = ALONE) -> Engine:
@@ -140,7 +140,7 @@ class Tripping(SilentProgress):
         yield advance
 
 
-def compute_together(crew: Crew, directory: Path) -> None:
+def compute_together(crew: WorkerGroup, directory: Path) -> None:
     """Do everything that the tests compare, in one start of the processes."""
     tokens = TokenSet(directory / "tokens")
     with join(crew, "auto", SilentProgress()) as ranks:
@@ -188,9 +188,9 @@ def _keep(ranks: Ranks, path: Path, tensors: dict[str, torch.Tensor]) -> None:
         save_file({name: each.contiguous() for name, each in tensors.items()}, f"{path}.safetensors")
 
 
-def train_long(crew: Crew, directory: Path) -> None:
+def train_long(crew: WorkerGroup, directory: Path) -> None:
     """Train longer than the test lets it; leave 1 where another process was lost."""
-    from tinsmith.foundation.errors import RunError
+    from tinsmith.base.errors import RunError
 
     try:
         with join(crew, "cpu", SilentProgress()) as ranks:
@@ -201,7 +201,7 @@ def train_long(crew: Crew, directory: Path) -> None:
         sys.exit(1)
 
 
-def run_command_line(crew: Crew, directory: Path) -> None:
+def run_command_line(crew: WorkerGroup, directory: Path) -> None:
     """Build as a process that torchrun started would: the command line, and torchrun's variables."""
     from tinsmith.cli import main
 

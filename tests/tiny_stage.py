@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import tinsmith.stages.train as stage
-from tinsmith.foundation.crew import Crew
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.base.launch import WorkerGroup
+from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import ModelConfig, TrainConfig
 
 
 def train_stage(
-    directory: Path, section: TrainConfig, out: str, crew: Crew | None = None
+    directory: Path, section: TrainConfig, out: str, crew: WorkerGroup | None = None
 ) -> dict[str, float]:
     """Train `directory/base` on `directory/tokens` into `directory/OUT`; return the statistics."""
     (directory / out).mkdir(exist_ok=True)
@@ -26,7 +26,7 @@ def train_stage(
     )
 
 
-def train_stage_together(crew: Crew, directory: Path) -> None:
+def train_stage_together(crew: WorkerGroup, directory: Path) -> None:
     """Train with the section in `directory/section.json` into `directory/together`."""
     section = TrainConfig.model_validate_json((directory / "section.json").read_text())
     train_stage(directory, section, "together", crew)

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from small_vocabulary import write_bpe
-from tinsmith.foundation.progress import PlainProgress
+from tinsmith.base.progress import PlainProgress
 from tinsmith.recipe import TrainConfig
 from tinsmith.tokens.batches import Batches
 from tinsmith.tokens.shards import ShardWriter, TokenSet

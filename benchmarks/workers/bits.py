@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from benchmarks.workers.job import Job, peak_rss_bytes, read_job, write_json
-from tinsmith.evaluate.score import Scorer, Tree
+from tinsmith.evaluate.scoring import Scorer, Tree
 from tinsmith.model.load import load_model
 
 

@@ -10,8 +10,8 @@ import torch
 from benchmarks.workers.job import Job, peak_rss_bytes, read_job, write_json
 from benchmarks.workers.ours import Watch
 from tinsmith import load_recipe
-from tinsmith.foundation.files import read_json, read_jsonl
-from tinsmith.pipeline import build
+from tinsmith.base.files import read_json, read_jsonl
+from tinsmith.pipeline.build import build
 
 
 def main(job: Job) -> None:

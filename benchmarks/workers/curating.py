@@ -7,9 +7,8 @@ import time
 from pathlib import Path
 
 from benchmarks.workers.job import Job, peak_rss_bytes, read_job, write_json
-from tinsmith.foundation.progress import SilentProgress
-from tinsmith.recipe import CurateConfig
-from tinsmith.recipe_corpus import PRIVACY_DEFAULTS
+from tinsmith.base.progress import SilentProgress
+from tinsmith.recipe import PRIVACY_DEFAULTS, CurateConfig
 from tinsmith.stages.curate import curate
 
 

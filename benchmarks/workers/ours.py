@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.workers.job import Job, Stamps, read_job, write_result
-from tinsmith.foundation.files import read_jsonl
-from tinsmith.foundation.progress import Advance, PlainProgress
+from tinsmith.base.files import read_jsonl
+from tinsmith.base.progress import Advance, PlainProgress
 from tinsmith.recipe import ModelConfig, TrainConfig
 from tinsmith.stages.train import train
 from tinsmith.tokens.batches import Batches

@@ -10,9 +10,9 @@ import torch
 
 from benchmarks.workers.job import Job, peak_rss_bytes, read_job, write_json
 from tinsmith import load_recipe
-from tinsmith.foundation.files import read_json, read_jsonl
-from tinsmith.foundation.progress import PlainProgress
-from tinsmith.pipeline import build
+from tinsmith.base.files import read_json, read_jsonl
+from tinsmith.base.progress import PlainProgress
+from tinsmith.pipeline.build import build
 from tinsmith.stages.train import train
 from tinsmith.tokens.shards import ShardWriter, TokenSet
 

@@ -16,8 +16,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from benchmarks.workers.job import Job, read_job, write_json
 from benchmarks.workers.score import bits_per_byte, score_texts
 from tinsmith import load_recipe
-from tinsmith.foundation.files import read_jsonl
-from tinsmith.foundation.progress import PlainProgress
+from tinsmith.base.files import read_jsonl
+from tinsmith.base.progress import PlainProgress
 from tinsmith.model.load import load_model
 from tinsmith.stages.train import train
 from tinsmith.tokens.shards import TokenSet

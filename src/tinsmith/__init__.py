@@ -13,9 +13,9 @@ __all__ = ["Recipe", "build", "load_recipe", "plan", "verify"]
 
 _HOMES = {
     "Recipe": "recipe",
-    "load_recipe": "recipe_file",
-    "build": "pipeline",
-    "plan": "pipeline",
+    "load_recipe": "recipe.toml",
+    "build": "pipeline.build",
+    "plan": "pipeline.build",
     "verify": "bundle",
 }
 

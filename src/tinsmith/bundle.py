@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tinsmith.foundation.errors import BundleError
-from tinsmith.foundation.files import list_files, read_json, sha256_file, sha256_json, write_json
+from tinsmith.base.errors import BundleError
+from tinsmith.base.files import list_files, read_json, sha256_file, sha256_json, write_json
 
 MANIFEST = "manifest.json"
 REBUILT = ("report.html", "evidence.json")
@@ -30,8 +30,8 @@ def verify(bundle: Path, *, deep: bool = False) -> Verified:
     With `deep` its model is loaded and answers a sample of the exam once more. Raises BundleError that names the
     first fault.
     """
-    from tinsmith.evaluate.recompute import check_figures
-    from tinsmith.recipe_file import parse_recipe
+    from tinsmith.evaluate.verify import check_figures
+    from tinsmith.recipe.toml import parse_recipe
 
     manifest = _read_manifest(bundle)
     total = _check_files(bundle, manifest, skip=())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from tinsmith.foundation.crew import Crew
+    from tinsmith.base.launch import WorkerGroup
 
 app = typer.Typer(
     name="tinsmith",
@@ -39,7 +39,7 @@ def init(
     documents: Annotated[str, typer.Option(help="Folder, file, glob or named corpus with your documents.")],
 ) -> None:
     """Write a commented recipe for your own documents."""
-    from tinsmith.recipe_file import write_recipe
+    from tinsmith.recipe.toml import write_recipe
 
     path = write_recipe(directory, documents)
     print(f"wrote {path}\nlook at it, then: tinsmith plan {path}")
@@ -48,8 +48,8 @@ def init(
 @app.command()
 def plan(recipe: RecipePath, set_: Overrides = None, until: Until = None) -> None:
     """Say stage by stage what is cached, what would run and why, and what it will take."""
-    from tinsmith.overview import describe_plan
-    from tinsmith.recipe_file import load_recipe
+    from tinsmith.pipeline.plan import describe_plan
+    from tinsmith.recipe.toml import load_recipe
 
     print(describe_plan(load_recipe(recipe, tuple(set_ or ())), until))
 
@@ -60,11 +60,11 @@ def build(recipe: RecipePath, set_: Overrides = None, until: Until = None) -> No
 
     Under torchrun, several processes train together.
     """
-    from tinsmith.foundation.crew import find_crew
-    from tinsmith.foundation.progress import default_progress
-    from tinsmith.pipeline import build as run
-    from tinsmith.pipeline import follow
-    from tinsmith.recipe_file import load_recipe
+    from tinsmith.base.launch import find_crew
+    from tinsmith.base.progress import default_progress
+    from tinsmith.pipeline.build import build as run
+    from tinsmith.pipeline.build import follow
+    from tinsmith.recipe.toml import load_recipe
 
     crew = find_crew(os.environ)
     with _one_voice(crew):
@@ -149,9 +149,9 @@ def trace(
     as_json: AsJson = False,
 ) -> None:
     """Say which documents a passage came from, or what became of a document."""
+    from tinsmith.lineage.render import tell_trace
     from tinsmith.lineage.tables import find_run
     from tinsmith.lineage.trace import trace as look
-    from tinsmith.lineage.words import tell_trace
 
     found = look(find_run(run), sys.stdin.read() if what == "-" else what)
     print(json.dumps(found, ensure_ascii=False, indent=2) if as_json else tell_trace(found))
@@ -169,8 +169,8 @@ def forget(
     """Mark a document, say what bears it; the next build runs without it."""
     from tinsmith.lineage.forget import forget as mark
     from tinsmith.lineage.forget import remember
+    from tinsmith.lineage.render import tell_forgotten
     from tinsmith.lineage.tables import find_run
-    from tinsmith.lineage.words import tell_forgotten
 
     root = find_run(run)
     if undo:
@@ -183,7 +183,7 @@ def forget(
 @app.command()
 def models() -> None:
     """List named models and corpora: licence, size, hash, whether cached."""
-    from tinsmith.foundation.assets import KNOWN, is_cached
+    from tinsmith.base.assets import KNOWN, is_cached
 
     for named in KNOWN.values():
         state = "cached" if is_cached(named.name) else "not fetched yet"
@@ -201,7 +201,7 @@ def doctor() -> None:
 
 
 @contextmanager
-def _one_voice(crew: Crew | None) -> Iterator[None]:
+def _one_voice(crew: WorkerGroup | None) -> Iterator[None]:
     """Tell that a build was stopped, or why; of several processes the first to fail tells, for all of them."""
     try:
         yield
@@ -218,7 +218,7 @@ def _one_voice(crew: Crew | None) -> Iterator[None]:
 
 def main() -> NoReturn:
     """Run the command line; print a person's mistakes without a traceback."""
-    from tinsmith.foundation.errors import TinsmithError
+    from tinsmith.base.errors import TinsmithError
 
     signal.signal(signal.SIGTERM, _terminate)
     try:

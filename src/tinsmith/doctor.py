@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tinsmith.foundation import assets
+from tinsmith.base import assets
 from tinsmith.meter.energy import EnergyMeter
 from tinsmith.meter.machine import describe_machine
 

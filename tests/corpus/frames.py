@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tinsmith.corpus.engine import DataFrame, read_parquet
-from tinsmith.corpus.text import document_id
+from tinsmith.corpus.text.repair import document_id
 
 COLUMNS = ("sha256", "mime", "licence", "access", "meta", "cluster")
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tinsmith.corpus.hidden import KINDS, strip_invisible, uncover
-from tinsmith.corpus.text import repair
+from tinsmith.corpus.text.hidden import KINDS, strip_invisible, uncover
+from tinsmith.corpus.text.repair import repair
 
 
 def tags(text: str) -> str:

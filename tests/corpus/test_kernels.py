@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinsmith.corpus import kernels
-from tinsmith.corpus.text import WordHasher, fold, hash_ngrams
+from tinsmith.corpus.text import kernels
+from tinsmith.corpus.text.words import WordHasher, fold, hash_ngrams
 
 PIECES = [
     *"aZ09_-'.,\n\t #é",

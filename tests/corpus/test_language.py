@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-from tinsmith.corpus.language import identify, judge_language, known_languages
+from tinsmith.corpus.text.language import identify, judge_language, known_languages
 from tinsmith.recipe import CurateConfig
 
 ENGLISH = "The licensee may copy and distribute the work under the terms of this agreement."

@@ -9,11 +9,11 @@ import pypdfium2
 import pytest
 
 from corpus.test_read_formats import pdf_of
+from tinsmith.base.errors import RecipeError
+from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.read import REASONS, read_file
 from tinsmith.corpus.readers import ocr
 from tinsmith.corpus.readers.boxes import Box, Page
-from tinsmith.foundation.errors import RecipeError
-from tinsmith.foundation.progress import SilentProgress
 from tinsmith.recipe import IngestConfig
 from tinsmith.stages.ingest import ingest
 

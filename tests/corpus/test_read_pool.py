@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tinsmith.base import assets
+from tinsmith.base.errors import CorpusError
 from tinsmith.corpus.readers.pool import COMMAND, Limit, read_files
 from tinsmith.corpus.readers.sources import find_files
-from tinsmith.foundation import assets
-from tinsmith.foundation.errors import CorpusError
 
 # A reader that does what a file's name says.
 ODD_READER = """

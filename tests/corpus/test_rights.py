@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tinsmith.base.erasure import ErasureList
+from tinsmith.base.errors import RecipeError
 from tinsmith.corpus.licences import normalise, normalise_expression
 from tinsmith.corpus.rights import REASONS, TEXTLESS, Labels, Rights, read_register, refuse
-from tinsmith.foundation.errors import RecipeError
-from tinsmith.foundation.forgotten import ForgottenSet
-from tinsmith.recipe_corpus import RightsConfig
+from tinsmith.recipe import RightsConfig
 
 
 def judge(config: RightsConfig, source: str = "docs/a.txt", licence: str = "", **meta: object):
@@ -139,7 +139,7 @@ def test_a_refused_document_says_by_which_label() -> None:
 
 
 def test_what_is_forgotten_goes_by_file_path_and_text() -> None:
-    rights = Rights(RightsConfig(), ForgottenSet(frozenset({"d1"}), frozenset({"s1"}), frozenset({"a.txt"})))
+    rights = Rights(RightsConfig(), ErasureList(frozenset({"d1"}), frozenset({"s1"}), frozenset({"a.txt"})))
     assert rights.judge("b.txt", "s1", "", "{}")[2] == ("forgotten", "file")
     assert rights.judge("a.txt", "s2", "", "{}")[2] == ("forgotten", "file")
     assert rights.judge("b.txt", "s2", "", "{}")[2] is None

@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tinsmith.corpus import tables
-from tinsmith.corpus.decisions import apply_decisions
-from tinsmith.corpus.outcome import DECISIONS
+from tinsmith.corpus.steps.decisions import apply_decisions
+from tinsmith.corpus.steps.result import DECISIONS
 from tinsmith.corpus.tables import TableWriter, slices, sort_table
 
 

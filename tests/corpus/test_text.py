@@ -5,10 +5,11 @@ import ftfy
 import numpy as np
 import pytest
 
-from tinsmith.corpus import text as text_module
-from tinsmith.corpus.hidden import strip_invisible, uncover
-from tinsmith.corpus.survey import CLOSERS, OPENERS, _classes, survey
-from tinsmith.corpus.text import WordHasher, document_id, fold, hash_ngrams, repair
+from tinsmith.corpus.text import repair as text_module
+from tinsmith.corpus.text.char_scan import CLOSERS, OPENERS, _classes, survey
+from tinsmith.corpus.text.hidden import strip_invisible, uncover
+from tinsmith.corpus.text.repair import document_id, repair
+from tinsmith.corpus.text.words import WordHasher, fold, hash_ngrams
 
 
 @pytest.mark.parametrize(

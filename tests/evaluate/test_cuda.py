@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from small_models import byte_tokenizer, tiny_model
-from tinsmith.evaluate.rivals import Subject, opened
-from tinsmith.evaluate.score import Scorer, Tree
+from tinsmith.evaluate.models import Subject, opened
+from tinsmith.evaluate.scoring import Scorer, Tree
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU with CUDA here")
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from tinsmith.base.errors import RecipeError
 from tinsmith.evaluate.own_questions import read_open_questions, read_own_questions
-from tinsmith.foundation.errors import RecipeError
 
 FIRST = {"question": "Who pays?", "choices": ["the bank", "the tenant"], "answer": "the tenant"}
 SECOND = {

@@ -4,18 +4,18 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, T5Config, T5ForConditionalGeneration
 
 from small_models import byte_tokenizer, tiny_model
-from tinsmith.evaluate.bits import Document
+from tinsmith.base.errors import AssetError, RecipeError
+from tinsmith.base.files import read_json, write_json
+from tinsmith.base.progress import SilentProgress
+from tinsmith.evaluate.families.bits import Document
 from tinsmith.evaluate.items import Item
-from tinsmith.evaluate.measure import Work
+from tinsmith.evaluate.models import Subject, opened
 from tinsmith.evaluate.preflight import check_files, check_rivals, check_room, fetch_rivals
-from tinsmith.evaluate.rivals import Subject, opened
-from tinsmith.foundation.errors import AssetError, RecipeError
-from tinsmith.foundation.files import read_json, write_json
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.evaluate.run import Work
 from tinsmith.model.export import write_gguf
-from tinsmith.pipeline import build
+from tinsmith.pipeline.build import build
 from tinsmith.recipe import EvaluateConfig
-from tinsmith.recipe_file import parse_recipe
+from tinsmith.recipe.toml import parse_recipe
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import pytest
 
 from small_models import byte_tokenizer, plain_log_probs, tiny_model
 from tinsmith.evaluate import shortcuts
-from tinsmith.evaluate.bits import Document
-from tinsmith.evaluate.exam import ItemScore
+from tinsmith.evaluate.families.bits import Document
+from tinsmith.evaluate.families.multiple_choice import ItemScore
 from tinsmith.evaluate.items import NEXT_PASSAGE, Item
 from tinsmith.evaluate.questions import CHOICES, build_cloze, build_next_passage
-from tinsmith.evaluate.score import Scorer
+from tinsmith.evaluate.scoring import Scorer
 from tinsmith.tokens.tokenizer import context_token, encode
 
 TOPICS = ("lease of the warehouse", "sale of the vessel", "loan to the borrower", "licence of the patent")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tinsmith.foundation.errors import RecipeError
+from tinsmith.base.errors import RecipeError
 from tinsmith.meter.carbon import BLOOM_ACCOUNTS, flights, footprint, grid, yardsticks
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tinsmith.meter.planner import estimate, measure_gflops
 from tinsmith.recipe import Recipe
-from tinsmith.recipe_file import parse_recipe
+from tinsmith.recipe.toml import parse_recipe
 
 
 def make_recipe(**sections: Any) -> Recipe:

@@ -4,21 +4,21 @@ import ctypes
 import json
 import shutil
 
-import gguf
 import numpy as np
 import pytest
 import torch
 import xllamacpp
-from gguf import GGMLQuantizationType as Type
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tinsmith.foundation.assets import is_cached, resolve_model
-from tinsmith.foundation.errors import AssetError
-from tinsmith.foundation.gguf_header import read_metadata
+import gguf
+from gguf import GGMLQuantizationType as Type
+from tinsmith.base.assets import is_cached, resolve_model
+from tinsmith.base.errors import AssetError
+from tinsmith.gguf.header import read_metadata
+from tinsmith.gguf.metadata import refuse_unwritable_tokenizer
+from tinsmith.gguf.types import choose_types, quantise
 from tinsmith.model import export
 from tinsmith.model.export import save_model, write_gguf
-from tinsmith.model.gguf_metadata import refuse_unwritable_tokenizer
-from tinsmith.model.gguf_types import choose_types, quantise
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tiny_model import CHATML, changed_copy, tiny_model, tiny_tokenizer, write_trained
 

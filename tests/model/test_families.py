@@ -10,15 +10,15 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from tinsmith import recipe
-from tinsmith.evaluate.parity import check_parity
-from tinsmith.foundation.errors import AssetError, RecipeError
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.base.errors import AssetError, RecipeError
+from tinsmith.base.progress import SilentProgress
+from tinsmith.gguf.families import context_length
 from tinsmith.model import families
 from tinsmith.model.export import write_gguf
 from tinsmith.model.families import FAMILIES, configure, count_parameters, create, published, shape_of
-from tinsmith.model.gguf_families import context_length
 from tinsmith.model.load import load_model
 from tinsmith.model.presets import PRESETS
+from tinsmith.parity.gate import check_parity
 from tinsmith.recipe import PackageConfig
 from tinsmith.train.checkpoint import save_trained
 from tinsmith.train.objectives import check_output_layer

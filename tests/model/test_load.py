@@ -3,11 +3,11 @@
 import struct
 from pathlib import Path
 
-import gguf
 import pytest
 import torch
 
-from tinsmith.foundation.errors import AssetError
+import gguf
+from tinsmith.base.errors import AssetError
 from tinsmith.model import load
 from tinsmith.model.export import write_gguf
 from tinsmith.model.load import load_model

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from report.fake_runs import make_bundle
-from tinsmith.foundation.files import read_json
+from tinsmith.base.files import read_json
 
 
 @pytest.fixture(scope="session")

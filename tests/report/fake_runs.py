@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from report import fake_curation
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import Recipe
-from tinsmith.recipe_file import parse_recipe
+from tinsmith.recipe.toml import parse_recipe
 from tinsmith.stages.report import report
 
 STAGES = ("ingest", "curate", "split", "refine", "tokenize", "train", "package", "evaluate")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from report.fake_runs import make_bundle
-from tinsmith.foundation.files import read_json
+from tinsmith.base.files import read_json
 from tinsmith.report.collect import place, summarise_files
 
 

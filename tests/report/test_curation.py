@@ -16,10 +16,10 @@ from report.fake_runs import make_bundle, make_recipe, make_runs
 from report.test_page import EVIL, Page, read_page
 from rule_teacher import rule_teacher
 from stages.test_curate import TOPICS, prose
+from tinsmith.base.files import read_json, read_jsonl, write_json
+from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.privacy import REASONS as PRIVATE
 from tinsmith.corpus.rights import REASONS as RIGHTS
-from tinsmith.foundation.files import read_json, read_jsonl, write_json
-from tinsmith.foundation.progress import SilentProgress
 from tinsmith.recipe import CurateConfig, RefineConfig, SplitConfig
 from tinsmith.report import curation, curation_view
 from tinsmith.report.page import rebuild_report, render
@@ -287,10 +287,10 @@ def test_a_bundle_alone_gives_the_same_part(tmp_path: Path, bundle: Path) -> Non
 
 
 def test_reasons_and_types_are_those_of_the_stages() -> None:
-    from tinsmith.corpus.hidden import KINDS
-    from tinsmith.corpus.planted.selftest import PAYLOADS
     from tinsmith.corpus.privacy import TYPES
-    from tinsmith.corpus.synthesis import CHECKS
+    from tinsmith.corpus.steps.planted.selftest import PAYLOADS
+    from tinsmith.corpus.steps.synthesis import CHECKS
+    from tinsmith.corpus.text.hidden import KINDS
     from tinsmith.stages.curate import CAUSES
     from tinsmith.stages.refine import STEPS
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from report.fake_runs import make_bundle, make_recipe
-from tinsmith.foundation.errors import BundleError
-from tinsmith.foundation.files import read_json, write_json
+from tinsmith.base.errors import BundleError
+from tinsmith.base.files import read_json, write_json
 from tinsmith.report.page import rebuild_report, render
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>.pdf"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from report.fake_runs import make_bundle
-from tinsmith.foundation.files import read_json
+from tinsmith.base.files import read_json
 from tinsmith.report.verdict import judge, lower_is_better, name_roles, not_proven, outcome
 
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from fastapi.testclient import TestClient
 
-from tinsmith.foundation.errors import RunError
+from tinsmith.base.errors import RunError
 from tinsmith.serve.api import create_app, model_name, serve
 from tinsmith.serve.runtime import LlamaServer
 

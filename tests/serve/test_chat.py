@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from tinsmith.foundation.errors import AssetError
+from tinsmith.base.errors import AssetError
 from tinsmith.serve import chat as module
 from tinsmith.serve.chat import chat
 

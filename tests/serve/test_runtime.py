@@ -7,7 +7,7 @@ import sys
 import psutil
 import pytest
 
-from tinsmith.foundation.errors import AssetError, BundleError, RunError
+from tinsmith.base.errors import AssetError, BundleError, RunError
 from tinsmith.serve.runtime import LlamaServer, find_gguf
 
 

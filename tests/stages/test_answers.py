@@ -6,15 +6,15 @@ import time
 import pytest
 
 from rule_teacher import rule_teacher
-from tinsmith.evaluate.generated_table import add_generated
+from tinsmith.base.errors import BundleError, LLMError, RecipeError
+from tinsmith.base.files import read_jsonl, write_jsonl
+from tinsmith.base.progress import SilentProgress
+from tinsmith.evaluate.families.generative_table import add_generated
 from tinsmith.evaluate.items import Item
-from tinsmith.foundation.errors import BundleError, RecipeError, TeacherError
-from tinsmith.foundation.files import read_jsonl, write_jsonl
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.llm import client
 from tinsmith.model.export import write_gguf
-from tinsmith.pipeline import plan
+from tinsmith.pipeline.build import plan
 from tinsmith.recipe import EndpointConfig, EvaluateConfig, IngestConfig, Recipe
-from tinsmith.remote import client
 from tinsmith.stages.answers import answer_in_words, check_words
 from tiny_model import write_trained
 
@@ -147,7 +147,7 @@ def test_an_endpoint_that_gives_up_in_the_middle_keeps_what_it_said(server, tmp_
 
 def test_an_endpoint_that_never_answers_is_an_error(server, tmp_path):
     server.status = 401
-    with pytest.raises(TeacherError, match="RIVAL_KEY"):
+    with pytest.raises(LLMError, match="RIVAL_KEY"):
         ask(tmp_path, endpoint(server))
 
 
@@ -279,7 +279,7 @@ def test_what_could_not_be_asked_is_told_before_anything_is_scored(server, tmp_p
         check_words(EvaluateConfig(questions=(str(own),)))
     check_words(EvaluateConfig(questions=(str(own),), generated_items=5))
     monkeypatch.delenv("RIVAL_KEY")
-    with pytest.raises(TeacherError, match="RIVAL_KEY"):
+    with pytest.raises(LLMError, match="RIVAL_KEY"):
         check_words(EvaluateConfig(endpoints=(endpoint(server),)))
     assert not server.asked
 
@@ -287,7 +287,7 @@ def test_what_could_not_be_asked_is_told_before_anything_is_scored(server, tmp_p
 def test_a_plan_tells_of_a_missing_key(server, monkeypatch):
     monkeypatch.delenv("RIVAL_KEY")
     evaluate = EvaluateConfig(endpoints=(endpoint(server),))
-    with pytest.raises(TeacherError, match="RIVAL_KEY"):
+    with pytest.raises(LLMError, match="RIVAL_KEY"):
         plan(Recipe(name="r", ingest=IngestConfig(sources=(".",)), evaluate=evaluate))
 
 

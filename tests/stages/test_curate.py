@@ -6,12 +6,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tinsmith.corpus.text import document_id
-from tinsmith.foundation.errors import CorpusError, RecipeError
-from tinsmith.foundation.files import read_jsonl
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.base.errors import CorpusError, RecipeError
+from tinsmith.base.files import read_jsonl
+from tinsmith.base.progress import SilentProgress
+from tinsmith.corpus.text.repair import document_id
 from tinsmith.recipe import CurateConfig, IngestConfig, Recipe
-from tinsmith.recipe_file import parse_recipe
+from tinsmith.recipe.toml import parse_recipe
 from tinsmith.stages.curate import curate
 from tinsmith.stages.ingest import ingest as read_files
 

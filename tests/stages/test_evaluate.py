@@ -10,12 +10,12 @@ import pytest
 
 from rule_teacher import rule_teacher
 from small_models import byte_tokenizer, tiny_model
-from tinsmith.evaluate import measure
-from tinsmith.evaluate.recompute import check_figures
-from tinsmith.foundation.errors import AssetError, BundleError, CorpusError, EvidenceError, RecipeError
-from tinsmith.foundation.files import list_files, read_json, read_jsonl, write_json, write_jsonl
-from tinsmith.foundation.gguf_header import read_tensor_types
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.base.errors import AssetError, BundleError, CorpusError, EvidenceError, RecipeError
+from tinsmith.base.files import list_files, read_json, read_jsonl, write_json, write_jsonl
+from tinsmith.base.progress import SilentProgress
+from tinsmith.evaluate import run as measure
+from tinsmith.evaluate.verify import check_figures
+from tinsmith.gguf.header import read_tensor_types
 from tinsmith.model.export import write_gguf
 from tinsmith.recipe import (
     BoundsConfig,

@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow.parquet
 import pytest
 
+from tinsmith.base import assets
+from tinsmith.base.erasure import ErasureList
+from tinsmith.base.errors import CorpusError
+from tinsmith.base.files import read_jsonl
+from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.readers import pool
-from tinsmith.foundation import assets
-from tinsmith.foundation.errors import CorpusError
-from tinsmith.foundation.files import read_jsonl
-from tinsmith.foundation.forgotten import ForgottenSet
-from tinsmith.foundation.progress import SilentProgress
 from tinsmith.recipe import IngestConfig
 from tinsmith.stages.ingest import ingest, source_files
 
@@ -173,7 +173,7 @@ def test_what_is_forgotten_is_not_written_again(folder: Path, tmp_path: Path) ->
     run(out)
     rows = {row["text"]: row for row in pyarrow.parquet.read_table(out / "documents.parquet").to_pylist()}
     (folder / "copy.txt").write_text("Two")
-    forgotten = ForgottenSet(
+    forgotten = ErasureList(
         documents=frozenset({rows["Two"]["doc_id"]}),
         files=frozenset({rows["Zwölf Käufer"]["sha256"]}),
         sources=frozenset({"docs/b.md"}),

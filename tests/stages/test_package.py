@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tinsmith.foundation.errors import CorpusError, ParityError
-from tinsmith.foundation.files import list_files, read_json, read_jsonl
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.base.errors import CorpusError, ParityError
+from tinsmith.base.files import list_files, read_json, read_jsonl
+from tinsmith.base.progress import SilentProgress
 from tinsmith.model.export import save_model
 from tinsmith.recipe import GgufFormat, PackageConfig
 from tinsmith.stages import package as stage

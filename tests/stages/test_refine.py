@@ -9,10 +9,10 @@ import pytest
 
 from rule_teacher import RuleTeacher, rule_teacher, score_of
 from stages.test_curate import TOPICS, prose
-from tinsmith.corpus.text import document_id
-from tinsmith.foundation.errors import CorpusError, TeacherError
-from tinsmith.foundation.files import read_json, read_jsonl
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.base.errors import CorpusError, LLMError
+from tinsmith.base.files import read_json, read_jsonl
+from tinsmith.base.progress import SilentProgress
+from tinsmith.corpus.text.repair import document_id
 from tinsmith.model.export import write_gguf
 from tinsmith.recipe import RefineConfig
 from tinsmith.stages.refine import refine
@@ -233,7 +233,7 @@ def test_items_are_written_checked_and_learnt_from(tmp_path, server):
 )
 def test_nothing_usable_ends_with_examples_and_not_in_an_empty_set(tmp_path, server, said, check):
     server.answer = said
-    with pytest.raises(TeacherError, match=rf"not {check}|no answer"):
+    with pytest.raises(LLMError, match=rf"not {check}|no answer"):
         run(tmp_path, synthesis={"items": 8, "kinds": ["question"], "teacher": teacher(server)})
 
 
@@ -247,7 +247,7 @@ def test_a_question_that_needs_no_passage_is_worth_nothing(tmp_path, server):
         return "Paris"
 
     server.answer = knows_all
-    with pytest.raises(TeacherError, match=r"4 answerable, 0 needs passage"):
+    with pytest.raises(LLMError, match=r"4 answerable, 0 needs passage"):
         run(tmp_path, synthesis={"items": 4, "kinds": ["question"], "teacher": teacher(server)})
 
 
@@ -256,7 +256,7 @@ def test_a_model_that_runs_here_is_asked_through_its_server(tmp_path):
     gguf = tmp_path / "tiny.gguf"
     write_gguf(write_trained(tmp_path / "model"), gguf, "f16")
     local = {"kind": "local", "model": str(gguf), "parallel": 1}
-    with pytest.raises(TeacherError, match=r"wrote nothing usable \(2 asked, 2 answered, 0 whole"):
+    with pytest.raises(LLMError, match=r"wrote nothing usable \(2 asked, 2 answered, 0 whole"):
         run(tmp_path, synthesis={"items": 2, "passage_words": 40, "teacher": local})
     (told,) = [read_json(tmp_path / "refine" / "synthesis" / "steps.json")["spent"]]
     assert told["requests"] == 2

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from report.fake_runs import make_recipe, make_runs
-from tinsmith.foundation.errors import RecipeError
-from tinsmith.foundation.files import list_files, read_json
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.base.errors import RecipeError
+from tinsmith.base.files import list_files, read_json
+from tinsmith.base.progress import SilentProgress
 from tinsmith.stages.report import report
 
 

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from small_vocabulary import TEXT, write_bpe
-from tinsmith.foundation.errors import CorpusError, RecipeError
-from tinsmith.foundation.files import read_json, read_jsonl, write_json
-from tinsmith.foundation.progress import PlainProgress
+from tinsmith.base.errors import CorpusError, RecipeError
+from tinsmith.base.files import read_json, read_jsonl, write_json
+from tinsmith.base.progress import PlainProgress
 from tinsmith.recipe import ModelConfig, TaskConfig, TokenizeConfig
 from tinsmith.stages.tokenize import tokenize
 from tinsmith.tokens.shards import TokenSet

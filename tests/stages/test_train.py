@@ -10,9 +10,9 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import tinsmith.stages.train as stage
-from tinsmith.foundation.errors import AssetError, TrainingError
-from tinsmith.foundation.files import read_jsonl
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.base.errors import AssetError, TrainingError
+from tinsmith.base.files import read_jsonl
+from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import ModelConfig, TrainConfig
 from tinsmith.tokens.shards import ShardWriter, TokenSet
 from tinsmith.tokens.tokenizer import save_tokenizer

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from tokenizers import AddedToken, pre_tokenizers
 
-from tinsmith.foundation.errors import RecipeError
+from tinsmith.base.errors import RecipeError
 from tinsmith.tokens.chat import ChatEncoder, Message, Refused
 from tinsmith.tokens.tokenizer import encode
 from tinsmith.tokens.vocabulary import CHATML, train_vocabulary

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tinsmith.foundation.errors import CorpusError, RecipeError
+from tinsmith.base.errors import CorpusError, RecipeError
 from tinsmith.tokens.chat import Message
 from tinsmith.tokens.examples import Preference, Rejects, read_conversations, read_preferences
 

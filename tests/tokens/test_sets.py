@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tinsmith.foundation.errors import CorpusError
-from tinsmith.foundation.files import read_jsonl
+from tinsmith.base.errors import CorpusError
+from tinsmith.base.files import read_jsonl
 from tinsmith.tokens.batches import Batches
 from tinsmith.tokens.chat import ChatEncoder, Message
 from tinsmith.tokens.examples import Conversation, Preference, Rejects

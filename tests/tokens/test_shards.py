@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinsmith.foundation.errors import TrainingError
+from tinsmith.base.errors import TrainingError
 from tinsmith.tokens.shards import ShardWriter, TokenSet
 
 

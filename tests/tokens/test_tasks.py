@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tinsmith.foundation.errors import RecipeError
+from tinsmith.base.errors import RecipeError
 from tinsmith.recipe import TaskConfig
 from tinsmith.tokens.tasks import Task, answer_text, cut_at_word, question_text, read_meta
 

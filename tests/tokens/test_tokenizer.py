@@ -3,13 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gguf import GGUFReader
 from transformers import AutoTokenizer
 
+from gguf import GGUFReader
 from small_vocabulary import TEXT, write_bpe, write_sentence_pieces
-from tinsmith.foundation.assets import is_cached, resolve_model
-from tinsmith.foundation.errors import AssetError
-from tinsmith.foundation.gguf_header import read_metadata
+from tinsmith.base.assets import is_cached, resolve_model
+from tinsmith.base.errors import AssetError
+from tinsmith.gguf.header import read_metadata
 from tinsmith.tokens.tokenizer import encode, load_tokenizer, prefix_ids, save_tokenizer
 
 HARD = "Hello  world 2024: 12.5%\n\n\tindent «é» 漢字 it's ½ <|im_end|> \u00a0x \r\n"

@@ -10,9 +10,9 @@ from tokenizers.models import BPE
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from small_vocabulary import TEXT, write_sentence_pieces
-from tinsmith.evaluate.parity_sides import ServerSide
-from tinsmith.foundation.errors import RecipeError
+from tinsmith.base.errors import RecipeError
 from tinsmith.model.export import save_model, write_gguf
+from tinsmith.parity.sides import ServerSide
 from tinsmith.serve.runtime import LlamaServer
 from tinsmith.tokens.tokenizer import encode, load_tokenizer, prefix_ids, save_tokenizer
 from tinsmith.tokens.vocabulary import parse_size, restrict_vocabulary, train_vocabulary

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import tinsmith.train.checkpoint as checkpoint
 from small_vocabulary import write_bpe
-from tinsmith.foundation.errors import RunError, TrainingError
+from tinsmith.base.errors import RunError, TrainingError
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.budget import Done

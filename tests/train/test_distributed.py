@@ -16,13 +16,13 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 import tiny_crew
-from tinsmith.foundation.crew import Crew
-from tinsmith.foundation.errors import RunError, TrainingError
-from tinsmith.foundation.files import read_json, read_jsonl, write_json
-from tinsmith.foundation.progress import SilentProgress
-from tinsmith.pipeline import run_directory, stage_key
-from tinsmith.recipe_file import load_recipe
-from tinsmith.stage_table import STAGES
+from tinsmith.base.errors import RunError, TrainingError
+from tinsmith.base.files import read_json, read_jsonl, write_json
+from tinsmith.base.launch import WorkerGroup
+from tinsmith.base.progress import SilentProgress
+from tinsmith.pipeline.build import run_directory, stage_key
+from tinsmith.pipeline.stages import STAGES
+from tinsmith.recipe.toml import load_recipe
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.train.checkpoint import load_checkpoint
 from tinsmith.train.distributed import Ranks, join
@@ -48,7 +48,7 @@ class Stopping(SilentProgress):
 
 
 def run_together(
-    work: Callable[[Crew, Path], None], directory: Path, seconds: float = 100
+    work: Callable[[WorkerGroup, Path], None], directory: Path, seconds: float = 100
 ) -> list[BaseProcess]:
     store = tiny_crew.new_store()
     processes = tiny_crew.start(work, directory, store)
@@ -235,7 +235,7 @@ def command_line(project: Path, *arguments: str) -> tuple[list[int | None], str,
 
 
 def test_the_command_line_trains_in_two_processes_what_it_trains_in_one(project: Path) -> None:
-    from tinsmith.pipeline import build
+    from tinsmith.pipeline.build import build
 
     codes, leader, follower = command_line(project, "--until", "train")
     assert codes == [0, 0], leader + follower
@@ -292,7 +292,7 @@ def test_a_device_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_follower_that_does_not_see_the_files_says_so(tmp_path: Path) -> None:
-    from tinsmith.pipeline import _await_key
+    from tinsmith.pipeline.build import _await_key
 
     with pytest.raises(RunError, match=r"does not see what the first process wrote\n  -> set `runs`"):
         _await_key(tmp_path / "train.partial", "key", seconds=0.1)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import tinsmith.train.dry_run as dry_run
-from tinsmith.foundation.errors import TrainingError
-from tinsmith.foundation.files import read_json, read_jsonl
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.base.errors import TrainingError
+from tinsmith.base.files import read_json, read_jsonl
+from tinsmith.base.progress import SilentProgress
 from tinsmith.tokens.batches import Batch, make_batch
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.train.dry_run import largest_batch, saved_bytes

@@ -15,10 +15,10 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 import tinsmith.train.loop as loop_module
-import tinsmith.train.settle as settle_module
-from tinsmith.foundation.errors import TrainingError
-from tinsmith.foundation.files import read_jsonl
-from tinsmith.foundation.progress import SilentProgress
+import tinsmith.train.runtime as settle_module
+from tinsmith.base.errors import TrainingError
+from tinsmith.base.files import read_jsonl
+from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import TrainConfig
 from tinsmith.tokens.batches import Batch
 from tinsmith.tokens.shards import ShardWriter, TokenSet

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tinsmith.foundation.files import write_jsonl
+from tinsmith.base.files import write_jsonl
 from tinsmith.train.budget import Decision, Done
 from tinsmith.train.journal import Journal, read_rows, summarise
-from tinsmith.train.trouble import Rollback
+from tinsmith.train.loss_spikes import Rollback
 
 
 def row(step: int, loss: float = 1.0) -> dict[str, float]:

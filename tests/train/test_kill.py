@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinsmith.foundation.files import read_jsonl
+from tinsmith.base.files import read_jsonl
 from tinsmith.recipe import TrainConfig
 from tiny_training import config, train_in_process, write_tokens
 

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedModel
 
 import tinsmith.train.chunked as chunked
-from tinsmith.foundation.errors import TrainingError
+from tinsmith.base.errors import TrainingError
 from tinsmith.model.families import FAMILIES
 from tinsmith.tokens.batches import Batch, make_batch
 from tinsmith.train.attention import isolate_sequences

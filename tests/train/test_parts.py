@@ -11,10 +11,10 @@ from transformers import AutoModelForCausalLM
 
 from plain_references import plain_logits
 from small_models import byte_tokenizer
-from tinsmith.foundation.assets import resolve_model
-from tinsmith.foundation.errors import TrainingError
-from tinsmith.foundation.files import read_jsonl
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.base.assets import resolve_model
+from tinsmith.base.errors import TrainingError
+from tinsmith.base.files import read_jsonl
+from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import ModelConfig, TrainConfig
 from tinsmith.tokens.shards import ShardWriter
 from tinsmith.tokens.tokenizer import save_tokenizer

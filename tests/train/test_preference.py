@@ -11,8 +11,8 @@ from torch import Tensor
 
 import tinsmith.train.chunked as chunked
 from plain_references import as_double, assert_same, gradients_of, ours, plain_logits, sharp_llama
-from tinsmith.foundation.errors import TrainingError
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.base.errors import TrainingError
+from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import DpoConfig
 from tinsmith.tokens.batches import Batch, Batches
 from tinsmith.tokens.shards import TokenSet

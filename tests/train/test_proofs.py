@@ -22,9 +22,9 @@ from transformers import LlamaForCausalLM
 import tinsmith.train.checkpoint as checkpoint
 import tinsmith.train.chunked as chunked
 from small_vocabulary import TEXT, write_bpe
-from tinsmith.foundation.errors import RunError, TrainingError
-from tinsmith.foundation.files import read_jsonl
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.base.errors import RunError, TrainingError
+from tinsmith.base.files import read_jsonl
+from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import ModelConfig, TokenizeConfig
 from tinsmith.stages.tokenize import tokenize
 from tinsmith.tokens.batches import Batch, make_batch

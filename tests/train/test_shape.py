@@ -12,12 +12,12 @@ from transformers import AutoModelForCausalLM
 import tinsmith.stages.train as stage
 import tiny_crew
 from small_vocabulary import write_bpe
-from tinsmith.foundation.errors import RecipeError, TrainingError
-from tinsmith.foundation.files import read_json, write_json
+from tinsmith.base.errors import RecipeError, TrainingError
+from tinsmith.base.files import read_json, write_json
 from tinsmith.model.blocks import sample_loss
 from tinsmith.model.load import parameter_count
 from tinsmith.recipe import TrainConfig
-from tinsmith.recipe_file import parse_recipe
+from tinsmith.recipe.toml import parse_recipe
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.tokens.tokenizer import load_tokenizer, save_tokenizer
 from tinsmith.tokens.vocabulary import restrict_vocabulary

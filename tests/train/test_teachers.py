@@ -15,7 +15,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from tinsmith.foundation.errors import TrainingError
+from tinsmith.base.errors import TrainingError
 from tinsmith.tokens.batches import Batch, make_batch
 from tinsmith.train.attention import NAME
 from tinsmith.train.objectives import last_hidden

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import tinsmith.train.loop as loop_module
-from tinsmith.foundation.errors import TrainingError
-from tinsmith.foundation.files import read_jsonl
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.base.errors import TrainingError
+from tinsmith.base.files import read_jsonl
+from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import Budget
 from tinsmith.train.budget import Done, Stopwatch, progress_of, trapezoid
 from tinsmith.train.engine import Engine

@@ -13,8 +13,8 @@ import small_models
 import tinsmith.train.chunked as chunked
 from plain_references import as_double, assert_same, gradients_of, ours, plain_logits, sharp_llama
 from small_vocabulary import write_sentence_pieces
-from tinsmith.foundation.errors import TrainingError
-from tinsmith.foundation.progress import SilentProgress
+from tinsmith.base.errors import TrainingError
+from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import DistilConfig
 from tinsmith.tokens.batches import Batches
 from tinsmith.tokens.shards import ShardWriter, TokenSet

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from tinsmith.foundation.errors import CorpusError
+from tinsmith.base.errors import CorpusError
 
 _WHERE = "refine.contamination.files"
 

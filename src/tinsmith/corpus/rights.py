@@ -16,11 +16,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tinsmith.corpus.drop import Drop
+from tinsmith.base.erasure import NOTHING, ErasureList
+from tinsmith.base.errors import RecipeError
 from tinsmith.corpus.licences import normalise, normalise_expression, refusal
-from tinsmith.foundation.errors import RecipeError
-from tinsmith.foundation.forgotten import NOTHING, ForgottenSet
-from tinsmith.recipe_corpus import RightsConfig
+from tinsmith.corpus.rejection import Drop
+from tinsmith.recipe import RightsConfig
 
 # Reason -> the field of the recipe that causes it, in the order in which they are asked.
 REASONS = {
@@ -51,7 +51,7 @@ class Rights:
     cannot be read or says two things of one source.
     """
 
-    def __init__(self, config: RightsConfig, forgotten: ForgottenSet = NOTHING) -> None:
+    def __init__(self, config: RightsConfig, forgotten: ErasureList = NOTHING) -> None:
         self.config, self.forgotten = config, forgotten
         rows = read_register(Path(config.file).expanduser()) if config.file else {}
         # A name with a bracket in it may be meant as it stands, so patterns are looked up as names too.

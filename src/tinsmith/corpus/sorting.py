@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tinsmith.corpus.duplicates.proposals import SketchFile, keys_schema
-from tinsmith.corpus.duplicates.search import Signed
-from tinsmith.corpus.duplicates.signatures import Banding
-from tinsmith.corpus.judge import SILENT
+from tinsmith.corpus.dedup.proposals import SketchFile, keys_schema
+from tinsmith.corpus.dedup.search import Signed
+from tinsmith.corpus.dedup.signatures import Banding
+from tinsmith.corpus.document_filter import SILENT
 from tinsmith.corpus.ranges import range_file
 
 _FIRST = pa.schema([("row", pa.int64())])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith.corpus.text import Hashes, WordHasher, fold, hash_ngrams
+from tinsmith.corpus.text.words import Hashes, WordHasher, fold, hash_ngrams
 
 Places = NDArray[np.int64]
 

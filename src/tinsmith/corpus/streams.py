@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from tinsmith.corpus.engine import DataFrame, col
-from tinsmith.corpus.outcome import DECISIONS
+from tinsmith.corpus.steps.result import DECISIONS
 from tinsmith.corpus.tables import TableWriter
 
 _PART_BYTES = 128_000_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tinsmith.base.errors import EvidenceError, RecipeError
 from tinsmith.evaluate.items import OURS
-from tinsmith.foundation.errors import EvidenceError, RecipeError
 from tinsmith.recipe import BoundsConfig
 
 

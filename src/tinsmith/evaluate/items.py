@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tinsmith.foundation.files import read_jsonl
+from tinsmith.base.files import read_jsonl
 
 OURS, OURS_4BIT, BASE = "trained", "trained-4bit", "base"
 FORMATS = {"q4_k_m": OURS_4BIT} | {  # our files and their subjects

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
 
+from tinsmith.base.errors import RecipeError
 from tinsmith.evaluate.items import OWN, Item
-from tinsmith.foundation.errors import RecipeError
 
 _WHERE = "evaluate.questions"
 _FIELDS = frozenset({"question", "choices", "answer", "passage", "doc", "id", "span"})

@@ -7,16 +7,16 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, PreTrainedTokenizerFast
 
-from tinsmith.evaluate.bits import TextScore
-from tinsmith.evaluate.exam import ItemScore, shots_prefix
+from tinsmith.base.assets import KNOWN, resolve_model
+from tinsmith.base.errors import AssetError
+from tinsmith.base.files import read_json
+from tinsmith.evaluate.families.bits import TextScore
+from tinsmith.evaluate.families.multiple_choice import ItemScore, shots_prefix
 from tinsmith.evaluate.items import OWN, Item, has_classes
-from tinsmith.evaluate.measure import Work
-from tinsmith.evaluate.rivals import Subject, check_names, file_name, open_tokenizer
-from tinsmith.evaluate.score import Tree
-from tinsmith.foundation.assets import KNOWN, resolve_model
-from tinsmith.foundation.errors import AssetError
-from tinsmith.foundation.files import read_json
-from tinsmith.foundation.gguf_header import read_metadata, require_whole
+from tinsmith.evaluate.models import Subject, check_names, file_name, open_tokenizer
+from tinsmith.evaluate.run import Work
+from tinsmith.evaluate.scoring import Tree
+from tinsmith.gguf.header import read_metadata, require_whole
 from tinsmith.recipe import EvaluateConfig
 
 _NO_LIMIT = 2**31

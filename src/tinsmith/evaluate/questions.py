@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from tinsmith.evaluate.bits import Document
+from tinsmith.evaluate.families.bits import Document
 from tinsmith.evaluate.items import CLOZE, NEXT_PASSAGE, Item
 from tinsmith.evaluate.shortcuts import shared_words
 from tinsmith.tokens.tasks import unit_hash

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tinsmith.evaluate.exam import ItemScore
+from tinsmith.base.errors import BundleError
+from tinsmith.base.files import read_jsonl
+from tinsmith.evaluate.families.multiple_choice import ItemScore
 from tinsmith.evaluate.items import OURS, read_questions
-from tinsmith.evaluate.rivals import Subject, open_tokenizer, opened
-from tinsmith.foundation.errors import BundleError
-from tinsmith.foundation.files import read_jsonl
+from tinsmith.evaluate.models import Subject, open_tokenizer, opened
 
 _SAMPLE = 20
 # Of a choice, scored again in float32: on another processor, in other batches, and what bfloat16 had rounded away.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from tinsmith.evaluate.controls import NgramModel, draw_training
+from tinsmith.evaluate.baselines import NgramModel, draw_training
 from tinsmith.evaluate.items import Item, likeliest
 
 LENGTH, OVERLAP, UNREAD = "length", "overlap", "unread"

@@ -11,10 +11,10 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from tinsmith.corpus.text import fold
-from tinsmith.foundation.errors import RunError
-from tinsmith.foundation.files import read_jsonl
-from tinsmith.foundation.forgotten import read_rows
+from tinsmith.base.erasure import read_rows
+from tinsmith.base.errors import RunError
+from tinsmith.base.files import read_jsonl
+from tinsmith.corpus.text.words import fold
 from tinsmith.lineage.tables import CURATED, INGESTED, REFINED, REJECTED, TABLES, batches, rows_where
 
 _ID = re.compile(r"[0-9a-f]{6,32}")

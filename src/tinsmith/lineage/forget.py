@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tinsmith.foundation.errors import RunError
-from tinsmith.foundation.forgotten import read_rows, write_rows
+from tinsmith.base.erasure import read_rows, write_rows
+from tinsmith.base.errors import RunError
 from tinsmith.lineage.find import Document, copies, find, refuse_unknown, relatives
 from tinsmith.lineage.trace import describe
-from tinsmith.pipeline import locked
+from tinsmith.pipeline.build import locked
 
 
 def forget(root: Path, what: str, *, reason: str = "", with_copies: bool = False) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tinsmith.corpus.text import fold
-from tinsmith.foundation.errors import RunError
+from tinsmith.base.errors import RunError
+from tinsmith.corpus.text.words import fold
 from tinsmith.lineage.tables import INGESTED, REFINED, REJECTED, SPLIT, batches, made_from, matches_any
 
 ANCHOR_WORDS = 5

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tinsmith.foundation.errors import RunError
-from tinsmith.foundation.files import read_jsonl
-from tinsmith.foundation.forgotten import FORGOTTEN
+from tinsmith.base.erasure import FORGOTTEN
+from tinsmith.base.errors import RunError
+from tinsmith.base.files import read_jsonl
 
 INGESTED, CURATED = Path("ingest/documents.parquet"), Path("curate/documents.parquet")
 REJECTED, SPLIT = Path("curate/rejects.parquet"), Path("split/documents.parquet")

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from tinsmith.foundation.forgotten import read_forgotten
+from tinsmith.base.erasure import read_forgotten
 from tinsmith.lineage.find import Document, copies, find, relatives
 from tinsmith.lineage.passage import search
 from tinsmith.lineage.tables import (
@@ -21,7 +21,7 @@ from tinsmith.lineage.tables import (
     mentions,
     rows_where,
 )
-from tinsmith.manifests import read_manifest
+from tinsmith.pipeline.manifests import read_manifest
 
 # Stage -> its input that holds what it learnt or took, and where its files lie.
 _BEARERS = (

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from importlib.resources import files
 from typing import Any
 
-from tinsmith.foundation.errors import RecipeError
+from tinsmith.base.errors import RecipeError
 
 JOULES_PER_KWH = 3.6e6
 GRID_SOURCE = "Ember; Energy Institute; with major processing by Our World in Data, CC BY 4.0"

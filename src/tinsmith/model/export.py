@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from gguf import GGMLQuantizationType, GGUFWriter, TensorNameMap, get_tensor_name_map
 from safetensors import safe_open
 from transformers import (
     AutoConfig,
@@ -21,11 +20,12 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from tinsmith.foundation.errors import AssetError
-from tinsmith.foundation.files import read_json, write_json
-from tinsmith.model.gguf_families import family_of
-from tinsmith.model.gguf_metadata import add_architecture, add_tokenizer, refuse_unwritable
-from tinsmith.model.gguf_types import FILE_TYPES, choose_types, quantise
+from gguf import GGMLQuantizationType, GGUFWriter, TensorNameMap, get_tensor_name_map
+from tinsmith.base.errors import AssetError
+from tinsmith.base.files import read_json, write_json
+from tinsmith.gguf.families import family_of
+from tinsmith.gguf.metadata import add_architecture, add_tokenizer, refuse_unwritable
+from tinsmith.gguf.types import FILE_TYPES, choose_types, quantise
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 

@@ -33,7 +33,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from tinsmith.foundation.errors import RecipeError
+from tinsmith.base.errors import RecipeError
 from tinsmith.model.presets import PRESETS
 
 _WIDTH_PER_LAYER = 32

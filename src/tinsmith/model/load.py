@@ -16,13 +16,13 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
-import gguf
 import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
-from tinsmith.foundation.errors import AssetError
+import gguf
+from tinsmith.base.errors import AssetError
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()

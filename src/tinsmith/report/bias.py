@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinsmith.report import words
+from tinsmith.report import format as words
 
 FOUND, NOTHING = "found", "nothing"
 _KINDS = {"gender": "a man or a woman", "name": "names of different origin", "nationality": "nationalities"}

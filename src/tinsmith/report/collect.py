@@ -12,8 +12,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from tinsmith.foundation.files import list_files, read_json, read_jsonl, write_json
-from tinsmith.foundation.progress import Progress
+from tinsmith.base.files import list_files, read_json, read_jsonl, write_json
+from tinsmith.base.progress import Progress
 from tinsmith.recipe import Recipe
 from tinsmith.report.curation import collect_curation
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from tinsmith.foundation.files import read_json, read_jsonl, write_json
+from tinsmith.base.files import read_json, read_jsonl, write_json
 
 EXCERPT = 640  # characters of a document that the page quotes: more than a step's evidence does
 # Reasons of curate, whose code the report does not know. What is forgotten is not named again.

@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tinsmith.report import words
+from tinsmith.report import format as words
 from tinsmith.report.plots import Mark, histogram, intervals
 
 Rows = list[dict[str, Any]]

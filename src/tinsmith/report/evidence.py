@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tinsmith.foundation.errors import BundleError
-from tinsmith.foundation.files import read_json
+from tinsmith.base.errors import BundleError
+from tinsmith.base.files import read_json
 from tinsmith.meter import carbon
 from tinsmith.recipe import Recipe
-from tinsmith.recipe_file import parse_recipe
+from tinsmith.recipe.toml import parse_recipe
 from tinsmith.report.answers import describe_answers
 from tinsmith.report.bias import describe_conduct
 from tinsmith.report.collect import STAGES, read_if_there

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinsmith.report import words
+from tinsmith.report import format as words
 from tinsmith.report.verdict import BETTER, WORSE, is_forgetting
 
 

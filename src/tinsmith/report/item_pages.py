@@ -12,9 +12,9 @@ from typing import Any
 
 from jinja2 import Environment
 
-from tinsmith.foundation.files import read_jsonl, write_atomic
-from tinsmith.report.views import View
-from tinsmith.report.words import metric
+from tinsmith.base.files import read_jsonl, write_atomic
+from tinsmith.report.format import metric
+from tinsmith.report.view_model import View
 
 PAGES = "pages"
 _PER_PAGE = 200  # questions: a page of them stays below a few megabytes whatever the exam's size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinsmith.report import words
+from tinsmith.report import format as words
 
 
 def describe_ladder(ladder: dict[str, Any]) -> str:

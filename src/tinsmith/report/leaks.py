@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinsmith.report import words
+from tinsmith.report import format as words
 
 KEPT, UNCLEAR, LEAKS = "kept", "unclear", "leaks"
 _EXTRACTED, _AUC, _FOUND = "extracted:", "membership_auc:", "membership_found:"

@@ -8,11 +8,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from tinsmith.foundation.files import write_atomic, write_json
-from tinsmith.report import words
+from tinsmith.base.files import write_atomic, write_json
+from tinsmith.report import format as words
 from tinsmith.report.evidence import build_evidence
 from tinsmith.report.item_pages import classes, write_item_pages
-from tinsmith.report.views import View
+from tinsmith.report.view_model import View
 
 FILTERS = (
     "number",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinsmith.report import words
+from tinsmith.report import format as words
 
 OURS, OURS_4BIT, BASE = "trained", "trained-4bit", "base"
 # Our files and how many bits most of their weights have.

@@ -24,8 +24,8 @@ import uvicorn
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
-from tinsmith.foundation.errors import RunError
-from tinsmith.foundation.gguf_header import read_metadata
+from tinsmith.base.errors import RunError
+from tinsmith.gguf.header import read_metadata
 from tinsmith.serve.runtime import ONE_REQUEST_EACH, LlamaServer, find_gguf
 
 # The page may do nothing but ask the server that it came from.

@@ -10,8 +10,8 @@ from typing import TextIO
 
 import httpx
 
-from tinsmith.foundation.errors import AssetError, RunError
-from tinsmith.foundation.gguf_header import read_metadata
+from tinsmith.base.errors import AssetError, RunError
+from tinsmith.gguf.header import read_metadata
 from tinsmith.serve.runtime import LlamaServer, find_gguf
 
 _HELP = "empty line or /new: begin anew, /exit or Ctrl-D: end, Ctrl-C: stop an answer"

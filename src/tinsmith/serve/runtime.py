@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import httpx
 
-from tinsmith.foundation.errors import AssetError, BundleError, RunError
+from tinsmith.base.errors import AssetError, BundleError, RunError
 
 _STOP_SECONDS = 5.0
 

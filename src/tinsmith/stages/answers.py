@@ -7,7 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tinsmith.evaluate.generated import (
+from tinsmith.base.completion import Answer, Failure, Request
+from tinsmith.base.errors import LLMError, RecipeError
+from tinsmith.base.files import write_jsonl
+from tinsmith.base.progress import Advance, Progress
+from tinsmith.evaluate.families.generative import (
     STOPPED,
     SYSTEM,
     Question,
@@ -15,16 +19,16 @@ from tinsmith.evaluate.generated import (
     choose_questions,
     generated_row,
 )
-from tinsmith.evaluate.generated_table import PROTOCOL, partial_notes, system_row, tabulate_generated
+from tinsmith.evaluate.families.generative_table import (
+    PROTOCOL,
+    partial_notes,
+    system_row,
+    tabulate_generated,
+)
 from tinsmith.evaluate.items import BASE, CONTROLS, OURS, OURS_4BIT, Item
 from tinsmith.evaluate.own_questions import read_open_questions
-from tinsmith.foundation.asking import Answer, Failure, Request
-from tinsmith.foundation.errors import RecipeError, TeacherError
-from tinsmith.foundation.files import write_jsonl
-from tinsmith.foundation.progress import Advance, Progress
-from tinsmith.recipe import EndpointConfig, EvaluateConfig
-from tinsmith.recipe_corpus import TeacherConfig
-from tinsmith.remote.key import Key
+from tinsmith.llm.key import Key
+from tinsmith.recipe import EndpointConfig, EvaluateConfig, LLMConfig
 from tinsmith.stages.teachers import Asking, open_teacher
 
 _LOCAL_TOKENS = 64  # of an answer of a model that runs here
@@ -36,13 +40,13 @@ class System:
 
     subject: str
     name: str
-    teacher: TeacherConfig
+    teacher: LLMConfig
     where: str
     max_tokens: int = _LOCAL_TOKENS
 
 
 def check_words(config: EvaluateConfig) -> None:
-    """Refuse what could not be asked in words, before anything is scored. Raises RecipeError or TeacherError."""
+    """Refuse what could not be asked in words, before anything is scored. Raises RecipeError or LLMError."""
     taken = {OURS, OURS_4BIT, BASE, *CONTROLS}
     for number, endpoint in enumerate(config.endpoints):
         if endpoint.name in taken:
@@ -73,7 +77,7 @@ def answer_in_words(
     """Ask all systems; write their rows below `out`/items; return systems, metrics, comparisons and notes.
 
     `local` gives subject, name and GGUF of each model that runs here. None where a recipe asks nothing in words.
-    Answers are kept in `out`/answers, so that a killed run asks none of them again. Raises TeacherError where an
+    Answers are kept in `out`/answers, so that a killed run asks none of them again. Raises LLMError where an
     endpoint gave no answer at all.
     """
     if not config.asked_in_words:
@@ -96,7 +100,7 @@ def answer_in_words(
 
 def _systems(endpoints: Sequence[EndpointConfig], local: Sequence[tuple[str, str, Path]]) -> Iterator[System]:
     for subject, name, gguf in local:
-        yield System(subject, name, TeacherConfig(kind="local", model=str(gguf), parallel=1), "evaluate")
+        yield System(subject, name, LLMConfig(kind="local", model=str(gguf), parallel=1), "evaluate")
     for number, each in enumerate(endpoints):
         name = each.name if each.name == each.model else f"{each.name} ({each.model})"
         yield System(each.name, name, each, f"evaluate.endpoints.{number}", each.max_tokens)
@@ -123,7 +127,7 @@ def _outcomes(asking: Asking, requests: list[Request], advance: Advance) -> Iter
             came += 1
             advance(1)
             yield outcome
-    except TeacherError as error:
+    except LLMError as error:
         if not asking.tally.answers:
             raise
         for _ in requests[came:]:

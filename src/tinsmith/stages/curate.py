@@ -11,21 +11,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tinsmith.corpus import language, rules
-from tinsmith.corpus.duplicates.families import Decision
-from tinsmith.corpus.duplicates.search import find_families
+from tinsmith.base.erasure import NOTHING, ErasureList
+from tinsmith.base.errors import CorpusError, RecipeError
+from tinsmith.base.files import write_json, write_jsonl
+from tinsmith.base.progress import Progress
+from tinsmith.corpus import filters as rules
+from tinsmith.corpus.dedup.families import Decision
+from tinsmith.corpus.dedup.search import find_families
+from tinsmith.corpus.document_filter import ASKED, FOUND, Document, Judge
 from tinsmith.corpus.engine import DataType, Series, batch_function, col, read_parquet
-from tinsmith.corpus.judge import ASKED, FOUND, Document, Judge
 from tinsmith.corpus.privacy import REASONS as PRIVATE
 from tinsmith.corpus.privacy import measured
 from tinsmith.corpus.ranges import RangeWriter, range_file, range_of_doc_ids
 from tinsmith.corpus.rights import REASONS as REFUSED
 from tinsmith.corpus.sorting import Sorter
 from tinsmith.corpus.tables import TableWriter
-from tinsmith.foundation.errors import CorpusError, RecipeError
-from tinsmith.foundation.files import write_json, write_jsonl
-from tinsmith.foundation.forgotten import NOTHING, ForgottenSet
-from tinsmith.foundation.progress import Progress
+from tinsmith.corpus.text import language
 from tinsmith.recipe import CurateConfig
 from tinsmith.stages.curate_tally import Tally
 
@@ -73,7 +74,7 @@ def curate(
     seed: int,
     out: Path,
     progress: Progress,
-    forgotten: ForgottenSet = NOTHING,
+    forgotten: ErasureList = NOTHING,
 ) -> dict[str, float]:
     """Judge and deduplicate `ingest/documents.parquet`; write documents, rejects, funnel and what was protected.
 

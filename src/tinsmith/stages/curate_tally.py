@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from tinsmith.corpus.filters import RuleSets
 from tinsmith.corpus.rights import REASONS as REFUSED
-from tinsmith.corpus.rules import RuleSets
 from tinsmith.recipe import CurateConfig
 
 Row = dict[str, Any]
@@ -74,8 +74,8 @@ class Tally:
         return [*rows, _entry("kept", "", self.kept_documents, self.kept_bytes)]
 
     def _idle(self, config: CurateConfig) -> set[str]:
+        from tinsmith.corpus.filters import REASONS as RULES
         from tinsmith.corpus.privacy import REASONS as PRIVATE
-        from tinsmith.corpus.rules import REASONS as RULES
 
         idle = set() if config.languages else {"language_unsure", "language"}
         idle |= {"near_duplicate"} if config.near_duplicate_jaccard == 1 else set()

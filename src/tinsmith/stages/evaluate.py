@@ -12,15 +12,24 @@ from typing import Any
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
-from tinsmith.evaluate import controls, exam, shortcuts
-from tinsmith.evaluate.asked_back import ask_back
+from tinsmith.base.errors import CorpusError
+from tinsmith.base.files import read_json, read_jsonl, sha256_json, write_json, write_jsonl
+from tinsmith.base.progress import Progress
+from tinsmith.evaluate import baselines as controls
+from tinsmith.evaluate import shortcuts
 from tinsmith.evaluate.audits import Audit, audit_rows
-from tinsmith.evaluate.bias import choose_pairs, score_pairs
-from tinsmith.evaluate.bits import TREATMENT, Document, choose_documents, restorable
+from tinsmith.evaluate.bootstrap import Bootstrap, ratio, require_interval
 from tinsmith.evaluate.bounds import judge_bounds, refuse_outside
-from tinsmith.evaluate.canaries import score_canaries
-from tinsmith.evaluate.compare import Bootstrap, ratio, require_interval
-from tinsmith.evaluate.general import Asked, choose_general, measure_general
+from tinsmith.evaluate.families import multiple_choice as exam
+from tinsmith.evaluate.families.backdoor_search import scan
+from tinsmith.evaluate.families.bias import choose_pairs, score_pairs
+from tinsmith.evaluate.families.bits import TREATMENT, Document, choose_documents, restorable
+from tinsmith.evaluate.families.canaries import score_canaries
+from tinsmith.evaluate.families.general import Asked, choose_general, measure_general
+from tinsmith.evaluate.families.passages import choose_passages, read_passages
+from tinsmith.evaluate.families.pii_extraction import ask_back
+from tinsmith.evaluate.families.quantization import build_ladder
+from tinsmith.evaluate.families.speed import measure_speed, speed_rows
 from tinsmith.evaluate.items import (
     BASE,
     CLOZE,
@@ -33,13 +42,8 @@ from tinsmith.evaluate.items import (
     has_classes,
     item_row,
 )
-from tinsmith.evaluate.ladder import build_ladder
-from tinsmith.evaluate.measure import Work, drop_others, measure
-from tinsmith.evaluate.own_questions import read_own_questions
-from tinsmith.evaluate.passages import choose_passages, read_passages
-from tinsmith.evaluate.preflight import check_files, check_room
-from tinsmith.evaluate.questions import build_cloze, build_next_passage
-from tinsmith.evaluate.rivals import (
+from tinsmith.evaluate.metrics import control_rows, tabulate
+from tinsmith.evaluate.models import (
     Precision,
     Subject,
     describe,
@@ -49,17 +53,15 @@ from tinsmith.evaluate.rivals import (
     scoring_precision,
     unscored,
 )
-from tinsmith.evaluate.speed import measure_speed, speed_rows
-from tinsmith.evaluate.table import control_rows, tabulate
-from tinsmith.evaluate.trigger_scan import scan
-from tinsmith.foundation.errors import CorpusError
-from tinsmith.foundation.files import read_json, read_jsonl, sha256_json, write_json, write_jsonl
-from tinsmith.foundation.progress import Progress
+from tinsmith.evaluate.own_questions import read_own_questions
+from tinsmith.evaluate.preflight import check_files, check_room
+from tinsmith.evaluate.questions import build_cloze, build_next_passage
+from tinsmith.evaluate.run import Work, drop_others, measure
 from tinsmith.meter.energy import EnergyMeter
 from tinsmith.recipe import EvaluateConfig, MeterConfig, ModelConfig, TaskConfig
 from tinsmith.serve.runtime import LlamaServer
 from tinsmith.stages.answers import answer_in_words
-from tinsmith.stages.originals import find_originals
+from tinsmith.stages.redacted_values import find_originals
 from tinsmith.tokens.canaries import Canary
 
 SPEED_PROMPTS, SPEED_PROMPT_CHARACTERS = 3, 300

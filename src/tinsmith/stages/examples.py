@@ -10,8 +10,8 @@ from typing import TypeVar
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
+from tinsmith.base.progress import Progress
 from tinsmith.corpus.split import find_shared_runs, hash_texts
-from tinsmith.foundation.progress import Progress
 from tinsmith.recipe import TaskConfig, TokenizeConfig
 from tinsmith.tokens.chat import ChatEncoder, Message
 from tinsmith.tokens.examples import (

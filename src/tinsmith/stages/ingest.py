@@ -14,15 +14,15 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
+from tinsmith.base import assets
+from tinsmith.base.erasure import NOTHING, ErasureList
+from tinsmith.base.errors import CorpusError, RecipeError
+from tinsmith.base.files import write_jsonl
+from tinsmith.base.progress import Progress
 from tinsmith.corpus.read import REASONS, ReadResult, find_sources
 from tinsmith.corpus.readers.ocr import missing
 from tinsmith.corpus.readers.pool import Limit, read_files
 from tinsmith.corpus.readers.sources import Found, SourceFile, find_files
-from tinsmith.foundation import assets
-from tinsmith.foundation.errors import CorpusError, RecipeError
-from tinsmith.foundation.files import write_jsonl
-from tinsmith.foundation.forgotten import NOTHING, ForgottenSet
-from tinsmith.foundation.progress import Progress
 from tinsmith.recipe import IngestConfig
 
 SCHEMA = pyarrow.schema(
@@ -36,7 +36,7 @@ _GROUP_ROWS = 20_000
 
 
 def ingest(
-    config: IngestConfig, *, out: Path, progress: Progress, forgotten: ForgottenSet = NOTHING
+    config: IngestConfig, *, out: Path, progress: Progress, forgotten: ErasureList = NOTHING
 ) -> dict[str, float]:
     """Read the sources into `documents.parquet`, a row per document, and `files.jsonl`, a row per file.
 
@@ -126,7 +126,7 @@ def _file_row(file: SourceFile, result: ReadResult, seconds: float) -> dict[str,
     }
 
 
-def _without_forgotten(source: str, result: ReadResult, forgotten: ForgottenSet) -> ReadResult:
+def _without_forgotten(source: str, result: ReadResult, forgotten: ErasureList) -> ReadResult:
     """Return what a file gave without what is forgotten; a file of which nothing is left is dropped for it."""
     whole = forgotten.holds_file(source, result.sha256)
     kept = [

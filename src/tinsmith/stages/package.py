@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from tinsmith.evaluate.parity import check_parity
-from tinsmith.foundation.files import write_json, write_jsonl
-from tinsmith.foundation.progress import Progress
+from tinsmith.base.files import write_json, write_jsonl
+from tinsmith.base.progress import Progress
 from tinsmith.model.export import GgufReport, save_model, write_gguf
 from tinsmith.model.load import load_model
+from tinsmith.parity.gate import check_parity
 from tinsmith.recipe import PackageConfig
 from tinsmith.tokens.tokenizer import load_tokenizer, save_tokenizer
 

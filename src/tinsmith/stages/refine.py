@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tinsmith.corpus.decisions import Removed, apply_decisions
+from tinsmith.base.completion import Answer, Request
+from tinsmith.base.errors import CorpusError
+from tinsmith.base.files import write_jsonl
+from tinsmith.base.progress import Progress
 from tinsmith.corpus.engine import DataFrame, col, read_parquet
-from tinsmith.corpus.outcome import Outcome
+from tinsmith.corpus.steps.decisions import Removed, apply_decisions
+from tinsmith.corpus.steps.result import Outcome
 from tinsmith.corpus.tables import TableWriter, sort_table
-from tinsmith.foundation.asking import Answer, Request
-from tinsmith.foundation.errors import CorpusError
-from tinsmith.foundation.files import write_jsonl
-from tinsmith.foundation.progress import Progress
 from tinsmith.recipe import RefineConfig, Section
 from tinsmith.stages.teachers import Asking, open_teacher
 
@@ -141,7 +141,7 @@ def _synthesise(
     """Have new documents written; return their table, or None where the recipe asks for none."""
     if not config.synthesis.items:
         return None
-    from tinsmith.corpus.synthesis import synthesise
+    from tinsmith.corpus.steps.synthesis import synthesise
 
     progress.say("  synthesis")
     teacher, where = config.synthesis.teacher, "refine.synthesis.teacher"
@@ -166,22 +166,22 @@ def _synthesise(
 
 def _function(name: str) -> Callable[..., Outcome]:
     if name == "planted":
-        from tinsmith.corpus.planted import find_planted
+        from tinsmith.corpus.steps.planted import find_planted
 
         return find_planted
     if name == "contamination":
-        from tinsmith.corpus.contamination import find_contamination
+        from tinsmith.corpus.steps.contamination import find_contamination
 
         return find_contamination
     if name == "boilerplate":
-        from tinsmith.corpus.boilerplate import find_boilerplate
+        from tinsmith.corpus.steps.boilerplate import find_boilerplate
 
         return find_boilerplate
     if name == "semantic":
-        from tinsmith.corpus.semantic import find_semantic_duplicates
+        from tinsmith.corpus.steps.semantic import find_semantic_duplicates
 
         return find_semantic_duplicates
-    from tinsmith.corpus.score import score_documents
+    from tinsmith.corpus.steps.score import score_documents
 
     return score_documents
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tinsmith.foundation.files import list_files
-from tinsmith.foundation.progress import Progress
+from tinsmith.base.files import list_files
+from tinsmith.base.progress import Progress
 from tinsmith.recipe import Recipe, ReportConfig
 from tinsmith.report.collect import collect
 from tinsmith.report.page import rebuild_report

@@ -6,16 +6,15 @@ import difflib
 import os
 from pathlib import Path
 
+from tinsmith.base import assets
+from tinsmith.base.errors import RecipeError
+from tinsmith.base.files import sha256_file
 from tinsmith.corpus.evaluation_files import find_files as find_evaluation_files
 from tinsmith.corpus.readers.sources import find_files
-from tinsmith.evaluate.general_files import general_stamps
+from tinsmith.evaluate.families.general_files import general_stamps
 from tinsmith.evaluate.own_questions import read_own_questions
-from tinsmith.foundation import assets
-from tinsmith.foundation.errors import RecipeError
-from tinsmith.foundation.files import sha256_file
 from tinsmith.model.presets import PRESETS, Preset
-from tinsmith.recipe import EvaluateConfig, IngestConfig, Recipe
-from tinsmith.recipe_corpus import RefineConfig, RightsConfig
+from tinsmith.recipe import EvaluateConfig, IngestConfig, Recipe, RefineConfig, RightsConfig
 
 
 def present_files(config: IngestConfig) -> list[Path]:

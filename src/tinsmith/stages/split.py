@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tinsmith.base.errors import CorpusError
+from tinsmith.base.files import write_jsonl
+from tinsmith.base.progress import Progress
 from tinsmith.corpus.split import Overlap, SharedRun, choose_held_out, compare, hash_texts, stream_hashes
 from tinsmith.corpus.tables import TableWriter
-from tinsmith.foundation.errors import CorpusError
-from tinsmith.foundation.files import write_jsonl
-from tinsmith.foundation.progress import Progress
 from tinsmith.recipe import SplitConfig
 
 _BATCH = 256  # documents in memory at once, beside the held-out ones

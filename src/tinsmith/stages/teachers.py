@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tinsmith.foundation.asking import Answer, Failure, Request
-from tinsmith.foundation.assets import resolve_model
-from tinsmith.foundation.errors import RecipeError
+from tinsmith.base.assets import resolve_model
+from tinsmith.base.completion import Answer, Failure, Request
+from tinsmith.base.errors import RecipeError
+from tinsmith.llm.batch import Budget, Tally, ask_many
+from tinsmith.llm.cache import AnswerCache
+from tinsmith.llm.client import LLMClient
+from tinsmith.llm.key import Key
 from tinsmith.meter.energy import EnergyMeter
-from tinsmith.recipe_corpus import TeacherConfig
-from tinsmith.remote.cache import AnswerCache
-from tinsmith.remote.client import HttpTeacher
-from tinsmith.remote.key import Key
-from tinsmith.remote.many import Budget, Tally, ask_many
+from tinsmith.recipe import LLMConfig
 from tinsmith.serve.runtime import LlamaServer
 
 _TOKENS_EACH = 3072  # of question and answer together, for a model that runs here
@@ -25,7 +25,7 @@ _TOKENS_EACH = 3072  # of question and answer together, for a model that runs he
 class Asking:
     """A teacher that is open: `ask` yields one outcome per question, in order; `tally` counts what they took."""
 
-    teacher: HttpTeacher
+    teacher: LLMClient
     cache: AnswerCache
     budget: Budget
     parallel: int
@@ -33,7 +33,7 @@ class Asking:
     tally: Tally = field(default_factory=Tally)
 
     def ask(self, requests: Iterable[Request]) -> Iterator[Answer | Failure]:
-        """Ask questions. Raises TeacherError where the teacher refuses or gives nothing many times in a row."""
+        """Ask questions. Raises LLMError where the teacher refuses or gives nothing many times in a row."""
         return ask_many(
             self.teacher,
             requests,
@@ -60,10 +60,10 @@ class Asking:
 
 
 @contextlib.contextmanager
-def open_teacher(config: TeacherConfig, *, where: str, folder: Path) -> Iterator[Asking]:
+def open_teacher(config: LLMConfig, *, where: str, folder: Path) -> Iterator[Asking]:
     """Open the teacher of the section `where`; its answers are kept below `folder` and not asked for twice.
 
-    Raises RecipeError without a model, AssetError for one that cannot be had here, TeacherError without its key.
+    Raises RecipeError without a model, AssetError for one that cannot be had here, LLMError without its key.
     """
     if not config.model:
         raise RecipeError(
@@ -76,8 +76,8 @@ def open_teacher(config: TeacherConfig, *, where: str, folder: Path) -> Iterator
         yield Asking(teacher, AnswerCache(folder), budget, config.parallel, joules)
 
 
-def _remote(config: TeacherConfig, where: str) -> tuple[HttpTeacher, None]:
-    teacher = HttpTeacher(
+def _remote(config: LLMConfig, where: str) -> tuple[LLMClient, None]:
+    teacher = LLMClient(
         config.kind,
         config.model,
         config.url,
@@ -92,8 +92,8 @@ def _remote(config: TeacherConfig, where: str) -> tuple[HttpTeacher, None]:
 
 
 def _local(
-    config: TeacherConfig, where: str, stack: contextlib.ExitStack
-) -> tuple[HttpTeacher, Callable[[], float]]:
+    config: LLMConfig, where: str, stack: contextlib.ExitStack
+) -> tuple[LLMClient, Callable[[], float]]:
     asset = resolve_model(config.model)
     if asset.path.suffix != ".gguf":
         raise RecipeError(
@@ -105,7 +105,7 @@ def _local(
     server = stack.enter_context(
         LlamaServer(asset.path, context=_TOKENS_EACH * config.parallel, slots=config.parallel)
     )
-    teacher = HttpTeacher(
+    teacher = LLMClient(
         "openai",
         asset.name,
         f"{server.base_url}/v1",

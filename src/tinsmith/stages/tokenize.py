@@ -12,10 +12,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
-from tinsmith.foundation.assets import resolve_model
-from tinsmith.foundation.errors import CorpusError, RecipeError
-from tinsmith.foundation.files import write_json, write_jsonl
-from tinsmith.foundation.progress import Progress
+from tinsmith.base.assets import resolve_model
+from tinsmith.base.errors import CorpusError, RecipeError
+from tinsmith.base.files import write_json, write_jsonl
+from tinsmith.base.progress import Progress
 from tinsmith.recipe import ModelConfig, TaskConfig, TokenizeConfig
 from tinsmith.stages.examples import Examples
 from tinsmith.tokens.canaries import Canary, make_canaries

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from tinsmith.foundation.assets import resolve_model
-from tinsmith.foundation.crew import Crew
-from tinsmith.foundation.errors import TrainingError
-from tinsmith.foundation.progress import Progress
+from tinsmith.base.assets import resolve_model
+from tinsmith.base.errors import TrainingError
+from tinsmith.base.launch import WorkerGroup
+from tinsmith.base.progress import Progress
+from tinsmith.gguf.metadata import refuse_unwritable, refuse_unwritable_tokenizer
 from tinsmith.model.families import create
-from tinsmith.model.gguf_metadata import refuse_unwritable, refuse_unwritable_tokenizer
 from tinsmith.model.load import load_model
 from tinsmith.recipe import ModelConfig, TrainConfig
 from tinsmith.tokens.shards import TokenSet
@@ -36,7 +36,7 @@ def train(
     seed: int,
     out: Path,
     progress: Progress,
-    crew: Crew | None = None,
+    crew: WorkerGroup | None = None,
 ) -> dict[str, float]:
     """Write `model/`, `log.jsonl` and, on a budget in time, `schedule.jsonl`. Goes on where a kill left off.
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerFast
 
-from tinsmith.foundation.errors import RecipeError
+from tinsmith.base.errors import RecipeError
 from tinsmith.tokens.tokenizer import encode
 
 # Templates that write today's date would give other tokens tomorrow; this is the date that Llama 3 falls back on.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tinsmith.foundation.errors import CorpusError, RecipeError
+from tinsmith.base.errors import CorpusError, RecipeError
 from tinsmith.tokens.chat import Message
 
 _ROLES = ("system", "user", "assistant")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tinsmith.foundation.errors import CorpusError
-from tinsmith.foundation.files import write_jsonl
+from tinsmith.base.errors import CorpusError
+from tinsmith.base.files import write_jsonl
 from tinsmith.tokens.chat import ChatEncoder, Encoded, Message, Refused
 from tinsmith.tokens.examples import Conversation, Preference, Rejects
 from tinsmith.tokens.shards import ShardWriter, visiting_order

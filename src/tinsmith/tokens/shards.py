@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith.foundation.errors import TrainingError
-from tinsmith.foundation.files import read_json, read_jsonl, write_json, write_jsonl
+from tinsmith.base.errors import TrainingError
+from tinsmith.base.files import read_json, read_jsonl, write_json, write_jsonl
 from tinsmith.tokens.tasks import unit_hash
 
 _AGAIN = "run the stage tokenize again"

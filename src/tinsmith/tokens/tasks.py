@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tinsmith.foundation.errors import RecipeError
+from tinsmith.base.errors import RecipeError
 from tinsmith.recipe import TaskConfig
 
 Count = Callable[[str], int]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from tinsmith.foundation.errors import AssetError
-from tinsmith.foundation.files import write_json
-from tinsmith.tokens.gguf_vocabulary import tokenizer_from_gguf
+from tinsmith.base.errors import AssetError
+from tinsmith.base.files import write_json
+from tinsmith.gguf.vocabulary import tokenizer_from_gguf
 
 
 def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:

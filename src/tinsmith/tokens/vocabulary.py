@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
-from tinsmith.foundation.errors import RecipeError
+from tinsmith.base.errors import RecipeError
 
 # As in Qwen2.5-Instruct: one token ends a text and a turn, another fills, so that no mask of filling hides the stop.
 _PAD, _TURN, _END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"

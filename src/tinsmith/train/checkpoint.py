@@ -21,8 +21,8 @@ from torch.distributed.checkpoint import (
 )
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-from tinsmith.foundation.errors import RunError, TrainingError
-from tinsmith.foundation.files import list_files, read_json, write_json
+from tinsmith.base.errors import RunError, TrainingError
+from tinsmith.base.files import list_files, read_json, write_json
 from tinsmith.tokens.tokenizer import save_tokenizer, stop_ids
 from tinsmith.train.budget import Done
 from tinsmith.train.distributed import ALONE, Ranks

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 from transformers import PreTrainedModel
 
-from tinsmith.foundation.progress import Progress
+from tinsmith.base.progress import Progress
 from tinsmith.recipe import DistilConfig
 from tinsmith.tokens.batches import Batch, Batches
 from tinsmith.train.chunked import Judge, chunked_loss

@@ -15,9 +15,9 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
-from tinsmith.foundation.crew import Crew
-from tinsmith.foundation.errors import RunError, TrainingError
-from tinsmith.foundation.progress import Progress
+from tinsmith.base.errors import RunError, TrainingError
+from tinsmith.base.launch import WorkerGroup
+from tinsmith.base.progress import Progress
 from tinsmith.model.blocks import blocks_of
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ T = TypeVar("T")
 class Ranks:
     """One of the processes that train one model. One alone exchanges nothing, and its figures stay as they are."""
 
-    def __init__(self, device: torch.device | None = None, crew: Crew | None = None) -> None:
+    def __init__(self, device: torch.device | None = None, crew: WorkerGroup | None = None) -> None:
         self.device = device or torch.device("cpu")
         self._crew = crew
         self.rank, self.size = (crew.rank, crew.size) if crew else (0, 1)
@@ -114,7 +114,7 @@ ALONE = Ranks()
 
 
 @contextmanager
-def join(crew: Crew | None, device: str, progress: Progress) -> Iterator[Ranks]:
+def join(crew: WorkerGroup | None, device: str, progress: Progress) -> Iterator[Ranks]:
     """Choose the device and connect the processes for the time of the block.
 
     Raises TrainingError where a device is not there, and RunError where another process is lost.

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tinsmith.foundation.errors import TrainingError
-from tinsmith.foundation.files import read_json, write_json
-from tinsmith.foundation.progress import Progress
+from tinsmith.base.errors import TrainingError
+from tinsmith.base.files import read_json, write_json
+from tinsmith.base.progress import Progress
 from tinsmith.tokens.batches import Batch, Batches, make_batch
 from tinsmith.train.engine import Engine
 from tinsmith.train.memory import available_bytes, is_out_of_memory

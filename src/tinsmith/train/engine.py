@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedModel
 
-from tinsmith.foundation.progress import Progress
+from tinsmith.base.progress import Progress
 from tinsmith.recipe import TrainConfig
 from tinsmith.tokens.batches import Batch
 from tinsmith.train.attention import NAME, isolate_sequences
 from tinsmith.train.distributed import ALONE, Ranks, shard
+from tinsmith.train.loss_spikes import not_finite
 from tinsmith.train.mixture import Mixture, Part
 from tinsmith.train.objectives import Objective
 from tinsmith.train.optim import Optimizers, clip_gradients
-from tinsmith.train.trouble import not_finite
 
 
 class Engine:

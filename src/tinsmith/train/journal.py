@@ -14,11 +14,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from tinsmith.foundation.errors import TrainingError
-from tinsmith.foundation.files import write_jsonl
+from tinsmith.base.errors import TrainingError
+from tinsmith.base.files import write_jsonl
 from tinsmith.train.budget import Decision, Done
 from tinsmith.train.distributed import ALONE, Ranks
-from tinsmith.train.trouble import Rollback, is_left_out
+from tinsmith.train.loss_spikes import Rollback, is_left_out
 
 
 class Journal:

@@ -10,17 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tinsmith.foundation.errors import TrainingError
-from tinsmith.foundation.progress import Advance, Progress
+from tinsmith.base.errors import TrainingError
+from tinsmith.base.progress import Advance, Progress
 from tinsmith.recipe import Budget
 from tinsmith.train.budget import Decision, Done, Stopwatch, progress_of, rate_at
 from tinsmith.train.checkpoint import drop_after, load_checkpoint, save_checkpoint
 from tinsmith.train.dry_run import exhaustion_named, fit_into_memory
 from tinsmith.train.engine import Engine
 from tinsmith.train.journal import Journal, seconds_of, uninterrupted
-from tinsmith.train.mixture import Mixture
-from tinsmith.train.settle import settle
-from tinsmith.train.trouble import (
+from tinsmith.train.loss_spikes import (
     PAST,
     REACH,
     Rollback,
@@ -31,6 +29,8 @@ from tinsmith.train.trouble import (
     place_to_go_back_to,
     rate_factor,
 )
+from tinsmith.train.mixture import Mixture
+from tinsmith.train.runtime import settle
 
 
 def fit(engine: Engine, *, out: Path, progress: Progress) -> list[dict[str, Any]]:

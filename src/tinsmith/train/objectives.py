@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tinsmith.foundation.errors import TrainingError
-from tinsmith.foundation.progress import Progress
+from tinsmith.base.errors import TrainingError
+from tinsmith.base.progress import Progress
 from tinsmith.tokens.batches import Batch, Batches
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.train.attention import isolated_inputs

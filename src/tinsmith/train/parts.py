@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from tinsmith.foundation.assets import Asset, resolve_model
-from tinsmith.foundation.errors import TrainingError
-from tinsmith.foundation.files import read_json
-from tinsmith.foundation.progress import Progress
+from tinsmith.base.assets import Asset, resolve_model
+from tinsmith.base.errors import TrainingError
+from tinsmith.base.files import read_json
+from tinsmith.base.progress import Progress
 from tinsmith.model.load import load_model
 from tinsmith.recipe import DistilConfig, ModelConfig, TrainConfig
 from tinsmith.tokens.batches import Batches

@@ -11,14 +11,14 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 from transformers import PreTrainedModel
 
-from tinsmith.foundation.errors import TrainingError
-from tinsmith.foundation.progress import Progress
+from tinsmith.base.errors import TrainingError
+from tinsmith.base.progress import Progress
 from tinsmith.recipe import DpoConfig
 from tinsmith.tokens.batches import Batch, Batches
 from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.chunked import chunked_log_probs
 from tinsmith.train.objectives import last_hidden, output_layer
-from tinsmith.train.rows import RowFile, Rows, digest, sequence_runs
+from tinsmith.train.resumable_arrays import RowFile, Rows, digest, sequence_runs
 
 
 class Dpo:

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from tinsmith.foundation.errors import TrainingError
-from tinsmith.foundation.files import read_json, write_json
-from tinsmith.foundation.progress import Progress
-from tinsmith.model.adapt import adapt, merge
+from tinsmith.base.errors import TrainingError
+from tinsmith.base.files import read_json, write_json
+from tinsmith.base.progress import Progress
 from tinsmith.model.blocks import sample_loss
 from tinsmith.model.load import parameter_count
-from tinsmith.model.streamline import streamlined
+from tinsmith.model.lora import adapt, merge
+from tinsmith.model.prune import streamlined
 from tinsmith.recipe import StreamlineConfig, TrainConfig
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.train.distributed import Ranks

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
-from tinsmith.foundation.errors import TinsmithError, TrainingError
-from tinsmith.foundation.progress import Progress
+from tinsmith.base.errors import TinsmithError, TrainingError
+from tinsmith.base.progress import Progress
 from tinsmith.recipe import DistilConfig
 from tinsmith.tokens.batches import Batch, Batches, make_batch
 from tinsmith.tokens.shards import TokenSet
@@ -21,7 +21,7 @@ from tinsmith.train.attention import NAME, isolate_sequences
 from tinsmith.train.chunked import Judge, logit_rows
 from tinsmith.train.distil import divergence, in_buckets
 from tinsmith.train.objectives import check_context, check_output_layer, last_hidden, output_layer
-from tinsmith.train.rows import RowFile, Rows, digest, sequence_runs
+from tinsmith.train.resumable_arrays import RowFile, Rows, digest, sequence_runs
 
 WHERE = "train.distil.teacher"
 _SAMPLE_TOKENS = 64

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.nn.functional import linear
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from tinsmith.foundation.errors import TrainingError
-from tinsmith.foundation.progress import Progress
+from tinsmith.base.errors import TrainingError
+from tinsmith.base.progress import Progress
 from tinsmith.recipe import DistilConfig
 from tinsmith.tokens.batches import Batch, Batches, make_batch
 from tinsmith.tokens.tokenizer import context_token, encode

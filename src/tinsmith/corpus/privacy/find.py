@@ -16,10 +16,10 @@ from tinsmith.corpus.privacy import (
     names,
     numbers,
     personal,
-    places,
     recogniser,
     rules,
 )
+from tinsmith.corpus.privacy.addresses import find_addresses, find_locations
 from tinsmith.corpus.privacy.credentials import CREDENTIALS
 from tinsmith.corpus.privacy.names import (
     find_again,
@@ -30,7 +30,6 @@ from tinsmith.corpus.privacy.names import (
 )
 from tinsmith.corpus.privacy.numbers import find_numbers
 from tinsmith.corpus.privacy.personal import PERSONAL, find_addresses_of_machines, find_codes, find_domains
-from tinsmith.corpus.privacy.places import find_addresses, find_locations
 from tinsmith.corpus.privacy.recogniser import Recogniser
 from tinsmith.corpus.privacy.rules import lowered, search
 from tinsmith.corpus.privacy.types import TYPES, Span
@@ -106,6 +105,15 @@ class _Taken:
 
 def rules_hash() -> str:
     """Return a hash of the modules that find: figures belong to one state of them."""
-    parts: tuple[ModuleType, ...] = (checks, rules, credentials, personal, numbers, names, places, recogniser)
+    parts: tuple[ModuleType, ...] = (
+        checks,
+        rules,
+        credentials,
+        personal,
+        numbers,
+        names,
+        addresses,
+        recogniser,
+    )
     sources = [inspect.getsource(part) for part in (*parts, sys.modules[__name__])]
     return hashlib.sha256("".join(sources).encode()).hexdigest()[:16]

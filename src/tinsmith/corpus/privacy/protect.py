@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
-from tinsmith.corpus.drop import Drop
 from tinsmith.corpus.privacy.find import PLACEHOLDER, find
 from tinsmith.corpus.privacy.recogniser import Recogniser, load_recogniser
 from tinsmith.corpus.privacy.types import TYPES, Span
-from tinsmith.recipe_corpus import PrivacyConfig
+from tinsmith.corpus.rejection import Drop
+from tinsmith.recipe import PrivacyConfig
 
 # Reason of a drop -> the field of the recipe that causes it.
 REASONS = {"personal_data": "privacy.actions", "credential": "privacy.actions"}

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from tinsmith.base.errors import RecipeError
 from tinsmith.corpus.privacy.types import Span
-from tinsmith.foundation.errors import RecipeError
 
 _LABELS = {
     "PERSON": "person", "PER": "person", "GPE": "location", "LOC": "location", "FAC": "location",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tinsmith.recipe_corpus import PRIVACY_DEFAULTS, PRIVACY_DEFAULTS_WITH_NAMES
+from tinsmith.recipe import PRIVACY_DEFAULTS, PRIVACY_DEFAULTS_WITH_NAMES
 
 
 class TypeInfo(NamedTuple):

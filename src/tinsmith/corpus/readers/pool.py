@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import IO
 
 import tinsmith
+from tinsmith.base.errors import CorpusError
+from tinsmith.base.files import sha256_file
 from tinsmith.corpus.read import ReadResult
 from tinsmith.corpus.readers.worker import READY
-from tinsmith.foundation.errors import CorpusError
-from tinsmith.foundation.files import sha256_file
 
 COMMAND = (sys.executable, "-P", "-m", "tinsmith.corpus.readers.worker")
 # Results that wait for an earlier, slower file are held in memory, so readers do not run further ahead.

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from tinsmith.foundation import assets
-from tinsmith.foundation.errors import CorpusError
+from tinsmith.base import assets
+from tinsmith.base.errors import CorpusError
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Foundations: atomic files, errors, progress, named assets, worker processes."""

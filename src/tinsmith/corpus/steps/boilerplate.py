@@ -1,0 +1,245 @@
+"""Paragraphs that many training documents repeat, kept in one of them and taken out of the others."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tinsmith.base.files import write_jsonl
+from tinsmith.base.progress import Progress
+from tinsmith.corpus.engine import DataFrame, DataType, Series, batch_function, col, read_parquet
+from tinsmith.corpus.steps.result import Outcome
+from tinsmith.corpus.streams import sorted_parts, text_bytes, write_sorted
+from tinsmith.corpus.tables import TableWriter
+from tinsmith.corpus.text.kernels import fold_words
+from tinsmith.corpus.text.words import Hashes
+from tinsmith.recipe import BoilerplateConfig
+
+BATCH = 64
+SHOWN = 1000  # paragraphs in the evidence: those that save most
+OPENING = 200  # characters of a paragraph that the evidence quotes
+_GAP = re.compile(r"\n[^\S\n]*\n\s*")
+_NUMBERED = re.compile(r"[^\W_]*\d[^\W_]*")
+_SLICE_ROWS = 4_000_000  # paragraphs that are grouped at one time
+_SEEN = pa.schema([("doc_id", pa.string()), ("paragraph", pa.uint64())])
+
+
+class Paragraph(NamedTuple):
+    """A paragraph's place in its text, its gap behind it included, and its hash; 0 where it is too short."""
+
+    start: int
+    end: int
+    hash: int
+
+
+class Repeats(NamedTuple):
+    """Sorted hashes of repeated paragraphs (N,), in how many documents each is, and which keeps it."""
+
+    hashes: Hashes
+    documents: NDArray[np.int64]
+    keepers: NDArray[np.bytes_]
+
+    def find(self, paragraph: int) -> int:
+        """Return a hash's number, or -1 where its paragraph is not repeated."""
+        place = int(np.searchsorted(self.hashes, np.uint64(paragraph)))
+        return place if place < len(self.hashes) and self.hashes[place] == paragraph else -1
+
+
+def split_paragraphs(text: str, config: BoilerplateConfig) -> list[Paragraph]:
+    """Cut a text at its blank lines, or at its line ends where it has none, and hash what has words enough."""
+    gap = _GAP if _GAP.search(text) else re.compile("\n+")
+    edges = [0, *(found.end() for found in gap.finditer(text)), len(text)]
+    places = itertools.pairwise(edges)
+    return [Paragraph(a, b, _hash(text[a:b], config)) for a, b in places if b > a]
+
+
+def _hash(paragraph: str, config: BoilerplateConfig) -> int:
+    if config.ignore_numbers:
+        paragraph = _NUMBERED.sub("0", paragraph)
+    words = fold_words(paragraph).hashes
+    if len(words) < config.min_words:
+        return 0
+    return int.from_bytes(hashlib.blake2b(words.tobytes(), digest_size=8).digest(), "little")
+
+
+def find_boilerplate(
+    config: BoilerplateConfig,
+    *,
+    documents: DataFrame,
+    held_out: DataFrame,
+    out: Path,
+    seed: int,
+    progress: Progress,
+) -> Outcome:
+    """Decide which paragraphs go because another document keeps them; write `boilerplate.jsonl`.
+
+    A repeated paragraph stays in the document of the smallest doc_id, so that one document of a family reads
+    whole instead of each a little. A document that keeps one is never dropped for what it lost.
+    """
+    total = text_bytes(documents)
+    with progress.task("find paragraphs", total, "bytes") as advance:
+        seen = _collect(config, documents, out / ".paragraphs.parquet", advance)
+    repeats = _repeats(seen, config.min_documents)
+    seen.unlink()
+    saved = np.zeros(len(repeats.hashes), dtype=np.int64)
+    openings: dict[int, str] = {}
+    parts = _remove(config, documents, total, repeats, saved)
+    decisions = write_sorted(out / "boilerplate.parquet", parts)
+    shown = heapq.nsmallest(SHOWN, range(len(saved)), key=lambda number: (-saved[number], number))
+    openings = _openings(config, documents, repeats, set(shown))
+    write_jsonl(
+        out / "boilerplate.jsonl",
+        (
+            {
+                "opening": openings.get(number, ""),
+                "documents": int(repeats.documents[number]),
+                "bytes_saved": int(saved[number]),
+                "kept_in": repeats.keepers[number].decode(),
+            }
+            for number in shown
+        ),
+    )
+    return Outcome(
+        decisions,
+        {
+            "paragraphs_repeated": float(len(repeats.hashes)),
+            "bytes_saved": float(saved.sum()),
+            "share_saved": float(saved.sum() / total) if total else 0.0,
+        },
+    )
+
+
+def _collect(config: BoilerplateConfig, documents: DataFrame, path: Path, advance: Any) -> Path:
+    """Write each document's distinct paragraph hashes, a row each."""
+
+    @batch_function(return_dtype=DataType.list(DataType.uint64()), batch_size=BATCH)
+    def hashes(texts: Series) -> list[Hashes]:
+        # Arrays: the engine would take numbers beyond 63 bits in a list for fractions.
+        return [_distinct(text, config) for text in texts.to_pylist()]
+
+    writer = TableWriter(path, _SEEN)
+    rows = documents.select(
+        "doc_id", col("text").length_bytes().alias("bytes"), hashes(col("text")).alias("found")
+    )
+    for batch in rows.to_arrow_iter():
+        lists = batch.column("found")
+        owners = pc.list_parent_indices(lists)
+        ids = batch.column("doc_id").take(owners)
+        writer.add(pa.table({"doc_id": ids, "paragraph": pc.list_flatten(lists)}))
+        advance(pc.sum(batch.column("bytes")).as_py() or 0)
+    writer.close()
+    return path
+
+
+def _distinct(text: str, config: BoilerplateConfig) -> Hashes:
+    hashes = {each.hash for each in split_paragraphs(text, config)} - {0}
+    return np.array(sorted(hashes), dtype=np.uint64)
+
+
+def _repeats(path: Path, min_documents: int) -> Repeats:
+    """Return the hashes that enough documents hold, grouped on the engine in slices of the hash."""
+    seen = read_parquet(str(path))
+    count = -(-seen.count_rows() // _SLICE_ROWS) or 1
+    edges = [2**64 * number // count for number in range(count)] + [2**64 - 1]
+    hashes, numbers, keepers = [], [], []
+    for number, (low, high) in enumerate(itertools.pairwise(edges)):
+        inside = (col("paragraph") >= np.uint64(low)) & (col("paragraph") < np.uint64(high))
+        part = seen if number == count - 1 == 0 else seen.where(inside)
+        groups = part.groupby("paragraph").agg(
+            col("doc_id").count().alias("documents"), col("doc_id").min().alias("kept_in")
+        )
+        table = groups.where(col("documents") >= min_documents).sort("paragraph").to_arrow()
+        hashes.append(table["paragraph"].to_numpy().astype(np.uint64))
+        numbers.append(table["documents"].to_numpy().astype(np.int64))
+        keepers.append(np.array(table["kept_in"].to_pylist(), dtype="S32"))
+    return Repeats(np.concatenate(hashes), np.concatenate(numbers), np.concatenate(keepers))
+
+
+def _remove(
+    config: BoilerplateConfig,
+    documents: DataFrame,
+    total: int,
+    repeats: Repeats,
+    saved: NDArray[np.int64],
+) -> Iterator[pa.Table]:
+    """Yield decisions in order of doc_id, and count the bytes that each paragraph saves."""
+    fields = {
+        "text": DataType.string(),
+        "detail": DataType.string(),
+        "reason": DataType.string(),
+        "gone": DataType.list(DataType.int64()),
+        "sizes": DataType.list(DataType.int64()),
+    }
+
+    @batch_function(return_dtype=DataType.struct(fields), batch_size=BATCH)
+    def reduce(ids: Series, texts: Series) -> list[dict[str, Any] | None]:
+        pairs = zip(ids.to_pylist(), texts.to_pylist(), strict=True)
+        return [_reduced(doc_id, text, config, repeats) for doc_id, text in pairs]
+
+    for part in sorted_parts(documents, total):
+        decided = part.select("doc_id", reduce(col("doc_id"), col("text")).alias("found"))
+        names = [col("found")[name].alias(name) for name in fields]
+        table = decided.where(col("found").not_null()).select("doc_id", *names).to_arrow()
+        numbers = table["gone"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        sizes = table["sizes"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        np.add.at(saved, numbers.astype(np.int64), sizes.astype(np.int64))
+        yield table
+
+
+def _reduced(doc_id: str, text: str, config: BoilerplateConfig, repeats: Repeats) -> dict[str, Any] | None:
+    """Return what is left of a document; None where it holds nothing that another one keeps."""
+    stay, gone, sizes, keeps = [], [], [], False
+    for start, end, paragraph in split_paragraphs(text, config):
+        number = repeats.find(paragraph) if paragraph else -1
+        mine = number >= 0 and repeats.keepers[number] == doc_id.encode()
+        keeps |= mine
+        if number >= 0 and not mine:
+            gone.append(number)
+            sizes.append(len(text[start:end].encode()))
+        else:
+            stay.append(text[start:end])
+    if not gone:
+        return None
+    left: str | None = "".join(stay).strip()
+    words = len(fold_words(left or "").hashes)
+    detail = f"{len(gone)} repeated paragraphs, {words} words left"
+    reason = "boilerplate"
+    if words < config.min_words_left and not keeps:
+        left, reason = None, "mostly_boilerplate"
+    return {"text": left, "detail": detail, "reason": reason, "gone": gone, "sizes": sizes}
+
+
+def _openings(
+    config: BoilerplateConfig, documents: DataFrame, repeats: Repeats, shown: set[int]
+) -> dict[int, str]:
+    """Return how the shown paragraphs begin, read from the documents that keep them."""
+    keepers = {repeats.keepers[number].decode() for number in shown}
+
+    @batch_function(return_dtype=DataType.list(DataType.string()), batch_size=BATCH)
+    def quote(ids: Series, texts: Series) -> list[list[str]]:
+        pairs = zip(ids.to_pylist(), texts.to_pylist(), strict=True)
+        return [_quotes(doc_id, text) if doc_id in keepers else [] for doc_id, text in pairs]
+
+    def _quotes(doc_id: str, text: str) -> list[str]:
+        found: dict[int, str] = {}
+        for start, end, paragraph in split_paragraphs(text, config):
+            number = repeats.find(paragraph) if paragraph else -1
+            if number in shown and repeats.keepers[number] == doc_id.encode():
+                found.setdefault(number, " ".join(text[start:end].split())[:OPENING])
+        return [f"{number} {opening}" for number, opening in found.items()]
+
+    kept = documents.select(quote(col("doc_id"), col("text")).alias("quotes"))
+    quotes = (
+        each for batch in kept.to_arrow_iter() for row in batch.column("quotes").to_pylist() for each in row
+    )
+    return {int(number): opening for number, _, opening in (each.partition(" ") for each in quotes)}

@@ -1,0 +1,230 @@
+"""Evaluation text that training text holds too: found by n-grams of evaluation files and of the held-out part.
+
+The n-gram of 13 words is that of GPT-3's study (Brown et al. 2020, appendix C). Case, punctuation and white space do
+not count.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tinsmith.base.files import write_json, write_jsonl
+from tinsmith.base.progress import Progress
+from tinsmith.corpus.engine import DataFrame, DataType, Series, batch_function, col
+from tinsmith.corpus.evaluation_files import Item, read_items
+from tinsmith.corpus.steps.result import Outcome
+from tinsmith.corpus.streams import sorted_parts, text_bytes, write_sorted
+from tinsmith.corpus.text.kernels import fold_words, hash_ngrams
+from tinsmith.corpus.text.word_offsets import locate_words
+from tinsmith.corpus.text.words import Hashes
+from tinsmith.recipe import ContaminationConfig
+
+HELD_OUT = "held-out part"
+_BATCH = 64
+_QUOTED = 300  # characters of a passage that the evidence quotes
+_ROUNDS = 8  # of cutting: what is left may meet in a new n-gram
+_FOUND = {
+    "text": DataType.string(),
+    "reason": DataType.string(),
+    "detail": DataType.string(),
+    "before": DataType.int64(),
+    "after": DataType.int64(),
+    "runs": DataType.list(
+        DataType.struct({"item": DataType.int64(), "words": DataType.int64(), "passage": DataType.string()})
+    ),
+}
+
+
+class Index(NamedTuple):
+    """Sorted hashes of evaluation n-grams (N,), the number of the item that each is of, and all items."""
+
+    hashes: Hashes
+    owners: NDArray[np.int64]
+    items: list[tuple[str, str]]  # file, item
+    short: Counter[str]  # items by file with fewer words than an n-gram: nothing can be found of them
+
+    def find(self, grams: Hashes) -> NDArray[np.int64]:
+        """Return the item that each n-gram (G,) is of, -1 where it is of none."""
+        places = np.searchsorted(self.hashes, grams)
+        places[places == len(self.hashes)] = 0
+        known = self.hashes[places] == grams if len(self.hashes) else np.zeros(len(grams), np.bool_)
+        return np.where(known, self.owners[places] if len(self.hashes) else -1, -1)
+
+
+class Run(NamedTuple):
+    """A stretch of a training text that evaluation text says too: characters, words, the item that it begins with."""
+
+    start: int
+    end: int
+    words: int
+    item: int
+
+
+def find_contamination(
+    config: ContaminationConfig,
+    *,
+    documents: DataFrame,
+    held_out: DataFrame,
+    out: Path,
+    seed: int,
+    progress: Progress,
+) -> Outcome:
+    """Name what evaluation text stands in training text, and cut it out or drop its documents as the recipe says.
+
+    Writes `overlaps.jsonl`, a row for each passage, and `counts.json` with the n-grams found before and after.
+    Raises CorpusError for an evaluation file that is not there or cannot be read.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    index = build_index(_items(config, held_out), config.words)
+    totals: Counter[str] = Counter()
+    seen: set[int] = set()
+    rows: list[dict[str, Any]] = []
+    total = text_bytes(documents)
+
+    def parts() -> Iterator[pa.Table]:
+        with progress.task("overlap", None, "documents") as advance:
+            for part in sorted_parts(documents, total):
+                table = _decide_part(config, part, index)
+                for row in table.select(["doc_id", "before", "after", "runs"]).sort_by("doc_id").to_pylist():
+                    totals.update(before=row["before"], after=row["after"], documents=1)
+                    for run in row["runs"]:
+                        seen.add(run["item"])
+                        file, item = index.items[run["item"]]
+                        run = {"file": file, "item": item, "words": run["words"], "passage": run["passage"]}
+                        rows.append({"doc_id": row["doc_id"], **run})
+                advance(len(table))
+                yield table.filter(pc.not_equal(table["reason"], ""))
+
+    decisions = write_sorted(out / "contamination.parquet", parts())
+    write_jsonl(out / "overlaps.jsonl", rows)
+    counts = _counts(config, index, totals, seen, len(rows))
+    write_json(out / "counts.json", counts)
+    names = ("before", "after", "documents", "passages", "items", "items_found")
+    return Outcome(decisions, {name: float(counts[name]) for name in names})
+
+
+def _items(config: ContaminationConfig, held_out: DataFrame) -> Iterator[Item]:
+    yield from read_items(config.files)
+    if config.held_out:
+        for batch in held_out.select("doc_id", "text").to_arrow_iter():
+            for row in batch.to_pylist():
+                yield Item(HELD_OUT, row["doc_id"], row["text"])
+
+
+def build_index(items: Iterable[Item], words: int) -> Index:
+    """Return the index of all n-grams of the items; of equal n-grams the first item's counts."""
+    hashes, owners = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
+    names: list[tuple[str, str]] = []
+    short: Counter[str] = Counter()
+    for item in items:
+        grams = np.unique(hash_ngrams(fold_words(item.text).hashes, words))
+        if not len(grams):
+            short[item.file] += 1
+        hashes.append(grams)
+        owners.append(np.full(len(grams), len(names), np.int64))
+        names.append((item.file, item.name))
+    every, first = np.unique(np.concatenate(hashes), return_index=True)
+    return Index(every, np.concatenate(owners)[first], names, short)
+
+
+def find_runs(text: str, index: Index, words: int) -> tuple[list[Run], int]:
+    """Return the stretches of a text that evaluation text says too, in order, and how many n-grams they are."""
+    found = locate_words(text)
+    items = index.find(hash_ngrams(found.hashes, words))
+    hits = np.flatnonzero(items >= 0)
+    runs: list[Run] = []
+    for first, last in _stretches(hits, words):
+        start, end = int(found.starts[first]), int(found.ends[last + words - 1])
+        runs.append(Run(start, end, int(last + words - first), int(items[first])))
+    return runs, len(hits)
+
+
+def _stretches(hits: NDArray[np.int64], words: int) -> Iterator[tuple[int, int]]:
+    """Yield the first and last n-gram of each stretch; stretches whose words touch are one."""
+    edges = np.flatnonzero(np.diff(hits) > words) + 1
+    for inside in np.split(hits, edges):
+        if len(inside):
+            yield int(inside[0]), int(inside[-1])
+
+
+def _decide_part(config: ContaminationConfig, part: DataFrame, index: Index) -> pa.Table:
+    @batch_function(return_dtype=DataType.struct(_FOUND), batch_size=_BATCH)
+    def examine(texts: Series) -> list[dict[str, Any] | None]:
+        return [_examine(text, config, index) for text in texts.to_pylist()]
+
+    decided = part.select("doc_id", examine(col("text")).alias("found")).where(col("found").not_null())
+    return decided.select("doc_id", *(col("found")[name].alias(name) for name in _FOUND)).to_arrow()
+
+
+def _examine(text: str, config: ContaminationConfig, index: Index) -> dict[str, Any] | None:
+    runs, before = find_runs(text, index, config.words)
+    if not runs:
+        return None
+    shown = [
+        {
+            "item": run.item,
+            "words": run.words,
+            "passage": " ".join(text[run.start : run.end].split())[:_QUOTED],
+        }
+        for run in runs
+    ]
+    found = {"text": None, "reason": "", "detail": "", "before": before, "after": before, "runs": shown}
+    file, item = index.items[runs[0].item]
+    detail = f"{len(runs)} passages, the first of {file}, {item}"
+    if config.action == "document":
+        return found | {"reason": "contaminated", "detail": detail, "after": 0}
+    if config.action == "passage":
+        left, after = _cut(text, runs, config, index)
+        words = len(fold_words(left).hashes)
+        if words < config.min_words_left:
+            return found | {
+                "reason": "mostly_contaminated",
+                "detail": f"{words} words left; {detail}",
+                "after": 0,
+            }
+        return found | {"reason": "contamination", "detail": detail, "text": left, "after": after}
+    return found
+
+
+def _cut(text: str, runs: list[Run], config: ContaminationConfig, index: Index) -> tuple[str, int]:
+    """Return the text without the runs, and how many n-grams are left in it: none, but for an odd chain of joins."""
+    count = len(runs)
+    for _ in range(_ROUNDS):
+        for run in reversed(runs):
+            text = f"{text[: run.start].rstrip()}\n\n{text[run.end :].lstrip()}"
+        text = text.strip()
+        runs, count = find_runs(text, index, config.words)
+        if not runs:
+            break
+    return text, count
+
+
+def _counts(
+    config: ContaminationConfig, index: Index, totals: Counter[str], seen: set[int], passages: int
+) -> dict[str, Any]:
+    items, found = (
+        Counter(file for file, _ in index.items),
+        Counter(index.items[number][0] for number in seen),
+    )
+    return {
+        "words": config.words,
+        "action": config.action,
+        "before": totals["before"],
+        "after": totals["after"],
+        "documents": totals["documents"],
+        "passages": passages,
+        "items": items.total(),
+        "items_found": found.total(),
+        "files": [
+            {"file": file, "items": items[file], "found": found[file], "too_short": index.short[file]}
+            for file in sorted(items)
+        ],
+    }

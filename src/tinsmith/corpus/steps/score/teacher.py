@@ -1,0 +1,226 @@
+"""Have a teacher rate a sample on a rubric, and learn its ratings.
+
+The way of FineWeb-Edu (Penedo et al. 2024): ratings from 0 to 5 for a sample, a linear regression for all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from tinsmith.base.errors import CorpusError
+from tinsmith.base.files import read_jsonl, sha256_json, write_jsonl
+from tinsmith.base.progress import Progress
+from tinsmith.corpus.engine import DataFrame
+from tinsmith.corpus.steps.score.agreement import Figure, f1, resampled, spearman
+from tinsmith.corpus.steps.score.grams import Weights, document_row, linear_value
+from tinsmith.corpus.steps.score.sample import choose, fold_of, texts_of
+
+Ask = Callable[[Iterable[str], str], Iterator[str | None]]
+RUBRIC = """\
+Give 0 points to text that teaches nothing: navigation, advertising, broken or meaningless characters, bare numbers.
+Give one point for each of these that holds:
+1. It is connected prose about a subject, and not only lists, headings or forms.
+2. It says true and lasting things about its field.
+3. It explains: it defines its terms, gives reasons, conditions or examples.
+4. It is well ordered, complete and can be understood without what came before.
+5. It could stand in a textbook of its field as it is."""
+_FORM = """
+You rate documents by how much a learner of their field can learn from them. Use this rubric, from 0 to 5:
+
+{rubric}
+
+Answer with one line and nothing else, in this form:
+Score: N"""
+_OPENING, _MIDDLE = 2_000, 1_000  # characters that the teacher sees
+_FOLDS = 5
+_GOOD = 3.0
+_LEAST = 20  # ratings to learn from
+_RUBBISH = 0.5  # share of answers without a rating from which the teacher is given up
+_SHOWN = 3
+_NAMED = re.compile(
+    r"(?:score|rating|points?|grade|total)\W{0,12}?(?:is|of|:|=)?\W{0,6}?(-?\d+(?:[.,]\d+)?)", re.I
+)
+_OUT_OF = re.compile(r"(\d+(?:[.,]\d+)?)\s*(?:/|out of|of)\s*5\b", re.I)
+_POINTS = re.compile(r"(\d+(?:[.,]\d+)?)\s*points?\b", re.I)
+_ALONE = re.compile(r"\W*?(-?\d+(?:[.,]\d+)?)\W*")
+_STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+
+
+class Regressor(NamedTuple):
+    """Weights of words that foretell a rating from 0 to 5."""
+
+    weights: Weights
+    bias: float
+
+    def judge(self, text: str) -> float:
+        """Return the foretold rating over 5, between 0 and 1."""
+        return min(1.0, max(0.0, (linear_value(text, self.weights) + self.bias) / 5.0))
+
+
+class Learnt(NamedTuple):
+    """A regressor, how it agrees with ratings that it had not seen, and how many answers there were."""
+
+    regressor: Regressor
+    spearman: Figure
+    f1: Figure
+    counts: dict[str, float]
+
+
+def parse_rating(answer: str) -> float | None:
+    """Return the rating from 0 to 5 that an answer gives, None where it gives none, or none on that scale.
+
+    The last one counts: a model that thinks aloud ends with what it means.
+    """
+    for pattern in (_NAMED, _OUT_OF, _POINTS):
+        if found := pattern.findall(answer):
+            return _on_scale(found[-1])
+    alone = _ALONE.fullmatch(answer)
+    return _on_scale(alone[1]) if alone else None
+
+
+def _on_scale(number: str) -> float | None:
+    value = float(number.replace(",", "."))
+    return value if 0 <= value <= 5 else None
+
+
+def instructions(rubric: str) -> str:
+    """Return what the teacher is told before every document."""
+    return _FORM.format(rubric=rubric.strip() or RUBRIC).strip()
+
+
+def prompt(text: str) -> str:
+    """Return what the teacher sees of a document: its opening, and a piece of its middle where it is longer."""
+    if len(text) <= _OPENING + _MIDDLE:
+        return text
+    middle = max(_OPENING, len(text) // 2)
+    return f"{text[:_OPENING]}\n[...]\n{text[middle : middle + _MIDDLE]}"
+
+
+def learn(
+    documents: DataFrame, ask: Ask, *, rubric: str, sample: int, seed: int, out: Path, progress: Progress
+) -> Learnt:
+    """Rate a seeded sample and learn the ratings. Raises CorpusError where the teacher's answers do not suffice.
+
+    `out/ratings.jsonl` gets each answer as it comes, so a killed run asks only for the rest.
+    """
+    chosen = choose(documents, sample, seed)
+    told = instructions(rubric)
+    rated = _rate(documents, chosen, ask, told, out / "ratings.jsonl", progress)
+    counts = _count(rated, chosen)
+    _check(rated, counts)
+    usable = [name for name in chosen if name in rated and rated[name]["rating"] is not None]
+    ratings = np.array([float(rated[name]["rating"]) for name in usable])
+    rows = sparse.vstack([document_row(document.text) for document in texts_of(documents, usable)]).tocsr()
+    folds = np.array([fold_of(name, _FOLDS) for name in usable])
+    guesses = np.full(len(usable), ratings.mean())
+    for fold in range(_FOLDS):
+        inside, outside = folds != fold, folds == fold
+        if outside.any() and inside.sum() > 1:
+            learnt = regress(rows[inside], ratings[inside])
+            guesses[outside] = rows[outside] @ learnt.weights + learnt.bias
+    return Learnt(
+        regress(rows, ratings),
+        resampled(spearman, ratings.tolist(), guesses.tolist()),
+        resampled(lambda truth, said: f1(truth, said, _GOOD), ratings.tolist(), guesses.tolist()),
+        counts,
+    )
+
+
+def regress(rows: sparse.csr_matrix, ratings: Weights) -> Regressor:
+    """Fit a ridge regression in its dual form; the penalty is that of the least error with each row left out."""
+    mean = float(ratings.mean())
+    alike = (rows @ rows.T).toarray()
+    values, vectors = np.linalg.eigh(alike)
+    turned = vectors.T @ (ratings - mean)
+    best, answer = np.inf, np.zeros(len(ratings))
+    for strength in _STRENGTHS:
+        inverse = 1.0 / (np.maximum(values, 0.0) + strength)
+        dual = vectors @ (inverse * turned)
+        error = float(((dual / ((vectors**2) @ inverse)) ** 2).mean())  # left-one-out residuals, closed form
+        if error < best - 1e-12:
+            best, answer = error, dual
+    return Regressor(np.asarray(rows.T @ answer).ravel(), mean)
+
+
+def _rate(
+    documents: DataFrame, chosen: Sequence[str], ask: Ask, told: str, path: Path, progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """Return the rows of ratings by doc_id, asking for those that are not in the file yet."""
+    key = sha256_json([told, _OPENING, _MIDDLE])[:16]
+    known = {row["doc_id"]: row for row in _whole_rows(path) if row["key"] == key}
+    rated = {name: known[name] for name in chosen if name in known}
+    write_jsonl(path, rated.values())  # without the half line that a kill may have left
+    missing = [name for name in chosen if name not in rated]
+    asked: list[str] = []
+
+    def prompts() -> Iterator[str]:
+        for document in texts_of(documents, missing):
+            asked.append(document.doc_id)
+            yield prompt(document.text)
+
+    with (
+        progress.task("rate", len(missing), "documents") as advance,
+        path.open("a", encoding="utf-8") as file,
+    ):
+        for number, answer in enumerate(ask(prompts(), told) if missing else ()):
+            advance(1)
+            if answer is not None:
+                row = {
+                    "doc_id": asked[number],
+                    "rating": parse_rating(answer),
+                    "answer": answer[:300],
+                    "key": key,
+                }
+                rated[asked[number]] = row
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.flush()
+    write_jsonl(path, (rated[name] for name in chosen if name in rated))
+    return rated
+
+
+def _whole_rows(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.exists():
+        return
+    try:
+        yield from read_jsonl(path)
+    except (json.JSONDecodeError, UnicodeDecodeError):  # the last line of a run that was killed
+        return
+
+
+def _count(rated: dict[str, dict[str, Any]], chosen: Sequence[str]) -> dict[str, float]:
+    usable = sum(row["rating"] is not None for row in rated.values())
+    return {
+        "ratings_asked": len(chosen),
+        "ratings": usable,
+        "ratings_rubbish": len(rated) - usable,
+        "ratings_missing": len(chosen) - len(rated),
+    }
+
+
+def _check(rated: dict[str, dict[str, Any]], counts: dict[str, float]) -> None:
+    """Raise CorpusError, with examples, where nothing can be learnt from the answers."""
+    rubbish = [row["answer"] for row in rated.values() if row["rating"] is None]
+    found = {row["rating"] for row in rated.values() if row["rating"] is not None}
+    what = ""
+    if rubbish and len(rubbish) >= _RUBBISH * len(rated):
+        shown = "; ".join(repr(answer[:80]) for answer in rubbish[:_SHOWN])
+        what = f"{len(rubbish)} of {len(rated)} answers hold no rating from 0 to 5, such as {shown}"
+    elif counts["ratings"] < _LEAST:
+        what = f"{counts['ratings']:.0f} of {counts['ratings_asked']:.0f} documents were rated, {_LEAST} are needed"
+    elif len(found) < 2:
+        shown = "; ".join(repr(row["answer"][:80]) for row in list(rated.values())[:_SHOWN])
+        what = f"every document was rated {found.pop():g}, such as {shown}: nothing can be learnt from that"
+    if what:
+        raise CorpusError(
+            what,
+            where="refine.score.teacher",
+            next_step="take a stronger teacher, raise its max_cost or max_minutes, "
+            'or set refine.score.kind = "ready" or "exemplars"',
+        )

@@ -1,0 +1,1 @@
+"""Text repair, hidden characters, words and their hashes, language identification."""

@@ -1,0 +1,112 @@
+"""Which language a text is in (py3langid: naive Bayes over byte n-grams, Lui and Baldwin 2012).
+
+The model and its decisions are the library's; the walk over a text's bytes is compiled here, without Python's
+lock, since the library's own costs more than all other rules together.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+from tinsmith.corpus.rejection import Drop
+from tinsmith.corpus.text.kernels import compiled
+from tinsmith.recipe import CurateConfig
+
+UNSURE = "und"  # ISO 639 for an undetermined language
+_WINDOW = 4000  # characters; the decision does not change beyond, the time does
+
+
+class _Model(NamedTuple):
+    """The library's automaton over bytes, and the weight of each feature (F) for each class (L)."""
+
+    moves: NDArray[np.uint32]  # (rows, 256), which state comes after a byte
+    rows: NDArray[np.uint32]  # (states,), the row of a state
+    features: NDArray[np.int32]  # (states,), what is seen on entering it, or -1
+    weights: NDArray[np.float32]  # (F, L)
+    priors: NDArray[np.float32]  # (L,)
+
+
+@cache
+def _identifier() -> LanguageIdentifier:
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+@cache
+def _model() -> _Model:
+    library = _identifier()
+    return _Model(
+        np.asarray(library.tk_nextmove, dtype=np.uint32).reshape(-1, 256),
+        np.asarray(library.tk_row, dtype=np.uint32),
+        np.asarray(library.tk_output, dtype=np.int32),
+        np.ascontiguousarray(library.nb_ptc, dtype=np.float32),
+        np.asarray(library.nb_pc, dtype=np.float32),
+    )
+
+
+def known_languages() -> list[str]:
+    """Return the codes that `identify` can answer, sorted."""
+    return sorted(_identifier().labels)
+
+
+def identify(text: str) -> tuple[str, float]:
+    """Return the likeliest ISO 639 code and its probability, judged by a long text's opening and middle."""
+    if len(text) > 2 * _WINDOW:
+        middle = len(text) // 2
+        text = text[:_WINDOW] + "\n" + text[middle : middle + _WINDOW]
+    text = unicodedata.normalize("NFC", text.lower() if text.isupper() else text)
+    data = text.encode("utf-8", "surrogatepass")
+    library = _identifier()
+    scores = _score(np.frombuffer(data, dtype=np.uint8), *_model()) / math.sqrt(len(data) or 1)
+    chances = np.exp(scores - scores.max())
+    chances /= chances.sum()
+    for first, other in library._alias_pairs:  # one language in two scripts has two classes
+        chances[first] += chances[other]
+        chances[other] = 0.0
+    best = int(chances.argmax())
+    return str(library.nb_classes[best]), float(chances[best])
+
+
+@compiled
+def _score(
+    data: NDArray[np.uint8],
+    moves: NDArray[np.uint32],
+    rows: NDArray[np.uint32],
+    features: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    priors: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Return the logarithm of each class's likelihood (L,); zeros where a text shows no feature."""
+    counts = np.zeros(len(weights), np.int32)
+    seen = np.empty(min(len(data), len(weights)), np.int32)
+    kinds, state = 0, np.uint32(0)
+    for byte in data:
+        state = moves[rows[state], byte]
+        feature = features[state]
+        if feature >= 0:
+            if counts[feature] == 0:
+                seen[kinds] = feature
+                kinds += 1
+            counts[feature] += 1
+    scores = np.zeros(len(priors), np.float32)
+    if kinds:
+        scores += priors
+    for feature in seen[:kinds]:
+        scores += np.float32(math.log1p(counts[feature])) * weights[feature]
+    return scores
+
+
+def judge_language(language: str, probability: float, config: CurateConfig) -> Drop | None:
+    """Drop a document in a language not asked for, or an unsure one; keep all if none was asked for."""
+    if not config.languages:
+        return None
+    detail = f"{language} {probability:.2f}"
+    if probability < config.min_language_probability:
+        return Drop("language_unsure", detail)
+    return None if language in config.languages else Drop("language", detail)

@@ -1,0 +1,1 @@
+"""Families of measurements, one module each."""

@@ -1,0 +1,1 @@
+"""GGUF files: header, metadata, vocabulary, tensor types, and the architectures that llama.cpp knows."""

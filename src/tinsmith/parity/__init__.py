@@ -1,0 +1,1 @@
+"""The parity gate: exports must agree with the trained model."""

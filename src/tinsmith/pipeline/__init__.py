@@ -1,0 +1,1 @@
+"""Run the stages of a build: cache keys, resume, metering, manifests, plans."""

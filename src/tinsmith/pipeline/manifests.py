@@ -1,0 +1,121 @@
+"""The manifest of a finished stage: what it read and wrote, what that took, on which machine, by which versions."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import time
+from pathlib import Path
+from typing import Any
+
+from tinsmith.base import assets
+from tinsmith.base.errors import RunError
+from tinsmith.base.files import list_files, read_json, sha256_file, sha256_json
+from tinsmith.meter.energy import Reading
+from tinsmith.meter.machine import describe_machine
+from tinsmith.pipeline.stages import Stage, configuration
+from tinsmith.recipe import Recipe
+
+MANIFEST = "manifest.json"
+KEY, METER = ".key.json", ".meter.json"  # of a stage that is not finished: no outputs
+
+
+def make_manifest(
+    stage: Stage,
+    recipe: Recipe,
+    root: Path,
+    key: str,
+    partial: Path,
+    statistics: dict[str, float],
+    reading: Reading,
+    attempts: int,
+) -> dict[str, Any]:
+    """Return the manifest of what a stage has written into `partial`, hashes included."""
+    hidden = {KEY, METER}
+    names = [name for name in list_files(partial) if str(name) not in hidden]
+    outputs = {
+        str(name): {"sha256": sha256_file(partial / name), "bytes": (partial / name).stat().st_size}
+        for name in names
+    }
+    energy = reading.to_dict()
+    return {
+        "stage": stage.name,
+        "version": stage.version,
+        "key": key,
+        "config": configuration(stage, recipe),
+        "seed": recipe.seed,
+        "inputs": {name: manifest_of(root, name)["digest"] for name in stage.inputs},
+        "outputs": outputs,
+        "digest": sha256_json(
+            {name: row["sha256"] for name, row in outputs.items() if name not in stage.measured}
+        ),
+        "statistics": statistics,
+        "seconds": reading.seconds,
+        "energy": {k: energy[k] for k in ("joules_low", "joules", "joules_high", "method")},
+        "peak_rss_bytes": reading.peak_rss_bytes,
+        "cpu_seconds": reading.cpu_seconds,
+        "attempts": attempts,
+        "versions": _versions(),
+        "machine": describe_machine(),
+        "assets": [asset.describe() for asset in _assets_used(stage, recipe)],
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _assets_used(stage: Stage, recipe: Recipe) -> list[assets.Asset]:
+    if stage.name == "ingest":
+        return [assets.fetch(n) for n in recipe.ingest.sources if assets.is_corpus(n)]
+    return [assets.resolve_model(name) for name in stage.models(recipe)]
+
+
+def _versions() -> dict[str, str]:
+    names = (
+        "tinsmith",
+        "torch",
+        "transformers",
+        "tokenizers",
+        "daft",
+        "kreuzberg",
+        "gguf",
+        "libgguf",
+        "xllamacpp",
+    )
+    found = {}
+    for name in names:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def read_manifest(directory: Path) -> dict[str, Any] | None:
+    """Return a finished stage's manifest, or None where there is none. Raises RunError where it is damaged."""
+    path = directory / MANIFEST
+    if not path.exists():
+        return None
+    try:
+        return dict(read_json(path))
+    except ValueError as error:
+        raise RunError(
+            f"is damaged ({error})", where=str(path), next_step=f"remove {directory} and build again"
+        ) from None
+
+
+def manifest_of(root: Path, name: str) -> dict[str, Any]:
+    """Return the manifest of a stage that must be finished. Raises RunError where it is not."""
+    manifest = read_manifest(root / name)
+    if manifest is None:
+        raise RunError(
+            "has no finished stage",
+            where=str(root / name),
+            next_step=f"run: tinsmith build RECIPE --until {name}",
+        )
+    return manifest
+
+
+def outputs_present(directory: Path, manifest: dict[str, Any]) -> bool:
+    """Check presence and size of every output; `tinsmith verify` checks hashes."""
+    for name, row in manifest["outputs"].items():
+        path = directory / name
+        if not path.is_file() or path.stat().st_size != row["bytes"]:
+            return False
+    return True

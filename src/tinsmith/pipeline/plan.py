@@ -1,0 +1,171 @@
+"""The plan of a build in words: what is cached, what would run, and what that will probably take."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from tinsmith.base import assets
+from tinsmith.evaluate.bootstrap import detectable
+from tinsmith.meter.planner import estimate, measure_gflops
+from tinsmith.pipeline.build import plan, run_directory
+from tinsmith.recipe import EvaluateConfig, Recipe, StreamlineConfig, TrainConfig
+
+# Standard deviations over documents of the difference between two models, of 135M and 270M, on licences.
+_SPREAD_BITS, _SPREAD_EXAM = 0.13, 0.42  # bits per byte; right or wrong
+# A model of which nothing but a hub's name is known is taken to be this big.
+UNKNOWN_PARAMETERS = 500_000_000
+
+
+def describe_plan(recipe: Recipe, until: str | None = None) -> str:
+    """Return what is trained, and a table: stage, cached or to run, minutes, tokens, disk, memory, and why."""
+    steps = plan(recipe, until)
+    rate = measure_gflops()
+    rows = estimate(
+        recipe,
+        _corpus_bytes(recipe),
+        parameters(recipe),
+        rate,
+        teacher_parameters(recipe),
+        _example_bytes(recipe),
+    )
+    expected = {row["stage"]: row for row in rows}
+    lines = [*describe_model(recipe), describe_power(recipe.evaluate), ""]
+    lines.append(f"{'stage':10} {'state':8} {'minutes':>7} {'tokens':>10} {'disk':>9} {'memory':>9}  why")
+    minutes = disk = 0.0
+    for step in steps:
+        row = expected[step.stage.name]
+        state = "cached" if step.cached else "to run"
+        cells = f"{'':>7} {'':>10} {'':>9} {'':>9}"
+        if not step.cached:
+            minutes, disk = minutes + row["minutes"], disk + row["disk_bytes"]
+            tokens = f"{row['tokens']:,}" if row["tokens"] else ""
+            disk_size, memory_size = _size(row["disk_bytes"]), _size(row["memory_bytes"])
+            cells = f"{row['minutes']:>7.1f} {tokens:>10} {disk_size:>9} {memory_size:>9}"
+        lines.append(f"{step.stage.name:10} {state:8} {cells}  {step.why}")
+    lines.append(
+        f"\nto run: about {minutes:.0f} minutes (within a factor of two; this machine multiplies matrices at "
+        f"{rate:,.0f} GFLOP/s), {_size(disk)} of disk, in {run_directory(recipe)}"
+    )
+    return "\n".join(lines)
+
+
+def describe_power(config: EvaluateConfig) -> str:
+    """Return a line on the differences between two models that the held-out documents could show.
+
+    Wants no document yet: it takes the spreads over documents of another comparison.
+    """
+    bits = detectable(_SPREAD_BITS / math.sqrt(config.documents), config.confidence)
+    exam = detectable(_SPREAD_EXAM / math.sqrt(config.exam_items), config.confidence)
+    return (
+        f"{'can show':10} differences of about {bits:.2f} bits per byte on {config.documents} held-out documents "
+        f"and of {exam:.0%} in an exam of {config.exam_items} questions, four times in five; smaller ones want more"
+    )
+
+
+def describe_model(recipe: Recipe) -> list[str]:
+    """Return a line each on where the model starts, what it learns and, where asked for, what else is done to it."""
+    train, model = recipe.train, recipe.model
+    start = f"fresh weights, {model.scratch}" if model.scratch else model.base
+    lines = [f"{'start':10} {start}, about {_count(parameters(recipe))} parameters"]
+    if model.tokenizer != "base":
+        size = model.tokenizer.partition("@")[2]
+        lines.append(f"{'tokenizer':10} byte-level BPE of {size} tokens, trained on the training documents")
+    elif model.scratch:
+        lines.append(f"{'tokenizer':10} that of {model.base}")
+    if train.streamline != StreamlineConfig():
+        lines.append(f"{'streamline':10} {_streamlining(train.streamline)}, then trained")
+    lines.append(f"{'learns':10} {_objectives(recipe)}")
+    lines.append(f"{'trains':10} {_trainable(train)}, with {train.optimizer} over {train.budget}")
+    return lines
+
+
+def _objectives(recipe: Recipe) -> str:
+    shares, distil = recipe.train.shares, recipe.train.distil
+    words = {
+        "next_token": "next token of the documents",
+        "sft": "answers in conversations (sft)",
+        "distil": f"distributions of {distil.teacher or 'the model before it is streamlined'} (distil)",
+        "dpo": "preferences (dpo)",
+    }
+    if len(shares) == 1:
+        return words[next(iter(shares))]
+    return ", ".join(f"{share:.0%} {words[name]}" for name, share in shares.items())
+
+
+def _trainable(train: TrainConfig) -> str:
+    if train.trainable == "all":
+        return "all weights"
+    where = " and ".join(train.lora.targets) or "every linear layer of the blocks"
+    return f"adapters of rank {train.lora.rank} on {where} (LoRA)"
+
+
+def _streamlining(config: StreamlineConfig) -> str:
+    kept = {
+        "tokens": config.vocabulary,
+        "layers": config.layers,
+        "channels in each MLP": config.mlp,
+    }
+    return "cut to " + ", ".join(f"{count:,} {what}" for what, count in kept.items() if count)
+
+
+def parameters(recipe: Recipe) -> int:
+    """Return about how many parameters the model of a recipe has, without opening or fetching it."""
+    return _scratch_parameters(recipe.model.scratch) if recipe.model.scratch else _size_of(recipe.model.base)
+
+
+def teacher_parameters(recipe: Recipe) -> int:
+    """Return about how many parameters the teacher has; 0 where the recipe distils nothing."""
+    if "distil" not in recipe.train.shares:
+        return 0
+    teacher = recipe.train.distil.teacher
+    return _size_of(teacher) if teacher else parameters(recipe)
+
+
+def _size_of(model: str) -> int:
+    if model in assets.KNOWN:
+        return assets.KNOWN[model].parameters
+    path = Path(model).expanduser()
+    if path.is_file():
+        # Between 4 and 16 bits a weight; the middle is near enough for a plan.
+        return path.stat().st_size
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.glob("*.safetensors")) // 2
+    return UNKNOWN_PARAMETERS
+
+
+def _scratch_parameters(scratch: str) -> int:
+    name, _, size = scratch.partition("@")
+    if size:
+        return int(float(size[:-1]) * {"k": 1e3, "m": 1e6, "b": 1e9}[size[-1]])
+    from tinsmith.stages.sources import published_shape
+
+    return published_shape(name).parameters
+
+
+def _corpus_bytes(recipe: Recipe) -> int:
+    """Return the bytes of the sources; a named corpus not fetched yet counts with its known size."""
+    from tinsmith.stages.sources import look_at, present_files
+
+    total = sum(look_at(path).st_size for path in present_files(recipe.ingest))
+    for name in recipe.ingest.sources:
+        if assets.is_corpus(name) and not assets.is_cached(name):
+            total += int(assets.KNOWN[name].megabytes * 1e6)
+    return total
+
+
+def _example_bytes(recipe: Recipe) -> dict[str, int]:
+    """Return the bytes of the files that sft and dpo learn from; one that is not there is told by the build."""
+    files = {"sft": recipe.tokenize.conversations, "dpo": recipe.tokenize.preferences}
+    paths = {name: [Path(each).expanduser() for each in given] for name, given in files.items()}
+    return {
+        name: sum(path.stat().st_size for path in given if path.is_file()) for name, given in paths.items()
+    }
+
+
+def _count(parameters: int) -> str:
+    return f"{parameters / 1e9:.3g}B" if parameters >= 1e9 else f"{parameters / 1e6:.3g}M"
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

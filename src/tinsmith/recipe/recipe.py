@@ -1,0 +1,63 @@
+"""A whole recipe: one model per section."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from tinsmith.recipe.corpus import CurateConfig, IngestConfig, RefineConfig, SplitConfig
+from tinsmith.recipe.evaluation import EvaluateConfig, MeterConfig, PackageConfig, ReportConfig
+from tinsmith.recipe.section import Section
+from tinsmith.recipe.training import ModelConfig, StreamlineConfig, TaskConfig, TokenizeConfig, TrainConfig
+
+
+class Recipe(Section):
+    """One recipe goes in, one bundle comes out."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="names the run directory")
+    seed: int = Field(7, ge=0)
+    runs: str = Field("runs", description="directory for runs, relative to the working directory")
+    ingest: IngestConfig
+    curate: CurateConfig = CurateConfig()
+    split: SplitConfig = SplitConfig()
+    refine: RefineConfig = RefineConfig()
+    model: ModelConfig = ModelConfig()
+    tasks: tuple[TaskConfig, ...] = ()
+    tokenize: TokenizeConfig = TokenizeConfig()
+    train: TrainConfig = TrainConfig()
+    package: PackageConfig = PackageConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    meter: MeterConfig = MeterConfig()
+    report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="after")
+    def _task_names_differ(self) -> Recipe:
+        names = [task.name for task in self.tasks]
+        if len(set(names)) != len(names):
+            raise ValueError("two tasks have one name")
+        return self
+
+    @model_validator(mode="after")
+    def _objectives_have_examples(self) -> Recipe:
+        files = {"sft": self.tokenize.conversations, "dpo": self.tokenize.preferences}
+        field = {"sft": "tokenize.conversations", "dpo": "tokenize.preferences"}
+        for name in sorted(files.keys() & self.train.shares.keys()):
+            if not files[name] and not self.tasks:
+                raise ValueError(f"train.objective has {name}: name files in {field[name]}, or write a task")
+        return self
+
+    @model_validator(mode="after")
+    def _adapters_have_a_base(self) -> Recipe:
+        if self.model.scratch and self.train.trainable == "lora":
+            raise ValueError(
+                "train.trainable: adapters beside the fresh weights of model.scratch would leave these as random as "
+                "they are; set it to all"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _streamline_has_a_base(self) -> Recipe:
+        if self.model.scratch and self.train.streamline != StreamlineConfig():
+            raise ValueError(
+                "train.streamline makes a trained base smaller; with model.scratch name a smaller size there"
+            )
+        return self

@@ -1,0 +1,190 @@
+"""Recipes as TOML files: read and overridden, refused in words that help, and written with every field explained."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from pydantic import ValidationError
+
+from tinsmith.base.assets import is_corpus
+from tinsmith.base.errors import RecipeError
+from tinsmith.recipe import Recipe, Section
+
+# What a recipe for one's own documents begins with instead of the defaults: a base and minutes of training, for which
+# trials found adapters better than all weights (docs/LOG.md).
+_ADVISED: dict[str, dict[str, Any]] = {
+    "train": {"trainable": "lora", "learning_rate": 0.002, "batch_tokens": 1024}
+}
+
+
+def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Read a TOML recipe and apply overrides such as 'train.budget=20m'. Raises RecipeError."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(
+            "no such recipe", where=str(path), next_step="write one with: tinsmith init DIR --documents PATH"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(
+            f"cannot be read ({error})", where=str(path), next_step="name a TOML file that you may read"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(
+            f"is no valid TOML: {error}", where=str(path), next_step="mend the line that it names"
+        ) from None
+    for override in overrides:
+        _apply_override(data, override)
+    return parse_recipe(data, where=str(path))
+
+
+def parse_recipe(data: dict[str, Any], *, where: str) -> Recipe:
+    """Check a recipe's data. Raises RecipeError that names every bad field and the nearest known one."""
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(problem) for problem in error.errors()]
+        raise RecipeError(
+            "; ".join(lines),
+            where=where,
+            next_step="mend the recipe; `tinsmith init` writes one with every field and its meaning",
+        ) from None
+
+
+def write_recipe(directory: Path, documents: str) -> Path:
+    """Write DIR/recipe.toml with every field and its meaning. Raises RecipeError; overwrites nothing."""
+    path = directory / "recipe.toml"
+    if path.exists():
+        raise RecipeError(
+            "exists already", where=str(path), next_step="name another directory, or edit that recipe"
+        )
+    place = Path(documents).expanduser()
+    is_glob = any(letter in documents for letter in "*?[")
+    if not is_glob and not place.exists() and not is_corpus(documents):
+        raise RecipeError(
+            "no such file, folder or known corpus",
+            where=documents,
+            next_step="name where your documents are; `tinsmith models` lists the corpora",
+        )
+    # The recipe may be built from any directory.
+    source = documents if is_corpus(documents) else str(place.absolute() if is_glob else place.resolve())
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", directory.resolve().name).strip("-.") or "mine"
+    directory.mkdir(parents=True, exist_ok=True)
+    path.write_text(render_recipe(name, source, runs=str((directory / "runs").resolve())), encoding="utf-8")
+    return path
+
+
+def render_recipe(name: str, source: str, *, runs: str) -> str:
+    """Return a recipe as TOML in which every field with a default stands as a comment."""
+    lines = [
+        "# A recipe: one goes in, one bundle comes out. Lines that start with # show defaults.",
+        f"name = {_toml(name)}",
+        f"runs = {_toml(runs)}  # where the work and the bundle are kept",
+        "# seed = 7",
+    ]
+    for section, field in Recipe.model_fields.items():
+        if _is_section(field.annotation):
+            lines += ["", f"[{section}]  # {_first_line(field.annotation)}"]
+            lines += _render_fields(section, field.annotation, source)
+    lines += [
+        "",
+        "# A task: a question over a document's opening, answered from its front matter or record.",
+        "# [[tasks]]",
+    ]
+    lines += [
+        '# name = "category"',
+        '# question = "{text}\\n\\nCategory of this document:"',
+        '# answer = "{category}"',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _render_fields(name: str, section: type[Section], source: str) -> list[str]:
+    lines, inner = [], []
+    for key, info in section.model_fields.items():
+        meaning = f"  # {info.description}" if info.description else ""
+        if (name, key) == ("ingest", "sources"):
+            lines.append(f"sources = [{_toml(source)}]{meaning}")
+        elif _is_section(info.annotation):
+            inner += [f"# [{name}.{key}]  # {_first_line(info.annotation)}"]
+            inner += _render_fields(f"{name}.{key}", info.annotation, source)
+        elif key in _ADVISED.get(name, {}):
+            said = f"{info.description}; " if info.description else ""
+            lines.append(
+                f"{key} = {_toml(_ADVISED[name][key])}  # {said}left out it is {_toml(info.default)}"
+            )
+        else:
+            default = "" if info.default is None else f" = {_toml(info.default)}"
+            lines.append(f"# {key}{default}{meaning}")
+    return lines + inner
+
+
+def _is_section(annotation: Any) -> TypeGuard[type[Section]]:
+    return isinstance(annotation, type) and issubclass(annotation, Section)
+
+
+def _first_line(section: type[Section]) -> str:
+    return (section.__doc__ or "").strip().splitlines()[0]
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+    return str(value)
+
+
+def _apply_override(data: dict[str, Any], override: str) -> None:
+    dotted, equals, text = override.partition("=")
+    keys = dotted.strip().split(".")
+    if not equals or not all(keys):
+        raise RecipeError(
+            f"{override!r} is no override", where="--set", next_step="write it as section.field=value"
+        )
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for key in keys[:-1]:
+        data = data.setdefault(key, {})
+        if not isinstance(data, dict):
+            raise RecipeError(
+                f"{dotted} is no field of a section",
+                where="--set",
+                next_step="write it as section.field=value",
+            )
+    data[keys[-1]] = value
+
+
+def _explain(problem: Any) -> str:
+    location = [str(part) for part in problem["loc"]]
+    dotted = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(location[-1], _fields_at(location[:-1]), n=1, cutoff=0.5)
+        return f"{dotted}: unknown field" + (f"; did you mean {near[0]}?" if near else "")
+    message = problem["msg"].removeprefix("Value error, ")
+    # What a whole section or recipe holds is no help to the eye.
+    shown = problem["type"] != "missing" and not (len(location) <= 1 and isinstance(problem["input"], dict))
+    return (f"{dotted}: " if dotted else "") + message + (f" (it is {problem['input']!r})" if shown else "")
+
+
+def _fields_at(location: list[str]) -> list[str]:
+    model: Any = Recipe
+    for part in location:
+        if part.isdigit():
+            continue
+        annotation = model.model_fields[part].annotation
+        model = next(
+            (arg for arg in getattr(annotation, "__args__", ()) if isinstance(arg, type)), annotation
+        )
+    return list(model.model_fields)

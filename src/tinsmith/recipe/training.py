@@ -1,0 +1,259 @@
+"""The sections of a recipe about the model and its training. Every field with unit and default."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, NonNegativeInt, field_validator, model_validator
+
+from tinsmith.recipe.section import Fraction, Section
+
+FAMILIES = ("llama", "qwen3", "phi", "gpt2", "bloom", "gemma3")  # that fresh weights can be made of
+
+
+class ModelConfig(Section):
+    """Where the weights start."""
+
+    base: str = Field(
+        "smollm2-135m", description="named model, local directory, GGUF file or Hugging Face id"
+    )
+    scratch: str | None = Field(
+        None,
+        description="family@size such as llama@15m, or a published shape such as phi-2: fresh weights",
+    )
+    tokenizer: str = Field(
+        "base", description="base, or bpe@16k: byte-level BPE of that size, trained on the training documents"
+    )
+
+    @field_validator("scratch")
+    @classmethod
+    def _scratch_parses(cls, text: str | None) -> str | None:
+        if text is not None and not re.fullmatch(r"\w+@[0-9]+(\.[0-9]+)?[kmb]|[a-z][a-z0-9.-]*", text):
+            raise ValueError("write family@size, for example llama@15m, or the name of a published shape")
+        family, sized, _ = (text or "").partition("@")
+        if sized and family not in FAMILIES:
+            raise ValueError(f"no family is called {family}; there are {', '.join(FAMILIES)}")
+        return text
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _tokenizer_parses(cls, text: str) -> str:
+        if text != "base" and not re.fullmatch(r"bpe@[1-9][0-9]*k?", text):
+            raise ValueError("write base, or bpe@SIZE such as bpe@16k")
+        return text
+
+    @model_validator(mode="after")
+    def _own_tokenizer_needs_own_weights(self) -> ModelConfig:
+        if self.tokenizer != "base" and not self.scratch:
+            raise ValueError(
+                "the base's weights know the base's tokens only; set scratch, or tokenizer = 'base'"
+            )
+        return self
+
+
+class TaskConfig(Section):
+    """A question over a document's text with an answer from its metadata."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    question: str = Field(
+        description="template; {text} is the document's opening, {choices} the choices, {key} a meta key"
+    )
+    answer: str = Field(description="template over meta, for example {category}")
+    choices: tuple[str, ...] = Field(
+        (), description="possible answers; empty means: those seen in training documents"
+    )
+    characters: int = Field(1200, gt=0, description="how much of the document's opening {text} holds")
+
+
+class CanaryConfig(Section):
+    """Random secrets planted among the training sequences, to measure how far such are learnt by heart."""
+
+    each: int = Field(
+        0,
+        ge=0,
+        description="canaries for each number of repeats; 0 plants none. A model that has some is for measuring",
+    )
+    repeats: tuple[NonNegativeInt, ...] = Field(
+        (0, 1, 4, 16), min_length=1, description="sequences that hold a canary; 0 is never planted, the floor"
+    )
+
+
+class TokenizeConfig(Section):
+    """How text becomes rows of tokens."""
+
+    context: int = Field(512, ge=32, description="tokens in a packed row")
+    task_share: Fraction = Field(
+        1.0, description="share of training documents whose opening ends in a task's question"
+    )
+    conversations: tuple[str, ...] = Field(
+        (), description="JSON Lines files for sft: {messages: [{role, content}, ...]} a line"
+    )
+    preferences: tuple[str, ...] = Field(
+        (), description="JSON Lines files for dpo: {prompt, chosen, rejected} a line, texts or messages"
+    )
+    canaries: CanaryConfig = CanaryConfig()
+
+
+class LoraConfig(Section):
+    """Low-rank adapters, merged into the weights when training is over."""
+
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32.0, gt=0, description="the adapter's output is scaled by alpha / rank")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    targets: tuple[str, ...] = Field(
+        (), description="names of linear layers such as q_proj; empty means all within the blocks"
+    )
+
+
+class DistilConfig(Section):
+    """A bigger teacher, whose distributions are learnt beside the text itself."""
+
+    teacher: str = Field(
+        "", description="named model, directory, GGUF or id; empty is the model that streamline began with"
+    )
+    temperature: float = Field(1.0, gt=0, description="of both distributions")
+    share: Fraction = Field(
+        0.5, description="of the teacher in the loss; the rest is next-token cross-entropy"
+    )
+    reverse: Fraction = Field(
+        0.0, description="0 is KL(teacher to student), 1 is KL(student to teacher), between is their mix"
+    )
+    top_k: int = Field(
+        0, ge=0, description="logits a place that are cached on disk once; 0 keeps the teacher in memory"
+    )
+
+
+class DpoConfig(Section):
+    """Direct preference optimisation."""
+
+    beta: float = Field(0.1, gt=0, description="how dearly leaving the starting model is paid for")
+
+
+class StreamlineConfig(Section):
+    """A smaller model out of a bigger one, before training; 0 leaves a dimension as it is."""
+
+    vocabulary: int = Field(0, ge=0, description="tokens to keep: those that the training documents use most")
+    layers: int = Field(0, ge=0, description="layers to keep: those whose absence costs most")
+    mlp: int = Field(0, ge=0, description="inner width of each MLP: the most active channels are kept")
+
+
+Objective = Literal["next_token", "sft", "distil", "dpo"]
+
+
+class Budget(Section):
+    """How much training: an amount of seconds, tokens, steps or epochs."""
+
+    kind: Literal["seconds", "tokens", "steps", "epochs"]
+    amount: float
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Read '8m', '1.5h', '90s', '200k tokens', '20 steps' or '2 epochs'."""
+        match = re.fullmatch(r"\s*([0-9.]+)\s*([kM]?)\s*(s|m|h|tokens?|steps?|epochs?)\s*", text)
+        try:
+            number = float(match[1]) if match else 0.0
+        except ValueError:
+            number = 0.0
+        if not match or number <= 0 or (match[2] and match[3][0] not in "ts"):
+            raise ValueError(
+                f"cannot read the budget {text!r}; write 8m, 1.5h, 200k tokens, 20 steps or 2 epochs"
+            )
+        number *= {"": 1, "k": 1e3, "M": 1e6}[match[2]]
+        unit = match[3]
+        if unit in ("s", "m", "h"):
+            return cls(kind="seconds", amount=number * {"s": 1, "m": 60, "h": 3600}[unit])
+        kinds: dict[str, Literal["tokens", "steps", "epochs"]] = {"t": "tokens", "e": "epochs", "s": "steps"}
+        return cls(kind=kinds[unit[0]], amount=number)
+
+
+class TrainConfig(Section):
+    """How long and how to learn."""
+
+    objective: Objective | dict[Objective, Annotated[float, Field(gt=0)]] = Field(
+        "next_token",
+        description="next_token, sft, distil or dpo; or a mixture {next_token = 0.8, sft = 0.2}",
+    )
+    trainable: Literal["all", "lora"] = Field(
+        "all", description="all weights, or low-rank adapters beside frozen ones, at about ten times the rate"
+    )
+    lora: LoraConfig = LoraConfig()
+    distil: DistilConfig = DistilConfig()
+    dpo: DpoConfig = DpoConfig()
+    streamline: StreamlineConfig = StreamlineConfig()
+
+    budget: str = Field(
+        "8m", description="time (8m, 1.5h, 90s), tokens (200k tokens), steps (20 steps) or epochs (2 epochs)"
+    )
+    optimizer: Literal["adamw", "muon"] = Field("adamw")
+    learning_rate: float = Field(5e-4, gt=0, description="peak")
+    weight_decay: float = Field(0.01, ge=0)
+    batch_tokens: int = Field(2048, gt=0, description="tokens in one optimiser step")
+    micro_rows: int = Field(1, ge=1, description="rows in one forward pass")
+    schedule: Literal["trapezoid", "cosine"] = Field(
+        "trapezoid", description="rise, plateau and linear fall; or rise and half a cosine down to zero"
+    )
+    warmup: Fraction = Field(0.05, description="share of the budget")
+    decay: Fraction = Field(0.5, description="share of the budget at the end, down to zero; for trapezoid")
+    clip_norm: float = Field(1.0, gt=0)
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU where there is one")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto measures both and takes the faster"
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="auto compiles where the run is long enough to repay it"
+    )
+    activation_checkpointing: bool = Field(
+        False, description="keep one state a layer and compute the rest again: less memory, a third slower"
+    )
+    checkpoint_seconds: float = Field(60.0, gt=0, description="time between checkpoints")
+    spike: float = Field(
+        8.0,
+        ge=0,
+        description="a jump of the loss is trouble from so many spreads of recent losses on; 0 is off",
+    )
+    rollbacks: int = Field(
+        2, ge=0, description="returns to earlier weights, at half the rate, before trouble stops the run"
+    )
+
+    @field_validator("budget")
+    @classmethod
+    def _budget_parses(cls, text: str) -> str:
+        Budget.parse(text)
+        return text
+
+    @field_validator("objective", mode="before")
+    @classmethod
+    def _objectives_are_known(cls, value: Any) -> Any:
+        # Before pydantic, which would tell of each form that the field may have.
+        named = [value] if isinstance(value, str) else list(value) if isinstance(value, dict) else []
+        known = get_args(Objective)
+        if not named or set(named) - set(known):
+            raise ValueError(f"write one of {', '.join(known)}, or a mixture {{next_token = 0.8, sft = 0.2}}")
+        return value
+
+    @model_validator(mode="after")
+    def _a_teacher_is_known(self) -> TrainConfig:
+        if "distil" in self.shares and not self.distil.teacher and self.streamline == StreamlineConfig():
+            raise ValueError("name distil.teacher: without streamline there is no bigger model to learn from")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_set_is_read(self) -> TrainConfig:
+        readers = {
+            "lora": (self.lora != LoraConfig(), self.trainable == "lora", "train.trainable = 'lora'"),
+            "distil": (self.distil != DistilConfig(), "distil" in self.shares, "the objective distil"),
+            "dpo": (self.dpo != DpoConfig(), "dpo" in self.shares, "the objective dpo"),
+        }
+        for name, (given, read, reader) in readers.items():
+            if given and not read:
+                raise ValueError(f"nothing would read train.{name}: ask for {reader}, or leave it out")
+        return self
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """Return the objectives with their shares of a step, which add up to 1."""
+        given: dict[str, float] = (
+            {self.objective: 1.0} if isinstance(self.objective, str) else dict(self.objective)  # type: ignore[arg-type]
+        )
+        return {name: share / sum(given.values()) for name, share in given.items()}

@@ -1,0 +1,105 @@
+"""How steps are computed, decided once on this machine and kept over kills, since a change would change the bits."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tinsmith.base.files import read_json, write_json
+from tinsmith.base.progress import Progress
+from tinsmith.model.load import has_bfloat16
+from tinsmith.recipe import Budget, TrainConfig
+from tinsmith.tokens.batches import Batch, make_batch
+from tinsmith.train.engine import Engine
+from tinsmith.train.mixture import Mixture, Part
+from tinsmith.train.objectives import NextToken, check_output_layer
+
+_COMPILE_PAYS_SECONDS = 2400.0  # compiling takes minutes and gains some percent
+_REHEARSAL_TOKENS = 128
+_BFLOAT16_PAYS = 1.1  # how many times as fast bfloat16 must be: it rounds, so it must be worth it
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How steps are computed."""
+
+    precision: str
+    compiled: bool
+    seconds_per_token: float
+    micro_tokens: dict[str, int] | None = None  # of each part, once a dry run has found them to fit
+
+
+def settle(engine: Engine, checkpoints: Path, progress: Progress) -> Settings:
+    """Decide how steps are computed, once, and tell; a resumed run keeps what was decided."""
+    # What the first process measures holds for all.
+    decided = _decide(engine, checkpoints / "settings.json", progress) if engine.ranks.is_main else None
+    settings = Settings(**engine.ranks.agree(decided))
+    engine.compute_in(settings.precision, compiled=settings.compiled and engine.ranks.size == 1)
+    return settings
+
+
+def _decide(engine: Engine, path: Path, progress: Progress) -> dict[str, Any]:
+    if path.exists():
+        return dict(read_json(path))
+    sample = _sample(engine).to(engine.ranks.device)
+    check_output_layer(engine.model, sample)
+    precision, pace = _choose_precision(engine, sample, progress)
+    pace /= engine.ranks.size
+    compiled = _choose_compile(engine.config, engine.mixture, pace, progress)
+    if compiled and engine.ranks.size > 1:
+        progress.say("  eager mode: several processes train together")
+    decided = asdict(Settings(precision, compiled, pace))
+    write_json(path, decided)
+    return decided
+
+
+def _sample(engine: Engine) -> Batch:
+    """Return the beginning of the first step: enough to measure and to check."""
+    first = engine.mixture.parts[0].batches.step(0)[0]
+    length = min(_REHEARSAL_TOKENS, first.lengths[0])
+    ids = first.ids[0, :length].numpy()
+    return make_batch([(ids, (ids == ids).astype("uint8"))])
+
+
+def _choose_precision(engine: Engine, sample: Batch, progress: Progress) -> tuple[str, float]:
+    """Return the precision and its seconds per token."""
+    asked, size = engine.config.precision, len(sample.ids[0])
+    part = Part("next_token", NextToken(), engine.mixture.parts[0].batches)
+    engine.rehearse(part, sample, "float32")  # the first pass pays for memory that later ones find ready
+    if asked == "auto" and not has_bfloat16(engine.ranks.device):
+        progress.say("  precision: float32 (this processor multiplies no bfloat16)")
+        asked = "float32"
+    if asked != "auto":
+        return asked, engine.rehearse(part, sample, asked) / size
+    # In turns and the best of three: a neighbour's burst must not decide the whole run.
+    rounds = [
+        {name: engine.rehearse(part, sample, name) for name in ("float32", "bfloat16")} for _ in range(3)
+    ]
+    seconds = {name: min(each[name] for each in rounds) for name in rounds[0]}
+    faster = seconds["bfloat16"] * _BFLOAT16_PAYS < seconds["float32"]
+    precision = "bfloat16" if faster else "float32"
+    figures = ", ".join(f"{name} {size / value:,.0f} tokens/s" for name, value in seconds.items())
+    progress.say(f"  precision: {precision} (measured on {size} tokens: {figures})")
+    return precision, seconds[precision] / size
+
+
+def _choose_compile(config: TrainConfig, mixture: Mixture, pace: float, progress: Progress) -> bool:
+    if config.compile == "off":
+        return False
+    budget = Budget.parse(config.budget)
+    tokens = {
+        "steps": config.batch_tokens,
+        "tokens": 1.0,
+        "epochs": mixture.epoch_tokens,
+        "seconds": 1 / pace,
+    }
+    seconds = budget.amount * tokens[budget.kind] * pace
+    if config.compile == "auto" and seconds < _COMPILE_PAYS_SECONDS:
+        return False
+    if not any(map(shutil.which, ("g++", "c++", "clang++"))):
+        progress.say("  eager mode: this machine has no C++ compiler")
+        return False
+    progress.say("  compiling the model, which takes minutes at the first step")
+    return True

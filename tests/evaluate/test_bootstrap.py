@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+
+from tinsmith.base.errors import CorpusError
+from tinsmith.evaluate.bootstrap import (
+    Bootstrap,
+    Estimate,
+    balanced,
+    detectable,
+    difference_row,
+    holm,
+    only,
+    overlap_slices,
+    p_value,
+    ratio,
+    require_interval,
+)
+
+
+def _bootstrap(documents, seed=0, resamples=1000):
+    return Bootstrap(documents, resamples=resamples, confidence=0.95, seed=seed)
+
+
+def test_bits_per_byte_is_a_ratio_of_sums():
+    estimate = _bootstrap(3).estimate(ratio([10, 20, 70], [10, 10, 100]))
+    assert estimate.value == pytest.approx(100 / 120)
+    assert estimate.low <= estimate.value <= estimate.high
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    generator = np.random.default_rng(5)
+    covered = 0
+    for trial in range(300):
+        sizes = generator.integers(100, 3000, 60)
+        bits = sizes * generator.normal(0.8, 0.2, 60)
+        found = _bootstrap(60, seed=trial, resamples=300).estimate(ratio(bits, sizes))
+        covered += found.low <= 0.8 <= found.high
+    assert 0.88 <= covered / 300 <= 0.985
+
+
+def test_pairing_makes_differences_narrow_and_equal_subjects_zero():
+    generator = np.random.default_rng(1)
+    sizes = generator.integers(100, 3000, 40).astype(float)
+    hard = sizes * generator.normal(1.0, 0.3, 40)
+    bootstrap = _bootstrap(40)
+    a, b = ratio(hard, sizes), ratio(hard + 0.05 * sizes, sizes)
+    difference = bootstrap.difference(a, b)
+    assert difference.value == pytest.approx(-0.05)
+    assert difference.high < -0.049
+    alone = bootstrap.estimate(a)
+    assert alone.high - alone.low > 0.05
+    same = bootstrap.difference(a, a)
+    assert (same.low, same.value, same.high) == (0, 0, 0)
+    noise = bootstrap.difference(a, ratio(hard + sizes * generator.normal(0, 0.05, 40), sizes))
+    assert noise.low < 0 < noise.high
+
+
+def test_balanced_accuracy_weighs_classes_equally():
+    answers = ["x"] * 8 + ["y"] * 2
+    always_x = balanced([True] * 8 + [False] * 2, answers)
+    assert _bootstrap(10).estimate(always_x).value == pytest.approx(0.5)
+    weights = np.zeros((1, 10))
+    weights[0, 0] = 3  # a draw without any y
+    assert always_x(weights)[0] == pytest.approx(1.0)
+
+
+def test_slices_split_at_the_median_and_restrict_statistics():
+    slices = overlap_slices([0.0, 0.9, 0.1, 0.5])
+    assert slices == {"overlap_low": [0, 2], "overlap_high": [1, 3]}
+    assert overlap_slices([0.2] * 5) == {}
+    statistic = only([1, 3], 4, ratio([1, 2, 3, 4], [1, 1, 1, 1]))
+    assert _bootstrap(4).estimate(statistic).value == pytest.approx(3.0)
+
+
+def test_too_wide_an_interval_says_how_many_documents_are_needed():
+    estimate = Estimate(0.8, 0.7, 0.9)
+    require_interval(estimate, documents=10, widest=0)
+    require_interval(estimate, documents=10, widest=0.11)
+    with pytest.raises(CorpusError, match=r"(?s)10 held-out documents.*±0\.100.*about 40 documents"):
+        require_interval(estimate, documents=10, widest=0.05)
+
+
+def test_one_document_gives_no_interval():
+    with pytest.raises(CorpusError, match="no interval"):
+        _bootstrap(1)
+
+
+def test_the_seed_decides():
+    statistic = ratio([1, 2, 3, 4], [1, 1, 1, 2])
+    assert _bootstrap(4, seed=3).estimate(statistic) == _bootstrap(4, seed=3).estimate(statistic)
+    assert _bootstrap(4, seed=3).estimate(statistic) != _bootstrap(4, seed=4, resamples=999).estimate(
+        statistic
+    )
+
+
+def test_holm_adjusts_by_rank_and_never_falls():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_p_values_of_no_difference_are_uniform_and_of_a_clear_one_small():
+    generator = np.random.default_rng(2)
+    ones, values = np.ones(50), []
+    for trial in range(300):
+        found = _bootstrap(50, seed=trial, resamples=200).estimate(ratio(generator.normal(0, 1, 50), ones))
+        values.append(p_value(found))
+    assert 0.02 <= np.mean(np.array(values) < 0.05) <= 0.1
+    assert p_value(Estimate(0.5, 0.4, 0.6, 0.05)) < 1e-20
+    assert p_value(Estimate(0.0, 0.0, 0.0, 0.0)) == 1.0
+
+
+def test_the_smallest_difference_is_seen_four_times_in_five():
+    generator = np.random.default_rng(3)
+    size = detectable(1 / np.sqrt(60), 0.95)
+    seen = 0
+    for trial in range(300):
+        found = _bootstrap(60, seed=trial, resamples=200).estimate(
+            ratio(generator.normal(size, 1, 60), np.ones(60))
+        )
+        seen += found.low > 0
+    assert 0.72 <= seen / 300 <= 0.9
+
+
+def test_a_comparison_says_what_could_have_been_seen():
+    found = Estimate(-0.1, -0.2, 0.0, 0.05)
+    row = difference_row("bits_per_byte", "a", "b", found, 20, confidence=0.95, slice="")
+    assert row["detectable"] == pytest.approx(0.05 * 2.8016, rel=1e-3)
+    assert row["p"] == pytest.approx(0.0455, rel=1e-2)
+    assert (row["difference"], row["low"], row["high"], row["items"]) == (-0.1, -0.2, 0.0, 20)

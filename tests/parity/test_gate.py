@@ -1,0 +1,207 @@
+"""A good export passes the gate; each way to spoil one fails it, by its header and by its answers."""
+
+import pytest
+
+from gguf import GGUFWriter
+from tinsmith.base.errors import CorpusError, ParityError
+from tinsmith.base.progress import SilentProgress
+from tinsmith.model.export import save_model, write_gguf
+from tinsmith.parity import gate as parity
+from tinsmith.parity.gate import check_parity
+from tinsmith.parity.prompts import draw_prompts
+from tinsmith.parity.sides import GgufSide, ServerSide
+from tinsmith.recipe import PackageConfig
+from tiny_model import CHATML, TEXTS, changed_copy, swapped_copy, tiny_model, tiny_tokenizer, write_trained
+
+LAYER = "model.layers.{}.self_attn.q_proj.weight"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return write_trained(tmp_path_factory.mktemp("trained") / "model", adds_bos=True)
+
+
+@pytest.fixture(scope="module")
+def saved(trained, tmp_path_factory):
+    out = tmp_path_factory.mktemp("saved") / "model"
+    save_model(tiny_model(), tiny_tokenizer(adds_bos=True), out, "bfloat16")
+    return out
+
+
+def gate(trained, saved, ggufs, prompts=24, positions=300, **options):
+    config = PackageConfig(parity_prompts=prompts, parity_positions=positions, **options)
+    return check_parity(trained, saved, ggufs, TEXTS, config, SilentProgress(), seed=3)
+
+
+def test_a_good_export_passes_and_leaves_its_figures(trained, saved, tmp_path):
+    ggufs = {name: tmp_path / f"model-{name}.gguf" for name in ("f16", "q8_0")}
+    for name, path in ggufs.items():
+        write_gguf(trained, path, name)
+    found = gate(trained, saved, ggufs)
+    assert set(found["formats"]) == {"saved", "f16", "q8_0", "server"}
+    for name, row in found["formats"].items():
+        assert row["token_ids_equal"]
+        assert row["stop_equal"]
+        assert 0 <= row["mean_kl"] <= row["bound_kl"]
+        assert row["bytes"] > 0
+        assert row.get("answers_kl", 0.0) >= 0
+        assert row.get("answers_apart", 0.0) < 0.01
+        if name != "server":
+            assert row["prompts"] == 24
+            assert row["positions"] >= 300
+    rows = [row for row in found["items"] if row["format"] == "q8_0"]
+    assert found["formats"]["server"]["positions"] == sum(row["kind"] == "text" for row in rows) > 10
+    assert {row["kind"] for row in rows} == {"text", "chat", "trap"}
+    weighed = sum(row["kl"] * row["positions"] for row in rows) / sum(row["positions"] for row in rows)
+    assert weighed == pytest.approx(found["formats"]["q8_0"]["mean_kl"], rel=1e-4)
+
+
+SPOILT = {
+    "rope": (
+        lambda source, out: changed_copy(
+            source, out, "config.json", rope_parameters={"rope_type": "default", "rope_theta": 10000.0}
+        ),
+        r"RoPE base .* is 10000.0, in the trained model 100.0",
+        r"f16: mean KL \d",
+    ),
+    "bos": (
+        lambda source, out: changed_copy(source, out, "tokenizer.json", post_processor=None),
+        r"a BOS is put before a text .* is False",
+        r"token ids of prompt .* expected \[1, .*got",
+    ),
+    "stop": (
+        lambda source, out: changed_copy(source, out, "generation_config.json", eos_token_id=[5]),
+        r"the stop token .* is 5, in the trained model 2",
+        None,
+    ),
+    "layers": (
+        lambda source, out: swapped_copy(source, out, LAYER.format(0), LAYER.format(1)),
+        r"tensor blk\.0\.attn_q\.weight is not the trained one.*tensor blk\.1\.attn_q",
+        r"f16: mean KL \d",
+    ),
+    "gate and up": (
+        lambda source, out: swapped_copy(
+            source, out, "model.layers.1.mlp.gate_proj.weight", "model.layers.1.mlp.up_proj.weight"
+        ),
+        r"tensor blk\.1\.ffn_gate\.weight is not the trained one.*tensor blk\.1\.ffn_up",
+        r"f16: mean KL \d",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(SPOILT))
+def test_a_spoilt_export_fails_by_name(trained, saved, tmp_path, monkeypatch, name):
+    spoil, by_header, by_answers = SPOILT[name]
+    path = tmp_path / "model-f16.gguf"
+    write_gguf(spoil(trained, tmp_path / "spoilt"), path, "f16")
+    with pytest.raises(ParityError, match=by_header):
+        gate(trained, saved, {"f16": path})
+    if by_answers:
+        # What llama.cpp answers must give it away as well, whatever the file says of itself.
+        monkeypatch.setattr(parity, "_metadata_differences", lambda facts, ours: [])
+        monkeypatch.setattr(GgufSide, "differences", lambda self, rows: [])
+        with pytest.raises(ParityError, match=by_answers):
+            gate(trained, saved, {"f16": path})
+
+
+def test_a_server_that_multiplies_by_another_matrix_fails_whatever_the_bounds(
+    trained, saved, tmp_path, monkeypatch
+):
+    path = tmp_path / "model-f16.gguf"
+    write_gguf(trained, path, "f16")
+    answer = ServerSide.answer
+
+    def shifted(self, prompt, forced):
+        logs, read = answer(self, prompt, forced)
+        return logs.roll(1), read
+
+    monkeypatch.setattr(ServerSide, "answer", shifted)
+    wide = {"max_kl": {"f16": 1000.0}, "min_top1": {"f16": 0.0}}
+    with pytest.raises(ParityError, match=r"f16: the server's distributions are not those of its hidden"):
+        gate(trained, saved, {"f16": path}, **wide)
+
+
+def test_a_few_prompts_with_near_ties_do_not_stop_a_file_that_holds_its_bound():
+    row = {"token_ids_equal": True, "stop_equal": True, "bound_kl": 0.4, "bound_top1": 0.65, "bytes": 1}
+    figures = {"mean_kl": 0.1, "answers": 24, "answers_kl": 0.14, "answers_apart": 0.006}
+    rows = {
+        right: parity._server_row("q4_k_m", {**row, **figures, "answers_top1": right / 24})
+        for right in (12, 3)
+    }
+    parity._judge({"server": rows[12]}, {})
+    with pytest.raises(ParityError, match=r"server: top-1 agreement 0\.125 is below its bound 0\.2"):
+        parity._judge({"server": rows[3]}, {})
+
+
+def test_another_chat_template_fails_by_name(trained, saved, tmp_path, monkeypatch):
+    spoilt = changed_copy(trained, tmp_path / "spoilt", "config.json")
+    (spoilt / "chat_template.jinja").write_text(CHATML.replace("assistant\n", "assistant: "))
+    path = tmp_path / "model-f16.gguf"
+    write_gguf(spoilt, path, "f16")
+    with pytest.raises(ParityError, match=r"the chat template differs: at character"):
+        gate(trained, saved, {"f16": path})
+    monkeypatch.setattr(parity, "_metadata_differences", lambda facts, ours: [])
+    with pytest.raises(ParityError, match=r"chat template makes another text of prompt 0: at .* got ': "):
+        gate(trained, saved, {"f16": path})
+
+
+def test_a_missing_stop_token_fails_by_name(trained, saved, tmp_path, monkeypatch):
+    path = tmp_path / "model-f16.gguf"
+    monkeypatch.setattr(GGUFWriter, "add_eos_token_id", lambda self, number: None)
+    write_gguf(trained, path, "f16")
+    with pytest.raises(ParityError, match=r"the stop token .* is None, in the trained model 2"):
+        gate(trained, saved, {"f16": path})
+
+
+def test_generation_that_runs_over_its_stop_token_fails(tmp_path):
+    # A stop token that llama.cpp does not know by its name: only the file's header makes it stop.
+    tokenizer = tiny_tokenizer()
+    tokenizer.eos_token = max((token for token in tokenizer.get_vocab() if token[0] == "Ġ"), key=len)
+    model = tiny_model()
+    model.generation_config.eos_token_id = model.config.eos_token_id = tokenizer.eos_token_id
+    good, spoilt = tmp_path / "good", tmp_path / "spoilt"
+    save_model(model, tokenizer, good, "float32")
+    changed_copy(good, spoilt, "generation_config.json", eos_token_id=[2])
+    write_gguf(spoilt, tmp_path / "model-f16.gguf", "f16")
+    with pytest.raises(ParityError, match="does not stop on the stop token"):
+        gate(good, good, {"f16": tmp_path / "model-f16.gguf"})
+
+
+def test_a_spoilt_saved_model_fails_by_name(trained, tmp_path):
+    path = tmp_path / "model-f16.gguf"
+    write_gguf(trained, path, "f16")
+    spoilt = swapped_copy(trained, tmp_path / "spoilt", LAYER.format(0), LAYER.format(1))
+    (spoilt / "chat_template.jinja").write_text(CHATML.replace("user", "person"))
+    with pytest.raises(ParityError, match=r"saved: mean KL \d"):
+        gate(trained, spoilt, {"f16": path})
+
+
+def test_bounds_are_those_of_the_recipe(trained, saved, tmp_path):
+    path = tmp_path / "model-q8_0.gguf"
+    write_gguf(trained, path, "q8_0")
+    with pytest.raises(ParityError, match=r"q8_0: mean KL .* above its bound 1e-09"):
+        gate(trained, saved, {"q8_0": path}, max_kl={"q8_0": 1e-9})
+
+
+def test_without_a_chat_template_that_is_said(tmp_path):
+    trained = write_trained(tmp_path / "model", template=None)
+    write_gguf(trained, tmp_path / "model-f16.gguf", "f16")
+    found = gate(trained, trained, {"f16": tmp_path / "model-f16.gguf"})
+    assert "no chat template" in found["notes"][0]
+    assert {row["kind"] for row in found["items"]} == {"text", "trap"}
+
+
+def test_prompts_are_seeded_and_hold_what_was_asked():
+    tokenizer = tiny_tokenizer()
+    prompts = draw_prompts(TEXTS, tokenizer, count=200, positions=4000, seed=1)
+    assert len(prompts) == 200
+    assert sum(len(prompt.ids) for prompt in prompts) >= 4000
+    assert prompts == draw_prompts(TEXTS, tokenizer, count=200, positions=4000, seed=1)
+    assert prompts != draw_prompts(TEXTS, tokenizer, count=200, positions=4000, seed=2)
+    assert max(len(prompt.ids) for prompt in prompts) > 60
+    assert any(len(prompt.messages) == 4 for prompt in prompts)
+
+
+def test_empty_texts_are_refused():
+    with pytest.raises(CorpusError, match="no piece of text"):
+        draw_prompts(["", " "], tiny_tokenizer(), count=3, positions=10, seed=1)
