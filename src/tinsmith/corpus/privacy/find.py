@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from types import ModuleType
 
 from tinsmith.corpus.privacy import (
+    addresses,
     checks,
     credentials,
     names,
