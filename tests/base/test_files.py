@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tinsmith.base.files import (
+    atomic_path,
     list_files,
     read_jsonl,
     sha256_file,
@@ -34,6 +35,20 @@ def test_write_atomic_replaces_whole(tmp_path, monkeypatch):
         write_atomic(path, "new")
     assert path.read_text() == "old"
     assert len(list_files(tmp_path)) == 1
+
+
+def test_atomic_path_writes_a_whole_directory_or_keeps_the_old_one(tmp_path):
+    target = tmp_path / "model"
+    for name in ("old", "new"):
+        with atomic_path(target) as temporary:
+            temporary.mkdir()
+            (temporary / name).write_text(name)
+    with pytest.raises(KeyboardInterrupt), atomic_path(target) as temporary:
+        temporary.mkdir()
+        (temporary / "half").write_text("half")
+        raise KeyboardInterrupt
+    assert [str(file) for file in list_files(tmp_path)] == ["model/new"]
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_hash_of_json_ignores_order_of_keys_and_sees_values():
