@@ -39,14 +39,18 @@ def test_write_atomic_replaces_whole(tmp_path, monkeypatch):
 
 def test_atomic_path_writes_a_whole_directory_or_keeps_the_old_one(tmp_path):
     target = tmp_path / "model"
-    for name in ("old", "new"):
+
+    def write(name: str, error: type[BaseException] | None = None) -> None:
         with atomic_path(target) as temporary:
             temporary.mkdir()
             (temporary / name).write_text(name)
-    with pytest.raises(KeyboardInterrupt), atomic_path(target) as temporary:
-        temporary.mkdir()
-        (temporary / "half").write_text("half")
-        raise KeyboardInterrupt
+            if error:
+                raise error
+
+    write("old")
+    write("new")
+    with pytest.raises(KeyboardInterrupt):
+        write("half", KeyboardInterrupt)
     assert [str(file) for file in list_files(tmp_path)] == ["model/new"]
     assert list(tmp_path.iterdir()) == [target]
 
