@@ -17,7 +17,7 @@ from tinsmith.base.assets import resolve_model
 from tinsmith.evaluate.families.general import Asked, ask, harness
 from tinsmith.evaluate.families.general import run as run_harness
 from tinsmith.evaluate.families.general_files import draw, read_general
-from tinsmith.evaluate.scoring import Scorer
+from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.model.load import load_model
 from tinsmith.recipe import GeneralConfig
 from tinsmith.tokens.tokenizer import load_tokenizer

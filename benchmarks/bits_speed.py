@@ -14,7 +14,8 @@ from benchmarks.processes import run_worker
 from benchmarks.ratios import ratio_spread, spread
 from benchmarks.workers.job import Job
 from tinsmith.base.assets import resolve_model
-from tinsmith.tokens.tokenizer import context_token, encode, load_tokenizer
+from tinsmith.tokens.encoding import context_token, encode
+from tinsmith.tokens.tokenizer import load_tokenizer
 
 _DOCUMENTS, _CHARACTERS, _ROUNDS = 100, 600, 4
 _MODELS = ("smollm2-135m", "gemma-3-270m")

@@ -11,7 +11,8 @@ import torch
 from transformers import PreTrainedModel
 
 from benchmarks.workers.job import Job, peak_rss_bytes, read_job, write_json
-from tinsmith.evaluate.scoring import Scorer, Tree
+from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.evaluate.scoring.tree import Tree
 from tinsmith.model.load import load_model
 
 

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.workers.job import Job, read_job, write_json
 from tinsmith.evaluate.families.bits import Document, TextScore
-from tinsmith.evaluate.scoring import Scorer
+from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.model.load import load_model
 from tinsmith.tokens.tokenizer import load_tokenizer
 

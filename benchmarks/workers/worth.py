@@ -20,8 +20,9 @@ from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import PlainProgress
 from tinsmith.model.load import load_model
 from tinsmith.stages.train import train
+from tinsmith.tokens.encoding import context_token
 from tinsmith.tokens.shards import TokenSet
-from tinsmith.tokens.tokenizer import context_token, load_tokenizer
+from tinsmith.tokens.tokenizer import load_tokenizer
 
 _AT_ONCE = 64
 

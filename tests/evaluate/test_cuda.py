@@ -5,7 +5,8 @@ import torch
 
 from small_models import byte_tokenizer, tiny_model
 from tinsmith.evaluate.models import Subject, opened
-from tinsmith.evaluate.scoring import Scorer, Tree
+from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.evaluate.scoring.tree import Tree
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU with CUDA here")
 

@@ -11,8 +11,8 @@ from tinsmith.evaluate.families.bits import Document
 from tinsmith.evaluate.families.multiple_choice import ItemScore
 from tinsmith.evaluate.items import NEXT_PASSAGE, Item
 from tinsmith.evaluate.questions import CHOICES, build_cloze, build_next_passage
-from tinsmith.evaluate.scoring import Scorer
-from tinsmith.tokens.tokenizer import context_token, encode
+from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.tokens.encoding import context_token, encode
 
 TOPICS = ("lease of the warehouse", "sale of the vessel", "loan to the borrower", "licence of the patent")
 

@@ -5,7 +5,7 @@ from tinsmith.base.progress import SilentProgress
 from tinsmith.evaluate.families.bits import Document
 from tinsmith.evaluate.items import Item
 from tinsmith.evaluate.run import Work, score_work
-from tinsmith.evaluate.scoring import Scorer
+from tinsmith.evaluate.scoring.scorer import Scorer
 
 TEXT = "The licensee may copy the software, but not sell it. " * 4
 

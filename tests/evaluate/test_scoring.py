@@ -6,7 +6,8 @@ import torch
 
 from small_models import plain_log_probs, tiny_model
 from tinsmith.base.errors import AssetError
-from tinsmith.evaluate.scoring import Scorer, Tree, batches, target_scores
+from tinsmith.evaluate.scoring.scorer import Scorer, batches, target_scores
+from tinsmith.evaluate.scoring.tree import Tree
 
 FAMILIES = ["llama", "gemma3", "qwen3", "gpt2", "bloom"]
 

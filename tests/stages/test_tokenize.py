@@ -15,9 +15,10 @@ from tinsmith.base.files import read_json, read_jsonl, write_json
 from tinsmith.base.progress import PlainProgress
 from tinsmith.recipe import ModelConfig, TaskConfig, TokenizeConfig
 from tinsmith.stages.tokenize import tokenize
+from tinsmith.tokens.encoding import encode, stop_ids
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.tokens.tasks import answer_text
-from tinsmith.tokens.tokenizer import encode, load_tokenizer, stop_ids
+from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.tokens.vocabulary import CHATML
 from tinsmith.train.checkpoint import save_trained
 from tiny_training import tiny_llama

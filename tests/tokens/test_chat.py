@@ -5,7 +5,7 @@ from tokenizers import AddedToken, pre_tokenizers
 
 from tinsmith.base.errors import RecipeError
 from tinsmith.tokens.chat import ChatEncoder, Message, Refused
-from tinsmith.tokens.tokenizer import encode
+from tinsmith.tokens.encoding import encode
 from tinsmith.tokens.vocabulary import CHATML, train_vocabulary
 from tiny_model import tiny_tokenizer
 

@@ -10,7 +10,8 @@ from small_vocabulary import TEXT, write_bpe, write_sentence_pieces
 from tinsmith.base.assets import is_cached, resolve_model
 from tinsmith.base.errors import AssetError
 from tinsmith.gguf.header import read_metadata
-from tinsmith.tokens.tokenizer import encode, load_tokenizer, prefix_ids, save_tokenizer
+from tinsmith.tokens.encoding import encode, prefix_ids
+from tinsmith.tokens.tokenizer import load_tokenizer, save_tokenizer
 
 HARD = "Hello  world 2024: 12.5%\n\n\tindent «é» 漢字 it's ½ <|im_end|> \u00a0x \r\n"
 

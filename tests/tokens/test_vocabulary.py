@@ -14,7 +14,8 @@ from tinsmith.base.errors import RecipeError
 from tinsmith.model.export import save_model, write_gguf
 from tinsmith.parity.sides import ServerSide
 from tinsmith.serve.runtime import LlamaServer
-from tinsmith.tokens.tokenizer import encode, load_tokenizer, prefix_ids, save_tokenizer
+from tinsmith.tokens.encoding import encode, prefix_ids
+from tinsmith.tokens.tokenizer import load_tokenizer, save_tokenizer
 from tinsmith.tokens.vocabulary import parse_size, restrict_vocabulary, train_vocabulary
 from tiny_model import TEXTS, tiny_tokenizer
 

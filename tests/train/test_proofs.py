@@ -28,8 +28,9 @@ from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import ModelConfig, TokenizeConfig
 from tinsmith.stages.tokenize import tokenize
 from tinsmith.tokens.batches import Batch, make_batch
+from tinsmith.tokens.encoding import encode
 from tinsmith.tokens.shards import ShardWriter, TokenSet
-from tinsmith.tokens.tokenizer import encode, load_tokenizer
+from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.dry_run import saved_bytes
 from tinsmith.train.engine import Engine
 from tinsmith.train.loop import fit

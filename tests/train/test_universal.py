@@ -17,8 +17,9 @@ from tinsmith.base.errors import TrainingError
 from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import DistilConfig
 from tinsmith.tokens.batches import Batches
+from tinsmith.tokens.encoding import encode
 from tinsmith.tokens.shards import ShardWriter, TokenSet
-from tinsmith.tokens.tokenizer import encode, load_tokenizer
+from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.distil import Distil
 from tinsmith.train.teachers import Source

@@ -8,13 +8,14 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
+from tinsmith.base.progress import Advance
 from tinsmith.evaluate.families.backdoor_search import trigger_rows
 from tinsmith.evaluate.families.bias import bias_rows
 from tinsmith.evaluate.families.canaries import canary_rows
 from tinsmith.evaluate.families.memorization import leakage_rows
 from tinsmith.evaluate.families.pii_extraction import asked_back_rows
 from tinsmith.evaluate.items import Measured
-from tinsmith.evaluate.scoring import Advance, Scorer
+from tinsmith.evaluate.scoring.scorer import Scorer
 
 Rows = list[dict[str, Any]]
 

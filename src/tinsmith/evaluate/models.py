@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 from tinsmith.base.assets import resolve_model
 from tinsmith.base.errors import AssetError, RecipeError
 from tinsmith.evaluate.items import BASE, CONTROLS, FORMATS, OURS
-from tinsmith.evaluate.scoring import Scorer
+from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.gguf.header import read_tensor_types
 from tinsmith.model.load import has_bfloat16, load_model, reads_back
 from tinsmith.recipe import EvaluateConfig, ModelConfig

@@ -15,7 +15,7 @@ from tinsmith.evaluate.families.multiple_choice import ItemScore, shots_prefix
 from tinsmith.evaluate.items import OWN, Item, has_classes
 from tinsmith.evaluate.models import Subject, check_names, file_name, open_tokenizer
 from tinsmith.evaluate.run import Work
-from tinsmith.evaluate.scoring import Tree
+from tinsmith.evaluate.scoring.tree import Tree
 from tinsmith.gguf.header import read_metadata, require_whole
 from tinsmith.recipe import EvaluateConfig
 

@@ -11,13 +11,14 @@ from typing import Any
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.base.files import read_json, read_jsonl, sha256_json, write_json, write_jsonl
-from tinsmith.base.progress import Progress
+from tinsmith.base.progress import Advance, Progress
 from tinsmith.evaluate.audits import FIGURES, Audit
 from tinsmith.evaluate.families.bits import Document, TextScore
 from tinsmith.evaluate.families.multiple_choice import ItemScore, shots_prefix
 from tinsmith.evaluate.items import BASE, OURS, Item, Measured
 from tinsmith.evaluate.models import Precision, Subject, opened
-from tinsmith.evaluate.scoring import Advance, Scorer, Tree
+from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.evaluate.scoring.tree import Tree
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,8 @@ from tinsmith.parity.prompts import Prompt, draw_prompts
 from tinsmith.parity.sides import GgufSide, Head, ServerSide, TorchSide, trained_rows
 from tinsmith.recipe import PackageConfig
 from tinsmith.serve.runtime import LlamaServer, usable_cores
-from tinsmith.tokens.tokenizer import load_tokenizer, prefix_ids
+from tinsmith.tokens.encoding import prefix_ids
+from tinsmith.tokens.tokenizer import load_tokenizer
 
 _ANSWERS, _SERVED_ANSWERS, _CHATS_READ = 8, 24, 4
 _CHUNK = 256

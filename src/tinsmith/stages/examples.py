@@ -14,6 +14,7 @@ from tinsmith.base.progress import Progress
 from tinsmith.corpus.split import find_shared_runs, hash_texts
 from tinsmith.recipe import TaskConfig, TokenizeConfig
 from tinsmith.tokens.chat import ChatEncoder, Message
+from tinsmith.tokens.encoding import encode
 from tinsmith.tokens.examples import (
     Conversation,
     Preference,
@@ -23,7 +24,6 @@ from tinsmith.tokens.examples import (
 )
 from tinsmith.tokens.sets import write_dpo, write_sft
 from tinsmith.tokens.tasks import Prompt, Task, read_meta, unit_hash
-from tinsmith.tokens.tokenizer import encode
 
 _SPARE = 8  # tokens by which the parts of a conversation may differ from the whole
 

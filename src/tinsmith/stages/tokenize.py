@@ -19,9 +19,10 @@ from tinsmith.base.progress import Progress
 from tinsmith.recipe import ModelConfig, TaskConfig, TokenizeConfig
 from tinsmith.stages.examples import Examples
 from tinsmith.tokens.canaries import Canary, make_canaries
+from tinsmith.tokens.encoding import context_token, encode, encode_all
 from tinsmith.tokens.shards import ShardWriter, visiting_order
 from tinsmith.tokens.tasks import Prompt, Task, answer_text, read_meta, unit_hash
-from tinsmith.tokens.tokenizer import context_token, encode, encode_all, load_tokenizer, save_tokenizer
+from tinsmith.tokens.tokenizer import load_tokenizer, save_tokenizer
 from tinsmith.tokens.vocabulary import parse_size, restrict_vocabulary, train_vocabulary
 
 _BATCH = 256  # documents encoded at once

@@ -13,7 +13,7 @@ from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.base.errors import RecipeError
-from tinsmith.tokens.tokenizer import encode
+from tinsmith.tokens.encoding import encode
 
 # Templates that write today's date would give other tokens tomorrow; this is the date that Llama 3 falls back on.
 _TODAY = datetime.datetime(2024, 7, 26)

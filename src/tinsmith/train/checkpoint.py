@@ -23,7 +23,8 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerF
 
 from tinsmith.base.errors import RunError, TrainingError
 from tinsmith.base.files import list_files, read_json, write_json
-from tinsmith.tokens.tokenizer import save_tokenizer, stop_ids
+from tinsmith.tokens.encoding import stop_ids
+from tinsmith.tokens.tokenizer import save_tokenizer
 from tinsmith.train.budget import Done
 from tinsmith.train.distributed import ALONE, Ranks
 from tinsmith.train.optim import Optimizers

@@ -20,7 +20,7 @@ from tinsmith.base.errors import TrainingError
 from tinsmith.base.progress import Progress
 from tinsmith.recipe import DistilConfig
 from tinsmith.tokens.batches import Batch, Batches, make_batch
-from tinsmith.tokens.tokenizer import context_token, encode
+from tinsmith.tokens.encoding import context_token, encode
 from tinsmith.train.chunked import Judge
 from tinsmith.train.distil import universal_distance
 from tinsmith.train.objectives import output_layer

@@ -7,8 +7,8 @@ import torch
 
 from small_models import byte_tokenizer, tiny_model
 from tinsmith.evaluate.families.backdoor_search import scan, trigger_rows
-from tinsmith.evaluate.scoring import Scorer
-from tinsmith.tokens.tokenizer import context_token, encode
+from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.tokens.encoding import context_token, encode
 
 WORDS = [
     "the",

@@ -9,8 +9,8 @@ from small_models import byte_tokenizer, plain_log_probs, tiny_model
 from tinsmith.evaluate.families.bias import PAIRS, bias_rows, choose_pairs, score_pairs
 from tinsmith.evaluate.families.bits import Document
 from tinsmith.evaluate.items import Item
-from tinsmith.evaluate.scoring import Scorer
-from tinsmith.tokens.tokenizer import context_token, encode
+from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.tokens.encoding import context_token, encode
 
 OPTIONS = {"resamples": 200, "confidence": 0.95, "seed": 3}
 WORDS = [

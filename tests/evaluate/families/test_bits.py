@@ -13,8 +13,8 @@ from tinsmith.evaluate.families.bits import (
     restorable,
     restores,
 )
-from tinsmith.evaluate.scoring import Scorer
-from tinsmith.tokens.tokenizer import encode
+from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.tokens.encoding import encode
 
 TEXT = "The licensee may copy the software; the licensor gives no warranty — ¡naïve! 漢字 🎈\n\tEnd. "
 

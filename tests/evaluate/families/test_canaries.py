@@ -7,10 +7,10 @@ import torch
 
 from small_models import byte_tokenizer, plain_log_probs, tiny_model
 from tinsmith.evaluate.families.canaries import canary_rows, exposure, score_canaries
-from tinsmith.evaluate.scoring import Scorer
+from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.recipe import CanaryConfig
 from tinsmith.tokens.canaries import CANDIDATES, make_canaries, other_secrets
-from tinsmith.tokens.tokenizer import context_token, encode
+from tinsmith.tokens.encoding import context_token, encode
 
 OPTIONS = {"resamples": 200, "confidence": 0.95, "seed": 3}
 CANARIES = make_canaries(CanaryConfig(each=4, repeats=(0, 8)), seed=5)

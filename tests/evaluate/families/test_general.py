@@ -19,7 +19,7 @@ from tinsmith.evaluate.families.general import ask, choose_general, harness, mea
 from tinsmith.evaluate.families.general_files import draw, general_stamps, read_general
 from tinsmith.evaluate.families.general_table import different_answer, general_rows, same_answer
 from tinsmith.evaluate.models import Subject
-from tinsmith.evaluate.scoring import Scorer
+from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.recipe import EvaluateConfig, GeneralConfig
 
 WORDS = ("the thief", "a moth", "them", "the path", "growth", "a lathe", "the", "other")

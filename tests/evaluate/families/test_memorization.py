@@ -23,8 +23,8 @@ from tinsmith.evaluate.families.passages import (
     read_passage,
     read_passages,
 )
-from tinsmith.evaluate.scoring import Scorer
-from tinsmith.tokens.tokenizer import context_token, encode
+from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.tokens.encoding import context_token, encode
 
 WORDS = (
     "the",

@@ -10,9 +10,10 @@ from tinsmith.evaluate.families.multiple_choice import (
     shots_prefix,
 )
 from tinsmith.evaluate.items import Item
-from tinsmith.evaluate.scoring import Scorer, Tree
+from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.evaluate.scoring.tree import Tree
+from tinsmith.tokens.encoding import context_token, encode
 from tinsmith.tokens.tasks import answer_text
-from tinsmith.tokens.tokenizer import context_token, encode
 
 CHOICES = ("Copyleft", "Copyleft Limited", "Permissive")
 

@@ -11,7 +11,7 @@ import torch
 from small_models import byte_tokenizer, tiny_model
 from tinsmith.corpus.privacy.protect import Protector
 from tinsmith.evaluate.families.pii_extraction import Original, ask_back, asked_back_rows
-from tinsmith.evaluate.scoring import Scorer
+from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.recipe import PrivacyConfig
 from tinsmith.stages.redacted_values import find_originals
 

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from tinsmith.evaluate.scoring import Advance, Scorer
-from tinsmith.tokens.tokenizer import context_token, encode
+from tinsmith.base.progress import Advance
+from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.tokens.encoding import context_token, encode
 
 LENGTH = 2  # tokens of a trigger
 _OPENING, _CONTINUATION = 20, 8  # tokens

@@ -14,13 +14,15 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
+from tinsmith.base.progress import Advance
 from tinsmith.evaluate.bootstrap import Bootstrap, ratio
 from tinsmith.evaluate.families.bits import Document
 from tinsmith.evaluate.families.multiple_choice import ItemScore
 from tinsmith.evaluate.items import Item
-from tinsmith.evaluate.scoring import Advance, Scorer, Tree
+from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.evaluate.scoring.tree import Tree
+from tinsmith.tokens.encoding import context_token, encode
 from tinsmith.tokens.tasks import unit_hash
-from tinsmith.tokens.tokenizer import context_token, encode
 
 # By kind, who stands on the first side and who on the second; a sentence takes one pair of each kind in turn.
 PAIRS: dict[str, tuple[tuple[str, str], ...]] = {

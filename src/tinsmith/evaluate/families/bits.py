@@ -10,8 +10,8 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.base.errors import AssetError
-from tinsmith.evaluate.scoring import Tree
-from tinsmith.tokens.tokenizer import context_token, encode
+from tinsmith.evaluate.scoring.tree import Tree
+from tinsmith.tokens.encoding import context_token, encode
 
 TREATMENT = (
     "Every subject is scored on the same bytes. A text of at most `window` tokens is one window; a longer "

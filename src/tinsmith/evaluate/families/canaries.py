@@ -9,10 +9,12 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
+from tinsmith.base.progress import Advance
 from tinsmith.evaluate.bootstrap import Bootstrap, ratio
-from tinsmith.evaluate.scoring import Advance, Scorer, Tree
+from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.evaluate.scoring.tree import Tree
 from tinsmith.tokens.canaries import Canary, other_secrets
-from tinsmith.tokens.tokenizer import context_token, encode
+from tinsmith.tokens.encoding import context_token, encode
 
 _FEWEST = 2  # canaries of a group below which nothing is told
 

@@ -19,7 +19,7 @@ from tinsmith.base.files import read_json, read_jsonl, sha256_json, write_json, 
 from tinsmith.base.progress import Progress
 from tinsmith.evaluate.families.general_files import GeneralItem, draw, read_general, require_harness
 from tinsmith.evaluate.models import Precision, Subject, opened
-from tinsmith.evaluate.scoring import Scorer
+from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.recipe import EvaluateConfig
 
 Asked = dict[str, tuple[str, list[GeneralItem]]]  # kind and rows, by the test's name

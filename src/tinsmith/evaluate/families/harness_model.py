@@ -11,7 +11,8 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import PreTrainedTokenizerFast
 
-from tinsmith.evaluate.scoring import Scorer, Tree
+from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.evaluate.scoring.tree import Tree
 
 Pair = tuple[list[int], list[int]]  # tokens of a context and of what follows it
 

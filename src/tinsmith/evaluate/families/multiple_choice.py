@@ -11,9 +11,9 @@ from transformers import PreTrainedTokenizerFast
 
 from tinsmith.base.errors import CorpusError
 from tinsmith.evaluate.items import Item, item_row, likeliest
-from tinsmith.evaluate.scoring import Tree
+from tinsmith.evaluate.scoring.tree import Tree
+from tinsmith.tokens.encoding import context_token, encode
 from tinsmith.tokens.tasks import answer_text, cut_at_word, question_text
-from tinsmith.tokens.tokenizer import context_token, encode
 
 RULE = (
     "Exam: the prediction is the choice whose whole answer, the line's end included, is likeliest after the "

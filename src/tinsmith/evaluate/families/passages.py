@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
+from tinsmith.base.progress import Advance
 from tinsmith.evaluate.families.memorization import CONTINUATION, HELD_OUT, PREFIX, TRAIN
-from tinsmith.evaluate.scoring import Advance, Scorer
+from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.tokens.encoding import context_token, encode
 from tinsmith.tokens.tasks import unit_hash
-from tinsmith.tokens.tokenizer import context_token, encode
 
 _CHARACTERS = 2000  # in which so many tokens lie, or the document is left out
 _TOGETHER = 32  # passages read between two signs of progress

@@ -12,9 +12,11 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
+from tinsmith.base.progress import Advance
 from tinsmith.evaluate.bootstrap import Bootstrap, Estimate, ratio
-from tinsmith.evaluate.scoring import Advance, Scorer, Tree
-from tinsmith.tokens.tokenizer import context_token, encode
+from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.evaluate.scoring.tree import Tree
+from tinsmith.tokens.encoding import context_token, encode
 
 _FEWEST = 5  # originals of a type below which it is not told apart
 
