@@ -19,7 +19,7 @@ from tinsmith.corpus.engine import DataFrame, col, read_parquet
 from tinsmith.corpus.steps.planted.instructions import find_instructions
 from tinsmith.corpus.steps.planted.selftest import run_selftest
 from tinsmith.corpus.steps.planted.triggers import find_triggers
-from tinsmith.corpus.streams import text_bytes
+from tinsmith.corpus.tables import text_bytes
 from tinsmith.recipe import PlantedConfig
 
 _MIXED = (

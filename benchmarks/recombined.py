@@ -77,17 +77,16 @@ def write(size: int) -> Path:
 
 def write_table(size: int, folder: Path) -> Iterator[str]:
     """Write the documents into `documents.parquet` as the stage ingest leaves them; yield each text."""
-    writer = TableWriter(folder / "documents.parquet", _SCHEMA)
-    for number, text in enumerate(documents(size)):
-        row = {
-            **dict.fromkeys(("licence", "language"), ""),
-            "doc_id": document_id(text),
-            "text": text,
-            "source": f"{number}.txt",
-            "sha256": hashlib.sha256(text.encode()).hexdigest(),
-            "mime": "text/plain",
-            "meta": "{}",
-        }
-        writer.add(pa.Table.from_pylist([row], _SCHEMA))
-        yield text
-    writer.close()
+    with TableWriter(folder / "documents.parquet", _SCHEMA) as writer:
+        for number, text in enumerate(documents(size)):
+            row = {
+                **dict.fromkeys(("licence", "language"), ""),
+                "doc_id": document_id(text),
+                "text": text,
+                "source": f"{number}.txt",
+                "sha256": hashlib.sha256(text.encode()).hexdigest(),
+                "mime": "text/plain",
+                "meta": "{}",
+            }
+            writer.add_row(row)
+            yield text

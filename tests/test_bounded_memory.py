@@ -27,14 +27,14 @@ def write(folder: Path, size: int) -> Path:
     words = ENGLISH.split() * 100
     words += ["".join(draw.choices("abcdefghijklmnop", k=draw.randint(2, 9))) for _ in range(4_000)]
     schema = pa.schema([(name, pa.string()) for name in NAMES])
-    writer, written = TableWriter(folder / "documents.parquet", schema), 0
-    while written < size:
-        text = "\n\n".join(" ".join(draw.choices(words, k=80)) + "." for _ in range(20))
-        row = dict.fromkeys(NAMES, "") | {"doc_id": document_id(text), "text": text, "meta": "{}"}
-        row |= {"source": f"{written}.txt", "sha256": hashlib.sha256(text.encode()).hexdigest()}
-        writer.add(pa.Table.from_pylist([row], schema))
-        written += len(text)
-    writer.close()
+    written = 0
+    with TableWriter(folder / "documents.parquet", schema) as writer:
+        while written < size:
+            text = "\n\n".join(" ".join(draw.choices(words, k=80)) + "." for _ in range(20))
+            row = dict.fromkeys(NAMES, "") | {"doc_id": document_id(text), "text": text, "meta": "{}"}
+            row |= {"source": f"{written}.txt", "sha256": hashlib.sha256(text.encode()).hexdigest()}
+            writer.add_row(row)
+            written += len(text)
     return folder
 
 

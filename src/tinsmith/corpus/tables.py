@@ -1,73 +1,127 @@
-"""Tables of documents too big for memory: written in small row groups, read in slices of doc_id."""
+"""Parquet tables larger than memory: written in bounded row groups, read in ranges of doc_id."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tinsmith.corpus.engine import DataFrame, col, read_parquet
 
-_SLICE_BYTES = 128_000_000
-_GROUP_BYTES = 16_000_000
+_GROUP_BYTES = 16_000_000  # of a row group
+_GROUP_ROWS = 20_000  # single rows that wait for their table
+_RANGE_BYTES = 128_000_000
 _HEX = 16
 
 
 class TableWriter:
-    """A Parquet file in row groups of bounded bytes, so that readers stream; it bears its name when whole."""
+    """Write a Parquet file in row groups of bounded bytes, so that readers can stream it.
+
+    The file gets its name when the block ends; after an error nothing is left of it.
+    """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path, self.partial = path, path.with_name(f".{path.name}.partial")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.writer = pq.ParquetWriter(self.partial, schema, compression="zstd")
-        self.schema, self.size, self.rows = schema, 0, 0
-        self.pending: list[pa.Table] = []
+        self.schema, self.rows, self._bytes = schema, 0, 0
+        self._tables: list[pa.Table] = []
+        self._rows: list[dict[str, Any]] = []
+
+    def __enter__(self) -> TableWriter:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._writer = pq.ParquetWriter(self.partial, self.schema, compression="zstd")
+        return self
 
     def add(self, table: pa.Table) -> None:
-        """Append rows, of columns that hold at least the schema's."""
-        self.pending.append(table.select(self.schema.names).cast(self.schema))
-        self.size += table.nbytes
+        """Append a table that has at least the columns of the schema."""
+        self._gather_rows()
         self.rows += table.num_rows
-        if self.size >= _GROUP_BYTES:
+        self._append(table.select(self.schema.names).cast(self.schema))
+
+    def add_row(self, row: dict[str, Any]) -> None:
+        """Append one row."""
+        self.rows += 1
+        self._rows.append(row)
+        self._bytes += sum(len(value) for value in row.values() if isinstance(value, str))
+        if self._bytes >= _GROUP_BYTES or len(self._rows) >= _GROUP_ROWS:
+            self._gather_rows()
+
+    def _gather_rows(self) -> None:
+        if self._rows:
+            table = pa.Table.from_pylist(self._rows, schema=self.schema)
+            self._rows, self._bytes = [], sum(each.nbytes for each in self._tables)
+            self._append(table)
+
+    def _append(self, table: pa.Table) -> None:
+        self._tables.append(table)
+        self._bytes += table.nbytes
+        if self._bytes >= _GROUP_BYTES:
             self._flush()
 
     def _flush(self) -> None:
-        whole = pa.concat_tables(self.pending)
-        rows = max(1, whole.num_rows * _GROUP_BYTES // max(1, self.size))
-        self.writer.write_table(whole, row_group_size=rows)
-        self.pending, self.size = [], 0
+        whole = pa.concat_tables(self._tables)
+        self._writer.write_table(
+            whole, row_group_size=max(1, whole.num_rows * _GROUP_BYTES // max(1, self._bytes))
+        )
+        self._tables, self._bytes = [], 0
 
-    def close(self) -> None:
-        """Write the rest and give the file its name."""
-        if self.pending:
-            self._flush()
-        self.writer.close()
-        os.replace(self.partial, self.path)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._gather_rows()
+            if self._tables:
+                self._flush()
+        self._writer.close()
+        if error is None:
+            os.replace(self.partial, self.path)
+        else:
+            self.partial.unlink(missing_ok=True)
 
 
-def slices(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield ranges [low, high) of doc_id, which are hashes and so lie evenly, of about 128 MB of a file's data."""
+def data_bytes(path: Path) -> int:
+    """Return the bytes of a Parquet file's data, uncompressed."""
     metadata = pq.read_metadata(path)
-    held = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
-    digits, count = 1, -(-held // _SLICE_BYTES)
+    return sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+
+
+def doc_id_ranges(total_bytes: int) -> list[tuple[str, str]]:
+    """Divide all doc_ids into ranges [low, high) of about 128 MB each: doc_ids are hashes, so they lie evenly."""
+    digits, count = 1, max(1, -(-total_bytes // _RANGE_BYTES))
     while _HEX**digits < count:
         digits += 1
-    most = _HEX**digits
-    edges = [f"{most * number // count:0{digits}x}" for number in range(1, count)]
-    yield from zip(["", *edges], [*edges, "\U0010ffff"], strict=True)
+    edges = [f"{_HEX**digits * number // count:0{digits}x}" for number in range(1, count)]
+    return list(zip(["", *edges], [*edges, "\U0010ffff"], strict=True))
 
 
-def in_slice(path: Path, low: str, high: str) -> DataFrame:
+def read_range(path: Path, low: str, high: str) -> DataFrame:
     """Return the rows of a file whose doc_id lies in [low, high)."""
-    return read_parquet(str(path)).where((col("doc_id") >= low) & (col("doc_id") < high))
+    return in_range(read_parquet(str(path)), low, high)
+
+
+def in_range(documents: DataFrame, low: str, high: str) -> DataFrame:
+    """Return the documents whose doc_id lies in [low, high)."""
+    return documents.where((col("doc_id") >= low) & (col("doc_id") < high))
+
+
+def text_bytes(documents: DataFrame) -> int:
+    """Return the bytes of all text in a frame."""
+    total = documents.select(col("text").length_bytes().alias("bytes")).sum("bytes").to_pydict()["bytes"][0]
+    return int(total or 0)
+
+
+def iterate_ranges(documents: DataFrame, total_bytes: int) -> Iterator[DataFrame]:
+    """Yield the documents in frames of about 128 MB of text, in order of doc_id from frame to frame."""
+    for low, high in doc_id_ranges(total_bytes):
+        yield in_range(documents, low, high)
 
 
 def sort_table(source: Path, target: Path) -> None:
-    """Write the rows of `source` sorted by doc_id, a slice at a time."""
-    writer = TableWriter(target, pq.read_schema(source))
-    for low, high in slices(source):
-        writer.add(in_slice(source, low, high).sort("doc_id").to_arrow())
-    writer.close()
+    """Write the rows of `source` sorted by doc_id, one range at a time."""
+    with TableWriter(target, pq.read_schema(source)) as writer:
+        for low, high in doc_id_ranges(data_bytes(source)):
+            writer.add(read_range(source, low, high).sort("doc_id").to_arrow())

@@ -166,11 +166,11 @@ def _write(
 ) -> Tally:
     """Write kept and dropped documents, in order of doc_id; return what was counted."""
     tally = Tally()
-    kept, gone = (
-        TableWriter(out / "documents.parquet", DOCUMENTS),
-        TableWriter(out / "rejects.parquet", REJECTS),
-    )
-    with progress.task("write", len(files), "parts") as advance:
+    with (
+        TableWriter(out / "documents.parquet", DOCUMENTS) as kept,
+        TableWriter(out / "rejects.parquet", REJECTS) as gone,
+        progress.task("write", len(files), "parts") as advance,
+    ):
         for file in files:
             table = _decided(pq.read_table(file), decisions)
             tally.add(table)
@@ -178,8 +178,6 @@ def _write(
             kept.add(table.filter(passing))
             gone.add(table.filter(pc.invert(passing)))
             advance(1)
-    kept.close()
-    gone.close()
     return tally
 
 

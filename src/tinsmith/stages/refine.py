@@ -20,7 +20,7 @@ from tinsmith.base.files import write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.corpus.engine import DataFrame, col, read_parquet
 from tinsmith.corpus.steps.decisions import Removed, apply_decisions
-from tinsmith.corpus.steps.result import Outcome
+from tinsmith.corpus.steps.result import StepResult
 from tinsmith.corpus.tables import TableWriter, sort_table
 from tinsmith.recipe import RefineConfig, Section
 from tinsmith.stages.teachers import Asking, open_teacher
@@ -96,7 +96,7 @@ def _take(
     out: Path,
     seed: int,
     progress: Progress,
-) -> Outcome:
+) -> StepResult:
     section: Section = getattr(config, step.name)
     with contextlib.ExitStack() as stack:
         more: dict[str, Any] = {}
@@ -116,7 +116,7 @@ def _take(
             progress=progress,
             **more,
         )
-        return Outcome(outcome.decisions, outcome.statistics | (asking.statistics() if more else {}))
+        return StepResult(outcome.decisions, outcome.statistics | (asking.statistics() if more else {}))
 
 
 def _rater(asking: Asking) -> Callable[[Iterable[str], str], Iterator[str | None]]:
@@ -164,7 +164,7 @@ def _synthesise(
     return written.documents
 
 
-def _function(name: str) -> Callable[..., Outcome]:
+def _function(name: str) -> Callable[..., StepResult]:
     if name == "planted":
         from tinsmith.corpus.steps.planted import find_planted
 
@@ -195,13 +195,12 @@ class _Written(NamedTuple):
 
 def _training(source: Path, target: Path) -> tuple[Path, tuple[int, int]]:
     """Write the training rows of `source`; return the path, and how many documents and bytes they are."""
-    writer = TableWriter(target, pq.read_schema(source))
     count: Counter[str] = Counter()
-    for batch in _batches(source):
-        rows = batch.filter(pc.equal(batch["part"], TRAIN))
-        count.update(documents=rows.num_rows, bytes=_size(rows))
-        writer.add(rows)
-    writer.close()
+    with TableWriter(target, pq.read_schema(source)) as writer:
+        for batch in _batches(source):
+            rows = batch.filter(pc.equal(batch["part"], TRAIN))
+            count.update(documents=rows.num_rows, bytes=_size(rows))
+            writer.add(rows)
     return target, (count["documents"], count["bytes"])
 
 
@@ -212,17 +211,14 @@ def _write(current: Path, source: Path, written: Path | None, target: Path, prog
     pieces = [("training", current, TRAIN), ("held_out", source, HELD_OUT)]
     pieces += [("synthetic", written, TRAIN)] if written else []
     whole = target.with_name(".work") / "whole.parquet"
-    writer = TableWriter(whole, schema)
-    with progress.task(
-        "write", sum(pq.read_metadata(path).num_rows for _, path, _ in pieces), "documents"
-    ) as go:
+    total = sum(pq.read_metadata(path).num_rows for _, path, _ in pieces)
+    with TableWriter(whole, schema) as writer, progress.task("write", total, "documents") as advance:
         for name, path, part in pieces:
             for batch in _batches(path):
-                go(batch.num_rows)
+                advance(batch.num_rows)
                 rows = _in_part(batch, part, schema)
                 count.update({name: rows.num_rows, f"{name}_bytes": _size(rows)})
                 writer.add(rows)
-    writer.close()
     sort_table(whole, target)
     return _Written(
         count["training"] + count["synthetic"],

@@ -134,10 +134,8 @@ def _write(source: Path, parts: _Parts, overlaps: list[Overlap], runs: list[Shar
     longest = _longest(runs)
     ids: list[str] = pq.read_table(source, columns=["doc_id"])["doc_id"].to_pylist()
     gone: list[dict[str, str | int]] = []
-    writer = TableWriter(
-        out / "documents.parquet", pq.read_schema(source).append(pa.field("part", pa.string()))
-    )
-    with pq.ParquetFile(source) as file:
+    schema = pq.read_schema(source).append(pa.field("part", pa.string()))
+    with pq.ParquetFile(source) as file, TableWriter(out / "documents.parquet", schema) as writer:
         for batch in file.iter_batches(_BATCH):
             table = pa.Table.from_batches([batch])
             part = names.slice(first, table.num_rows)
@@ -152,7 +150,6 @@ def _write(source: Path, parts: _Parts, overlaps: list[Overlap], runs: list[Shar
             table = table.append_column("part", part)
             writer.add(table.filter(pc.not_equal(table["part"], "")))
             first += table.num_rows
-    writer.close()
     rows = [
         {"doc_id": ids[number], "shared_words": o.shared_words, "words": o.words, "overlap": o.share}
         for number, o in zip(parts.held_out, overlaps, strict=True)

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from tinsmith.base.files import write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.corpus.engine import DataFrame, DataType, Series, batch_function, col, read_parquet
-from tinsmith.corpus.steps.result import Outcome
-from tinsmith.corpus.streams import sorted_parts, text_bytes, write_sorted
-from tinsmith.corpus.tables import TableWriter
+from tinsmith.corpus.steps.result import StepResult, write_decisions
+from tinsmith.corpus.tables import TableWriter, iterate_ranges, text_bytes
 from tinsmith.corpus.text.kernels import fold_words
 from tinsmith.corpus.text.words import Hashes
 from tinsmith.recipe import BoilerplateConfig
@@ -80,7 +79,7 @@ def find_boilerplate(
     out: Path,
     seed: int,
     progress: Progress,
-) -> Outcome:
+) -> StepResult:
     """Decide which paragraphs go because another document keeps them; write `boilerplate.jsonl`.
 
     A repeated paragraph stays in the document of the smallest doc_id, so that one document of a family reads
@@ -94,7 +93,7 @@ def find_boilerplate(
     saved = np.zeros(len(repeats.hashes), dtype=np.int64)
     openings: dict[int, str] = {}
     parts = _remove(config, documents, total, repeats, saved)
-    decisions = write_sorted(out / "boilerplate.parquet", parts)
+    decisions = write_decisions(out / "boilerplate.parquet", parts)
     shown = heapq.nsmallest(SHOWN, range(len(saved)), key=lambda number: (-saved[number], number))
     openings = _openings(config, documents, repeats, set(shown))
     write_jsonl(
@@ -109,7 +108,7 @@ def find_boilerplate(
             for number in shown
         ),
     )
-    return Outcome(
+    return StepResult(
         decisions,
         {
             "paragraphs_repeated": float(len(repeats.hashes)),
@@ -127,17 +126,15 @@ def _collect(config: BoilerplateConfig, documents: DataFrame, path: Path, advanc
         # Arrays: the engine would take numbers beyond 63 bits in a list for fractions.
         return [_distinct(text, config) for text in texts.to_pylist()]
 
-    writer = TableWriter(path, _SEEN)
     rows = documents.select(
         "doc_id", col("text").length_bytes().alias("bytes"), hashes(col("text")).alias("found")
     )
-    for batch in rows.to_arrow_iter():
-        lists = batch.column("found")
-        owners = pc.list_parent_indices(lists)
-        ids = batch.column("doc_id").take(owners)
-        writer.add(pa.table({"doc_id": ids, "paragraph": pc.list_flatten(lists)}))
-        advance(pc.sum(batch.column("bytes")).as_py() or 0)
-    writer.close()
+    with TableWriter(path, _SEEN) as writer:
+        for batch in rows.to_arrow_iter():
+            lists = batch.column("found")
+            owners = batch.column("doc_id").take(pc.list_parent_indices(lists))
+            writer.add(pa.table({"doc_id": owners, "paragraph": pc.list_flatten(lists)}))
+            advance(pc.sum(batch.column("bytes")).as_py() or 0)
     return path
 
 
@@ -186,7 +183,7 @@ def _remove(
         pairs = zip(ids.to_pylist(), texts.to_pylist(), strict=True)
         return [_reduced(doc_id, text, config, repeats) for doc_id, text in pairs]
 
-    for part in sorted_parts(documents, total):
+    for part in iterate_ranges(documents, total):
         decided = part.select("doc_id", reduce(col("doc_id"), col("text")).alias("found"))
         names = [col("found")[name].alias(name) for name in fields]
         table = decided.where(col("found").not_null()).select("doc_id", *names).to_arrow()

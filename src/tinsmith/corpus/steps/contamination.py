@@ -20,8 +20,8 @@ from tinsmith.base.files import write_json, write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.corpus.engine import DataFrame, DataType, Series, batch_function, col
 from tinsmith.corpus.evaluation_files import Item, read_items
-from tinsmith.corpus.steps.result import Outcome
-from tinsmith.corpus.streams import sorted_parts, text_bytes, write_sorted
+from tinsmith.corpus.steps.result import StepResult, write_decisions
+from tinsmith.corpus.tables import iterate_ranges, text_bytes
 from tinsmith.corpus.text.kernels import fold_words, hash_ngrams
 from tinsmith.corpus.text.word_offsets import locate_words
 from tinsmith.corpus.text.words import Hashes
@@ -76,7 +76,7 @@ def find_contamination(
     out: Path,
     seed: int,
     progress: Progress,
-) -> Outcome:
+) -> StepResult:
     """Name what evaluation text stands in training text, and cut it out or drop its documents as the recipe says.
 
     Writes `overlaps.jsonl`, a row for each passage, and `counts.json` with the n-grams found before and after.
@@ -91,7 +91,7 @@ def find_contamination(
 
     def parts() -> Iterator[pa.Table]:
         with progress.task("overlap", None, "documents") as advance:
-            for part in sorted_parts(documents, total):
+            for part in iterate_ranges(documents, total):
                 table = _decide_part(config, part, index)
                 for row in table.select(["doc_id", "before", "after", "runs"]).sort_by("doc_id").to_pylist():
                     totals.update(before=row["before"], after=row["after"], documents=1)
@@ -103,12 +103,12 @@ def find_contamination(
                 advance(len(table))
                 yield table.filter(pc.not_equal(table["reason"], ""))
 
-    decisions = write_sorted(out / "contamination.parquet", parts())
+    decisions = write_decisions(out / "contamination.parquet", parts())
     write_jsonl(out / "overlaps.jsonl", rows)
     counts = _counts(config, index, totals, seen, len(rows))
     write_json(out / "counts.json", counts)
     names = ("before", "after", "documents", "passages", "items", "items_found")
-    return Outcome(decisions, {name: float(counts[name]) for name in names})
+    return StepResult(decisions, {name: float(counts[name]) for name in names})
 
 
 def _items(config: ContaminationConfig, held_out: DataFrame) -> Iterator[Item]:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tinsmith.corpus.engine import col
-from tinsmith.corpus.tables import TableWriter, in_slice, slices
+from tinsmith.corpus.tables import TableWriter, data_bytes, doc_id_ranges, read_range
 
 
 class Removed(NamedTuple):
@@ -27,31 +27,30 @@ class Removed(NamedTuple):
 def apply_decisions(source: Path, decisions: Path, target: Path) -> list[Removed]:
     """Write the documents of `source` that a step left, with the texts that it gave them, sorted by doc_id.
 
-    Both files are read in slices of doc_id, so that memory holds a slice at most. Returns what went, by
+    Both files are read in ranges of doc_id, so that memory holds one range at most. Returns what went, by
     reason in order of the alphabet.
     """
     if not pq.read_metadata(decisions).num_rows:
         _take_over(source, target)
         return []
-    writer = TableWriter(target, pq.read_schema(source))
     documents: Counter[str] = Counter()
     size: Counter[str] = Counter()
-    for low, high in slices(source):
-        table = _joined(source, decisions, low, high)
-        for reason, gone, taken in _count(table):
-            documents[reason] += gone
-            size[reason] += taken
-        dropped = pc.and_(pc.is_valid(table["reason"]), pc.is_null(table["new_text"]))
-        stay = table.filter(pc.invert(dropped))
-        text = pc.coalesce(stay["new_text"], stay["text"])
-        writer.add(stay.set_column(stay.column_names.index("text"), "text", text))
-    writer.close()
+    with TableWriter(target, pq.read_schema(source)) as writer:
+        for low, high in doc_id_ranges(data_bytes(source)):
+            table = _joined(source, decisions, low, high)
+            for reason, gone, taken in _count(table):
+                documents[reason] += gone
+                size[reason] += taken
+            dropped = pc.and_(pc.is_valid(table["reason"]), pc.is_null(table["new_text"]))
+            stay = table.filter(pc.invert(dropped))
+            text = pc.coalesce(stay["new_text"], stay["text"])
+            writer.add(stay.set_column(stay.column_names.index("text"), "text", text))
     return [Removed(reason, documents[reason], size[reason]) for reason in sorted(size)]
 
 
 def _joined(source: Path, decisions: Path, low: str, high: str) -> pa.Table:
-    decided = in_slice(decisions, low, high).select("doc_id", "reason", col("text").alias("new_text"))
-    return in_slice(source, low, high).join(decided, on="doc_id", how="left").sort("doc_id").to_arrow()
+    decided = read_range(decisions, low, high).select("doc_id", "reason", col("text").alias("new_text"))
+    return read_range(source, low, high).join(decided, on="doc_id", how="left").sort("doc_id").to_arrow()
 
 
 def _count(table: pa.Table) -> Iterator[tuple[str, int, int]]:

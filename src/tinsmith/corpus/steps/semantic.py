@@ -19,8 +19,8 @@ from scipy.sparse import csr_matrix
 from tinsmith.base.files import write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.corpus.engine import DataFrame, col
-from tinsmith.corpus.steps.result import DECISIONS, Outcome
-from tinsmith.corpus.streams import sorted_parts, text_bytes, write_sorted
+from tinsmith.corpus.steps.result import DECISIONS, StepResult, write_decisions
+from tinsmith.corpus.tables import iterate_ranges, text_bytes
 from tinsmith.corpus.text.kernels import fold_words
 from tinsmith.recipe import SemanticConfig
 
@@ -49,7 +49,7 @@ def find_semantic_duplicates(
     out: Path,
     seed: int,
     progress: Progress,
-) -> Outcome:
+) -> StepResult:
     """Drop each document whose cosine with a kept one reaches `max_similarity`; write `pairs.jsonl`.
 
     The longest documents are looked at first and stay; a document goes only for one that stays, so no chain of
@@ -60,7 +60,7 @@ def find_semantic_duplicates(
     order = sorted(range(len(ids)), key=lambda row: (-sizes[row], ids[row]))
     gone = _compare(vectors, order, config.max_similarity, progress)
     pairs = sorted(_Pair(similarity, ids[row], ids[kept]) for row, (kept, similarity) in gone.items())
-    decisions = write_sorted(out / "semantic.parquet", _decisions(documents, total, pairs))
+    decisions = write_decisions(out / "semantic.parquet", _decisions(documents, total, pairs))
     openings = _openings(documents, {each for pair in pairs[:SHOWN] for each in pair[1:]})
     write_jsonl(
         out / "pairs.jsonl",
@@ -75,7 +75,9 @@ def find_semantic_duplicates(
             for pair in pairs[:SHOWN]
         ),
     )
-    return Outcome(decisions, {"documents_compared": float(len(ids)), "documents_alike": float(len(pairs))})
+    return StepResult(
+        decisions, {"documents_compared": float(len(ids)), "documents_alike": float(len(pairs))}
+    )
 
 
 def _embed(
@@ -113,7 +115,7 @@ def _counted(
     documents: DataFrame, total: int, advance: Any
 ) -> Iterator[tuple[list[str], list[str], csr_matrix]]:
     """Yield batches of ids, texts and counts of words (B, _BUCKETS), in order of doc_id."""
-    for part in sorted_parts(documents, total):
+    for part in iterate_ranges(documents, total):
         for batch in part.select("doc_id", "text").sort("doc_id").to_arrow_iter():
             for start in range(0, batch.num_rows, _BATCH):
                 rows = batch.slice(start, _BATCH)
@@ -196,7 +198,7 @@ def _best(similarities: NDArray[np.float32], names: list[int]) -> tuple[int, flo
 
 def _decisions(documents: DataFrame, total: int, pairs: list[_Pair]) -> Iterator[pa.Table]:
     told = {pair.gone: f"{pair.similarity:.2f} alike to {pair.kept}" for pair in pairs}
-    for part in sorted_parts(documents, total):
+    for part in iterate_ranges(documents, total):
         ids = [name for name in part.select("doc_id").to_pydict()["doc_id"] if name in told]
         rows = [
             {"doc_id": name, "reason": "semantic_duplicate", "detail": told[name], "text": None}

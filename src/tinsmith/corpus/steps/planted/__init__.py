@@ -16,8 +16,8 @@ from tinsmith.corpus.steps.planted.instructions import find_instructions
 from tinsmith.corpus.steps.planted.quota import find_excess
 from tinsmith.corpus.steps.planted.selftest import run_selftest
 from tinsmith.corpus.steps.planted.triggers import find_triggers
-from tinsmith.corpus.steps.result import DECISIONS, Outcome
-from tinsmith.corpus.streams import text_bytes, write_sorted
+from tinsmith.corpus.steps.result import DECISIONS, StepResult, write_decisions
+from tinsmith.corpus.tables import text_bytes
 from tinsmith.recipe import PlantedConfig
 
 _BATCH = 64
@@ -32,7 +32,7 @@ def find_planted(
     out: Path,
     seed: int,
     progress: Progress,
-) -> Outcome:
+) -> StepResult:
     """Look for what the recipe asks, in the order of its fields; of several reasons the first counts.
 
     Writes `instructions.jsonl`, `triggers.jsonl`, `sources.jsonl` and `selftest.jsonl`, each where it was asked for.
@@ -71,7 +71,7 @@ def find_planted(
         statistics["selftest_clean_hit"] = sum(row["clean_hit"] for row in tests)
     for work in (out / ".triggers", out / ".selftest"):
         shutil.rmtree(work, ignore_errors=True)
-    return Outcome(write_sorted(out / "planted.parquet", _decisions(gone)), statistics)
+    return StepResult(write_decisions(out / "planted.parquet", _decisions(gone)), statistics)
 
 
 def _decisions(gone: dict[str, tuple[str, str]]) -> Iterable[pa.Table]:

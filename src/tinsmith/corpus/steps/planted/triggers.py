@@ -166,12 +166,11 @@ def _write_turns(documents: DataFrame, pairs: Pairs, threshold: int, path: Path)
     def turning(texts: Series) -> list[Hashes]:
         return [phrases(text) for text in texts.to_pylist()]
 
-    writer = TableWriter(path, _TURNS)
-    for batch in documents.select("doc_id", turning(col("text")).alias("grams")).to_arrow_iter():
-        lists = batch.column("grams")
-        owners = batch.column("doc_id").take(pc.list_parent_indices(lists))
-        writer.add(pa.table({"doc_id": owners, "gram": pc.list_flatten(lists)}))
-    writer.close()
+    with TableWriter(path, _TURNS) as writer:
+        for batch in documents.select("doc_id", turning(col("text")).alias("grams")).to_arrow_iter():
+            lists = batch.column("grams")
+            owners = batch.column("doc_id").take(pc.list_parent_indices(lists))
+            writer.add(pa.table({"doc_id": owners, "gram": pc.list_flatten(lists)}))
     return path
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tinsmith.base.progress import Progress
 from tinsmith.corpus.engine import DataFrame
-from tinsmith.corpus.steps.result import Outcome
+from tinsmith.corpus.steps.result import StepResult
 from tinsmith.corpus.steps.score import exemplars, ready, teacher
 from tinsmith.corpus.steps.score.agreement import Figure
 from tinsmith.corpus.steps.score.decide import Judge, Reasons, decide
@@ -24,7 +24,7 @@ def score_documents(
     seed: int,
     progress: Progress,
     ask: teacher.Ask | None = None,
-) -> Outcome:
+) -> StepResult:
     """Score training documents and drop all but the best `config.keep` of them, with the reason low_score.
 
     Writes scores.parquet, score_examples.jsonl and score_histogram.jsonl, for kind teacher also ratings.jsonl. The
@@ -47,7 +47,7 @@ def score_documents(
         judge, reasons = _by_words(asked.regressor.judge, asked.regressor.weights)
         learnt = asked.counts | _told("spearman", asked.spearman) | _told("f1", asked.f1)
     outcome = decide(documents, judge, reasons, keep=config.keep, out=out, progress=progress)
-    return Outcome(outcome.decisions, outcome.statistics | learnt)
+    return StepResult(outcome.decisions, outcome.statistics | learnt)
 
 
 def _by_words(judge: Callable[[str], float], weights: Weights) -> tuple[Judge, Reasons]:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from tinsmith.base.files import write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.corpus.engine import DataFrame, DataType, Series, batch_function, col
-from tinsmith.corpus.steps.result import DECISIONS, Outcome
+from tinsmith.corpus.steps.result import DECISIONS, StepResult
 from tinsmith.corpus.steps.score.excerpt import show
 
 Judge = Callable[[str, str], float]  # text, language -> 0 to 1
@@ -26,7 +26,7 @@ _DIGITS = 6  # of a score: beyond, sums in another order differ
 
 def decide(
     documents: DataFrame, judge: Judge, reasons: Reasons, *, keep: float, out: Path, progress: Progress
-) -> Outcome:
+) -> StepResult:
     """Score all documents, keep the best share of them, write scores, examples, histogram and decisions.
 
     `keep` is a share of documents, rounded to the nearest whole number and at least one; of equal scores the
@@ -43,7 +43,7 @@ def decide(
         table.select(["doc_id", "score"]).sort_by("doc_id"), out / "scores.parquet", compression="zstd"
     )
     sizes = table["bytes"].to_numpy()
-    return Outcome(
+    return StepResult(
         out / "decisions.parquet",
         {
             "documents": len(table),
