@@ -11,7 +11,7 @@ from tinsmith.recipe import ModelConfig, TrainConfig
 
 
 def train_stage(
-    directory: Path, section: TrainConfig, out: str, crew: WorkerGroup | None = None
+    directory: Path, section: TrainConfig, out: str, workers: WorkerGroup | None = None
 ) -> dict[str, float]:
     """Train `directory/base` on `directory/tokens` into `directory/OUT`; return the statistics."""
     (directory / out).mkdir(exist_ok=True)
@@ -22,11 +22,11 @@ def train_stage(
         seed=7,
         out=directory / out,
         progress=SilentProgress(),
-        crew=crew,
+        workers=workers,
     )
 
 
-def train_stage_together(crew: WorkerGroup, directory: Path) -> None:
+def train_stage_together(workers: WorkerGroup, directory: Path) -> None:
     """Train with the section in `directory/section.json` into `directory/together`."""
     section = TrainConfig.model_validate_json((directory / "section.json").read_text())
-    train_stage(directory, section, "together", crew)
+    train_stage(directory, section, "together", workers)

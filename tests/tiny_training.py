@@ -18,7 +18,7 @@ from tinsmith.tokens.tokenizer import load_tokenizer, save_tokenizer
 from tinsmith.train.distributed import ALONE, Ranks
 from tinsmith.train.engine import Engine
 from tinsmith.train.loop import fit
-from tinsmith.train.mixture import Mixture, Part
+from tinsmith.train.mixture import Mixture, MixtureComponent
 from tinsmith.train.objectives import NextToken
 
 VOCABULARY = 360
@@ -92,7 +92,7 @@ def make_engine(
     ranks: Ranks = ALONE,
 ) -> Engine:
     """Return an engine that learns the next token, as the stage would make it."""
-    part = Part("next_token", NextToken(), make_batches(tokens, section, seed))
+    part = MixtureComponent("next_token", NextToken(), make_batches(tokens, section, seed))
     return Engine(model or tiny_llama(), section, Mixture([part]), seed=seed, ranks=ranks)
 
 
@@ -105,7 +105,7 @@ def weights_equal(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 def make_mixed_engine(one: TokenSet, other: TokenSet, section: TrainConfig, seed: int = 7) -> Engine:
     """Return an engine that learns the next token from two sets at once, three quarters of a step from the first."""
     parts = [
-        Part(
+        MixtureComponent(
             name,
             NextToken(),
             Batches(tokens, batch_tokens=int(share * section.batch_tokens), micro_rows=1, seed=seed),

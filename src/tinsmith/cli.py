@@ -60,22 +60,22 @@ def build(recipe: RecipePath, set_: Overrides = None, until: Until = None) -> No
 
     Under torchrun, several processes train together.
     """
-    from tinsmith.base.launch import find_crew
+    from tinsmith.base.launch import find_workers
     from tinsmith.base.progress import default_progress
     from tinsmith.pipeline.build import build as run
     from tinsmith.pipeline.build import follow
     from tinsmith.recipe.toml import load_recipe
 
-    crew = find_crew(os.environ)
-    with _one_voice(crew):
-        if crew and not crew.leads:
-            follow(crew)
+    workers = find_workers(os.environ)
+    with _one_voice(workers):
+        if workers and not workers.is_main:
+            follow(workers)
             return
         root = run(
-            load_recipe(recipe, tuple(set_ or ())), progress=default_progress(), until=until, crew=crew
+            load_recipe(recipe, tuple(set_ or ())), progress=default_progress(), until=until, workers=workers
         )
-        if crew:
-            crew.call(None)
+        if workers:
+            workers.call(None)
     page = root / "bundle" / "report.html"
     print(f"report: {page.resolve()}" if until in (None, "report") else f"stages: {root.resolve()}")
 
@@ -201,14 +201,14 @@ def doctor() -> None:
 
 
 @contextmanager
-def _one_voice(crew: WorkerGroup | None) -> Iterator[None]:
+def _one_voice(workers: WorkerGroup | None) -> Iterator[None]:
     """Tell that a build was stopped, or why; of several processes the first to fail tells, for all of them."""
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
-        first = crew is None or crew.first_to_fail()
+        first = workers is None or workers.first_to_fail()
         if isinstance(error, KeyboardInterrupt):
-            if crew is None or crew.leads:
+            if workers is None or workers.is_main:
                 print("\nstopped; what is done is kept. The same command goes on from here.", file=sys.stderr)
             raise typer.Exit(130) from None
         if not first:

@@ -129,7 +129,7 @@ def test_weights_beyond_the_memory_are_refused_before_it_is_taken(monkeypatch: p
 def test_a_family_trains_saves_opens_exports_agrees_and_is_served(family: str, tmp_path: Path) -> None:
     model, tokenizer = tiny_family(family), tiny_tokenizer()
     engine = make_engine(write_tokens(tmp_path / "tokens", documents=12), config("2 steps"), model)
-    check_output_layer(model, engine.mixture.parts[0].batches.step(0)[0])
+    check_output_layer(model, engine.mixture.components[0].batches.step(0)[0])
     losses = []
     for _ in range(4):
         losses.append(engine.gradients(0)["loss"])

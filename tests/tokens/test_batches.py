@@ -24,7 +24,7 @@ def test_targets_are_the_marked_successors() -> None:
     assert batch.ids.tolist() == [[5, 6, 7, 8, 15, 16]]
     assert batch.positions.tolist() == [[0, 1, 2, 3, 0, 1]]
     assert batch.lengths == (4, 2)
-    assert (batch.places.tolist(), batch.labels.tolist()) == ([0, 2, 4], [6, 8, 16])
+    assert (batch.target_positions.tolist(), batch.labels.tolist()) == ([0, 2, 4], [6, 8, 16])
 
 
 def test_an_epoch_holds_every_token_once_openings_first(tmp_path: Path) -> None:

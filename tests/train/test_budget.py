@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tinsmith.recipe import Budget, TrainConfig
-from tinsmith.train.budget import Done, Stopwatch, cosine, progress_of, rate_at, trapezoid
+from tinsmith.train.budget import Pace, TrainProgress, cosine, progress_of, rate_at, trapezoid
 
 
 @pytest.mark.parametrize(
@@ -26,33 +26,33 @@ def test_long_warmup_and_decay_meet_below_the_peak() -> None:
 
 def test_counting_budgets_end_when_reached() -> None:
     steps, tokens, epochs = (Budget.parse(text) for text in ("4 steps", "1k tokens", "2 epochs"))
-    assert progress_of(steps, 1, Done(), 10, 9.0) == 1 / 8
-    assert progress_of(steps, 1, Done(3, 30, 9.0), 10, 9.0) == 7 / 8
-    assert progress_of(steps, 1, Done(4, 40, 9.0), 10, 9.0) is None
-    assert progress_of(tokens, 1, Done(1, 900), 200, 0) == 1.0
-    assert progress_of(tokens, 1, Done(1, 1000), 200, 0) is None
-    assert progress_of(epochs, 500, Done(1, 999), 100, 0) is not None
-    assert progress_of(epochs, 500, Done(1, 1000), 100, 0) is None
+    assert progress_of(steps, 1, TrainProgress(), 10, 9.0) == 1 / 8
+    assert progress_of(steps, 1, TrainProgress(3, 30, 9.0), 10, 9.0) == 7 / 8
+    assert progress_of(steps, 1, TrainProgress(4, 40, 9.0), 10, 9.0) is None
+    assert progress_of(tokens, 1, TrainProgress(1, 900), 200, 0) == 1.0
+    assert progress_of(tokens, 1, TrainProgress(1, 1000), 200, 0) is None
+    assert progress_of(epochs, 500, TrainProgress(1, 999), 100, 0) is not None
+    assert progress_of(epochs, 500, TrainProgress(1, 1000), 100, 0) is None
 
 
 def test_time_budgets_end_within_half_a_step() -> None:
     budget = Budget.parse("100s")
-    assert progress_of(budget, 1, Done(9, 9, 90.0), 1, 20.0) is None
-    assert progress_of(budget, 1, Done(9, 9, 89.9), 1, 20.0) == pytest.approx(0.999)
-    assert progress_of(budget, 1, Done(), 1, 1000.0) == 1.0
+    assert progress_of(budget, 1, TrainProgress(9, 9, 90.0), 1, 20.0) is None
+    assert progress_of(budget, 1, TrainProgress(9, 9, 89.9), 1, 20.0) == pytest.approx(0.999)
+    assert progress_of(budget, 1, TrainProgress(), 1, 1000.0) == 1.0
 
 
 def test_stopwatch_follows_the_pace_and_forgives_one_hiccup() -> None:
-    watch = Stopwatch(1.0)
-    assert watch.foretell(10) == 10
+    watch = Pace(1.0)
+    assert watch.estimate(10) == 10
     watch.record(10, 1.0)
-    assert watch.foretell(10) == pytest.approx(1.0)
+    assert watch.estimate(10) == pytest.approx(1.0)
     for seconds in (1.0, 50.0, 1.0):
         watch.record(10, seconds)
-    assert watch.foretell(20) == pytest.approx(2.0)
+    assert watch.estimate(20) == pytest.approx(2.0)
     for _ in range(5):
         watch.record(10, 3.0)
-    assert watch.foretell(10) == pytest.approx(3.0)
+    assert watch.estimate(10) == pytest.approx(3.0)
 
 
 def test_cosine_rises_and_falls_to_zero() -> None:

@@ -12,7 +12,7 @@ from small_vocabulary import write_bpe
 from tinsmith.base.errors import RunError, TrainingError
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.attention import isolate_sequences
-from tinsmith.train.budget import Done
+from tinsmith.train.budget import TrainProgress
 from tinsmith.train.checkpoint import load_checkpoint, save_checkpoint, save_trained
 from tinsmith.train.optim import Optimizers
 from tiny_training import config, tiny_llama, weights_equal
@@ -23,12 +23,15 @@ def saved(directory: Path, *steps: int) -> dict[int, torch.nn.Module]:
     for step in steps:
         models[step] = tiny_llama(step)
         save_checkpoint(
-            directory, models[step], Optimizers(models[step], config()), Done(step, step * 10, step / 2)
+            directory,
+            models[step],
+            Optimizers(models[step], config()),
+            TrainProgress(step, step * 10, step / 2),
         )
     return models
 
 
-def load(directory: Path) -> tuple[Done, torch.nn.Module, list[str]]:
+def load(directory: Path) -> tuple[TrainProgress, torch.nn.Module, list[str]]:
     model, said = tiny_llama(99), []
     return load_checkpoint(directory, model, Optimizers(model, config()), said.append), model, said
 
@@ -37,13 +40,13 @@ def test_the_newest_comes_back_and_two_are_kept(tmp_path: Path) -> None:
     models = saved(tmp_path, 1, 2, 30)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000002", "step-000000030"]
     done, model, said = load(tmp_path)
-    assert done == Done(30, 300, 15.0)
+    assert done == TrainProgress(30, 300, 15.0)
     assert weights_equal(model, models[30])
     assert said == []
 
 
 def test_no_checkpoint_is_a_fresh_start(tmp_path: Path) -> None:
-    assert load(tmp_path / "none")[0] == Done()
+    assert load(tmp_path / "none")[0] == TrainProgress()
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "state.json"])

@@ -86,7 +86,7 @@ def whole(model: PreTrainedModel, batch: Batch, ids: list[int] | None = None) ->
     """Return logits (S, V) at the batch's places; `ids` are the teacher's for each of the student's."""
     documents = documents_of(batch)
     read = documents if ids is None else [[ids[number] for number in document] for document in documents]
-    return torch.cat(plain_logits(model, read))[batch.places]
+    return torch.cat(plain_logits(model, read))[batch.target_positions]
 
 
 @pytest.mark.parametrize(

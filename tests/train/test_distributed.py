@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-import tiny_crew
+import tiny_workers
 from tinsmith.base.errors import RunError, TrainingError
 from tinsmith.base.files import read_json, read_jsonl, write_json
 from tinsmith.base.launch import WorkerGroup
@@ -28,8 +28,8 @@ from tinsmith.train.checkpoint import load_checkpoint
 from tinsmith.train.distributed import Ranks, join
 from tinsmith.train.engine import Engine
 from tinsmith.train.loop import fit
-from tiny_crew import GRADIENTS, OPTIMIZERS, STEPS, engine_for, gradients_of, three_steps
 from tiny_training import config, make_engine, tiny_llama, weights_equal, write_pairs, write_tokens
+from tiny_workers import GRADIENTS, OPTIMIZERS, STEPS, engine_for, gradients_of, three_steps
 
 
 class Stopping(SilentProgress):
@@ -50,8 +50,8 @@ class Stopping(SilentProgress):
 def run_together(
     work: Callable[[WorkerGroup, Path], None], directory: Path, seconds: float = 100
 ) -> list[BaseProcess]:
-    store = tiny_crew.new_store()
-    processes = tiny_crew.start(work, directory, store)
+    store = tiny_workers.new_store()
+    processes = tiny_workers.start(work, directory, store)
     end = time.monotonic() + seconds
     for process in processes:
         process.join(max(0.0, end - time.monotonic()))
@@ -75,7 +75,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_pairs(directory / "pairs")
     with pytest.raises(KeyboardInterrupt):
         fit(make_engine(tokens, STEPS), out=directory / "begun_alone", progress=Stopping())
-    processes = run_together(tiny_crew.compute_together, directory)
+    processes = run_together(tiny_workers.compute_together, directory)
     assert [process.exitcode for process in processes] == [0, 0], said(directory)
     return directory
 
@@ -106,7 +106,7 @@ def losses(out: Path) -> list[float]:
 @pytest.mark.parametrize("name", list(GRADIENTS))
 def test_loss_and_gradients_are_those_of_one_process(together: Path, tmp_path: Path, name: str) -> None:
     engine = engine_for(name, together, tmp_path)
-    counts = [len(engine.mixture.parts[0].batches.step(step)) for step in (0, 1)]
+    counts = [len(engine.mixture.components[0].batches.step(step)) for step in (0, 1)]
     assert any(count % 2 for count in counts), "no step leaves a process without a micro-batch"
     for step in (0, 1):
         wanted, facts = gradients_of(engine, step)
@@ -186,8 +186,8 @@ def test_without_a_whole_shard_the_checkpoint_before_is_taken(
 def test_killing_one_process_ends_the_other_and_the_run_goes_on(tmp_path: Path) -> None:
     write_tokens(tmp_path / "tokens")
     log = tmp_path / "killed" / "log.jsonl"
-    store = tiny_crew.new_store()
-    leader, follower = tiny_crew.start(tiny_crew.train_long, tmp_path, store)
+    store = tiny_workers.new_store()
+    leader, follower = tiny_workers.start(tiny_workers.train_long, tmp_path, store)
     while leader.is_alive() and (not log.exists() or log.read_bytes().count(b"\n") < 6):
         time.sleep(0.01)
     follower.kill()
@@ -196,7 +196,7 @@ def test_killing_one_process_ends_the_other_and_the_run_goes_on(tmp_path: Path) 
     assert follower.exitcode == -signal.SIGKILL
     assert leader.exitcode == 1, said(tmp_path)
     assert "another process of this run is lost" in (tmp_path / "said-0.txt").read_text()
-    engine, told = make_engine(TokenSet(tmp_path / "tokens"), tiny_crew.LONG), []
+    engine, told = make_engine(TokenSet(tmp_path / "tokens"), tiny_workers.LONG), []
     done = load_checkpoint(tmp_path / "killed" / "checkpoints", engine.model, engine.optimizers, told.append)
     assert done.step >= 1
     assert not told
@@ -229,7 +229,7 @@ def command_line(project: Path, *arguments: str) -> tuple[list[int | None], str,
     (project / "arguments").write_text(" ".join(["build", f"{project}/recipe.toml", *arguments]))
     for path in project.glob("said-*.txt"):
         path.unlink()
-    processes = run_together(tiny_crew.run_command_line, project)
+    processes = run_together(tiny_workers.run_command_line, project)
     texts = [(project / f"said-{rank}.txt").read_text() for rank in (0, 1)]
     return [process.exitcode for process in processes], texts[0], texts[1]
 
@@ -266,10 +266,10 @@ def test_a_mistake_is_told_once_and_ends_both(project: Path) -> None:
 def test_one_process_alone_changes_nothing() -> None:
     ranks = Ranks()
     assert ranks.is_main
-    assert ranks.deal([3, 4, 5]) == [(3, True), (4, True), (5, True)]
+    assert ranks.split_microbatches([3, 4, 5]) == [(3, True), (4, True), (5, True)]
     assert ranks.sum([0.1, 0.2]) == [0.1, 0.2]
     value = object()
-    assert ranks.agree(value) is value
+    assert ranks.broadcast(value) is value
 
 
 def test_every_process_runs_equally_many_micro_batches_and_each_counts_once() -> None:
@@ -278,7 +278,7 @@ def test_every_process_runs_equally_many_micro_batches_and_each_counts_once() ->
     for rank in range(3):
         ranks = Ranks()
         ranks.rank, ranks.size = rank, 3
-        dealt.append(ranks.deal(items))
+        dealt.append(ranks.split_microbatches(items))
     assert {len(each) for each in dealt} == {2}
     assert sorted(item for each in dealt for item, counts in each if counts) == items
 

@@ -16,7 +16,7 @@ from tinsmith.train.dry_run import largest_batch, saved_bytes
 from tinsmith.train.engine import Engine
 from tinsmith.train.loop import fit
 from tinsmith.train.memory import available_bytes, is_out_of_memory
-from tinsmith.train.mixture import Part
+from tinsmith.train.mixture import MixtureComponent
 from tiny_training import config, make_batches, make_engine, tiny_llama, weights_equal, write_tokens
 
 
@@ -37,7 +37,7 @@ def limit_tokens(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """Let a micro-batch of more than so many tokens run out of memory."""
     whole = Engine._accumulate
 
-    def limited(self: Engine, part: Part, batch: Batch, scale: float) -> dict[str, float]:
+    def limited(self: Engine, part: MixtureComponent, batch: Batch, scale: float) -> dict[str, float]:
         if batch.ids.shape[1] > most:
             raise torch.OutOfMemoryError(f"CUDA out of memory: {batch.ids.shape[1]} tokens")
         return whole(self, part, batch, scale)
@@ -70,9 +70,9 @@ def test_what_does_not_fit_is_halved_and_stays_so_with_the_same_gradients(
     assert [line.split("; ")[1] for line in lines] == [
         f"trying {tokens}, more often, in a step of the same size" for tokens in (127, 63)
     ]
-    assert tight.mixture.parts[0].batches.micro_tokens <= 100
+    assert tight.mixture.components[0].batches.micro_tokens <= 100
     assert read_json(tmp_path / "tight" / "checkpoints" / "settings.json")["micro_tokens"] == {
-        "next_token": tight.mixture.parts[0].batches.micro_tokens
+        "next_token": tight.mixture.components[0].batches.micro_tokens
     }
     for one, other in zip(roomy.model.parameters(), tight.model.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=2e-5)
@@ -86,8 +86,10 @@ def test_what_does_not_fit_is_halved_and_stays_so_with_the_same_gradients(
     longer = section.model_copy(update={"budget": "5 steps"})
     plain, resumed, told = make_engine(tokens, longer), make_engine(tokens, longer), Told()
     fit(resumed, out=tmp_path / "tight", progress=told)
-    assert resumed.mixture.parts[0].batches.micro_tokens == tight.mixture.parts[0].batches.micro_tokens
-    plain.mixture.parts[0].batches.micro_tokens = resumed.mixture.parts[0].batches.micro_tokens
+    assert (
+        resumed.mixture.components[0].batches.micro_tokens == tight.mixture.components[0].batches.micro_tokens
+    )
+    plain.mixture.components[0].batches.micro_tokens = resumed.mixture.components[0].batches.micro_tokens
     for step, row in enumerate(read_jsonl(tmp_path / "tight" / "log.jsonl")):
         plain.gradients(step)
         plain.update(row["learning_rate"])
@@ -123,7 +125,7 @@ def test_memory_that_linux_would_only_promise_is_estimated(
     monkeypatch.setattr(dry_run, "available_bytes", lambda: fixed + int(per_token * 150))
     fit(engine, out=tmp_path / "out", progress=told)
     assert any("tokens at once do not fit" in line and "GiB are free" in line for line in told.lines)
-    assert engine.mixture.parts[0].batches.micro_tokens <= 150
+    assert engine.mixture.components[0].batches.micro_tokens <= 150
 
 
 def sample_of(tokens: int) -> Batch:
@@ -133,7 +135,7 @@ def sample_of(tokens: int) -> Batch:
 
 def test_the_dry_run_leaves_no_trace(tokens: TokenSet) -> None:
     engine = make_engine(tokens, config())
-    assert dry_run._try(engine, engine.mixture.parts[0], sample_of(20)) == ""
+    assert dry_run._try(engine, engine.mixture.components[0], sample_of(20)) == ""
     assert weights_equal(engine.model, tiny_llama())
     assert all(parameter.grad is None for parameter in engine.model.parameters())
     assert engine.optimizers.state()[0] == {}
@@ -142,7 +144,7 @@ def test_the_dry_run_leaves_no_trace(tokens: TokenSet) -> None:
 def test_optimisers_occupy_what_they_will_remember(tokens: TokenSet) -> None:
     for name in ("adamw", "muon"):
         engine = make_engine(tokens, config(optimizer=name))
-        held = engine.optimizers.occupy()
+        held = engine.optimizers.allocate_state()
         gradients = [parameter.grad for parameter in engine.model.parameters()]
         assert sum(each.nbytes for each in (*held, *gradients)) == engine.optimizers.bytes_in_training()
         engine.gradients(0)

@@ -26,7 +26,7 @@ from tinsmith.train.budget import Decision
 from tinsmith.train.engine import Engine
 from tinsmith.train.journal import uninterrupted
 from tinsmith.train.loop import fit, replay
-from tinsmith.train.mixture import Part
+from tinsmith.train.mixture import MixtureComponent
 from tiny_training import (
     VOCABULARY,
     config,
@@ -128,7 +128,7 @@ def test_ctrl_c_in_the_middle_of_gradients_keeps_the_step(
     whole = Engine._accumulate
     calls = itertools.count(1)
 
-    def interrupted(self: Engine, part: Part, batch: Batch, scale: float) -> dict[str, float]:
+    def interrupted(self: Engine, part: MixtureComponent, batch: Batch, scale: float) -> dict[str, float]:
         if next(calls) == 9:
             raise KeyboardInterrupt
         return whole(self, part, batch, scale)
@@ -265,8 +265,8 @@ def test_dropout_is_drawn_from_the_number_of_the_step(tmp_path: Path) -> None:
     for layer in model.model.layers:
         layer.self_attn.attention_dropout = 0.5
     engine = make_engine(tokens, config(), model)
-    first_batches = engine.mixture.parts[0].batches.step(0)
-    engine.mixture.parts[0].batches.step = lambda number: first_batches
+    first_batches = engine.mixture.components[0].batches.step(0)
+    engine.mixture.components[0].batches.step = lambda number: first_batches
 
     def loss(step: int) -> float:
         value = engine.gradients(step)["loss"]
@@ -319,7 +319,7 @@ def test_auto_precision_takes_the_faster_says_so_and_keeps_it(
     for faster, slower in (("bfloat16", "float32"), ("float32", "bfloat16")):
         pace = {faster: 1.0, slower: 4.0}
         monkeypatch.setattr(
-            Engine, "rehearse", lambda self, part, batch, precision, pace=pace: pace[precision]
+            Engine, "time_microbatch", lambda self, part, batch, precision, pace=pace: pace[precision]
         )
         told = Told()
         engine = run(tokens, tmp_path / faster, section, told)
@@ -356,8 +356,8 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(tmp_path: Path)
 def test_rehearsing_leaves_no_trace(tmp_path: Path) -> None:
     tokens = write_tokens(tmp_path / "tokens")
     engine = make_engine(tokens, config())
-    part = engine.mixture.parts[0]
-    assert engine.rehearse(part, part.batches.step(0)[0], "float32") > 0
+    part = engine.mixture.components[0]
+    assert engine.time_microbatch(part, part.batches.step(0)[0], "float32") > 0
     assert weights_equal(engine.model, tiny_llama())
     assert all(parameter.grad is None for parameter in engine.model.parameters())
 

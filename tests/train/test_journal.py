@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tinsmith.base.files import write_jsonl
-from tinsmith.train.budget import Decision, Done
+from tinsmith.train.budget import Decision, TrainProgress
 from tinsmith.train.journal import Journal, read_rows, summarise
 from tinsmith.train.loss_spikes import Rollback
 
@@ -18,12 +18,12 @@ def row(step: int, loss: float = 1.0) -> dict[str, float]:
 
 def test_resuming_cuts_both_files_back_and_says_what_is_lost(tmp_path: Path) -> None:
     journal, said = Journal(tmp_path), []
-    journal.resume(Done(), said.append)
+    journal.resume(TrainProgress(), said.append)
     assert said == []
     for step in range(5):
         journal.add(row(step), Decision(step, step / 5, 0.1))
     again = Journal(tmp_path)
-    assert again.resume(Done(3, 30, 1.5), said.append) == Done(3, 30, 1.5)
+    assert again.resume(TrainProgress(3, 30, 1.5), said.append) == TrainProgress(3, 30, 1.5)
     assert said == ["  going on at step 3; 1 s of work after the last checkpoint is made again"]
     assert [r["step"] for r in again.rows] == [0, 1, 2]
     for name in ("log", "schedule"):
@@ -42,10 +42,10 @@ def test_time_thrown_away_stays_spent_and_steps_left_out_are_not_missed(tmp_path
         journal.add(row(step), None)
     journal.go_back(Rollback(4, "the loss is not finite", 0, {"2": 7, "4": 10}, 0.75))
     again = Journal(tmp_path)
-    assert again.resume(Done(2, 20, 1.0), said.append) == Done(2, 20, 1.75)
+    assert again.resume(TrainProgress(2, 20, 1.0), said.append) == TrainProgress(2, 20, 1.75)
     again.add(row(3), None)
     again = Journal(tmp_path)
-    assert again.resume(Done(5, 50, 0.0), said.append) == Done(5, 50, 2.25)
+    assert again.resume(TrainProgress(5, 50, 0.0), said.append) == TrainProgress(5, 50, 2.25)
     assert [r["step"] for r in again.rows] == [0, 1, 3]
     figures = summarise(tmp_path, {"next_token": 100})
     assert (figures["rollbacks"], figures["skipped_steps"], figures["skipped_tokens"]) == (1, 2, 17)

@@ -22,8 +22,8 @@ from tinsmith.train.budget import Decision
 from tinsmith.train.engine import Engine
 from tinsmith.train.journal import Journal, summarise
 from tinsmith.train.loop import fit, replay
-from tinsmith.train.loss_spikes import Rollback, is_left_out, jumped, not_finite, rate_factor
-from tinsmith.train.mixture import Mixture, Part
+from tinsmith.train.loss_spikes import Rollback, detect_spike, is_skipped, not_finite, rate_factor
+from tinsmith.train.mixture import Mixture, MixtureComponent
 from tinsmith.train.objectives import NextToken
 from tiny_training import VOCABULARY, config, make_batches, tiny_llama, weights_equal, write_tokens
 
@@ -78,7 +78,7 @@ def run(
     out.mkdir(exist_ok=True)
     wanted = config(**{"budget": "20 steps", "micro_rows": 8, **section})
     objective = Poisoned(numbers_of(tokens, *bad_steps), change)
-    part = Part("next_token", objective, make_batches(tokens, wanted))
+    part = MixtureComponent("next_token", objective, make_batches(tokens, wanted))
     engine = Engine(tiny_llama(), wanted, Mixture([part]), seed=7)
     fit(engine, out=out, progress=told or Told())
     return engine
@@ -92,7 +92,7 @@ def test_a_lasting_jump_is_trouble_and_one_odd_batch_is_not() -> None:
     calm = (3 + 0.1 * np.random.default_rng(0).standard_normal(60)).tolist()
 
     def found(*latest: float, before: list[float] = calm, factor: float = 8) -> bool:
-        return jumped([*before, *latest], 70, factor=factor, rate=1.0) is not None
+        return detect_spike([*before, *latest], 70, factor=factor, rate=1.0) is not None
 
     assert found(5, 5, 5)
     assert found(3, 5, 5)
@@ -104,7 +104,7 @@ def test_a_lasting_jump_is_trouble_and_one_odd_batch_is_not() -> None:
     # A very even loss has no spread to speak of: then a rise counts from 8 times 0.05 nats on.
     assert not found(1.3, 1.3, 1.3, before=[1.0] * 50)
     assert found(1.5, 1.5, 1.5, before=[1.0] * 50)
-    trouble = jumped([*calm, 5.0, 5.0, 6.0], 70, factor=8, rate=1.0)
+    trouble = detect_spike([*calm, 5.0, 5.0, 6.0], 70, factor=8, rate=1.0)
     assert trouble is not None
     assert (trouble.step, trouble.first) == (70, 67)
     assert "jumped from about 3" in trouble.what
@@ -123,7 +123,7 @@ def test_what_is_not_finite_is_named() -> None:
 def test_each_return_halves_the_rate_from_its_place_on() -> None:
     rollbacks = [Rollback(30, "", 20, {"30": 1}, 0.0), Rollback(25, "", 15, {"24": 1, "25": 1}, 0.0)]
     assert [rate_factor(step, rollbacks) for step in (14, 15, 19, 20, 99)] == [1, 0.5, 0.5, 0.25, 0.25]
-    assert [step for step in range(40) if is_left_out(step, rollbacks)] == [24, 25, 30]
+    assert [step for step in range(40) if is_skipped(step, rollbacks)] == [24, 25, 30]
 
 
 def test_a_run_goes_back_and_ends_with_the_same_bits_however_it_is_killed(
@@ -209,7 +209,9 @@ def test_data_that_are_harder_than_those_before_are_no_trouble(tmp_path: Path) -
     tokens, told = TokenSet(tmp_path), Told()
     run(tokens, tmp_path / "out", told=told, budget="135 steps", checkpoint_seconds=1e9)
     losses = [row["loss"] for row in read_jsonl(tmp_path / "out" / "log.jsonl")]
-    assert any(jumped(losses[: at + 1], at, factor=8, rate=1.0) for at in range(125, 135)), "nothing jumps"
+    assert any(detect_spike(losses[: at + 1], at, factor=8, rate=1.0) for at in range(125, 135)), (
+        "nothing jumps"
+    )
     assert not told.lines or not any("back to step" in line for line in told.lines)
     assert len(losses) == 135
 
@@ -217,7 +219,7 @@ def test_data_that_are_harder_than_those_before_are_no_trouble(tmp_path: Path) -
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
 def test_a_step_can_be_read_again(tokens: TokenSet, dropout: float) -> None:
     wanted = config(micro_rows=8)
-    part = Part("next_token", NextToken(), make_batches(tokens, wanted))
+    part = MixtureComponent("next_token", NextToken(), make_batches(tokens, wanted))
     model = tiny_llama()
     for layer in model.model.layers:
         layer.self_attn.attention_dropout = dropout
@@ -253,7 +255,7 @@ def test_time_thrown_away_is_spent_and_the_schedule_replays(
     decisions = [Decision(**row) for row in read_jsonl(tmp_path / "out" / "schedule.jsonl")]
     assert 5 not in [decision.step for decision in decisions]
     wanted = config("1s", micro_rows=8)
-    part = Part("next_token", NextToken(), make_batches(tokens, wanted))
+    part = MixtureComponent("next_token", NextToken(), make_batches(tokens, wanted))
     again = Engine(tiny_llama(), wanted, Mixture([part]), seed=7)
     replay(again, decisions)
     assert weights_equal(again.model, engine.model)
@@ -261,7 +263,7 @@ def test_time_thrown_away_is_spent_and_the_schedule_replays(
 
 def test_trouble_leaves_weights_and_gradients_untouched(tokens: TokenSet, tmp_path: Path) -> None:
     wanted = config()
-    part = Part("next_token", NextToken(), make_batches(tokens, wanted))
+    part = MixtureComponent("next_token", NextToken(), make_batches(tokens, wanted))
     engine = Engine(tiny_llama(), wanted, Mixture([part]), seed=7)
     with torch.no_grad():
         engine.model.model.norm.weight[0] = float("nan")

@@ -79,7 +79,7 @@ def test_loss_is_the_sum_that_transformers_computes_document_by_document() -> No
         expected += float(model(input_ids=row, labels=row).loss.detach()) * (len(ids) - 1)
     isolate_sequences(model)
     objective, batch = NextToken(), batch_of(*documents)
-    assert objective.weight(batch) == 64
+    assert objective.num_targets(batch) == 64
     assert float(objective.loss(model, batch)[0].detach()) == pytest.approx(expected, rel=1e-6)
 
 
@@ -151,7 +151,7 @@ def document_losses(model: PreTrainedModel, *documents: list[int]) -> list[float
     batch, sizes = batch_of(*documents), [len(ids) - 1 for ids in documents]
     weight, bias = output_layer(model)
     with torch.no_grad():
-        hidden = last_hidden(model, batch)[0, batch.places]
+        hidden = last_hidden(model, batch)[0, batch.target_positions]
         pairs = zip(hidden.split(sizes), batch.labels.split(sizes), strict=True)
         return [float(chunked_cross_entropy(states, weight, labels, bias)) for states, labels in pairs]
 
@@ -186,7 +186,7 @@ def test_gradient_does_not_depend_on_micro_batches_or_neighbours(tmp_path: Path)
         engine = make_engine(tokens, section)
         facts = engine.gradients(0)
         grads = torch.cat([parameter.grad.flatten() for parameter in engine.model.parameters()])
-        norms.append((len(engine.mixture.parts[0].batches.step(0)), facts, grads))
+        norms.append((len(engine.mixture.components[0].batches.step(0)), facts, grads))
     assert norms[0][0] > norms[1][0] > norms[2][0] == 1
     for _, facts, grads in norms[1:]:
         assert facts["supervised"] == norms[0][1]["supervised"]

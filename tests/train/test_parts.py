@@ -62,7 +62,7 @@ MIXED = {"objective": {"next_token": 3, "dpo": 1}}
 
 
 def test_each_objective_gets_its_tokens_and_its_share_of_a_step(tokenize: Path) -> None:
-    one, other = mixture_of(config(**MIXED), tokenize).parts
+    one, other = mixture_of(config(**MIXED), tokenize).components
     assert (one.name, one.share, one.batches.batch_tokens) == ("next_token", 0.75, 192)
     assert (other.name, other.share, other.batches.batch_tokens) == ("dpo", 0.25, 64)
     assert isinstance(one.objective, NextToken)
@@ -198,7 +198,7 @@ def test_the_model_that_streamline_began_with_teaches_where_no_other_is_named(tm
     save_tokenizer(tiny_tokenizer(), tmp_path / "tokenize" / "tokenizer")
     section = config(objective="distil", streamline={"layers": 1})
     told = Told()
-    (part,) = mixture_of(section, tmp_path / "tokenize", told).parts
+    (part,) = mixture_of(section, tmp_path / "tokenize", told).components
     assert told.lines == ["  teacher: base, compared over the same tokens, in memory"]
     assert part.objective.teacher.source.identity == resolve_model(str(base)).sha256
     with pytest.raises(ValueError, match=r"name distil\.teacher"):

@@ -19,7 +19,7 @@ from tinsmith.tokens.shards import TokenSet
 from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.engine import Engine
 from tinsmith.train.loop import fit
-from tinsmith.train.mixture import Mixture, Part
+from tinsmith.train.mixture import Mixture, MixtureComponent
 from tinsmith.train.preference import Dpo
 from tiny_training import VOCABULARY, config, make_batches, tiny_llama, write_pairs, write_tokens
 
@@ -55,7 +55,7 @@ def plain_log_probs(model, tokens: TokenSet, batch: Batch) -> Tensor:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_every_margin_is_zero_before_the_first_step(pairs: TokenSet, tmp_path: Path, precision: str) -> None:
     section = config("1 steps", micro_rows=4, precision=precision)
-    part = Part("dpo", Dpo(DpoConfig()), make_batches(pairs, section))
+    part = MixtureComponent("dpo", Dpo(DpoConfig()), make_batches(pairs, section))
     engine = Engine(sharp_llama(0), section, Mixture([part]), seed=7)
     (row,) = fit(engine, out=tmp_path, progress=SilentProgress())
     assert row["margin"] == pytest.approx(0, abs=1e-6)
@@ -77,14 +77,14 @@ def test_loss_and_gradients_are_the_plain_ones(pairs: TokenSet, tmp_path: Path) 
         assert_same((loss, gradients), plain, double)
         assert figures["margin"] == pytest.approx(float(margins.detach().sum()), rel=1e-4)
         assert figures["accuracy"] == float((margins > 0).sum())
-        assert objective.weight(batch) == len(margins)
+        assert objective.num_targets(batch) == len(margins)
 
 
 def test_at_the_start_no_answer_is_preferred(pairs: TokenSet, tmp_path: Path) -> None:
     batches, model = make_batches(pairs, config(micro_rows=4)), sharp_llama(1)
     objective, batch = prepared(batches, tmp_path), make_batches(pairs, config()).step(0)[0]
     loss, _, figures = ours(objective, model, batch)
-    assert loss == pytest.approx(objective.weight(batch) * np.log(2), rel=1e-5)
+    assert loss == pytest.approx(objective.num_targets(batch) * np.log(2), rel=1e-5)
     assert figures["margin"] == pytest.approx(0, abs=1e-4)
 
 

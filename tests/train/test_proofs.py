@@ -122,7 +122,7 @@ def test_loss_and_gradients_are_those_of_plain_transformers(
     monkeypatch.setattr(chunked, "_LOGITS_OF_CROSS_ENTROPY", rows_of_logits * VOCABULARY)
     section = config(micro_rows=micro_rows, activation_checkpointing=checkpointing, clip_norm=1e9)
     engine = make_engine(tokens, section)
-    assert len(engine.mixture.parts[0].batches.step(0)) == 4 // micro_rows
+    assert len(engine.mixture.components[0].batches.step(0)) == 4 // micro_rows
     assert_same(engine, reference)
 
 
@@ -157,7 +157,7 @@ def test_activation_checkpointing_keeps_less_for_the_way_back(tokens: TokenSet) 
 
 def losses_by_token(engine: Engine, batch: Batch) -> Tensor:
     with torch.no_grad():
-        hidden = last_hidden(engine.model, batch)[0, batch.places]
+        hidden = last_hidden(engine.model, batch)[0, batch.target_positions]
         weight, bias = output_layer(engine.model)
         return cross_entropy(torch.nn.functional.linear(hidden, weight, bias), batch.labels, reduction="none")
 

@@ -14,14 +14,14 @@ from tinsmith.base.errors import TrainingError
 from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import Budget
-from tinsmith.train.budget import Done, Stopwatch, progress_of, trapezoid
+from tinsmith.train.budget import Pace, TrainProgress, progress_of, trapezoid
 from tinsmith.train.engine import Engine
 from tinsmith.train.journal import Journal
 from tinsmith.train.loop import fit
 from tiny_training import config, make_engine, write_tokens
 
 TOTAL = 1000.0  # seconds
-Pace = Callable[[float], float]  # the machine's slowness at a time, 1 being usual
+Slowness = Callable[[float], float]  # the machine's slowness at a time, 1 being usual
 
 
 def steady(now: float) -> float:
@@ -50,31 +50,31 @@ def restless(now: float) -> float:
 
 
 def simulate(
-    pace: Pace, step_seconds: float, guess: float, kills: tuple[float, ...] = ()
+    pace: Slowness, step_seconds: float, guess: float, kills: tuple[float, ...] = ()
 ) -> tuple[list[float], float]:
     """Return the rates (share of the peak) of the steps that count, and the seconds that they took in all.
 
     A kill throws away what was done since the last checkpoint (every 60 s), and the stopwatch with it.
     """
     budget, generator, now = Budget(kind="seconds", amount=TOTAL), np.random.default_rng(0), 0.0
-    done, rows, watch, waiting = Done(), [], Stopwatch(guess / 2048), list(kills)
-    saved: tuple[Done, int] = (done, 0)
+    done, rows, watch, waiting = TrainProgress(), [], Pace(guess / 2048), list(kills)
+    saved: tuple[TrainProgress, int] = (done, 0)
     while True:
         if waiting and done.seconds >= waiting[0]:
             waiting.pop(0)
             done, count = saved
-            rows, watch = rows[:count], Stopwatch(guess / 2048)
-            for tokens, seconds, _ in rows[-Stopwatch.KEPT :]:
+            rows, watch = rows[:count], Pace(guess / 2048)
+            for tokens, seconds, _ in rows[-Pace.KEPT :]:
                 watch.record(tokens, seconds)
         tokens = int(generator.integers(1500, 2049))
-        at = progress_of(budget, 1, done, tokens, watch.foretell(tokens))
+        at = progress_of(budget, 1, done, tokens, watch.estimate(tokens))
         if at is None:
             return [rate for *_, rate in rows], done.seconds
         seconds = step_seconds * tokens / 2048 * pace(now)
         now += seconds
         rows.append((tokens, seconds, trapezoid(at, warmup=0.05, decay=0.5)))
         watch.record(tokens, seconds)
-        done = Done(done.step + 1, done.tokens + tokens, done.seconds + seconds)
+        done = TrainProgress(done.step + 1, done.tokens + tokens, done.seconds + seconds)
         if done.seconds - saved[0].seconds >= 60:
             saved = (done, len(rows))
 
@@ -86,7 +86,7 @@ def simulate(
     [steady, slow_in_the_middle, slow_to_the_end, fast_to_the_end, slow_at_the_very_end, restless],
 )
 def test_the_decay_ends_on_time_whatever_the_machine_does(
-    pace: Pace, guess: float, kills: tuple[float, ...]
+    pace: Slowness, guess: float, kills: tuple[float, ...]
 ) -> None:
     # A step is at most half a percent of the budget, or 1.5 where the machine is slow, so an end within 5% is due.
     rates, seconds = simulate(pace, step_seconds=5.0, guess=guess, kills=kills)

@@ -25,7 +25,7 @@ class WorkerGroup:
         self._orders = 0
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Say whether this is the process that writes files and prints."""
         return self.rank == 0
 
@@ -60,10 +60,10 @@ class WorkerGroup:
         try:
             return int(self.store.add(_FAILED, 1)) == 1
         except RuntimeError:
-            return self.leads
+            return self.is_main
 
 
-def find_crew(environment: Mapping[str, str]) -> WorkerGroup | None:
+def find_workers(environment: Mapping[str, str]) -> WorkerGroup | None:
     """Return the processes that torchrun started, or None where this one is alone."""
     if int(environment.get("WORLD_SIZE", "1")) == 1:
         return None

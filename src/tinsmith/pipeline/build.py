@@ -73,11 +73,11 @@ def plan(recipe: Recipe, until: str | None = None) -> list[Step]:
 
 
 def build(
-    recipe: Recipe, *, progress: Progress, until: str | None = None, crew: WorkerGroup | None = None
+    recipe: Recipe, *, progress: Progress, until: str | None = None, workers: WorkerGroup | None = None
 ) -> Path:
     """Run what is not yet done, under the meter; return the run directory. Raises TinsmithError.
 
-    The followers of a crew, in `follow` meanwhile, are called for the stages that several processes share.
+    Of several `workers`, the others wait in `follow` and are called for the stages that all work on together.
     """
     root = run_directory(recipe)
     _check_start(recipe)
@@ -95,7 +95,7 @@ def build(
             if not fetched and place <= scored:
                 _fetch_rivals(recipe)
                 fetched = True
-            _run_stage(stage, recipe, root, key, progress, crew)
+            _run_stage(stage, recipe, root, key, progress, workers)
     return root
 
 
@@ -106,14 +106,16 @@ def _fetch_rivals(recipe: Recipe) -> None:
         fetch_rivals(recipe.evaluate)
 
 
-def follow(crew: WorkerGroup) -> None:
-    """Work on each stage that the leader of a crew calls for, until it lets its followers go. Raises TinsmithError."""
-    for order in crew.orders():
+def follow(workers: WorkerGroup) -> None:
+    """Work on each stage that the main process calls for, until it lets its followers go. Raises TinsmithError."""
+    for order in workers.orders():
         recipe, root = Recipe.model_validate(order["recipe"]), Path(order["root"])
         stage = next(stage for stage in STAGES if stage.name == order["stage"])
         partial = root / f"{stage.directory}.partial"
         _await_key(partial, order["key"], _SEEN_SECONDS)
-        _function(stage)(**_arguments(stage, recipe, root), out=partial, progress=SilentProgress(), crew=crew)
+        _function(stage)(
+            **_arguments(stage, recipe, root), out=partial, progress=SilentProgress(), workers=workers
+        )
 
 
 def _await_key(partial: Path, key: str, seconds: float) -> None:
@@ -216,7 +218,7 @@ def _changed_fields(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def _run_stage(
-    stage: Stage, recipe: Recipe, root: Path, key: str, progress: Progress, crew: WorkerGroup | None
+    stage: Stage, recipe: Recipe, root: Path, key: str, progress: Progress, workers: WorkerGroup | None
 ) -> None:
     partial = root / f"{stage.directory}.partial"
     resumed = _prepare(partial, stage, key)
@@ -224,10 +226,10 @@ def _run_stage(
         _check_producers(root, stage)
     progress.say(f"{stage.name}: {'goes on' if resumed else 'runs'}")
     arguments = _arguments(stage, recipe, root)
-    if crew and stage.shared:
+    if workers and stage.shared:
         order = {"stage": stage.name, "recipe": recipe.model_dump(mode="json"), "key": key}
-        crew.call(order | {"root": str(root.absolute())})
-        arguments["crew"] = crew
+        workers.call(order | {"root": str(root.absolute())})
+        arguments["workers"] = workers
     with _metered(partial / METER) as spent:
         statistics = _function(stage)(**arguments, out=partial, progress=progress)
     reading, attempts = spent()

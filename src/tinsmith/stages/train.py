@@ -25,7 +25,7 @@ from tinsmith.train.loop import fit
 from tinsmith.train.memory import freed_memory_kept
 from tinsmith.train.objectives import check_context
 from tinsmith.train.parts import make_mixture, open_sets
-from tinsmith.train.shape import shape_result, shape_start, shape_statistics
+from tinsmith.train.prepare import finalize_model, model_statistics, prepare_model
 
 
 def train(
@@ -36,24 +36,24 @@ def train(
     seed: int,
     out: Path,
     progress: Progress,
-    crew: WorkerGroup | None = None,
+    workers: WorkerGroup | None = None,
 ) -> dict[str, float]:
     """Write `model/`, `log.jsonl` and, on a budget in time, `schedule.jsonl`. Goes on where a kill left off.
 
-    All processes of a crew come here together; the first writes and returns the statistics, the others nothing.
+    All processes of a workers come here together; the first writes and returns the statistics, the others nothing.
     Raises AssetError for the base or the teacher, TrainingError for a token set, a teacher that cannot teach it, a
     loss that is not finite, or checkpoints that are all damaged.
     """
     sets = open_sets(config, tokenize)
-    with join(crew, config.device, progress) as ranks, freed_memory_kept():
+    with join(workers, config.device, progress) as ranks, freed_memory_kept():
         # The model is renamed into place when training is over, and only then are checkpoints removed.
-        if not ranks.agree((out / "model").exists()):
+        if not ranks.broadcast((out / "model").exists()):
             _make_model(config, model, sets, tokenize, seed, out, progress, ranks)
     if not ranks.is_main:
         return {}
     for leftover in ("checkpoints", "cache"):
         shutil.rmtree(out / leftover, ignore_errors=True)
-    return summarise(out, {name: tokens.tokens for name, tokens in sets.items()}) | shape_statistics(out)
+    return summarise(out, {name: tokens.tokens for name, tokens in sets.items()}) | model_statistics(out)
 
 
 def _make_model(
@@ -68,7 +68,7 @@ def _make_model(
 ) -> None:
     tokenizer = load_tokenizer(tokenize / "tokenizer")
     shaped_on = next(iter(sets.values()))
-    start = shape_start(
+    start = prepare_model(
         lambda: _start(model, tokenizer, max(int(each.lengths.max()) for each in sets.values()), seed),
         config,
         shaped_on,
@@ -89,7 +89,7 @@ def _make_model(
     fit(engine, out=out, progress=progress)
     gather(engine.model, ranks)
     if ranks.is_main:
-        trained = shape_result(engine.model, config, shaped_on, seed=seed, out=out, ranks=ranks)
+        trained = finalize_model(engine.model, config, shaped_on, seed=seed, out=out, ranks=ranks)
         save_trained(trained, tokenizer, out / "model")
 
 

@@ -18,23 +18,23 @@ class Batch:
     """Sequences laid end to end in one row of T tokens, without padding.
 
     `ids` and `positions` are (1, T), positions restart with each sequence; `lengths` are those of the sequences.
-    `places` (S,) are the tokens whose successor is a target, `labels` (S,) those successors. `numbers` are those of
-    the sequences in their token set; sequences of one group, such as the pair of a preference, lie side by side.
+    `target_positions` (S,) are the tokens whose successor is a target, `labels` (S,) those successors. `numbers` are
+    those of the sequences in their token set; sequences of one group, such as a preference pair, lie side by side.
     """
 
     ids: Tensor
     positions: Tensor
     lengths: tuple[int, ...]
-    places: Tensor
+    target_positions: Tensor
     labels: Tensor
     numbers: tuple[int, ...] = ()
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its tensors on a device."""
-        ids, positions, places, labels = (
-            tensor.to(device) for tensor in (self.ids, self.positions, self.places, self.labels)
+        ids, positions, target_positions, labels = (
+            tensor.to(device) for tensor in (self.ids, self.positions, self.target_positions, self.labels)
         )
-        return Batch(ids, positions, self.lengths, places, labels, self.numbers)
+        return Batch(ids, positions, self.lengths, target_positions, labels, self.numbers)
 
 
 def make_batch(

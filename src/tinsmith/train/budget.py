@@ -10,7 +10,7 @@ from tinsmith.recipe import Budget, TrainConfig
 
 
 @dataclass(frozen=True)
-class Done:
+class TrainProgress:
     """What lies behind: steps, tokens, and seconds spent inside steps."""
 
     step: int = 0
@@ -45,7 +45,7 @@ SCHEDULES = {"trapezoid": trapezoid, "cosine": cosine}
 
 
 def progress_of(
-    budget: Budget, epoch_tokens: int, done: Done, next_tokens: int, next_seconds: float
+    budget: Budget, epoch_tokens: int, done: TrainProgress, next_tokens: int, next_seconds: float
 ) -> float | None:
     """Return the progress at the middle of the next step, or None where the budget is spent.
 
@@ -64,7 +64,7 @@ def progress_of(
     return min(1.0, (behind + ahead / 2) / total)
 
 
-class Stopwatch:
+class Pace:
     """Foretell a step's seconds from the pace of the latest steps."""
 
     KEPT = 5  # steps: the machine's pace changes
@@ -76,7 +76,7 @@ class Stopwatch:
         """Remember a step that was done."""
         self._paces = [*self._paces, seconds / tokens][-self.KEPT :]
 
-    def foretell(self, tokens: int) -> float:
+    def estimate(self, tokens: int) -> float:
         """Return the seconds that a step of so many tokens will take: the median pace, whatever hiccups were."""
         return statistics.median(self._paces or [self._guess]) * tokens
 

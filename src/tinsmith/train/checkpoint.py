@@ -25,7 +25,7 @@ from tinsmith.base.errors import RunError, TrainingError
 from tinsmith.base.files import list_files, read_json, write_json
 from tinsmith.tokens.encoding import stop_ids
 from tinsmith.tokens.tokenizer import save_tokenizer
-from tinsmith.train.budget import Done
+from tinsmith.train.budget import TrainProgress
 from tinsmith.train.distributed import ALONE, Ranks
 from tinsmith.train.optim import Optimizers
 
@@ -36,7 +36,7 @@ def save_checkpoint(
     directory: Path,
     model: PreTrainedModel,
     optimizers: Optimizers,
-    done: Done,
+    done: TrainProgress,
     ranks: Ranks = ALONE,
     *,
     reach: int = 0,
@@ -127,12 +127,12 @@ def load_checkpoint(
     optimizers: Optimizers,
     say: Callable[[str], None],
     ranks: Ranks = ALONE,
-) -> Done:
-    """Restore the newest checkpoint that can be read, announcing damaged ones; Done() where there is none.
+) -> TrainProgress:
+    """Restore the newest checkpoint that can be read, announcing damaged ones; TrainProgress() where there is none.
 
     Raises TrainingError where there are checkpoints and all of them are damaged.
     """
-    names = ranks.agree([path.name for path in _found(directory)])
+    names = ranks.broadcast([path.name for path in _found(directory)])
     for name in names:
         problem = "another process cannot read it"
         try:
@@ -146,7 +146,7 @@ def load_checkpoint(
         raise TrainingError(
             "every checkpoint is damaged", where=str(directory), next_step=f"remove {directory} to train anew"
         )
-    return Done()
+    return TrainProgress()
 
 
 def _found(directory: Path) -> list[Path]:
@@ -166,7 +166,7 @@ def _weights(model: PreTrainedModel) -> dict[str, Tensor]:
     return kept | {name: buffer for name, buffer in model.named_buffers() if name in saved}
 
 
-def _restore(path: Path, model: PreTrainedModel, optimizers: Optimizers) -> Done:
+def _restore(path: Path, model: PreTrainedModel, optimizers: Optimizers) -> TrainProgress:
     """Read a checkpoint in place, each process what it holds, whatever number of processes wrote it."""
     facts = read_json(path / "state.json")
     # A table of contents made from the files that are there would not miss one.
@@ -179,14 +179,14 @@ def _restore(path: Path, model: PreTrainedModel, optimizers: Optimizers) -> Done
         raise ValueError("it belongs to another model")
     # Read into memory that torch aligned: sums may differ in the last bit on tensors at odd addresses.
     state = {
-        key: optimizers.room(key, saved[key].size, saved[key].properties.dtype)
+        key: optimizers.empty_like_saved(key, saved[key].size, saved[key].properties.dtype)
         for key in saved.keys() - weights.keys()
     }
     planner.set_up_planner(weights | state, contents, is_coordinator=True)
     reader.set_up_storage_reader(contents, is_coordinator=True)
     reader.read_data(planner.finish_plan(planner.create_local_plan()), planner).wait()
     optimizers.load(state, facts["optimizer"])
-    return Done(facts["step"], facts["tokens"], facts["seconds"])
+    return TrainProgress(facts["step"], facts["tokens"], facts["seconds"])
 
 
 def _sync(path: Path) -> None:

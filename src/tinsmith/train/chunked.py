@@ -13,10 +13,10 @@ _LOGITS_AT_ONCE = 1 << 24
 # Cross-entropy holds one. Smaller chunks read the output weights more often: a sixth slower at half the size.
 _LOGITS_OF_CROSS_ENTROPY = 1 << 25
 
-Judge = Callable[[Tensor, slice], Tensor]
+ChunkLoss = Callable[[Tensor, slice], Tensor]
 
 
-def chunked_loss(hidden: Tensor, weight: Tensor, bias: Tensor | None, judge: Judge) -> Tensor:
+def chunked_loss(hidden: Tensor, weight: Tensor, bias: Tensor | None, judge: ChunkLoss) -> Tensor:
     """Return the sum of judge(logits, rows) over chunks of hidden (S, H) @ weight (V, H).T + bias, as a scalar.
 
     `judge` gets float32 logits (n, V) and the slice of rows that they are of, and returns a scalar made by
@@ -48,7 +48,7 @@ def chunked_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor | None, label
 
 class _ChunkedLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, judge: Judge) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, judge: ChunkLoss) -> Tensor:
         grads = _Gradients(ctx.needs_input_grad[:3], hidden, weight, bias)
         total = hidden.new_zeros((), dtype=torch.float64)
         for rows, logits in _chunks(hidden, weight, bias):

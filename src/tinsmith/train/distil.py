@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from tinsmith.base.progress import Progress
 from tinsmith.recipe import DistilConfig
 from tinsmith.tokens.batches import Batch, Batches
-from tinsmith.train.chunked import Judge, chunked_loss
+from tinsmith.train.chunked import ChunkLoss, chunked_loss
 from tinsmith.train.objectives import last_hidden, output_layer
 
 
@@ -26,7 +26,7 @@ class Teacher(Protocol):
     def prepare(self, model: PreTrainedModel, batches: Batches, cache: Path, progress: Progress) -> None:
         """Do once what needs to be done before the first step."""
 
-    def compare(self, batch: Batch) -> tuple[Judge, dict[str, float]]:
+    def compare(self, batch: Batch) -> tuple[ChunkLoss, dict[str, float]]:
         """Return what sums the distances of the student's logits (n, V) at some of the S places, and figures."""
 
 
@@ -44,7 +44,7 @@ class Distil:
         """Open the teacher, or have all that is needed of it on disk."""
         self.teacher.prepare(model, batches, cache, progress)
 
-    def weight(self, batch: Batch) -> int:
+    def num_targets(self, batch: Batch) -> int:
         """Count the supervised tokens."""
         return len(batch.labels)
 
@@ -60,7 +60,7 @@ class Distil:
             parts.add_(torch.stack([text.detach(), other.detach()]))
             return (1 - share) * text + scale * other
 
-        hidden = last_hidden(model, batch)[0, batch.places]
+        hidden = last_hidden(model, batch)[0, batch.target_positions]
         loss = chunked_loss(hidden, *output_layer(model), judge)
         text, other = parts.tolist()
         return loss, {**figures, "cross_entropy": text, "divergence": other}

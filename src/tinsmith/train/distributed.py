@@ -26,10 +26,10 @@ T = TypeVar("T")
 class Ranks:
     """One of the processes that train one model. One alone exchanges nothing, and its figures stay as they are."""
 
-    def __init__(self, device: torch.device | None = None, crew: WorkerGroup | None = None) -> None:
+    def __init__(self, device: torch.device | None = None, workers: WorkerGroup | None = None) -> None:
         self.device = device or torch.device("cpu")
-        self._crew = crew
-        self.rank, self.size = (crew.rank, crew.size) if crew else (0, 1)
+        self._workers = workers
+        self.rank, self.size = (workers.rank, workers.size) if workers else (0, 1)
         self._turns = 0
 
     @property
@@ -37,7 +37,7 @@ class Ranks:
         """Say whether this process writes files, and decides what a clock or a measurement decides."""
         return self.rank == 0
 
-    def deal(self, items: Sequence[T]) -> list[tuple[T, bool]]:
+    def split_microbatches(self, items: Sequence[T]) -> list[tuple[T, bool]]:
         """Return this process's share of items, and whether each counts: all get equally many, some for show."""
         mine = [(item, True) for item in items[self.rank :: self.size]]
         rounds = -(-len(items) // self.size)
@@ -52,7 +52,7 @@ class Ranks:
         added: list[float] = total.tolist()
         return added
 
-    def agree(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """Return the first process's value, which must fit into JSON; the others' is not looked at."""
         if self.size == 1:
             return value
@@ -71,7 +71,7 @@ class Ranks:
                 work()
             except OSError as error:
                 failure = error
-        told = self.agree(str(failure) if failure else None)
+        told = self.broadcast(str(failure) if failure else None)
         if told is not None:
             raise failure or OSError(told)
 
@@ -80,14 +80,14 @@ class Ranks:
         """Have the first process go through the block before the others do, however long that takes."""
         name = f"turn/{self._turns}"
         self._turns += 1
-        if self._crew and not self.is_main:
-            self._crew.read(name)
+        if self._workers and not self.is_main:
+            self._workers.read(name)
         yield
-        if self._crew and self.is_main:
-            self._crew.post(name, "done")
+        if self._workers and self.is_main:
+            self._workers.post(name, "done")
 
     @contextmanager
-    def stopping_together(self) -> Iterator[Callable[[], None]]:
+    def coordinated_stop(self) -> Iterator[Callable[[], None]]:
         """Hold Ctrl-C and SIGTERM back; the yielded function raises KeyboardInterrupt in all processes or in none.
 
         In one process alone signals keep their way, and the function does nothing.
@@ -114,21 +114,21 @@ ALONE = Ranks()
 
 
 @contextmanager
-def join(crew: WorkerGroup | None, device: str, progress: Progress) -> Iterator[Ranks]:
+def join(workers: WorkerGroup | None, device: str, progress: Progress) -> Iterator[Ranks]:
     """Choose the device and connect the processes for the time of the block.
 
     Raises TrainingError where a device is not there, and RunError where another process is lost.
     """
-    ranks = Ranks(_choose_device(device, crew.local_rank if crew else 0), crew)
+    ranks = Ranks(_choose_device(device, workers.local_rank if workers else 0), workers)
     progress.say(f"  device: {_describe(ranks)}")
-    if crew is None:
+    if workers is None:
         yield ranks
         return
     if ranks.device.type == "cuda":
         torch.cuda.set_device(ranks.device)
     # Figures and decisions go through gloo, whatever the weights go through.
     backend = "cpu:gloo,cuda:nccl" if ranks.device.type == "cuda" else "gloo"
-    distributed.init_process_group(backend, store=crew.store, rank=crew.rank, world_size=crew.size)
+    distributed.init_process_group(backend, store=workers.store, rank=workers.rank, world_size=workers.size)
     try:
         _check_devices(ranks)
         yield ranks

@@ -19,7 +19,7 @@ from tinsmith.base.progress import Progress
 from tinsmith.tokens.batches import Batch, Batches, make_batch
 from tinsmith.train.engine import Engine
 from tinsmith.train.memory import available_bytes, is_out_of_memory
-from tinsmith.train.mixture import Part
+from tinsmith.train.mixture import MixtureComponent
 from tinsmith.train.objectives import NextToken
 
 _STEPS_AHEAD = 500
@@ -31,16 +31,18 @@ _SMALLER = (
 
 
 def fit_into_memory(engine: Engine, settings: Path, progress: Progress) -> None:
-    """Choose each part's micro-batches so that the largest fits; keep what `settings` says, or write it there.
+    """Choose each component's micro-batches so that the largest fits; keep what `settings` says, or write it there.
 
     Raises TrainingError where not even the longest sequence alone fits.
     """
-    known = engine.ranks.agree(read_json(settings)["micro_tokens"] if engine.ranks.is_main else None)
-    for part in engine.mixture.parts:
-        part.batches.micro_tokens = known[part.name] if known else _find_fitting(engine, part, progress)
+    known = engine.ranks.broadcast(read_json(settings)["micro_tokens"] if engine.ranks.is_main else None)
+    for component in engine.mixture.components:
+        component.batches.micro_tokens = (
+            known[component.name] if known else _find_fitting(engine, component, progress)
+        )
     if known or not engine.ranks.is_main:
         return
-    found = {part.name: part.batches.micro_tokens for part in engine.mixture.parts}
+    found = {component.name: component.batches.micro_tokens for component in engine.mixture.components}
     write_json(settings, {**read_json(settings), "micro_tokens": found})
 
 
@@ -56,23 +58,23 @@ def exhaustion_named(when: str) -> Iterator[None]:
         raise TrainingError(f"memory ran out {when} ({detail})", where="train", next_step=_SMALLER) from error
 
 
-def _find_fitting(engine: Engine, part: Part, progress: Progress) -> int:
+def _find_fitting(engine: Engine, component: MixtureComponent, progress: Progress) -> int:
     """Return the tokens of a micro-batch: what was asked for, or so many halves of it as must be."""
     while True:
-        batch = largest_batch(part.batches)
-        problem = _try(engine, part, batch)
+        batch = largest_batch(component.batches)
+        problem = _try(engine, component, batch)
         if not problem:
-            return part.batches.micro_tokens
-        tokens, alone = batch.ids.shape[1], len(batch.lengths) <= part.batches.tokens.group
+            return component.batches.micro_tokens
+        tokens, alone = batch.ids.shape[1], len(batch.lengths) <= component.batches.tokens.group
         if alone:
             raise TrainingError(
                 f"the longest sequence, {tokens} tokens, does not fit into memory: {problem}",
                 where="train",
                 next_step=_SMALLER,
             )
-        part.batches.micro_tokens = tokens // 2
+        component.batches.micro_tokens = tokens // 2
         progress.say(
-            f"  {part.name}: {tokens} tokens at once do not fit into memory ({problem}); trying {tokens // 2}, "
+            f"  {component.name}: {tokens} tokens at once do not fit into memory ({problem}); trying {tokens // 2}, "
             "more often, in a step of the same size"
         )
 
@@ -99,14 +101,14 @@ def _fill_up(batches: Batches, most: int) -> Batch:
     return batches.batch(chosen)
 
 
-def _try(engine: Engine, part: Part, batch: Batch) -> str:
+def _try(engine: Engine, component: MixtureComponent, batch: Batch) -> str:
     """Return why a micro-batch does not fit beside gradients and what optimisers remember, or nothing."""
     problem = _estimate(engine, batch)
     if not problem:
         held: list[Tensor] = []
         try:
-            held = engine.optimizers.occupy()
-            engine.rehearse(part, batch, engine.precision)
+            held = engine.optimizers.allocate_state()
+            engine.time_microbatch(component, batch, engine.precision)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

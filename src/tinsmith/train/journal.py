@@ -16,9 +16,9 @@ from typing import Any
 
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.files import write_jsonl
-from tinsmith.train.budget import Decision, Done
+from tinsmith.train.budget import Decision, TrainProgress
 from tinsmith.train.distributed import ALONE, Ranks
-from tinsmith.train.loss_spikes import Rollback, is_left_out
+from tinsmith.train.loss_spikes import Rollback, is_skipped
 
 
 class Journal:
@@ -32,23 +32,23 @@ class Journal:
         self._ranks = ranks
         self._paths = {name: out / f"{name}.jsonl" for name in ("log", "schedule", "rollbacks")}
         self.rows: list[dict[str, Any]] = []
-        self.rollbacks = [Rollback(**row) for row in ranks.agree(read_rows(self._paths["rollbacks"]))]
+        self.rollbacks = [Rollback(**row) for row in ranks.broadcast(read_rows(self._paths["rollbacks"]))]
 
-    def resume(self, done: Done, say: Callable[[str], None]) -> Done:
+    def resume(self, done: TrainProgress, say: Callable[[str], None]) -> TrainProgress:
         """Keep the rows of the steps that the checkpoint holds; return it with all seconds that stay spent.
 
         Raises TrainingError where rows are missing.
         """
         if self._ranks.is_main:
             self._cut_back(done, say)
-        self.rows = self._ranks.agree(self.rows)
+        self.rows = self._ranks.broadcast(self.rows)
         thrown_away = math.fsum(rollback.seconds for rollback in self.rollbacks)
         return replace(done, seconds=seconds_of(self.rows) + thrown_away)
 
-    def _cut_back(self, done: Done, say: Callable[[str], None]) -> None:
+    def _cut_back(self, done: TrainProgress, say: Callable[[str], None]) -> None:
         rows = read_rows(self._paths["log"])
         self.rows = [row for row in rows if row["step"] < done.step]
-        wanted = [step for step in range(done.step) if not is_left_out(step, self.rollbacks)]
+        wanted = [step for step in range(done.step) if not is_skipped(step, self.rollbacks)]
         if [row["step"] for row in self.rows] != wanted:
             raise TrainingError(
                 f"it does not tell of all {done.step} steps before the checkpoint",

@@ -13,7 +13,7 @@ from typing import Any
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.progress import Advance, Progress
 from tinsmith.recipe import Budget
-from tinsmith.train.budget import Decision, Done, Stopwatch, progress_of, rate_at
+from tinsmith.train.budget import Decision, Pace, TrainProgress, progress_of, rate_at
 from tinsmith.train.checkpoint import drop_after, load_checkpoint, save_checkpoint
 from tinsmith.train.dry_run import exhaustion_named, fit_into_memory
 from tinsmith.train.engine import Engine
@@ -21,16 +21,16 @@ from tinsmith.train.journal import Journal, seconds_of, uninterrupted
 from tinsmith.train.loss_spikes import (
     PAST,
     REACH,
+    Diverged,
     Rollback,
-    Trouble,
-    is_left_out,
+    detect_spike,
     is_of_the_data,
-    jumped,
-    place_to_go_back_to,
+    is_skipped,
     rate_factor,
+    rollback_step,
 )
 from tinsmith.train.mixture import Mixture
-from tinsmith.train.runtime import settle
+from tinsmith.train.runtime import choose_runtime
 
 
 def fit(engine: Engine, *, out: Path, progress: Progress) -> list[dict[str, Any]]:
@@ -42,9 +42,9 @@ def fit(engine: Engine, *, out: Path, progress: Progress) -> list[dict[str, Any]
     """
     ranks, checkpoints, journal = engine.ranks, out / "checkpoints", Journal(out, engine.ranks)
     with exhaustion_named("before the first step"):
-        settings = settle(engine, checkpoints, progress)
+        settings = choose_runtime(engine, checkpoints, progress)
         engine.prepare(out / "cache", progress)
-    watch = Stopwatch(settings.seconds_per_token)
+    watch = Pace(settings.seconds_per_token)
     engine.shard()
     fit_into_memory(engine, checkpoints / "settings.json", progress)
     while True:
@@ -54,11 +54,11 @@ def fit(engine: Engine, *, out: Path, progress: Progress) -> list[dict[str, Any]
         if not done.step and engine.config.rollbacks:
             save_checkpoint(checkpoints, engine.model, engine.optimizers, done, ranks)
         try:
-            with ranks.stopping_together() as check:
+            with ranks.coordinated_stop() as check:
                 _train(engine, done, checkpoints, journal, watch, progress, check)
             _check_that_something_moved(journal.rows, engine.config.budget)
             return journal.rows
-        except Trouble as trouble:
+        except Diverged as trouble:
             _go_back(trouble, engine, checkpoints, journal, progress)
 
 
@@ -74,27 +74,27 @@ def replay(engine: Engine, decisions: Sequence[Decision]) -> None:
 
 def _train(
     engine: Engine,
-    done: Done,
+    done: TrainProgress,
     checkpoints: Path,
     journal: Journal,
-    watch: Stopwatch,
+    watch: Pace,
     progress: Progress,
     check: Callable[[], None],
 ) -> None:
-    """Train on from `done` to the end of the budget. Raises Trouble; the weights have then not moved by it."""
+    """Train on from `done` to the end of the budget. Raises Diverged; the weights have then not moved by it."""
     config, mixture, budget = engine.config, engine.mixture, Budget.parse(engine.config.budget)
     saved = done.seconds
-    for row in journal.rows[-Stopwatch.KEPT :]:
+    for row in journal.rows[-Pace.KEPT :]:
         watch.record(row["tokens"], row["seconds"])
     try:
         with _bar(budget, mixture, done, progress) as advance:
             while True:
                 check()
                 tokens = mixture.step_tokens(done.step)
-                at = progress_of(budget, mixture.epoch_tokens, done, tokens, watch.foretell(tokens))
+                at = progress_of(budget, mixture.epoch_tokens, done, tokens, watch.estimate(tokens))
                 if at is None:
                     break
-                if is_left_out(done.step, journal.rollbacks):
+                if is_skipped(done.step, journal.rollbacks):
                     # Its tokens count: the run ends where in the data it would have ended.
                     done = replace(done, step=done.step + 1, tokens=done.tokens + tokens)
                     advance(0.0 if budget.kind == "seconds" else tokens)
@@ -105,8 +105,8 @@ def _train(
                 with uninterrupted():
                     engine.update(rate)
                     # The first process's clock is everybody's: what hangs on time is then decided alike.
-                    seconds = engine.ranks.agree(time.perf_counter() - start)
-                    done = Done(step + 1, done.tokens + tokens, done.seconds + seconds)
+                    seconds = engine.ranks.broadcast(time.perf_counter() - start)
+                    done = TrainProgress(step + 1, done.tokens + tokens, done.seconds + seconds)
                     row = {"step": step, "tokens": tokens, "seconds": seconds, "learning_rate": rate}
                     journal.add(row | facts, Decision(step, at, rate) if budget.kind == "seconds" else None)
                 watch.record(tokens, seconds)
@@ -127,30 +127,30 @@ def _train(
 
 
 def _gradients(engine: Engine, step: int, journal: Journal) -> dict[str, float]:
-    """Compute a step's gradients. Raises Trouble, which then knows the seconds that it cost, or TrainingError."""
+    """Compute a step's gradients. Raises Diverged, which then knows the seconds that it cost, or TrainingError."""
     start, config = time.perf_counter(), engine.config
     try:
         with exhaustion_named(f"at step {step}"):
             facts = engine.gradients(step)
         losses = [*(row["loss"] for row in journal.rows[-PAST:]), facts["loss"]]
-        trouble = jumped(losses, step, factor=config.spike, rate=config.learning_rate)
+        trouble = detect_spike(losses, step, factor=config.spike, rate=config.learning_rate)
         if trouble and not _came_with_the_data(engine, trouble, journal):
             engine.optimizers.drop_gradients()
             raise trouble
         return facts
-    except Trouble as trouble:
+    except Diverged as trouble:
         trouble.seconds = time.perf_counter() - start
         raise
 
 
-def _came_with_the_data(engine: Engine, trouble: Trouble, journal: Journal) -> bool:
+def _came_with_the_data(engine: Engine, trouble: Diverged, journal: Journal) -> bool:
     """Read the last step before a jump again: weights that took harm read it worse than they did then."""
     before = next(row for row in reversed(journal.rows) if row["step"] < trouble.first)
     return is_of_the_data(trouble, before["loss"], engine.loss(before["step"]))
 
 
 def _go_back(
-    trouble: Trouble, engine: Engine, checkpoints: Path, journal: Journal, progress: Progress
+    trouble: Diverged, engine: Engine, checkpoints: Path, journal: Journal, progress: Progress
 ) -> None:
     """Note in the journal what is left out from now on, and leave no checkpoint that the trouble may be in.
 
@@ -160,8 +160,8 @@ def _go_back(
     if times >= engine.config.rollbacks:
         tried = f", after going back {times} times already" if times else ""
         raise TrainingError(trouble.what + tried, where=trouble.where, next_step=trouble.next_step)
-    back_to = place_to_go_back_to(trouble)
-    kept = engine.ranks.agree(drop_after(checkpoints, back_to) if engine.ranks.is_main else None)
+    back_to = rollback_step(trouble)
+    kept = engine.ranks.broadcast(drop_after(checkpoints, back_to) if engine.ranks.is_main else None)
     lost = seconds_of([row for row in journal.rows if row["step"] >= kept]) + trouble.seconds
     skipped = {str(step): engine.mixture.step_tokens(step) for step in range(trouble.first, trouble.step + 1)}
     journal.go_back(Rollback(trouble.step, trouble.what, back_to, skipped, lost))
@@ -181,7 +181,9 @@ def _check_that_something_moved(rows: Sequence[dict[str, Any]], budget: str) -> 
         )
 
 
-def _bar(budget: Budget, mixture: Mixture, done: Done, progress: Progress) -> AbstractContextManager[Advance]:
+def _bar(
+    budget: Budget, mixture: Mixture, done: TrainProgress, progress: Progress
+) -> AbstractContextManager[Advance]:
     """Open the progress bar over what is left, in seconds or in tokens."""
     if budget.kind == "seconds":
         return progress.task("training", max(0.0, budget.amount - done.seconds), "s")

@@ -24,7 +24,7 @@ PAST = _BEFORE + _LATEST  # steps that a judgement looks at
 REACH = _STEPS_BACK + _LATEST
 
 
-class Trouble(TrainingError):
+class Diverged(TrainingError):
     """A loss or gradient after which the weights must not move: what, and the steps that brought it."""
 
     def __init__(self, what: str, *, step: int, first: int, rate: float, rise: float = math.inf) -> None:
@@ -55,15 +55,15 @@ class Rollback:
     seconds: float
 
 
-def not_finite(loss: float, grad_norm: float, step: int, *, rate: float) -> Trouble | None:
+def not_finite(loss: float, grad_norm: float, step: int, *, rate: float) -> Diverged | None:
     """Return the trouble of a loss, or of a norm of its gradient, that is infinite or no number."""
     if math.isfinite(loss) and math.isfinite(grad_norm):
         return None
     what = f"the {'gradient' if math.isfinite(loss) else 'loss'} is not finite"
-    return Trouble(what, step=step, first=step, rate=rate)
+    return Diverged(what, step=step, first=step, rate=rate)
 
 
-def jumped(losses: Sequence[float], step: int, *, factor: float, rate: float) -> Trouble | None:
+def detect_spike(losses: Sequence[float], step: int, *, factor: float, rate: float) -> Diverged | None:
     """Return the trouble of the latest three losses, that of `step` last, that stand out from the fifty before.
 
     They do where their median is above that of the fifty by `factor` times the spread, which is the median absolute
@@ -80,20 +80,20 @@ def jumped(losses: Sequence[float], step: int, *, factor: float, rate: float) ->
         return None
     # The update before the first high loss did the harm.
     what = f"the loss jumped from about {usual:.3g} to {latest[-1]:.3g}"
-    return Trouble(what, step=step, first=max(0, step - _LATEST), rate=rate, rise=rise)
+    return Diverged(what, step=step, first=max(0, step - _LATEST), rate=rate, rise=rise)
 
 
-def is_of_the_data(trouble: Trouble, before: float, now: float) -> bool:
+def is_of_the_data(trouble: Diverged, before: float, now: float) -> bool:
     """Say whether a jump came with the data: a step from before it, read again, has not lost half of the rise."""
     return now - before < trouble.rise / 2
 
 
-def place_to_go_back_to(trouble: Trouble) -> int:
+def rollback_step(trouble: Diverged) -> int:
     """Return the first step that is made anew."""
     return max(0, trouble.first - _STEPS_BACK)
 
 
-def is_left_out(step: int, rollbacks: Sequence[Rollback]) -> bool:
+def is_skipped(step: int, rollbacks: Sequence[Rollback]) -> bool:
     """Say whether a step is passed over."""
     return any(str(step) in rollback.skipped for rollback in rollbacks)
 

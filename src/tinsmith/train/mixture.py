@@ -10,7 +10,7 @@ from tinsmith.train.objectives import Objective
 
 
 @dataclass(frozen=True)
-class Part:
+class MixtureComponent:
     """An objective, what it learns from, and its share of a step's tokens and of its loss."""
 
     name: str
@@ -20,17 +20,17 @@ class Part:
 
 
 class Mixture:
-    """The parts of a run. Budgets in epochs count readings of all token sets taken together."""
+    """The components of a run. Budgets in epochs count readings of all token sets taken together."""
 
-    def __init__(self, parts: Sequence[Part]) -> None:
-        self.parts = tuple(parts)
-        assert abs(sum(part.share for part in self.parts) - 1.0) < 1e-6
+    def __init__(self, components: Sequence[MixtureComponent]) -> None:
+        self.components = tuple(components)
+        assert abs(sum(component.share for component in self.components) - 1.0) < 1e-6
 
     @property
     def epoch_tokens(self) -> int:
         """Count the tokens of all token sets."""
-        return sum(part.batches.tokens.tokens for part in self.parts)
+        return sum(component.batches.tokens.tokens for component in self.components)
 
     def step_tokens(self, step: int) -> int:
         """Count the tokens of a step."""
-        return sum(part.batches.step_tokens(step) for part in self.parts)
+        return sum(component.batches.step_tokens(step) for component in self.components)

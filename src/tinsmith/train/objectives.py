@@ -26,7 +26,7 @@ class Objective(Protocol):
         The directory `cache` is the objective's own; what is whole in it is used again.
         """
 
-    def weight(self, batch: Batch) -> int:
+    def num_targets(self, batch: Batch) -> int:
         """Count what the loss sums over: supervised tokens, or pairs."""
 
     def loss(self, model: PreTrainedModel, batch: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -39,13 +39,13 @@ class NextToken:
     def prepare(self, model: PreTrainedModel, batches: Batches, cache: Path, progress: Progress) -> None:
         """Do nothing: this objective needs no more than its batches."""
 
-    def weight(self, batch: Batch) -> int:
+    def num_targets(self, batch: Batch) -> int:
         """Count the supervised tokens."""
         return len(batch.labels)
 
     def loss(self, model: PreTrainedModel, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Return the summed cross-entropy. Logits exist for supervised places only, and for a chunk at a time."""
-        hidden = last_hidden(model, batch)[0, batch.places]
+        hidden = last_hidden(model, batch)[0, batch.target_positions]
         weight, bias = output_layer(model)
         return chunked_cross_entropy(hidden, weight, batch.labels, bias), {}
 

@@ -47,7 +47,7 @@ class Optimizers:
         for optimizer in self._all:
             optimizer.zero_grad(set_to_none=True)
 
-    def occupy(self) -> list[Tensor]:
+    def allocate_state(self) -> list[Tensor]:
         """Make gradients of zeros; return tensors of the size of what is remembered from the first step on."""
         for parameter in self.parameters:
             parameter.grad = torch.zeros_like(parameter)
@@ -83,7 +83,7 @@ class Optimizers:
             rest.append({"param_groups": facts["param_groups"], "plain": plain})
         return tensors, json.dumps(rest)
 
-    def room(self, key: str, size: torch.Size, dtype: torch.dtype) -> Tensor:
+    def empty_like_saved(self, key: str, size: torch.Size, dtype: torch.dtype) -> Tensor:
         """Return a tensor to read one of `state`'s tensors into, sharded where its parameter is."""
         owner, place, _ = key.split(".")
         groups = self._all[int(owner)].param_groups

@@ -1,4 +1,4 @@
-"""From the recipe's objectives to the parts of a step: token sets, batches, and the teacher that fits."""
+"""From the recipe's objectives to the components of a step: token sets, batches, and the teacher that fits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinsmith.tokens.batches import Batches
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.distil import Distil, Teacher
-from tinsmith.train.mixture import Mixture, Part
+from tinsmith.train.mixture import Mixture, MixtureComponent
 from tinsmith.train.objectives import NextToken, Objective
 from tinsmith.train.preference import Dpo
 from tinsmith.train.teachers import CachedTeacher, LiveTeacher, Source, Vocabulary
@@ -60,7 +60,7 @@ def make_mixture(
 
     Raises AssetError for the teacher, TrainingError where it cannot teach these tokens.
     """
-    parts = []
+    components = []
     for name, share in config.shares.items():
         batches = Batches(
             sets[name],
@@ -80,8 +80,8 @@ def make_mixture(
             objective = Distil(config.distil, choose_teacher(config.distil, asset, tokenize, progress))
         else:
             objective = Dpo(config.dpo) if name == "dpo" else NextToken()
-        parts.append(Part(name, objective, batches, share))
-    return Mixture(parts)
+        components.append(MixtureComponent(name, objective, batches, share))
+    return Mixture(components)
 
 
 def choose_teacher(config: DistilConfig, asset: Asset, tokenize: Path, progress: Progress) -> Teacher:

@@ -70,7 +70,7 @@ class Dpo:
             model.train(trained)
         self._reference = np.array(rows["log_probs"][:, 0])
 
-    def weight(self, batch: Batch) -> int:
+    def num_targets(self, batch: Batch) -> int:
         """Count the pairs."""
         return len(batch.lengths) // 2
 
@@ -85,10 +85,10 @@ class Dpo:
 
 def sequence_log_probs(model: PreTrainedModel, batch: Batch) -> Tensor:
     """Return the ln p (N,) of the supervised tokens of each of a batch's N sequences, in float64."""
-    hidden = last_hidden(model, batch)[0, batch.places]
+    hidden = last_hidden(model, batch)[0, batch.target_positions]
     tokens = chunked_log_probs(hidden, *output_layer(model), batch.labels).double()
     ends = torch.tensor(batch.lengths, device=batch.ids.device).cumsum(0)
-    owners = torch.searchsorted(ends, batch.places, right=True)
+    owners = torch.searchsorted(ends, batch.target_positions, right=True)
     return tokens.new_zeros(len(batch.lengths)).index_add(0, owners, tokens)
 
 

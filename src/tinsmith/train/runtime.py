@@ -13,7 +13,7 @@ from tinsmith.model.load import has_bfloat16
 from tinsmith.recipe import Budget, TrainConfig
 from tinsmith.tokens.batches import Batch, make_batch
 from tinsmith.train.engine import Engine
-from tinsmith.train.mixture import Mixture, Part
+from tinsmith.train.mixture import Mixture, MixtureComponent
 from tinsmith.train.objectives import NextToken, check_output_layer
 
 _COMPILE_PAYS_SECONDS = 2400.0  # compiling takes minutes and gains some percent
@@ -22,20 +22,20 @@ _BFLOAT16_PAYS = 1.1  # how many times as fast bfloat16 must be: it rounds, so i
 
 
 @dataclass(frozen=True)
-class Settings:
+class RuntimeChoice:
     """How steps are computed."""
 
     precision: str
     compiled: bool
     seconds_per_token: float
-    micro_tokens: dict[str, int] | None = None  # of each part, once a dry run has found them to fit
+    micro_tokens: dict[str, int] | None = None  # of each component, once a dry run has found them to fit
 
 
-def settle(engine: Engine, checkpoints: Path, progress: Progress) -> Settings:
+def choose_runtime(engine: Engine, checkpoints: Path, progress: Progress) -> RuntimeChoice:
     """Decide how steps are computed, once, and tell; a resumed run keeps what was decided."""
     # What the first process measures holds for all.
     decided = _decide(engine, checkpoints / "settings.json", progress) if engine.ranks.is_main else None
-    settings = Settings(**engine.ranks.agree(decided))
+    settings = RuntimeChoice(**engine.ranks.broadcast(decided))
     engine.compute_in(settings.precision, compiled=settings.compiled and engine.ranks.size == 1)
     return settings
 
@@ -50,14 +50,14 @@ def _decide(engine: Engine, path: Path, progress: Progress) -> dict[str, Any]:
     compiled = _choose_compile(engine.config, engine.mixture, pace, progress)
     if compiled and engine.ranks.size > 1:
         progress.say("  eager mode: several processes train together")
-    decided = asdict(Settings(precision, compiled, pace))
+    decided = asdict(RuntimeChoice(precision, compiled, pace))
     write_json(path, decided)
     return decided
 
 
 def _sample(engine: Engine) -> Batch:
     """Return the beginning of the first step: enough to measure and to check."""
-    first = engine.mixture.parts[0].batches.step(0)[0]
+    first = engine.mixture.components[0].batches.step(0)[0]
     length = min(_REHEARSAL_TOKENS, first.lengths[0])
     ids = first.ids[0, :length].numpy()
     return make_batch([(ids, (ids == ids).astype("uint8"))])
@@ -66,16 +66,19 @@ def _sample(engine: Engine) -> Batch:
 def _choose_precision(engine: Engine, sample: Batch, progress: Progress) -> tuple[str, float]:
     """Return the precision and its seconds per token."""
     asked, size = engine.config.precision, len(sample.ids[0])
-    part = Part("next_token", NextToken(), engine.mixture.parts[0].batches)
-    engine.rehearse(part, sample, "float32")  # the first pass pays for memory that later ones find ready
+    component = MixtureComponent("next_token", NextToken(), engine.mixture.components[0].batches)
+    engine.time_microbatch(
+        component, sample, "float32"
+    )  # the first pass pays for memory that later ones find ready
     if asked == "auto" and not has_bfloat16(engine.ranks.device):
         progress.say("  precision: float32 (this processor multiplies no bfloat16)")
         asked = "float32"
     if asked != "auto":
-        return asked, engine.rehearse(part, sample, asked) / size
+        return asked, engine.time_microbatch(component, sample, asked) / size
     # In turns and the best of three: a neighbour's burst must not decide the whole run.
     rounds = [
-        {name: engine.rehearse(part, sample, name) for name in ("float32", "bfloat16")} for _ in range(3)
+        {name: engine.time_microbatch(component, sample, name) for name in ("float32", "bfloat16")}
+        for _ in range(3)
     ]
     seconds = {name: min(each[name] for each in rounds) for name in rounds[0]}
     faster = seconds["bfloat16"] * _BFLOAT16_PAYS < seconds["float32"]

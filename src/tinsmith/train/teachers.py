@@ -18,7 +18,7 @@ from tinsmith.recipe import DistilConfig
 from tinsmith.tokens.batches import Batch, Batches, make_batch
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.train.attention import NAME, isolate_sequences
-from tinsmith.train.chunked import Judge, logit_rows
+from tinsmith.train.chunked import ChunkLoss, logit_rows
 from tinsmith.train.distil import divergence, in_buckets
 from tinsmith.train.objectives import check_context, check_output_layer, last_hidden, output_layer
 from tinsmith.train.resumable_arrays import RowFile, Rows, digest, sequence_runs
@@ -75,7 +75,7 @@ class LiveTeacher:
         """Open the teacher. Raises TrainingError where it cannot read the student's tokens."""
         self._model = open_teacher(self.source, self.vocabulary, batches.tokens).to(model.device)
 
-    def compare(self, batch: Batch) -> tuple[Judge, dict[str, float]]:
+    def compare(self, batch: Batch) -> tuple[ChunkLoss, dict[str, float]]:
         """Return the mixed KL divergence from the teacher at the places of a batch."""
         hidden = teacher_hidden(self._model, replace(batch, ids=self.vocabulary.read(batch.ids)))
         output, warmth = output_layer(self._model), self.config.temperature
@@ -130,7 +130,7 @@ class CachedTeacher:
 
         self._rows = table.fill(sizes, compute, "teacher", progress)
 
-    def compare(self, batch: Batch) -> tuple[Judge, dict[str, float]]:
+    def compare(self, batch: Batch) -> tuple[ChunkLoss, dict[str, float]]:
         """Return the mixed KL divergence over the teacher's likeliest tokens and the rest."""
         spans = [slice(self._starts[number], self._starts[number + 1]) for number in batch.numbers]
         device, warmth = batch.ids.device, self.config.temperature
@@ -219,5 +219,5 @@ def check_teacher(model: PreTrainedModel, sample: Batch) -> None:
 @torch.no_grad()
 def teacher_hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
     """Return a teacher's last hidden states (S, H) at the places of a batch."""
-    states: Tensor = last_hidden(model, batch)[0, batch.places]
+    states: Tensor = last_hidden(model, batch)[0, batch.target_positions]
     return states

@@ -21,7 +21,7 @@ from tinsmith.base.progress import Progress
 from tinsmith.recipe import DistilConfig
 from tinsmith.tokens.batches import Batch, Batches, make_batch
 from tinsmith.tokens.encoding import context_token, encode
-from tinsmith.train.chunked import Judge
+from tinsmith.train.chunked import ChunkLoss
 from tinsmith.train.distil import universal_distance
 from tinsmith.train.objectives import output_layer
 from tinsmith.train.teachers import WHERE, Source, check_teacher, teacher_hidden
@@ -120,7 +120,7 @@ class UniversalTeacher:
         sample = next(ids for ids, places in found if places)[:64]
         check_teacher(self._model, make_batch([_unmarked(sample)]))
 
-    def compare(self, batch: Batch) -> tuple[Judge, dict[str, float]]:
+    def compare(self, batch: Batch) -> tuple[ChunkLoss, dict[str, float]]:
         """Return the distance at the places where both have a boundary; `compared` counts them."""
         reading, rows = self._reading(batch)
         device = batch.ids.device
@@ -139,7 +139,7 @@ class UniversalTeacher:
 
     def _reading(self, batch: Batch) -> tuple[Batch | None, list[int]]:
         """Return what the teacher reads, with the places to hear it at, and the student's rows that they are for."""
-        rows_of = {place: row for row, place in enumerate(batch.places.tolist())}
+        rows_of = {place: row for row, place in enumerate(batch.target_positions.tolist())}
         read: list[list[int]] = []
         places: list[int] = []
         rows: list[int] = []
@@ -160,7 +160,7 @@ class UniversalTeacher:
             whole,
             ids=whole.ids.to(device),
             positions=whole.positions.to(device),
-            places=torch.tensor(places, device=device),
+            target_positions=torch.tensor(places, device=device),
         ), rows
 
     def _align(self, ids: Sequence[int]) -> tuple[list[int], list[tuple[int, int]]]:

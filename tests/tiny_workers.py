@@ -26,7 +26,7 @@ from tinsmith.train.distil import Distil
 from tinsmith.train.distributed import ALONE, Ranks, gather, join
 from tinsmith.train.engine import Engine
 from tinsmith.train.loop import fit
-from tinsmith.train.mixture import Mixture, Part
+from tinsmith.train.mixture import Mixture, MixtureComponent
 from tinsmith.train.preference import Dpo
 from tinsmith.train.teachers import LiveTeacher, Source, Vocabulary
 from tiny_training import VOCABULARY, config, make_batches, make_engine, tiny_llama
@@ -50,7 +50,7 @@ def start(work: Callable[[WorkerGroup, Path], None], directory: Path, store: TCP
     # A server that has imported everything once forks each process in a moment.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["tiny_crew", "tinsmith.cli", "tinsmith.pipeline.build", "tinsmith.stages.train"]
+        ["tiny_workers", "tinsmith.cli", "tinsmith.pipeline.build", "tinsmith.stages.train"]
     )
     arguments = [(work, directory, rank, store.port) for rank in range(SIZE)]
     processes = [context.Process(target=_enter, args=each) for each in arguments]
@@ -76,11 +76,13 @@ def engine_for(name: str, directory: Path, cache: Path, ranks: Ranks = ALONE) ->
     section, model = GRADIENTS[name], model_for(name)
     if name == "dpo":
         batches = make_batches(TokenSet(directory / "pairs"), section)
-        part = Part(name, Dpo(DpoConfig(beta=0.3)), batches)
+        part = MixtureComponent(name, Dpo(DpoConfig(beta=0.3)), batches)
     elif name == "distil":
         wanted = DistilConfig(teacher="another", share=0.7, reverse=0.5)
         teacher = LiveTeacher(wanted, Source("another", lambda: tiny_llama(9)), Vocabulary(VOCABULARY))
-        part = Part(name, Distil(wanted, teacher), make_batches(TokenSet(directory / "tokens"), section))
+        part = MixtureComponent(
+            name, Distil(wanted, teacher), make_batches(TokenSet(directory / "tokens"), section)
+        )
     else:
         return make_engine(TokenSet(directory / "tokens"), section, model, ranks=ranks)
     engine = Engine(model, section, Mixture([part]), seed=7, ranks=ranks)
@@ -140,10 +142,10 @@ class Tripping(SilentProgress):
         yield advance
 
 
-def compute_together(crew: WorkerGroup, directory: Path) -> None:
+def compute_together(workers: WorkerGroup, directory: Path) -> None:
     """Do everything that the tests compare, in one start of the processes."""
     tokens = TokenSet(directory / "tokens")
-    with join(crew, "auto", SilentProgress()) as ranks:
+    with join(workers, "auto", SilentProgress()) as ranks:
         for name in GRADIENTS:
             engine = engine_for(name, directory, directory / "cache" / name, ranks)
             engine.shard()
@@ -158,13 +160,13 @@ def compute_together(crew: WorkerGroup, directory: Path) -> None:
             _keep(ranks, directory / name, whole(dict(engine.model.named_parameters())))
         _fit(ranks, tokens, directory / "straight")
         try:
-            _fit(ranks, tokens, directory / "stopped", Tripping(3) if crew.rank == 1 else SilentProgress())
+            _fit(ranks, tokens, directory / "stopped", Tripping(3) if workers.rank == 1 else SilentProgress())
         except KeyboardInterrupt:
-            (directory / f"stopped.{crew.rank}").touch()
-        ranks.agree(None)
+            (directory / f"stopped.{workers.rank}").touch()
+        ranks.broadcast(None)
         if ranks.is_main:
             shutil.copytree(directory / "stopped", directory / "copied")
-        ranks.agree(None)
+        ranks.broadcast(None)
         _fit(ranks, tokens, directory / "stopped")
         _fit(ranks, tokens, directory / "begun_alone")
 
@@ -188,12 +190,12 @@ def _keep(ranks: Ranks, path: Path, tensors: dict[str, torch.Tensor]) -> None:
         save_file({name: each.contiguous() for name, each in tensors.items()}, f"{path}.safetensors")
 
 
-def train_long(crew: WorkerGroup, directory: Path) -> None:
+def train_long(workers: WorkerGroup, directory: Path) -> None:
     """Train longer than the test lets it; leave 1 where another process was lost."""
     from tinsmith.base.errors import RunError
 
     try:
-        with join(crew, "cpu", SilentProgress()) as ranks:
+        with join(workers, "cpu", SilentProgress()) as ranks:
             engine = make_engine(TokenSet(directory / "tokens"), LONG, ranks=ranks)
             fit(engine, out=directory / "killed", progress=SilentProgress())
     except RunError as error:
@@ -201,16 +203,21 @@ def train_long(crew: WorkerGroup, directory: Path) -> None:
         sys.exit(1)
 
 
-def run_command_line(crew: WorkerGroup, directory: Path) -> None:
+def run_command_line(workers: WorkerGroup, directory: Path) -> None:
     """Build as a process that torchrun started would: the command line, and torchrun's variables."""
     from tinsmith.cli import main
 
     host = {
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(crew.store.port),
+        "MASTER_PORT": str(workers.store.port),
         "TORCHELASTIC_USE_AGENT_STORE": "True",
     }
-    os.environ |= {"RANK": str(crew.rank), "WORLD_SIZE": str(crew.size), "LOCAL_RANK": str(crew.rank), **host}
+    os.environ |= {
+        "RANK": str(workers.rank),
+        "WORLD_SIZE": str(workers.size),
+        "LOCAL_RANK": str(workers.rank),
+        **host,
+    }
     os.environ["TORCHELASTIC_RESTART_COUNT"] = "0"
     sys.argv = ["tinsmith", *(directory / "arguments").read_text().split()]
     main()

@@ -26,7 +26,7 @@ _MERGE_TOKENS = 128
 _ADAPTERS, _STREAMLINE = "adapters.json", "streamline.json"
 
 
-def shape_start(
+def prepare_model(
     load: Callable[[], PreTrainedModel],
     config: TrainConfig,
     tokens: TokenSet,
@@ -56,7 +56,7 @@ def shape_start(
     return model
 
 
-def shape_result(
+def finalize_model(
     model: PreTrainedModel, config: TrainConfig, tokens: TokenSet, *, seed: int, out: Path, ranks: Ranks
 ) -> PreTrainedModel:
     """Return the trained model as a plain one whose weights are whole on this process.
@@ -80,7 +80,7 @@ def shape_result(
     return model
 
 
-def shape_statistics(out: Path) -> dict[str, float]:
+def model_statistics(out: Path) -> dict[str, float]:
     """Return the figures of adapters and of streamlining that a run left, if any."""
     facts: dict[str, Any] = read_json(out / _ADAPTERS) if (out / _ADAPTERS).exists() else {}
     if (out / _STREAMLINE).exists():

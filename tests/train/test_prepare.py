@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 import tinsmith.stages.train as stage
-import tiny_crew
+import tiny_workers
 from small_vocabulary import write_bpe
 from tinsmith.base.errors import RecipeError, TrainingError
 from tinsmith.base.files import read_json, write_json
@@ -119,8 +119,8 @@ def test_two_processes_end_with_the_model_of_one(base: Path) -> None:
     section = config("3 steps", trainable="lora", lora={"rank": 4}, streamline=streamline)
     run(base, section, "alone")
     (base.parent / "section.json").write_text(section.model_dump_json())
-    store = tiny_crew.new_store()
-    for process in tiny_crew.start(train_stage_together, base.parent, store):
+    store = tiny_workers.new_store()
+    for process in tiny_workers.start(train_stage_together, base.parent, store):
         process.join(100)
         assert process.exitcode == 0, (base.parent / "said-0.txt").read_text()
     one, other = weights(base, "alone"), weights(base, "together")
