@@ -12,7 +12,7 @@ from tinsmith.evaluate.items import Item
 from tinsmith.evaluate.models import Subject, opened
 from tinsmith.evaluate.preflight import check_files, check_rivals, check_room, fetch_rivals
 from tinsmith.evaluate.run import Work
-from tinsmith.model.export import write_gguf
+from tinsmith.gguf.writer import write_gguf
 from tinsmith.pipeline.build import build
 from tinsmith.recipe import EvaluateConfig
 from tinsmith.recipe.toml import parse_recipe
@@ -66,7 +66,7 @@ def test_a_cut_off_gguf_is_told_with_what_is_missing(rival, tmp_path):
     check_files(Subject("rival", "rival", file, ""))
     file.write_bytes(file.read_bytes()[:-1000])
     with pytest.raises(
-        AssetError, match=r"rival\.gguf: is no readable GGUF file \(it was cut off: 1,000 bytes"
+        AssetError, match=r"rival\.gguf: is not a readable GGUF file \(it was cut off: 1,000 bytes"
     ):
         check_files(Subject("rival", "rival", file, ""))
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from tinsmith.base.errors import AssetError
-from tinsmith.gguf.families import architecture_facts
-from tinsmith.gguf.metadata import refuse_unwritable
+from tinsmith.gguf.families import architecture_metadata, refuse_unwritable
 from tinsmith.model.families import FAMILIES, Shape, published
 from tinsmith.model.presets import PRESETS
 
@@ -19,23 +18,23 @@ OTHERWISE = [
     ("llama", {"hidden_act": "gelu"}, "activation is gelu"),
     ("llama", {"rope_parameters": ROPE}, r"positions are scaled \(linear\)"),
     ("qwen3", {"attention_bias": True}, "attention has biases"),
-    ("qwen3", {"layer_types": ["sliding_attention"] * 7}, "see a window only"),
+    ("qwen3", {"layer_types": ["sliding_attention"] * 7}, "attend to a sliding window only"),
     ("phi", {"qk_layernorm": True}, "queries and keys are normalised"),
     ("phi", {"tie_word_embeddings": True}, "embeddings are tied"),
     ("phi", {"hidden_act": "gelu"}, "tanh form of gelu"),
     ("phi", {"rope_parameters": ROPE}, r"positions are scaled \(linear\)"),
-    ("phi", {"head_dim": 16}, "size of its heads"),
+    ("phi", {"head_dim": 16}, "head size is not"),
     ("gpt2", {"activation_function": "relu"}, "activation is relu"),
-    ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scaled by another rule"),
-    ("gpt2", {"scale_attn_weights": False}, "scaled by another rule"),
-    ("gpt2", {"add_cross_attention": True}, "attends to an encoder"),
+    ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "not scaled by the head size"),
+    ("gpt2", {"scale_attn_weights": False}, "not scaled by the head size"),
+    ("gpt2", {"add_cross_attention": True}, "cross-attention to an encoder"),
     ("bloom", {"apply_residual_connection_post_layernorm": True}, "residual is taken after the norm"),
     ("gemma3", {"query_pre_attn_scalar": 256}, "query_pre_attn_scalar is 256, llama.cpp scales by 32"),
-    ("gemma3", {"layer_types": ["full_attention"] * 7}, "do not see everything in every 6th"),
+    ("gemma3", {"layer_types": ["full_attention"] * 7}, "not every 6th layer"),
     ("gemma3", {"hidden_activation": "gelu"}, "tanh form of gelu"),
     ("gemma3", {"final_logit_softcapping": 30.0}, "logits are capped"),
     ("gemma3", {"attention_bias": True}, "attention has biases"),
-    ("gemma3", {"use_bidirectional_attention": True}, "sees what follows"),
+    ("gemma3", {"use_bidirectional_attention": True}, "attention is bidirectional"),
     (
         "gemma3",
         {"rope_parameters": {**LOCAL, "sliding_attention": {"rope_type": "default", "rope_theta": 1e5}}},
@@ -67,20 +66,20 @@ def test_a_gemma3_of_62_layers_is_taken_for_the_one_of_27_billion() -> None:
 def test_published_shapes_can_be_written(name: str) -> None:
     config = published(name)
     refuse_unwritable(config, Path("here"))
-    layers = [value for key, value in architecture_facts(config).items() if key.endswith(".block_count")]
+    layers = [value for key, value in architecture_metadata(config).items() if key.endswith(".block_count")]
     assert layers == [config.num_hidden_layers]
 
 
 def test_the_metadata_of_published_shapes() -> None:
-    phi = architecture_facts(published("phi-2"))
+    phi = architecture_metadata(published("phi-2"))
     assert phi["phi2.rope.dimension_count"] == 32
     assert phi["phi2.attention.layer_norm_epsilon"] == 1e-5
-    gemma = architecture_facts(published("gemma-3-270m"))
+    gemma = architecture_metadata(published("gemma-3-270m"))
     assert gemma["gemma3.attention.key_length"] == 256
     assert gemma["gemma3.attention.sliding_window"] == 512
     assert gemma["gemma3.rope.freq_base"] == 1e6
-    assert architecture_facts(published("gpt3-175b"))["gpt2.context_length"] == 2048
-    assert architecture_facts(published("gpt3-175b"))["gpt2.feed_forward_length"] == 4 * 12_288
-    assert architecture_facts(published("bloom-176b"))["bloom.context_length"] == 2048
-    assert architecture_facts(published("llama-2-70b"))["llama.attention.head_count_kv"] == 8
-    assert architecture_facts(published("qwen3-0.6b"))["qwen3.attention.key_length"] == 128
+    assert architecture_metadata(published("gpt3-175b"))["gpt2.context_length"] == 2048
+    assert architecture_metadata(published("gpt3-175b"))["gpt2.feed_forward_length"] == 4 * 12_288
+    assert architecture_metadata(published("bloom-176b"))["bloom.context_length"] == 2048
+    assert architecture_metadata(published("llama-2-70b"))["llama.attention.head_count_kv"] == 8
+    assert architecture_metadata(published("qwen3-0.6b"))["qwen3.attention.key_length"] == 128

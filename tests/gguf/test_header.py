@@ -1,9 +1,58 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter, quantize
+from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, quantize
 from tinsmith.base.errors import AssetError
-from tinsmith.gguf.header import read_tensor_types
+from tinsmith.gguf.header import read_metadata, read_tensor_types, require_whole
+
+TEXT = st.sampled_from(["", "a", "naïve", "日本語", "\U0001f642\n", "x" * 300])
+SCALARS = {
+    GGUFValueType.STRING: TEXT,
+    GGUFValueType.BOOL: st.booleans(),
+    GGUFValueType.FLOAT32: st.floats(width=32, allow_nan=False),
+    GGUFValueType.FLOAT64: st.floats(allow_nan=False),
+    **{
+        getattr(GGUFValueType, f"{sign}INT{bits}"): st.integers(*bounds)
+        for bits in (8, 16, 32, 64)
+        for sign, bounds in {"U": (0, 2**bits - 1), "": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)}.items()
+    },
+}
+# Arrays hold one type; the writer takes integers as 32 bits and real numbers as 32 bits too.
+ITEMS = [TEXT, st.booleans(), SCALARS[GGUFValueType.INT32], SCALARS[GGUFValueType.FLOAT32]]
+ARRAYS = st.one_of(*(st.lists(item, min_size=1, max_size=4) for item in ITEMS))
+VALUES = st.one_of(
+    *(st.tuples(st.just(type), values) for type, values in SCALARS.items()),
+    st.tuples(st.just(GGUFValueType.ARRAY), st.one_of(ARRAYS, st.lists(ARRAYS, min_size=1, max_size=2))),
+)
+
+
+@settings(max_examples=60)
+@given(st.lists(VALUES, max_size=6), st.integers(0, 40))
+def test_any_metadata_is_read_back_and_any_missing_byte_is_noticed(tmp_path_factory, values, cut):
+    path = tmp_path_factory.mktemp("header") / "m.gguf"
+    writer = GGUFWriter(path, "llama")
+    for number, (type, value) in enumerate(values):
+        writer.add_key_value(f"key {number}", value, type)
+    writer.add_tensor("weights", np.arange(10, dtype=np.float32))
+    _close(writer)
+    assert read_metadata(path) == {
+        "general.architecture": "llama",
+        **{f"key {number}": value for number, (_, value) in enumerate(values)},
+    }
+    require_whole(path)
+    tensor_end = len(path.read_bytes().rstrip(b"\0"))  # the writer pads the last tensor
+    path.write_bytes(path.read_bytes()[: tensor_end - 1 - cut])
+    with pytest.raises(AssetError, match="cut off"):
+        require_whole(path)
+
+
+def _close(writer):
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 def _write(path):
@@ -19,10 +68,7 @@ def _write(path):
     writer.add_tensor(
         "small", quantize(values, GGMLQuantizationType.Q8_0), raw_dtype=GGMLQuantizationType.Q8_0
     )
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    _close(writer)
 
 
 def test_types_and_sizes_are_those_of_the_slow_reader(tmp_path):
@@ -38,5 +84,5 @@ def test_a_damaged_file_is_named(tmp_path, length):
     _write(tmp_path / "whole.gguf")
     path = tmp_path / "cut.gguf"
     path.write_bytes((tmp_path / "whole.gguf").read_bytes()[:length])
-    with pytest.raises(AssetError, match=r"cut\.gguf: is no readable GGUF"):
+    with pytest.raises(AssetError, match=r"cut\.gguf: is not a readable GGUF"):
         read_tensor_types(path)

@@ -13,8 +13,8 @@ from tinsmith import recipe
 from tinsmith.base.errors import AssetError, RecipeError
 from tinsmith.base.progress import SilentProgress
 from tinsmith.gguf.families import context_length
+from tinsmith.gguf.writer import write_gguf
 from tinsmith.model import families
-from tinsmith.model.export import write_gguf
 from tinsmith.model.families import FAMILIES, configure, count_parameters, create, published, shape_of
 from tinsmith.model.load import load_model
 from tinsmith.model.presets import PRESETS

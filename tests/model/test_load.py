@@ -8,8 +8,8 @@ import torch
 
 import gguf
 from tinsmith.base.errors import AssetError
+from tinsmith.gguf.writer import write_gguf
 from tinsmith.model import load
-from tinsmith.model.export import write_gguf
 from tinsmith.model.load import load_model
 from tinsmith.train.checkpoint import save_trained
 from tiny_model import tiny_family, tiny_tokenizer

@@ -20,8 +20,9 @@ from transformers import (
 
 from tinsmith.base.errors import RecipeError, TrainingError
 from tinsmith.base.progress import SilentProgress
+from tinsmith.gguf.writer import write_gguf
 from tinsmith.model.blocks import Skipper, blocks_of, sample_loss
-from tinsmith.model.export import save_model, write_gguf
+from tinsmith.model.export import save_model
 from tinsmith.model.load import parameter_count
 from tinsmith.model.prune import drop_layers, narrow_mlp, slice_vocabulary, streamline, streamlined
 from tinsmith.recipe import StreamlineConfig

@@ -5,7 +5,8 @@ import pytest
 from gguf import GGUFWriter
 from tinsmith.base.errors import CorpusError, ParityError
 from tinsmith.base.progress import SilentProgress
-from tinsmith.model.export import save_model, write_gguf
+from tinsmith.gguf.writer import write_gguf
+from tinsmith.model.export import save_model
 from tinsmith.parity import gate as parity
 from tinsmith.parity.gate import check_parity
 from tinsmith.parity.prompts import draw_prompts

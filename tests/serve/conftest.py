@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tinsmith.model.export import write_gguf
+from tinsmith.gguf.writer import write_gguf
 from tiny_model import write_trained
 
 

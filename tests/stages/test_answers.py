@@ -11,8 +11,8 @@ from tinsmith.base.files import read_jsonl, write_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.evaluate.families.generative_table import add_generated
 from tinsmith.evaluate.items import Item
+from tinsmith.gguf.writer import write_gguf
 from tinsmith.llm import client
-from tinsmith.model.export import write_gguf
 from tinsmith.pipeline.build import plan
 from tinsmith.recipe import EndpointConfig, EvaluateConfig, IngestConfig, Recipe
 from tinsmith.stages.answers import answer_in_words, check_words

@@ -16,7 +16,7 @@ from tinsmith.base.progress import SilentProgress
 from tinsmith.evaluate import run as measure
 from tinsmith.evaluate.verify import check_figures
 from tinsmith.gguf.header import read_tensor_types
-from tinsmith.model.export import write_gguf
+from tinsmith.gguf.writer import write_gguf
 from tinsmith.recipe import (
     BoundsConfig,
     CanaryConfig,

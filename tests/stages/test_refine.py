@@ -13,7 +13,7 @@ from tinsmith.base.errors import CorpusError, LLMError
 from tinsmith.base.files import read_json, read_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.text.repair import document_id
-from tinsmith.model.export import write_gguf
+from tinsmith.gguf.writer import write_gguf
 from tinsmith.recipe import RefineConfig
 from tinsmith.stages.refine import refine
 from tiny_model import write_trained

@@ -11,7 +11,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from small_vocabulary import TEXT, write_sentence_pieces
 from tinsmith.base.errors import RecipeError
-from tinsmith.model.export import save_model, write_gguf
+from tinsmith.gguf.writer import write_gguf
+from tinsmith.model.export import save_model
 from tinsmith.parity.sides import ServerSide
 from tinsmith.serve.runtime import LlamaServer
 from tinsmith.tokens.encoding import encode, prefix_ids

@@ -179,6 +179,7 @@ def _gemma3_unsupported(config: PretrainedConfig) -> Unsupported:
     layer_types = [
         "sliding_attention" if (layer + 1) % _SLIDING_PERIOD else "full_attention" for layer in range(layers)
     ]
+    odd_layers = config.layer_types != layer_types
     # llama.cpp takes any gemma3 of 62 layers for the 27-billion one, which scales its queries differently.
     scaled = config.hidden_size // config.num_attention_heads if layers == 62 else _head_size(config)
     activation, scalar = config.hidden_activation, config.query_pre_attn_scalar
@@ -186,10 +187,12 @@ def _gemma3_unsupported(config: PretrainedConfig) -> Unsupported:
         f"its activation is {activation}, llama.cpp computes the tanh form of gelu": activation
         not in _TANH_GELU,
         f"its query_pre_attn_scalar is {scalar}, llama.cpp scales by {scaled}": scalar != scaled,
-        "its rotary positions are scaled": any(settings["rope_type"] != "default" for settings in rope.values()),
+        "its rotary positions are scaled": any(
+            settings["rope_type"] != "default" for settings in rope.values()
+        ),
         f"its local rotary base is not {_LOCAL_ROPE_BASE:g}": "sliding_attention" in layer_types
         and rope["sliding_attention"]["rope_theta"] != _LOCAL_ROPE_BASE,
-        f"not every {_SLIDING_PERIOD}th layer attends to the whole context, or others do too": config.layer_types != layer_types,
+        f"not every {_SLIDING_PERIOD}th layer, or not only those, attends to the whole context": odd_layers,
         "its attention has biases": config.attention_bias,
         "its attention is bidirectional": bool(config.use_bidirectional_attention),
         "its logits are capped": bool(config.final_logit_softcapping or config.attn_logit_softcapping),

@@ -23,11 +23,11 @@ _STEPS: dict[str, tuple[str, ...]] = {
     "llama-bpe": (_WORDS + r"\p{N}{1,3}" + _REST, _BYTES_ONLY),
     "qwen2": (_WORDS + r"\p{N}" + _REST, _BYTES_ONLY),
 }
-NAMES = tuple(_STEPS)
+PRE_TOKENIZERS = tuple(_STEPS)
 
 
 def build_pre_tokenizer(name: str, *, add_prefix_space: bool = False) -> PreTokenizer:
-    """Build the pre-tokenizer that llama.cpp calls `name`. Raises KeyError for one that is not in `NAMES`."""
+    """Build the pre-tokenizer that llama.cpp calls `name`. Raises KeyError for one that is not in `PRE_TOKENIZERS`."""
     return pre_tokenizers.Sequence([_build_step(step, add_prefix_space) for step in _STEPS[name]])
 
 
@@ -39,7 +39,7 @@ def name_pre_tokenizer(steps: list[dict[str, Any]], where: Path) -> str:
         raise AssetError(
             f"llama.cpp has no known name for the pre-tokenizer {list(described)}",
             where=str(where),
-            next_step=f"choose a base whose pre-tokenizer is one of {', '.join(NAMES)}",
+            next_step=f"choose a base whose pre-tokenizer is one of {', '.join(PRE_TOKENIZERS)}",
         )
     return names[0]
 

@@ -1,12 +1,16 @@
-"""Which type each tensor of a GGUF file takes, and its bytes in that type.
+"""Choose the type of each tensor of a GGUF file, and quantise tensors to it.
 
-The mixtures are llama.cpp's. q4_k_m and q5_k_m: four or five bits for most matrices; six for attn_v and ffn_down
-in the first eighth and the last eighth of the layers and in every third between; one more than most for a joint
-matrix of queries, keys and values. q3_k_m: three bits, but four for attn_v, ffn_down, attn_output and a joint matrix,
-and five for the first two attn_v and the ffn_down of the first sixteenth. The output matrix has six bits in all
-three; q6_k has six everywhere. Learnt positions stay in 32 bits in every format. K-quants come in blocks of 256
-values. Where a row is no multiple of that, llama.cpp takes the nearest type in blocks of 32 that is not smaller, and
-so do we, tensor by tensor, and say so.
+The mixtures are llama.cpp's:
+
+- q4_k_m, q5_k_m: four or five bits for most matrices. Six bits for attn_v and ffn_down in the first and last eighth of
+  the layers and in every third layer between. A joint matrix of queries, keys and values takes one bit more than most.
+- q3_k_m: three bits for most. Four for attn_v, ffn_down, attn_output and a joint matrix; five for the first two attn_v
+  and for ffn_down in the first sixteenth of the layers.
+- In these three the output matrix has six bits. In q6_k every matrix has six.
+- Learnt positions stay in 32 bits in every format.
+
+K-quants come in blocks of 256 values. Where 256 does not divide a row, llama.cpp takes the nearest type in blocks of 32
+that is not smaller. We do the same, tensor by tensor, and report it.
 """
 
 from __future__ import annotations
@@ -37,16 +41,16 @@ _BASE_TYPES = {
     "q4_k_m": Type.Q4_K,
     "q3_k_m": Type.Q3_K,
 }
-_JOINT_TYPES = {"q5_k_m": Type.Q6_K, "q4_k_m": Type.Q5_K, "q3_k_m": Type.Q4_K}  # of the mixtures
+_JOINT_TYPES = {"q5_k_m": Type.Q6_K, "q4_k_m": Type.Q5_K, "q3_k_m": Type.Q4_K}  # for joint QKV matrices
 _SUBSTITUTES = {Type.Q3_K: Type.IQ4_NL, Type.Q4_K: Type.Q5_0, Type.Q5_K: Type.Q5_1, Type.Q6_K: Type.Q8_0}
 
 
 def choose_types(
     shapes: dict[str, tuple[int, ...]], layers: int, format: str, where: Path
 ) -> tuple[dict[str, Type], list[dict[str, str]]]:
-    """Return each tensor's type, and rows {format, tensor, wanted, used, reason} for the substitutes.
+    """Return each tensor's type, and {format, tensor, wanted, used, reason} for each substitute.
 
-    Raises AssetError where a row is too narrow for any quantised type.
+    Raises AssetError where no type of the format fits a tensor's row length.
     """
     types: dict[str, Type] = {}
     substituted: list[dict[str, str]] = []
@@ -55,27 +59,27 @@ def choose_types(
         used = _SUBSTITUTES.get(wanted, wanted) if shape[-1] % _block(wanted) else wanted
         if shape[-1] % _block(used):
             raise AssetError(
-                f"{format} needs rows that {_block(used)} divides; those of {name} hold {shape[-1]} values",
+                f"{format} needs rows of a multiple of {_block(used)} values; those of {name} have {shape[-1]}",
                 where=str(where),
-                next_step=f"leave {format} out of package.formats, or take a wider model",
+                next_step=f"remove {format} from package.formats, or choose a wider model",
             )
         if used is not wanted:
-            reason = f"rows of {shape[-1]} are no multiple of {_block(wanted)}"
+            reason = f"rows of {shape[-1]} are not a multiple of {_block(wanted)}"
             row = {"format": format, "tensor": name, "wanted": wanted.name, "used": used.name}
             substituted.append({**row, "reason": reason})
         types[name] = used
     return types, substituted
 
 
-def quantise(array: np.ndarray, kind: Type) -> np.ndarray:
-    """Return float32 rows in a GGUF type. Raises AssetError where a value leaves the type's range."""
-    if kind is Type.F32:
+def quantise(array: np.ndarray, type: Type) -> np.ndarray:
+    """Return float32 rows as bytes of a GGUF type. Raises AssetError if a value is out of the type's range."""
+    if type is Type.F32:
         return np.ascontiguousarray(array, np.float32)
-    if kind is Type.F16 and np.abs(array).max(initial=0) > np.finfo(np.float16).max:
+    if type is Type.F16 and np.abs(array).max(initial=0) > np.finfo(np.float16).max:
         raise AssetError(
-            "a weight is beyond the range of 16-bit floats", next_step="leave f16 out of package.formats"
+            "a weight is out of the range of 16-bit floats", next_step="remove f16 from package.formats"
         )
-    return libgguf.quantize_rows(array, kind)
+    return libgguf.quantize_rows(array, type)
 
 
 def _wanted(name: str, shape: tuple[int, ...], layers: int, format: str, *, tied: bool) -> Type:
@@ -87,15 +91,15 @@ def _wanted(name: str, shape: tuple[int, ...], layers: int, format: str, *, tied
         return Type.Q6_K
     if name.endswith(".attn_qkv.weight"):
         return _JOINT_TYPES[format]
-    part = re.match(r"blk\.(\d+)\.(attn_v|ffn_down|attn_output)\.weight$", name)
-    if not part:
+    match = re.match(r"blk\.(\d+)\.(attn_v|ffn_down|attn_output)\.weight$", name)
+    if not match:
         return _BASE_TYPES[format]
-    layer, matrix = int(part[1]), part[2]
+    layer, matrix = int(match[1]), match[2]
     if format == "q3_k_m":
-        first = {"attn_v": 2, "ffn_down": layers // 16, "attn_output": 0}
-        return Type.Q5_K if layer < first[matrix] else Type.Q4_K
-    richer = matrix != "attn_output" and _needs_more_bits(layer, layers)
-    return Type.Q6_K if richer else _BASE_TYPES[format]
+        five_bit_layers = {"attn_v": 2, "ffn_down": layers // 16, "attn_output": 0}
+        return Type.Q5_K if layer < five_bit_layers[matrix] else Type.Q4_K
+    six_bits = matrix != "attn_output" and _needs_more_bits(layer, layers)
+    return Type.Q6_K if six_bits else _BASE_TYPES[format]
 
 
 def _needs_more_bits(layer: int, layers: int) -> bool:
@@ -103,5 +107,5 @@ def _needs_more_bits(layer: int, layers: int) -> bool:
     return layer < eighth or layer >= 7 * layers // 8 or (layer - eighth) % 3 == 2
 
 
-def _block(kind: Type) -> int:
-    return GGML_QUANT_SIZES[kind][0]
+def _block(type: Type) -> int:
+    return GGML_QUANT_SIZES[type][0]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from transformers import AutoConfig, PretrainedConfig
 
 from gguf import GGMLQuantizationType, GGUFWriter, TensorNameMap, get_tensor_name_map
 from tinsmith.base.errors import AssetError
+from tinsmith.base.files import atomic_path
 from tinsmith.gguf.families import refuse_unwritable
 from tinsmith.gguf.metadata import add_architecture, add_tokenizer
 from tinsmith.gguf.types import FILE_TYPES, choose_types, quantise
@@ -38,21 +39,12 @@ def write_gguf(model_dir: Path, out_file: Path, format: str, *, name: str = "mod
     tensors = CheckpointTensors(model_dir)
     config = tensors.config
     types, substituted = choose_types(tensors.shapes, config.num_hidden_layers, format, model_dir)
-    out_file.parent.mkdir(parents=True, exist_ok=True)
-    partial = out_file.with_name(f".{out_file.name}.{os.getpid()}.partial")
-    writer = GGUFWriter(partial, tensors.family.name)
-    try:
+    with atomic_path(out_file) as partial, closing(GGUFWriter(partial, tensors.family.name)) as writer:
         add_architecture(writer, config, name)
         add_tokenizer(writer, config, model_dir)
         writer.add_file_type(FILE_TYPES[format])
         writer.add_quantization_version(2)
         _write_tensors(writer, tensors, types)
-        writer.close()
-        os.replace(partial, out_file)
-    except BaseException:
-        writer.close()
-        partial.unlink(missing_ok=True)
-        raise
     counts = Counter(type.name for type in types.values())
     return GgufReport(format, out_file.stat().st_size, dict(sorted(counts.items())), substituted)
 

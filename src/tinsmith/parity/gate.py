@@ -36,7 +36,7 @@ from transformers import AutoConfig, PreTrainedTokenizerFast
 
 from tinsmith.base.errors import ParityError
 from tinsmith.base.progress import Advance, Progress
-from tinsmith.gguf.families import architecture_facts, context_length
+from tinsmith.gguf.families import architecture_metadata, context_length
 from tinsmith.gguf.header import read_metadata
 from tinsmith.gguf.metadata import read_stop_tokens
 from tinsmith.model.load import load_model
@@ -184,7 +184,7 @@ def _read_gguf(path: Path, ours: _Trained, advance: Advance, *, threads: int, an
 
 def _metadata_differences(facts: dict[str, Any], ours: _Trained) -> list[str]:
     tokenizer = ours.tokenizer
-    architecture = architecture_facts(ours.config)
+    architecture = architecture_metadata(ours.config)
     expected = {
         "general.architecture": next(iter(architecture)).split(".")[0],
         **{key: float(np.float32(v)) if isinstance(v, float) else v for key, v in architecture.items()},

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from gguf import GGUFReader, ReaderTensor, dequantize
 from tinsmith.base.errors import ParityError
-from tinsmith.model.export import GgufTensors
+from tinsmith.gguf.writer import CheckpointTensors
 from tinsmith.parity.prompts import Prompt
 
 _BATCH = 16
@@ -162,7 +162,7 @@ def _as_torch(tensor: ReaderTensor) -> torch.Tensor:
 
 def trained_rows(model_dir: Path) -> dict[str, np.ndarray]:
     """Return sampled rows of every trained tensor by its GGUF name."""
-    return {name: sampled_rows(array).copy() for name, array in GgufTensors(model_dir)}
+    return {name: sampled_rows(array).copy() for name, array in CheckpointTensors(model_dir)}
 
 
 def sampled_rows(array: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 
 from tinsmith.base.files import write_json, write_jsonl
 from tinsmith.base.progress import Progress
-from tinsmith.model.export import GgufReport, save_model, write_gguf
+from tinsmith.gguf.writer import GgufReport, write_gguf
+from tinsmith.model.export import save_model
 from tinsmith.model.load import load_model
 from tinsmith.parity.gate import check_parity
 from tinsmith.recipe import PackageConfig

@@ -11,7 +11,8 @@ from tinsmith.base.assets import resolve_model
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.launch import WorkerGroup
 from tinsmith.base.progress import Progress
-from tinsmith.gguf.metadata import refuse_unwritable, refuse_unwritable_tokenizer
+from tinsmith.gguf.families import refuse_unwritable
+from tinsmith.gguf.metadata import refuse_unwritable_tokenizer
 from tinsmith.model.families import create
 from tinsmith.model.load import load_model
 from tinsmith.recipe import ModelConfig, TrainConfig

@@ -1,0 +1,182 @@
+"""A GGUF file opens in gguf's own reader and in transformers, and its header describes the model."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+import gguf
+from tinsmith.base.assets import is_cached, resolve_model
+from tinsmith.base.errors import AssetError
+from tinsmith.gguf import writer
+from tinsmith.gguf.header import read_metadata
+from tinsmith.gguf.metadata import refuse_unwritable_tokenizer
+from tinsmith.gguf.writer import write_gguf
+from tinsmith.model.export import save_model
+from tinsmith.tokens.tokenizer import load_tokenizer
+from tiny_model import CHATML, changed_copy, tiny_model, tiny_tokenizer, write_trained
+
+IDS = torch.tensor([[1, 40, 50, 60, 70, 80, 90]])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return write_trained(tmp_path_factory.mktemp("trained") / "model")
+
+
+@pytest.mark.parametrize(
+    ("tied", "format", "bound"), [(True, "f16", 1e-3), (False, "f16", 1e-3), (True, "q8_0", 0.03)]
+)
+def test_transformers_reads_the_gguf_back(tmp_path, tied, format, bound):
+    model = tiny_model(tied=tied)
+    save_model(model, tiny_tokenizer(), tmp_path / "model", "float32")
+    write_gguf(tmp_path / "model", tmp_path / "m.gguf", format)
+    opened = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="m.gguf", dtype=torch.float32)
+    with torch.inference_mode():
+        ours, theirs = model(IDS).logits.log_softmax(-1), opened(IDS).logits.log_softmax(-1)
+    assert float((ours.exp() * (ours - theirs)).sum(-1).mean()) < bound
+
+
+def test_the_header_says_what_the_model_is(trained, tmp_path):
+    report = write_gguf(trained, tmp_path / "m.gguf", "q8_0", name="tiny")
+    facts = read_metadata(tmp_path / "m.gguf")
+    assert report.bytes == (tmp_path / "m.gguf").stat().st_size
+    assert facts["general.name"] == "tiny"
+    assert facts["general.file_type"] == 7
+    assert facts["llama.rope.freq_base"] == 100.0
+    assert facts["llama.attention.head_count_kv"] == 2
+    assert facts["llama.rope.dimension_count"] == 16
+    assert facts["tokenizer.ggml.pre"] == "smollm"
+    assert facts["tokenizer.ggml.token_type"][:4] == [3, 3, 3, 1]
+    assert facts["tokenizer.ggml.eos_token_id"] == 2
+    assert facts["tokenizer.ggml.add_bos_token"] is False
+    assert facts["tokenizer.chat_template"] == CHATML
+    vocabulary = load_tokenizer(tmp_path / "m.gguf").get_vocab()
+    assert tiny_tokenizer().get_vocab().items() <= vocabulary.items()
+
+
+def test_padded_vocabularies_and_two_stop_tokens(tmp_path):
+    model = tiny_model()
+    model.resize_token_embeddings(416)
+    model.generation_config.eos_token_id = [2, 0]
+    save_model(model, tiny_tokenizer(adds_bos=True), tmp_path / "model", "float32")
+    write_gguf(tmp_path / "model", tmp_path / "m.gguf", "f16")
+    facts = read_metadata(tmp_path / "m.gguf")
+    assert facts["tokenizer.ggml.tokens"][-1] == "[PAD415]"
+    assert facts["tokenizer.ggml.token_type"][-1] == 5
+    assert facts["tokenizer.ggml.eot_token_id"] == 0
+    assert facts["tokenizer.ggml.add_bos_token"] is True
+
+
+def test_the_reference_file_says_the_same_of_the_same_model(tmp_path):
+    if not is_cached("smollm2-135m"):
+        pytest.skip("smollm2-135m is not fetched")
+    reference = resolve_model("smollm2-135m").path
+    expected = read_metadata(reference)
+    tokenizer = load_tokenizer(reference)
+    model = tiny_model()
+    # The same vocabulary under a small body: the tokenizer's part of the header must be that of the original.
+    model.resize_token_embeddings(len(tokenizer))
+    save_model(model, tokenizer, tmp_path / "model", "bfloat16")
+    write_gguf(tmp_path / "model", tmp_path / "m.gguf", "q8_0")
+    facts = read_metadata(tmp_path / "m.gguf")
+    differing = {key for key in expected if key.startswith("tokenizer.") and facts.get(key) != expected[key]}
+    assert differing == set()
+    assert {key for key in expected if key.startswith("llama.")} <= facts.keys()
+
+
+def test_tiny_widths_are_refused_with_the_reason(tmp_path):
+    save_model(tiny_model(hidden=48), tiny_tokenizer(), tmp_path / "model", "float32")
+    for format in ("q8_0", "q4_k_m"):
+        with pytest.raises(
+            AssetError, match=f"{format} needs rows of a multiple of 32 values; those of .* have 48"
+        ):
+            write_gguf(tmp_path / "model", tmp_path / "m.gguf", format)
+    assert write_gguf(tmp_path / "model", tmp_path / "m.gguf", "f16").types == {"F16": 15, "F32": 5}
+
+
+@pytest.mark.parametrize(
+    ("file", "facts", "reason"),
+    [
+        (
+            "config.json",
+            {"model_type": "mistral", "architectures": ["MistralForCausalLM"]},
+            "architecture is mistral; a GGUF file can be written for llama",
+        ),
+        ("config.json", {"hidden_act": "gelu"}, "activation is gelu"),
+        (
+            "config.json",
+            {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 100.0}},
+            r"positions are scaled \(linear\)",
+        ),
+        ("tokenizer.json", {"normalizer": {"type": "Lowercase"}}, "not a plain byte-level BPE"),
+        (
+            "tokenizer.json",
+            {
+                "pre_tokenizer": {
+                    "type": "ByteLevel",
+                    "add_prefix_space": False,
+                    "trim_offsets": True,
+                    "use_regex": False,
+                }
+            },
+            "no known name for the pre-tokenizer",
+        ),
+        ("generation_config.json", {"eos_token_id": None}, "names no stop token"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(trained, tmp_path, file, facts, reason):
+    changed = changed_copy(trained, tmp_path / "other", file, **facts)
+    with pytest.raises(AssetError, match=reason):
+        write_gguf(changed, tmp_path / "m.gguf", "f16")
+    assert not list(tmp_path.glob("*m.gguf*"))
+    if file == "tokenizer.json":
+        refuse_unwritable_tokenizer(trained)
+        with pytest.raises(AssetError, match=reason):
+            refuse_unwritable_tokenizer(changed)
+
+
+def test_a_write_that_breaks_off_leaves_the_old_file(trained, tmp_path, monkeypatch):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"old")
+
+    def fail(array, kind):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer, "quantise", fail)
+    with pytest.raises(OSError, match="No space"):
+        write_gguf(trained, path, "q8_0")
+    assert path.read_bytes() == b"old"
+    assert [file.name for file in tmp_path.iterdir()] == ["m.gguf"]
+
+
+def test_sharded_weights_are_read_whole(trained, tmp_path):
+    write_gguf(trained, tmp_path / "one.gguf", "f16")
+    tiny_model().save_pretrained(tmp_path / "shards", max_shard_size="100KB")
+    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"):
+        shutil.copy(trained / name, tmp_path / "shards")
+    assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 1
+    write_gguf(tmp_path / "shards", tmp_path / "many.gguf", "f16")
+    first, second = (
+        {t.name: np.array(t.data) for t in gguf.GGUFReader(tmp_path / name).tensors}
+        for name in ("one.gguf", "many.gguf")
+    )
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_a_weight_out_of_range_is_named(tmp_path):
+    model = tiny_model()
+    with torch.no_grad():
+        model.model.layers[1].mlp.up_proj.weight[0, 0] = 1e6
+    save_model(model, tiny_tokenizer(), tmp_path / "whole", "float32")
+    with pytest.raises(AssetError, match="out of the range of 16-bit"):
+        write_gguf(tmp_path / "whole", tmp_path / "m.gguf", "f16")
+    assert not list(tmp_path.glob("*m.gguf*"))
+
+
+def test_no_path_of_this_machine_is_written(trained, tmp_path):
+    write_gguf(trained, tmp_path / "m.gguf", "f16")
+    assert str(trained.parent).encode() not in (tmp_path / "m.gguf").read_bytes()
