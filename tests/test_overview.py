@@ -17,7 +17,7 @@ def make_recipe(**sections: Any) -> Recipe:
 def test_a_default_recipe_takes_three_lines() -> None:
     assert describe_model(make_recipe()) == [
         "start      smollm2-135m, about 135M parameters",
-        "learns     next token of the documents",
+        "learns     the next token of documents",
         "trains     all weights, with adamw over 8m",
     ]
 
@@ -40,7 +40,7 @@ def test_what_differs_from_the_defaults_is_said() -> None:
     said = "\n".join(describe_model(make_recipe(train=train, tokenize={"conversations": ["a.jsonl"]})))
     for words in (
         "cut to 16,000 tokens, 20 layers",
-        "75% next token of the documents, 25% answers in conversations (sft)",
+        "75% the next token of documents, 25% answers in conversations",
         "adapters of rank 4 on q_proj and v_proj (LoRA), with muon",
     ):
         assert words in said, words
@@ -57,7 +57,7 @@ def test_fresh_weights_and_a_tokenizer_of_their_own_are_said() -> None:
 def test_a_teacher_and_the_tokenizer_of_a_base_are_named() -> None:
     train = {"objective": "distil", "distil": {"teacher": "gemma-3-270m"}}
     said = "\n".join(describe_model(make_recipe(model={"scratch": "llama@15m"}, train=train)))
-    assert "distributions of gemma-3-270m (distil)" in said
+    assert "distributions beside the next token; the teacher is gemma-3-270m" in said
     assert "that of smollm2-135m" in said
 
 

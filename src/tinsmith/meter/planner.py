@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tinsmith.recipe import Budget, ModelConfig, Recipe, TrainConfig
+from tinsmith.recipe import EXAMPLE_FILES, OBJECTIVES, Budget, ModelConfig, Recipe, TrainConfig
 
 BYTES_PER_TOKEN, VOCABULARY = 4.2, 49_152
 OPERATIONS_OF_READING, OPERATIONS_OF_ACTIVATION_GRADIENTS, OPERATIONS_OF_WEIGHT_GRADIENTS = 2, 2, 2
@@ -70,20 +70,21 @@ class _Scale:
 
     def epoch_tokens(self, recipe: Recipe) -> float:
         """Count the tokens of all sets that the objectives learn from; tasks make about one of each document."""
-        own = {name: self.example_bytes.get(name, 0) for name in ("sft", "dpo")}
-        if recipe.tasks:
-            own = {name: size + self.corpus_bytes for name, size in own.items()}
-        return sum(own.get(name, self.corpus_bytes) for name in recipe.train.shares) / self.bytes_per_token
+        from_tasks = self.corpus_bytes if recipe.tasks else 0
+        sizes = {tokens: self.example_bytes.get(tokens, 0) + from_tasks for tokens in EXAMPLE_FILES}
+        sizes[""] = self.corpus_bytes
+        return sum(sizes[OBJECTIVES[name].tokens] for name in recipe.train.shares) / self.bytes_per_token
 
     def read_seconds(self, tokens: float, size: float = 1.0) -> float:
         return tokens * OPERATIONS_OF_READING * self.parameters * size / self.operations_per_second
 
     def training_tokens_per_second(self, config: TrainConfig) -> float:
-        shares = config.shares
-        own = OPERATIONS_OF_READING * (1 + config.activation_checkpointing + shares.get("dpo", 0.0))
+        shares = [(share, OBJECTIVES[name]) for name, share in config.shares.items()]
+        reference = sum(share * spec.reference_passes for share, spec in shares)
+        own = OPERATIONS_OF_READING * (1 + config.activation_checkpointing + reference)
         own += OPERATIONS_OF_ACTIVATION_GRADIENTS
         own += OPERATIONS_OF_WEIGHT_GRADIENTS if config.trainable == "all" else 0
-        taught = OPERATIONS_OF_READING * shares.get("distil", 0.0)
+        taught = OPERATIONS_OF_READING * sum(share * spec.teacher_passes for share, spec in shares)
         return self.operations_per_second / (own * self.parameters + taught * self.teacher)
 
 
@@ -110,8 +111,8 @@ def estimate(
 ) -> list[dict[str, Any]]:
     """Return a row {stage, minutes, disk_bytes, memory_bytes, tokens} per stage, in order.
 
-    `parameters` are those of the model, `teacher` those of the model that it is distilled from. `example_bytes`
-    are those of the files that sft and dpo learn from.
+    `parameters` are those of the model, `teacher` those of its teacher. `example_bytes` gives the size of the
+    example files of each token set.
     """
     rate = gflops * 1e9 * SHARE_OF_MATMUL_RATE
     scale = _Scale(

@@ -9,7 +9,7 @@ from tinsmith.base import assets
 from tinsmith.evaluate.bootstrap import detectable
 from tinsmith.meter.planner import estimate, measure_gflops
 from tinsmith.pipeline.build import plan, run_directory
-from tinsmith.recipe import EvaluateConfig, Recipe, StreamlineConfig, TrainConfig
+from tinsmith.recipe import EXAMPLE_FILES, OBJECTIVES, EvaluateConfig, Recipe, StreamlineConfig, TrainConfig
 
 # Standard deviations over documents of the difference between two models, of 135M and 270M, on licences.
 _SPREAD_BITS, _SPREAD_EXAM = 0.13, 0.42  # bits per byte; right or wrong
@@ -81,16 +81,12 @@ def describe_model(recipe: Recipe) -> list[str]:
 
 
 def _objectives(recipe: Recipe) -> str:
-    shares, distil = recipe.train.shares, recipe.train.distil
-    words = {
-        "next_token": "next token of the documents",
-        "sft": "answers in conversations (sft)",
-        "distil": f"distributions of {distil.teacher or 'the model before it is streamlined'} (distil)",
-        "dpo": "preferences (dpo)",
-    }
-    if len(shares) == 1:
-        return words[next(iter(shares))]
-    return ", ".join(f"{share:.0%} {words[name]}" for name, share in shares.items())
+    shares = recipe.train.shares
+    percent = [f"{share:.0%} " if len(shares) > 1 else "" for share in shares.values()]
+    learns = ", ".join(part + OBJECTIVES[name].learns for part, name in zip(percent, shares, strict=True))
+    if not recipe.train.has_teacher:
+        return learns
+    return f"{learns}; the teacher is {recipe.train.distil.teacher or 'the model before it is streamlined'}"
 
 
 def _trainable(train: TrainConfig) -> str:
@@ -116,7 +112,7 @@ def parameters(recipe: Recipe) -> int:
 
 def teacher_parameters(recipe: Recipe) -> int:
     """Return about how many parameters the teacher has; 0 where the recipe distils nothing."""
-    if "distil" not in recipe.train.shares:
+    if not recipe.train.has_teacher:
         return 0
     teacher = recipe.train.distil.teacher
     return _size_of(teacher) if teacher else parameters(recipe)
@@ -155,11 +151,14 @@ def _corpus_bytes(recipe: Recipe) -> int:
 
 
 def _example_bytes(recipe: Recipe) -> dict[str, int]:
-    """Return the bytes of the files that sft and dpo learn from; one that is not there is told by the build."""
-    files = {"sft": recipe.tokenize.conversations, "dpo": recipe.tokenize.preferences}
-    paths = {name: [Path(each).expanduser() for each in given] for name, given in files.items()}
+    """Return the bytes of the example files of each token set; a missing file counts 0, and the build reports it."""
     return {
-        name: sum(path.stat().st_size for path in given if path.is_file()) for name, given in paths.items()
+        tokens: sum(
+            path.stat().st_size
+            for path in (Path(name).expanduser() for name in getattr(recipe.tokenize, field))
+            if path.is_file()
+        )
+        for tokens, field in EXAMPLE_FILES.items()
     }
 
 

@@ -48,7 +48,7 @@ def _base(recipe: Recipe) -> tuple[str, ...]:
 
 
 def _base_and_teacher(recipe: Recipe) -> tuple[str, ...]:
-    teacher = recipe.train.distil.teacher if "distil" in recipe.train.shares else ""
+    teacher = recipe.train.distil.teacher if recipe.train.has_teacher else ""
     return (*_base(recipe), *([teacher] if teacher else []))
 
 

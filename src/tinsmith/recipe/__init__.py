@@ -32,6 +32,7 @@ from tinsmith.recipe.evaluation import (
     PackageConfig,
     ReportConfig,
 )
+from tinsmith.recipe.objectives import EXAMPLE_FILES, OBJECTIVES, ObjectiveSpec, loss_unit, token_sets
 from tinsmith.recipe.recipe import (
     Recipe,
 )
@@ -48,7 +49,6 @@ from tinsmith.recipe.training import (
     DpoConfig,
     LoraConfig,
     ModelConfig,
-    Objective,
     StreamlineConfig,
     TaskConfig,
     TokenizeConfig,
@@ -56,7 +56,9 @@ from tinsmith.recipe.training import (
 )
 
 __all__ = [
+    "EXAMPLE_FILES",
     "FAMILIES",
+    "OBJECTIVES",
     "PRIVACY_DEFAULTS",
     "PRIVACY_DEFAULTS_WITH_NAMES",
     "BoilerplateConfig",
@@ -81,7 +83,7 @@ __all__ = [
     "LoraConfig",
     "MeterConfig",
     "ModelConfig",
-    "Objective",
+    "ObjectiveSpec",
     "PackageConfig",
     "PlantedConfig",
     "PrivacyAction",
@@ -100,4 +102,6 @@ __all__ = [
     "TaskConfig",
     "TokenizeConfig",
     "TrainConfig",
+    "loss_unit",
+    "token_sets",
 ]

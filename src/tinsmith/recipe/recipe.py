@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from tinsmith.recipe.corpus import CurateConfig, IngestConfig, RefineConfig, SplitConfig
 from tinsmith.recipe.evaluation import EvaluateConfig, MeterConfig, PackageConfig, ReportConfig
+from tinsmith.recipe.objectives import EXAMPLE_FILES, OBJECTIVES
 from tinsmith.recipe.section import Section
 from tinsmith.recipe.training import ModelConfig, StreamlineConfig, TaskConfig, TokenizeConfig, TrainConfig
 
@@ -38,11 +39,12 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _objectives_have_examples(self) -> Recipe:
-        files = {"sft": self.tokenize.conversations, "dpo": self.tokenize.preferences}
-        field = {"sft": "tokenize.conversations", "dpo": "tokenize.preferences"}
-        for name in sorted(files.keys() & self.train.shares.keys()):
-            if not files[name] and not self.tasks:
-                raise ValueError(f"train.objective has {name}: name files in {field[name]}, or write a task")
+        for name in self.train.shares:
+            field = EXAMPLE_FILES.get(OBJECTIVES[name].tokens)
+            if field and not getattr(self.tokenize, field) and not self.tasks:
+                raise ValueError(
+                    f"train.objective has {name}: name files in tokenize.{field}, or write a task"
+                )
         return self
 
     @model_validator(mode="after")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
+from tinsmith.recipe.objectives import OBJECTIVES
 from tinsmith.recipe.section import Fraction, Section
 
 FAMILIES = ("llama", "qwen3", "phi", "gpt2", "bloom", "gemma3")  # that fresh weights can be made of
@@ -138,9 +139,6 @@ class StreamlineConfig(Section):
     mlp: int = Field(0, ge=0, description="inner width of each MLP: the most active channels are kept")
 
 
-Objective = Literal["next_token", "sft", "distil", "dpo"]
-
-
 class Budget(Section):
     """How much training: an amount of seconds, tokens, steps or epochs."""
 
@@ -170,9 +168,9 @@ class Budget(Section):
 class TrainConfig(Section):
     """How long and how to learn."""
 
-    objective: Objective | dict[Objective, Annotated[float, Field(gt=0)]] = Field(
+    objective: str | dict[str, Annotated[float, Field(gt=0)]] = Field(
         "next_token",
-        description="next_token, sft, distil or dpo; or a mixture {next_token = 0.8, sft = 0.2}",
+        description=f"{', '.join(OBJECTIVES)}; or a mixture {{next_token = 0.8, sft = 0.2}}",
     )
     trainable: Literal["all", "lora"] = Field(
         "all", description="all weights, or low-rank adapters beside frozen ones, at about ten times the rate"
@@ -225,16 +223,17 @@ class TrainConfig(Section):
     @field_validator("objective", mode="before")
     @classmethod
     def _objectives_are_known(cls, value: Any) -> Any:
-        # Before pydantic, which would tell of each form that the field may have.
+        # Before pydantic, which would report an error for each form that the field may take.
         named = [value] if isinstance(value, str) else list(value) if isinstance(value, dict) else []
-        known = get_args(Objective)
-        if not named or set(named) - set(known):
-            raise ValueError(f"write one of {', '.join(known)}, or a mixture {{next_token = 0.8, sft = 0.2}}")
+        if not named or set(named) - OBJECTIVES.keys():
+            raise ValueError(
+                f"write one of {', '.join(OBJECTIVES)}, or a mixture {{next_token = 0.8, sft = 0.2}}"
+            )
         return value
 
     @model_validator(mode="after")
     def _a_teacher_is_known(self) -> TrainConfig:
-        if "distil" in self.shares and not self.distil.teacher and self.streamline == StreamlineConfig():
+        if self.has_teacher and not self.distil.teacher and self.streamline == StreamlineConfig():
             raise ValueError("name distil.teacher: without streamline there is no bigger model to learn from")
         return self
 
@@ -242,18 +241,27 @@ class TrainConfig(Section):
     def _what_is_set_is_read(self) -> TrainConfig:
         readers = {
             "lora": (self.lora != LoraConfig(), self.trainable == "lora", "train.trainable = 'lora'"),
-            "distil": (self.distil != DistilConfig(), "distil" in self.shares, "the objective distil"),
-            "dpo": (self.dpo != DpoConfig(), "dpo" in self.shares, "the objective dpo"),
+            **{name: self._reader(name) for name in ("distil", "dpo")},
         }
         for name, (given, read, reader) in readers.items():
             if given and not read:
                 raise ValueError(f"nothing would read train.{name}: ask for {reader}, or leave it out")
         return self
 
+    def _reader(self, section: str) -> tuple[bool, bool, str]:
+        """Return whether a section of objectives differs from its default, is read, and what would read it."""
+        given: Section = getattr(self, section)
+        readers = [name for name, spec in OBJECTIVES.items() if spec.section == section]
+        read = not self.shares.keys().isdisjoint(readers)
+        return given != type(given)(), read, f"the objective {' or '.join(readers)}"
+
+    @property
+    def has_teacher(self) -> bool:
+        """Say whether an objective learns from a teacher."""
+        return any(OBJECTIVES[name].teacher_passes for name in self.shares)
+
     @property
     def shares(self) -> dict[str, float]:
         """Return the objectives with their shares of a step, which add up to 1."""
-        given: dict[str, float] = (
-            {self.objective: 1.0} if isinstance(self.objective, str) else dict(self.objective)  # type: ignore[arg-type]
-        )
+        given = {self.objective: 1.0} if isinstance(self.objective, str) else self.objective
         return {name: share / sum(given.values()) for name, share in given.items()}

@@ -35,7 +35,7 @@ def build_evidence(bundle: Path) -> dict[str, Any]:
         "title": recipe.report.title or recipe.name,
         "base": recipe.model.scratch or recipe.model.base,
         "fresh": recipe.model.scratch is not None,
-        "teacher": recipe.train.distil.teacher if "distil" in recipe.train.shares else "",
+        "teacher": recipe.train.distil.teacher if recipe.train.has_teacher else "",
         "tasks": [task.name for task in recipe.tasks],
         "rivals": list(recipe.evaluate.rivals),
         "confidence": recipe.evaluate.confidence,

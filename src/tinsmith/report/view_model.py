@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from tinsmith.recipe import OBJECTIVES, loss_unit
 from tinsmith.report import format as words
 from tinsmith.report.bias import is_conduct
 from tinsmith.report.curation_view import CurationView
@@ -25,12 +26,6 @@ STAGE_PURPOSE = {
     "train": "learning",
     "package": "exports and parity",
     "evaluate": "measuring",
-}
-OBJECTIVES = {
-    "next_token": "the next token of documents",
-    "sft": "answers in conversations",
-    "distil": "a teacher's distributions beside the next token",
-    "dpo": "preferences between answers (DPO)",
 }
 
 
@@ -214,7 +209,7 @@ class View:
 
     def objective(self, name: str) -> str:
         """Return an objective in words."""
-        return OBJECTIVES.get(name, name)
+        return OBJECTIVES[name].learns
 
     def cut(self, name: str) -> str:
         """Return in words what streamlining cut."""
@@ -241,9 +236,8 @@ class View:
 
     @property
     def loss_unit(self) -> str:
-        """Return the unit of the loss: preferences are judged by pairs, all else by tokens."""
-        names = {part["name"] for part in self.evidence["training"]["objective"]}
-        return "nats a pair" if names == {"dpo"} else "nats" if "dpo" in names else "nats a token"
+        """Return the unit of the loss."""
+        return loss_unit(part["name"] for part in self.evidence["training"]["objective"])
 
     def loss_picture(self) -> Markup:
         """Draw the training loss over tokens."""

@@ -58,7 +58,7 @@ from tinsmith.evaluate.preflight import check_files, check_room
 from tinsmith.evaluate.questions import build_cloze, build_next_passage
 from tinsmith.evaluate.run import Work, drop_others, measure
 from tinsmith.meter.energy import EnergyMeter
-from tinsmith.recipe import EvaluateConfig, MeterConfig, ModelConfig, TaskConfig
+from tinsmith.recipe import EXAMPLE_FILES, EvaluateConfig, MeterConfig, ModelConfig, TaskConfig
 from tinsmith.serve.runtime import LlamaServer
 from tinsmith.stages.answers import answer_in_words
 from tinsmith.stages.redacted_values import find_originals
@@ -234,7 +234,7 @@ def _learnt(tokenize: Path, train: Path) -> set[str]:
 
     Empty where several objectives shared the training, since what each of them read is not told apart.
     """
-    if any((tokenize / name).exists() for name in ("sft", "dpo")):
+    if any((tokenize / name).exists() for name in EXAMPLE_FILES):
         return set()
     left = sum(row["tokens"] for row in read_jsonl(train / "log.jsonl"))
     learnt = set()

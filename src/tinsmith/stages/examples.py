@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tinsmith.base.progress import Progress
 from tinsmith.corpus.split import find_shared_runs, hash_texts
-from tinsmith.recipe import TaskConfig, TokenizeConfig
+from tinsmith.recipe import EXAMPLE_FILES, TaskConfig, TokenizeConfig
 from tinsmith.tokens.chat import ChatEncoder, Message
 from tinsmith.tokens.encoding import encode
 from tinsmith.tokens.examples import (
@@ -32,18 +32,20 @@ Kind = TypeVar("Kind", bound=Conversation)
 
 @dataclass
 class Examples:
-    """The conversations and preferences of the recipe's files, as far as its objectives ask for them."""
+    """The conversations and preferences of the recipe's files, for the token sets that its objectives read."""
 
-    objectives: Collection[str]
+    sets: Collection[str]  # of "sft" and "dpo"
     conversations: list[Conversation] = field(default_factory=list)
     preferences: list[Preference] = field(default_factory=list)
-    rejects: dict[str, Rejects] = field(default_factory=lambda: {"sft": Rejects(), "dpo": Rejects()})
+    rejects: dict[str, Rejects] = field(
+        default_factory=lambda: {tokens: Rejects() for tokens in EXAMPLE_FILES}
+    )
 
     @classmethod
     def read(
         cls,
         config: TokenizeConfig,
-        objectives: Collection[str],
+        sets: Collection[str],
         documents: Path,
         shared_run_words: int,
         progress: Progress,
@@ -52,16 +54,18 @@ class Examples:
 
         Raises RecipeError for a file that cannot be read, CorpusError for one without a usable line.
         """
-        found = cls(objectives)
-        for name, files in (("sft", config.conversations), ("dpo", config.preferences)):
-            if files and name not in objectives:
-                progress.say(f"  {', '.join(files)}: not read, since train.objective has no {name}")
-        if "sft" in objectives:
+        found = cls(sets)
+        for tokens, name in EXAMPLE_FILES.items():
+            if (files := getattr(config, name)) and tokens not in sets:
+                progress.say(
+                    f"  {', '.join(files)}: not read, since no objective learns from tokenize.{name}"
+                )
+        if "sft" in sets:
             rows = [
                 row for file in config.conversations for row in read_conversations(file, found.rejects["sft"])
             ]
             found.conversations = _unshared(rows, documents, shared_run_words, found.rejects["sft"])
-        if "dpo" in objectives:
+        if "dpo" in sets:
             pairs = [
                 row for file in config.preferences for row in read_preferences(file, found.rejects["dpo"])
             ]
@@ -88,18 +92,18 @@ class Examples:
         Raises RecipeError for a tokenizer without a usable chat template, CorpusError where nothing is left.
         """
         statistics: dict[str, float] = {}
-        if not {"sft", "dpo"} & set(self.objectives):
+        if EXAMPLE_FILES.keys().isdisjoint(self.sets):
             return statistics, None
         encoder = ChatEncoder(tokenizer)
         asked = list(_ask(encoder, context, tasks, documents))
-        if "sft" in self.objectives:
+        if "sft" in self.sets:
             answered = [_conversation(*each) for each in asked]
             examples = [*self.conversations, *answered]
             made = write_sft(
                 examples, encoder, self.rejects["sft"], context=context, seed=seed, out=out / "sft"
             )
             statistics |= made
-        if "dpo" in self.objectives:
+        if "dpo" in self.sets:
             chosen = [_preference(*each, seed) for each in asked if len(each[2].choices) > 1]
             pairs = [*self.preferences, *chosen]
             statistics |= write_dpo(

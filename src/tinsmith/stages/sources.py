@@ -14,7 +14,15 @@ from tinsmith.corpus.readers.sources import find_files
 from tinsmith.evaluate.families.general_files import general_stamps
 from tinsmith.evaluate.own_questions import read_own_questions
 from tinsmith.model.presets import PRESETS, Preset
-from tinsmith.recipe import EvaluateConfig, IngestConfig, Recipe, RefineConfig, RightsConfig
+from tinsmith.recipe import (
+    EXAMPLE_FILES,
+    EvaluateConfig,
+    IngestConfig,
+    Recipe,
+    RefineConfig,
+    RightsConfig,
+    token_sets,
+)
 
 
 def present_files(config: IngestConfig) -> list[Path]:
@@ -33,9 +41,14 @@ def source_stamps(config: IngestConfig) -> list[str]:
 
 
 def example_stamps(recipe: Recipe) -> list[str]:
-    """Return what changes when a conversation or a preference that would be learnt from does."""
-    asked = {"sft": recipe.tokenize.conversations, "dpo": recipe.tokenize.preferences}
-    names = [name for objective, files in asked.items() if objective in recipe.train.shares for name in files]
+    """Return the hashes of the files of conversations and preferences that the objectives learn from."""
+    read = token_sets(recipe.train.shares)
+    names = [
+        n
+        for tokens, field in EXAMPLE_FILES.items()
+        if tokens in read
+        for n in getattr(recipe.tokenize, field)
+    ]
     stamps = []
     for name in names:
         try:

@@ -16,7 +16,7 @@ from tinsmith.base.assets import resolve_model
 from tinsmith.base.errors import CorpusError, RecipeError
 from tinsmith.base.files import write_json, write_jsonl
 from tinsmith.base.progress import Progress
-from tinsmith.recipe import ModelConfig, TaskConfig, TokenizeConfig
+from tinsmith.recipe import ModelConfig, TaskConfig, TokenizeConfig, token_sets
 from tinsmith.stages.examples import Examples
 from tinsmith.tokens.canaries import Canary, make_canaries
 from tinsmith.tokens.encoding import context_token, encode, encode_all
@@ -52,9 +52,9 @@ def tokenize(
     training = _training_metas(documents)
     if not training:
         raise CorpusError("no training document", where=str(documents), next_step="lower split.held_out")
-    objectives = {objective} if isinstance(objective, str) else set(objective)
+    sets = token_sets([objective] if isinstance(objective, str) else objective)
     # Mistakes in a person's files are told before anything else is made.
-    examples = Examples.read(config, objectives, documents, shared_run_words, progress)
+    examples = Examples.read(config, sets, documents, shared_run_words, progress)
     tokenizer, statistics = _make_tokenizer(model, vocabulary, documents, examples, out, progress)
 
     def count(text: str) -> int:
