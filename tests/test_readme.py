@@ -1,24 +1,34 @@
-"""The README's list of rooms is what the rooms say of themselves."""
+"""The README lists every room of src, and its recipe is one that loads."""
 
-import ast
 from pathlib import Path
+
+from tinsmith.recipe.toml import load_recipe
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src" / "tinsmith"
 
 
-def first_line(path: Path) -> str:
-    return (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").split("\n")[0]
+def block_after(lines: list[str], first: str) -> list[str]:
+    """Return the indented block that begins with the line `first`, blank lines inside it included."""
+    start = lines.index(first)
+    end = next(n for n in range(start, len(lines)) if lines[n] and not lines[n].startswith("    "))
+    return [line.removeprefix("    ") for line in lines[start:end]]
 
 
-def test_every_room_and_top_module_is_listed_by_its_own_first_line():
-    rooms = {
-        str(path.parent.relative_to(SOURCES)): path
-        for path in SOURCES.rglob("__init__.py")
-        if path.parent != SOURCES
-    }
-    modules = {path.name: path for path in SOURCES.glob("*.py") if path.name != "__init__.py"}
+def test_every_room_is_listed():
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    listed = lines[lines.index("    src/tinsmith/") + 1 :]
-    listed = [line.split(maxsplit=1) for line in listed[: listed.index("")]]
-    assert listed == [[name, first_line(path)] for name, path in sorted((rooms | modules).items())]
+    listed = [line.split(maxsplit=1) for line in block_after(lines, "    src/tinsmith/")[1:] if line]
+    assert [name for name, _ in listed] == sorted(path.parent.name for path in SOURCES.glob("*/__init__.py"))
+    assert all(purpose for _, purpose in listed)
+
+
+def test_the_recipe_loads(tmp_path):
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    path = tmp_path / "recipe.toml"
+    path.write_text("\n".join(block_after(lines, '    name = "mine"')), encoding="utf-8")
+    recipe = load_recipe(path)
+    assert (recipe.model.base, recipe.train.trainable, recipe.tasks[0].name) == (
+        "smollm2-135m",
+        "lora",
+        "category",
+    )
