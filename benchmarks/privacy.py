@@ -33,8 +33,7 @@ from benchmarks.processes import run_worker
 from benchmarks.workers.job import Job
 from tinsmith.base.files import write_json
 from tinsmith.corpus.privacy import TYPES, find
-from tinsmith.corpus.privacy.find import rules_hash
-from tinsmith.corpus.privacy.measured import FILE
+from tinsmith.corpus.privacy.measured import FILE, rules_hash
 from tinsmith.corpus.privacy.recogniser import load_recogniser
 from tinsmith.recipe import PRIVACY_DEFAULTS, PRIVACY_DEFAULTS_WITH_NAMES
 

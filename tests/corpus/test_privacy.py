@@ -9,7 +9,7 @@ import pytest
 
 from tinsmith.base.errors import RecipeError
 from tinsmith.corpus.privacy import TYPES, Protector, find, measured
-from tinsmith.corpus.privacy.find import rules_hash
+from tinsmith.corpus.privacy.measured import rules_hash, syntax
 from tinsmith.corpus.privacy.recogniser import load_recogniser
 from tinsmith.corpus.privacy.types import Span
 from tinsmith.recipe import PrivacyConfig
@@ -187,6 +187,16 @@ def test_figures_belong_to_the_rules_that_were_measured():
         assert {"email", "phone", "payment_card", "private_key", "password"} <= set(found["types"])
         assert all(0 <= each["recall"] <= 1 for each in found["types"].values())
     assert measured("spacy:another") is None
+
+
+def test_prose_does_not_invalidate_figures_but_code_does():
+    code = 'def f(text):\n    """Find."""\n    return text == "a"  # as is\n'
+    prose = (
+        '"""Module."""\n\n\ndef f(\n    text,\n):\n    """Search."""\n    # Why.\n    return text == \'a\'\n'
+    )
+    assert syntax(code) == syntax(prose)
+    assert syntax(code) != syntax(code.replace('"a"', '"b"'))
+    assert syntax(code) != syntax(code.replace('"a"', '""')) != syntax(code.replace('"a"', "0"))
 
 
 def test_nothing_is_promised_that_no_tool_can_keep():

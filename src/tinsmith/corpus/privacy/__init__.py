@@ -1,4 +1,4 @@
-"""Personal data and credentials: found by rules and, where a recipe names one, by a recogniser; replaced by placeholders."""
+"""Find personal data and credentials by rules, and by a recogniser if the recipe names one; replace them by placeholders."""
 
 from tinsmith.corpus.privacy.find import find
 from tinsmith.corpus.privacy.measured import measured

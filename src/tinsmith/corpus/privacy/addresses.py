@@ -1,22 +1,22 @@
-"""Postal addresses by their form, and the names of countries and of the states of the USA."""
+"""Rules for postal addresses, and for the names of countries and US states."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from tinsmith.corpus.privacy.rules import LETTER, UPPER, near, occurrences, rule, search
+from tinsmith.corpus.privacy.rules import LETTER, UPPER, occurrences, rule, search, search_near
 from tinsmith.corpus.privacy.types import Span
 
-_KINDS = (
+_STREET_WORDS = (
     "street|st|avenue|ave|road|rd|boulevard|blvd|drive|dr|lane|ln|court|courts|ct|circle|cir|place|pl|square|sq|terrace|trail|trl|"
     "parkway|pkwy|highway|hwy|way|plaza|loop|crescent|close|gardens|turnpike|pike|alley|row|streets|crossing|freeway|esplanade|quay"
 )
-_BEFORE = (
+_PREFIX_WORDS = (
     "rue|avenue|av|allée|boulevard|place|quai|chemin|impasse|via|viale|vicolo|strada|corso|piazza|largo|calle|c/|avda|avenida|plaza|"
     "paseo|camino|carrer|rua|travessa|praça|estrada|ulica|ul|aleja|al|os|pod|nad|strasse|straße|rruga|rr|ulitsa"
 )
-_COMPOUND = (
+_COMPOUND_ENDINGS = (
     "stra(?:ß|ss)e|str|gasse|platz|allee|damm|ufer|ring|straat|laan|plein|gracht|kade|dreef|hof|dijk|gade|vej|alle|torv|stræde|veien|vegen|gata|"
     "gaten|gatan|vägen|gränd|katu|tie|kuja|polku|tänav|iela|gatve|utca|tér|körút|út|utja|park|weg|toften|parken|holmatun|braut|vegur|gata|stígur"
 )
@@ -43,7 +43,7 @@ Tennessee|Texas|Utah|Vermont|Virginia|Washington|West Virginia|Wisconsin|Wyoming
 _UNIT = r"(?:[\s,>|•*?]{1,8}(?:Apt\.?|Apartment|Suite|Ste\.?|Unit|Floor|Fl\.?|Room|Rm\.?|#|Box|Building|Bldg\.?)[ ]?#?[A-Za-z]?[0-9]{1,5}[A-Za-z]?|,?[ ][0-9]{1,3}(?:st|nd|rd|th)[ ][Ff]loor)"
 _PLACE = rf"(?:{UPPER}(?:{LETTER}|[.'’-](?={LETTER})){{1,24}}|de|la|do|del|u|v|der|am|im|an)"
 _CODE = r"(?:[0-9]{5}-[0-9]{4}|[0-9]{4,6}|[0-9]{4}-[0-9]{3}|[0-9]{4}[ ][A-Z]{2}|[A-Z]{1,2}[0-9][0-9A-Z]?[ ][0-9][A-Z]{2}|[A-Z][0-9][A-Z][ ]?[0-9][A-Z][0-9])"
-# What follows a street: flat, then town with state or country and code. A town alone only before one of those.
+# What follows a street: flat, then town with state or country and postal code. A town alone does not count.
 _TAIL = (
     rf"(?:{_UNIT}){{0,3}}"
     rf"(?:[\s,>|]{{1,5}}{_PLACE}(?:[ -]{_PLACE}){{0,4}}\s{{0,2}}(?:,\s{{0,3}}(?:{UPPER}{{2,3}}|nan|[0-9]{{1,2}}))?(?:[\s,>|]{{1,4}}(?:[A-Z]{{2}}|{_COUNTRIES}|{_STATES}))?[\s,>|]{{1,4}}{_CODE}(?![\w-])"
@@ -52,17 +52,17 @@ _TAIL = (
 )
 _NUMBER = r"(?<![\w$€£.,/-])[0-9]{1,5}[A-Za-z]?(?:[-/][0-9]{1,4})?"
 _STREET = re.compile(
-    rf"{_NUMBER}[,]?[ ](?:[0-9]{{1,4}}[ ])?(?:[NSEW]\.?[EW]?\.?[ ])?{_WORDS}[ ](?i:{_KINDS})\b\.?(?:[ ](?:[NSEW]|NE|NW|SE|SW)\b\.?)?{_TAIL}"
+    rf"{_NUMBER}[,]?[ ](?:[0-9]{{1,4}}[ ])?(?:[NSEW]\.?[EW]?\.?[ ])?{_WORDS}[ ](?i:{_STREET_WORDS})\b\.?(?:[ ](?:[NSEW]|NE|NW|SE|SW)\b\.?)?{_TAIL}"
 )
 _HOUSE = r"[ ][0-9]{1,4}[A-Za-z]?(?:[-/][0-9]{1,4}[a-z]?)?\b\.?(?![,.]?[0-9])"
 _COMPOUND_STREET = re.compile(
-    rf"(?:{_NUMBER}[ ])?(?:{_CAPITAL}[ ]){{0,3}}(?:{UPPER}(?:{LETTER}|[.'’-]){{2,24}}(?:{_COMPOUND})|{_CAPITAL}[ ](?i:{_COMPOUND}|u|tn|pst|pl|tee)\b\.?){_HOUSE}{_TAIL}"
+    rf"(?:{_NUMBER}[ ])?(?:{_CAPITAL}[ ]){{0,3}}(?:{UPPER}(?:{LETTER}|[.'’-]){{2,24}}(?:{_COMPOUND_ENDINGS})|{_CAPITAL}[ ](?i:{_COMPOUND_ENDINGS}|u|tn|pst|pl|tee)\b\.?){_HOUSE}{_TAIL}"
 )
 _PREFIX_STREET = re.compile(
-    rf"(?:{_NUMBER}[,]?[ ])?(?<![\w])(?:(?i:{_BEFORE})\b\.?|C/)[ ]{_WORDS}(?:,?{_HOUSE}){_TAIL}"
-    rf"|{_NUMBER}[,]?[ ](?:bis[ ])?(?i:{_BEFORE})\b\.?[ ](?:l['’])?{_WORDS}{_TAIL}"
+    rf"(?:{_NUMBER}[,]?[ ])?(?<![\w])(?:(?i:{_PREFIX_WORDS})\b\.?|C/)[ ]{_WORDS}(?:,?{_HOUSE}){_TAIL}"
+    rf"|{_NUMBER}[,]?[ ](?:bis[ ])?(?i:{_PREFIX_WORDS})\b\.?[ ](?:l['’])?{_WORDS}{_TAIL}"
 )
-# A number, capitals, and a flat or house number with a code: streets of which no word is known.
+# Streets without a known street word: a number, capitalised words, then a flat or house number with a code.
 _PLAIN_STREET = re.compile(rf"{_NUMBER}[ ](?:[0-9]{{1,4}}[ ])?{_WORDS}(?:{_HOUSE})?(?:{_UNIT}){{1,3}}{_TAIL}")
 _HEADED = re.compile(
     rf"(?i:\baddress(?:[ ]is|:)|\blives? (?:on|at|in)(?: the (?:north|south|east|west) side of)?|\blocated at|\bstation is on|\boffice is at|\bmeet (?:me |you )?at|\bsent? (?:it )?to|"
@@ -79,7 +79,7 @@ _BOXES = (
 
 
 def _by_first_letter(names: str) -> str:
-    """Return a pattern of names in any case but for the first letter: a search leaps to the next capital that fits."""
+    """Return a pattern of names in any case except for the first letter, which makes the search fast."""
     groups: dict[str, list[str]] = {}
     for name in names.split("|"):
         groups.setdefault(name[0], []).append(name[1:])
@@ -88,89 +88,93 @@ def _by_first_letter(names: str) -> str:
 
 _LOCATION = re.compile(rf"(?:{_by_first_letter(f'{_COUNTRIES}|{_STATES}')})\b")
 _NOT_PLACES = r"(?!(?:January|February|March|April|May|June|July|August|September|October|November|December|(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|Section|Article|Item|Part|Exhibit|Note|Table|Form|Annex|Schedule|The|Our|This|That|It)\b)"
-# Verbs that people do to places. Written in capitals, a town is a town too.
+# Verbs that take a place. Towns may be written in capitals.
 _AT_PLACE = re.compile(
     r"\b(?:(?:flew|fly|flying|travel(?:l?ed|l?ing)?|moved|moving|drove|driving|went|going|return(?:ed|ing)?|came|coming|commut(?:ed?|ing)|relocat(?:ed?|ing))[ ](?:back[ ])?(?:to|from)"
     r"|(?:grew[ ]up|born|raised|based|lives?|lived|living|headquartered|resid(?:es?|ed|ing)|arrived)[ ]in|\bhome[ ](?:city|town)|\bI(?:’|'|[ ]a)m[ ](?:in|from))"
     rf"[ ]{_NOT_PLACES}({UPPER}(?:{LETTER}|['’-](?={LETTER})){{1,24}}(?:[ ](?:(?:de|del|la|le|of|am|an|der|upon|sur|u)[ ])?{UPPER}(?:{LETTER}|['’-](?={LETTER})){{1,24}}){{0,3}})"
 )
-_KIND = re.compile(rf"[ ](?:{_KINDS})\b", re.IGNORECASE)
-_NAMED = re.compile(rf"{UPPER}{LETTER}|[0-9](?:st|nd|rd|th)\b")
+_STREET_WORD = re.compile(rf"[ ](?:{_STREET_WORDS})\b", re.IGNORECASE)
+_STREET_NAME = re.compile(rf"{UPPER}{LETTER}|[0-9](?:st|nd|rd|th)\b")
 _DIGIT = re.compile(r"[0-9]")
-_WORD_SIGN = re.compile(r"\w")
+_WORD_CHARACTER = re.compile(r"\w")
 _SPACE_DIGIT = re.compile(r"[ ][0-9]")
-_PREFIXES = tuple(word + sign for word in _BEFORE.split("|") for sign in (" ", ". "))
-_ENDINGS = (*_COMPOUND.replace("stra(?:ß|ss)e", "straße|strasse").split("|"), "u", "tn", "pst", "pl", "tee")
+_PREFIXES = tuple(word + sign for word in _PREFIX_WORDS.split("|") for sign in (" ", ". "))
+_ENDINGS = (
+    *_COMPOUND_ENDINGS.replace("stra(?:ß|ss)e", "straße|strasse").split("|"),
+    "u",
+    "tn",
+    "pst",
+    "pl",
+    "tee",
+)
 _LEAD = re.compile(rf"{_NUMBER},?[ ](?:bis[ ])?\Z")
 _HEADS = (
     "address is", "address:", "live", "located at", "station is on", "office is at", "meet ", "sen to", "sent to",
     "sen it to", "sent it to", "return to", "arrived at", "stop at", "enter on", "moved to", "corner of",
 )  # fmt: skip
-_BEFORE_HOUSE = 150  # characters, more than a street takes before its house number
-_AFTER = 800  # more than a street and what follows it take
+_BEFORE_HOUSE = 150  # characters of a street before its house number, at most
+_AFTER = 800  # characters of a street and what follows it, at most
 
 
-def _compound_places(text: str, lower: str) -> Iterator[int]:
-    """Yield where a house number follows what may be a street in one word ("Hauptstraße 5")."""
-    for found in _SPACE_DIGIT.finditer(text):
-        place = found.start()
-        if not lower[max(0, place - 12) : place].rstrip(".").endswith(_ENDINGS):
+def _house_numbers(text: str, lower: str) -> Iterator[int]:
+    """Yield the positions where a house number follows a one-word street such as "Hauptstraße 5"."""
+    for match in _SPACE_DIGIT.finditer(text):
+        position = match.start()
+        if not lower[max(0, position - 12) : position].rstrip(".").endswith(_ENDINGS):
             continue
-        word = text[max(text.rfind(sign, place - 60, place) for sign in " \n\t") + 1 : place]
-        if any(map(str.isupper, word)) or lower[place - len(word) : place].rstrip(".") in _ENDINGS:
-            yield place
-
-
-def _prefix_places(text: str, lower: str) -> list[int]:
-    """Return where a word stands that names of streets begin with ("rue de la Paix")."""
-    places = occurrences(_PREFIXES, lower)
-    return [place for place in places if place == 0 or not _WORD_SIGN.match(text, place - 1)]
+        word = text[max(text.rfind(space, position - 60, position) for space in " \n\t") + 1 : position]
+        if any(map(str.isupper, word)) or lower[position - len(word) : position].rstrip(".") in _ENDINGS:
+            yield position
 
 
 def _prefix_streets(text: str, lower: str) -> Iterator[re.Match[str]]:
+    """Yield streets whose name begins with a street word, such as "rue de la Paix"."""
     done = 0
-    for place in _prefix_places(text, lower):
-        lead = _LEAD.search(text, max(done, place - 24), place)
-        for start in (place,) if lead is None else (lead.start(), place):
-            found = _PREFIX_STREET.match(text, start) if start >= done else None
-            if found is not None:
-                done = found.end()
-                yield found
+    for position in occurrences(_PREFIXES, lower):
+        if position and _WORD_CHARACTER.match(text, position - 1):
+            continue
+        lead = _LEAD.search(text, max(done, position - 24), position)
+        for start in (position,) if lead is None else (lead.start(), position):
+            match = _PREFIX_STREET.match(text, start) if start >= done else None
+            if match is not None:
+                done = match.end()
+                yield match
                 break
 
 
 def _streets(text: str, lower: str) -> Iterator[tuple[str, re.Match[str]]]:
-    """Yield what each form of a street matches, the commonest forms first."""
-    yield from (("street", found) for found in _STREET.finditer(text))
-    yield from (("prefix_street", found) for found in _prefix_streets(text, lower))
-    houses = _compound_places(text, lower)
-    compound = near(_COMPOUND_STREET, houses, text, _BEFORE_HOUSE, _AFTER)
-    yield from (("compound_street", found) for found in compound)
-    yield from (("plain_street", found) for found in _PLAIN_STREET.finditer(text))
-    yield from (("headed", found) for found in near(_HEADED, occurrences(_HEADS, lower), text, 40, _AFTER))
+    """Yield the matches of each form of a street, the most common forms first."""
+    yield from (("street", match) for match in _STREET.finditer(text))
+    yield from (("prefix_street", match) for match in _prefix_streets(text, lower))
+    compound = search_near(_COMPOUND_STREET, _house_numbers(text, lower), text, _BEFORE_HOUSE, _AFTER)
+    yield from (("compound_street", match) for match in compound)
+    yield from (("plain_street", match) for match in _PLAIN_STREET.finditer(text))
+    headed = search_near(_HEADED, occurrences(_HEADS, lower), text, 40, _AFTER)
+    yield from (("headed", match) for match in headed)
 
 
 def find_addresses(text: str, lower: str) -> Iterator[Span]:
-    """Yield postal addresses: streets with a house number, boxes, postal codes after words that say so."""
-    # Streets first: a flat or a box alone must not take its place from the address that it is a part of.
+    """Yield postal addresses: streets with a house number, boxes, and postal codes after a keyword."""
+    # Streets first: they contain flats and boxes, which must not claim a part of them.
     if _DIGIT.search(text):
-        for source, found in _streets(text, lower):
-            start, end = found.span(1 if source == "headed" else 0)
-            if source != "street" or _has_name(found.group()):
+        for source, match in _streets(text, lower):
+            start, end = match.span(1 if source == "headed" else 0)
+            if source != "street" or _has_name(match.group()):
                 yield Span(start, end, "address", source)
     yield from search(_BOXES, text, lower)
 
 
 def _has_name(street: str) -> bool:
-    """Say whether a word of two letters or more stands before the kind of street: "135 S. Ct. 2584" cites a case."""
-    kind = _KIND.search(street)
-    return bool(_NAMED.search(street, 0, kind.start() if kind else len(street)))
+    """Return whether a word of two or more letters precedes the street word: "135 S. Ct. 2584" cites a case."""
+    match = _STREET_WORD.search(street)
+    return bool(_STREET_NAME.search(street, 0, match.start() if match else len(street)))
 
 
 def find_locations(text: str) -> Iterator[Span]:
-    """Yield names of countries, of states of the USA, and of places where people live or go."""
-    for found in _LOCATION.finditer(text):
-        if found.start() == 0 or not _WORD_SIGN.match(text, found.start() - 1):
-            yield Span(found.start(), found.end(), "location", "gazetteer")
-    for found in _AT_PLACE.finditer(text):
-        yield Span(found.start(1), found.end(1), "location", "at_place")
+    """Yield names of countries and US states, and places where people live or go."""
+    for match in _LOCATION.finditer(text):
+        if match.start() == 0 or not _WORD_CHARACTER.match(text, match.start() - 1):
+            yield Span(match.start(), match.end(), "location", "gazetteer")
+    for match in _AT_PLACE.finditer(text):
+        yield Span(match.start(1), match.end(1), "location", "at_place")

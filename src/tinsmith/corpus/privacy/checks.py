@@ -1,4 +1,4 @@
-"""Checksums and shapes that tell a number that identifies somebody from any other number."""
+"""Checksums and forms that tell identifying numbers from other numbers."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _DNI_LETTERS = "TRWAGMYFPDXBNJZSQVHLCKE"
 _BASE58 = {
     letter: value for value, letter in enumerate("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")
 }
-# Verhoeff's dihedral group of order 10, and the permutation that each place applies once more than the last.
-_VERHOEFF_STEP = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
+# The permutation of Verhoeff's scheme; it is applied once more with each digit from the right.
+_VERHOEFF_PERMUTATION = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
 
 
 def digits_of(text: str) -> str:
@@ -36,21 +36,21 @@ def digits_of(text: str) -> str:
     return "".join(letter for letter in text if "0" <= letter <= "9")
 
 
-def _weighted(digits: str, weights: Sequence[int]) -> int:
+def _weighted_sum(digits: str, weights: Sequence[int]) -> int:
     return sum(int(digit) * weight for digit, weight in zip(digits, weights, strict=False))
 
 
 def luhn(text: str) -> bool:
     """Return whether the last digit is the Luhn check digit of the others (ISO/IEC 7812-1)."""
     total = 0
-    for place, digit in enumerate(reversed(digits_of(text))):
-        value = int(digit) * (1 + place % 2)
+    for index, digit in enumerate(reversed(digits_of(text))):
+        value = int(digit) * (1 + index % 2)
         total += value - 9 if value > 9 else value
     return total % 10 == 0
 
 
 def payment_card(text: str) -> bool:
-    """Return whether 12 to 19 digits lie in an issuer's range, are not all alike and end in their Luhn digit."""
+    """Return whether 12 to 19 digits are in an issuer's range, not all equal, and end in their Luhn digit."""
     digits = digits_of(text)
     return (
         12 <= len(digits) <= 19
@@ -61,7 +61,7 @@ def payment_card(text: str) -> bool:
 
 
 def iban(text: str) -> bool:
-    """Return whether a text has its country's length and leaves 1 modulo 97 (ISO 13616)."""
+    """Return whether an IBAN has its country's length and the remainder 1 modulo 97 (ISO 13616)."""
     code = "".join(text.split()).upper()
     if len(code) != _IBAN_LENGTHS.get(code[:2]) or not code.isascii() or not code.isalnum():
         return False
@@ -69,13 +69,13 @@ def iban(text: str) -> bool:
 
 
 def iban_shape(text: str) -> bool:
-    """Return whether a text has the length that its country's IBANs have, whatever its check digits."""
+    """Return whether a text has the length of its country's IBANs, whatever its check digits."""
     code = "".join(text.split()).upper()
     return len(code) == _IBAN_LENGTHS.get(code[:2])
 
 
 def us_ssn(text: str) -> bool:
-    """Return whether nine digits may be a social security or taxpayer number: no part is all zeros, not 666."""
+    """Return whether nine digits may be a US social security or taxpayer number: no part all zeros, first not 666."""
     digits = digits_of(text)
     return (
         len(digits) == 9 and digits[:3] not in ("000", "666") and digits[3:5] != "00" and digits[5:] != "0000"
@@ -87,15 +87,15 @@ def aba_routing(text: str) -> bool:
     digits = digits_of(text)
     if len(digits) != 9 or not (0 < int(digits[:2]) <= 12 or 21 <= int(digits[:2]) <= 32):
         return False
-    return _weighted(digits, (3, 7, 1) * 3) % 10 == 0
+    return _weighted_sum(digits, (3, 7, 1) * 3) % 10 == 0
 
 
 def uk_nhs(text: str) -> bool:
-    """Return whether ten digits end in their modulus 11 check digit, and are not all alike."""
+    """Return whether ten digits end in their modulus 11 check digit and are not all equal."""
     digits = digits_of(text)
     if len(digits) != 10 or len(set(digits)) == 1:
         return False
-    return (11 - _weighted(digits, range(10, 1, -1)) % 11) % 11 == int(digits[9])
+    return (11 - _weighted_sum(digits, range(10, 1, -1)) % 11) % 11 == int(digits[9])
 
 
 def de_tax_id(text: str) -> bool:
@@ -111,57 +111,59 @@ def de_tax_id(text: str) -> bool:
 
 
 def fr_insee(text: str) -> bool:
-    """Return whether 15 characters are a French number with its key: 97 minus the rest modulo 97."""
+    """Return whether 15 characters are a French social security number with its key (97 - number % 97)."""
     code = "".join(text.split()).upper().replace("2A", "19", 1).replace("2B", "18", 1)
     return len(code) == 15 and code.isdecimal() and 97 - int(code[:13]) % 97 == int(code[13:])
 
 
 def es_dni(text: str) -> bool:
-    """Return whether a DNI or NIE ends in the letter of its number modulo 23."""
+    """Return whether a Spanish DNI or NIE ends in its check letter (number modulo 23)."""
     code = text.upper().replace("-", "").replace(".", "").replace(" ", "")
     number = {"X": "0", "Y": "1", "Z": "2"}.get(code[0], code[0]) + code[1:-1]
     return len(number) == 8 and number.isdecimal() and _DNI_LETTERS[int(number) % 23] == code[-1]
 
 
 def it_codice_fiscale(text: str) -> bool:
-    """Return whether sixteen letters and digits end in their check letter."""
+    """Return whether an Italian tax code of sixteen characters ends in its check letter."""
     code = text.upper()
     odd = "BAKPLCQDREVOSFTGUHMINJWZYX"
     total = 0
-    for place, letter in enumerate(code[:15]):
+    for index, letter in enumerate(code[:15]):
         value = int(letter) if letter.isdecimal() else ord(letter) - 65
-        total += odd.index(chr(65 + value)) if place % 2 == 0 else value
+        total += odd.index(chr(65 + value)) if index % 2 == 0 else value
     return len(code) == 16 and chr(65 + total % 26) == code[15]
 
 
 def nl_bsn(text: str) -> bool:
-    """Return whether nine digits pass the eleven test of Dutch citizen numbers."""
+    """Return whether nine digits pass the modulus 11 test of Dutch citizen numbers."""
     digits = digits_of(text)
-    return len(digits) == 9 and int(digits) > 0 and _weighted(digits, (9, 8, 7, 6, 5, 4, 3, 2, -1)) % 11 == 0
+    return (
+        len(digits) == 9 and int(digits) > 0 and _weighted_sum(digits, (9, 8, 7, 6, 5, 4, 3, 2, -1)) % 11 == 0
+    )
 
 
 def in_aadhaar(text: str) -> bool:
-    """Return whether twelve digits, the first above 1, end in their Verhoeff digit."""
+    """Return whether twelve digits, the first not 0 or 1, end in their Verhoeff check digit."""
     digits = digits_of(text)
     if len(digits) != 12 or digits[0] in "01":
         return False
     check = 0
-    for place, digit in enumerate(reversed(digits)):
+    for index, digit in enumerate(reversed(digits)):
         value = int(digit)
-        for _ in range(place % 8):
-            value = _VERHOEFF_STEP[value]
+        for _ in range(index % 8):
+            value = _VERHOEFF_PERMUTATION[value]
         check = _dihedral(check, value)
     return check == 0
 
 
 def _dihedral(left: int, right: int) -> int:
-    """Multiply in the dihedral group of the pentagon: 0 to 4 are turns, 5 to 9 are flips."""
-    turn = (left + right) % 5 if left < 5 else (left - right) % 5
-    return turn + 5 * ((left >= 5) != (right >= 5))
+    """Multiply in the dihedral group of order 10: 0 to 4 are rotations, 5 to 9 reflections."""
+    rotation = (left + right) % 5 if left < 5 else (left - right) % 5
+    return rotation + 5 * ((left >= 5) != (right >= 5))
 
 
 def ip_address(text: str) -> bool:
-    """Return whether a text is an IP address that can name a machine: not 0.0.0.0 or ::."""
+    """Return whether a text is an IP address other than 0.0.0.0 and ::."""
     try:
         return not ipaddress.ip_address(text).is_unspecified
     except ValueError:
@@ -169,7 +171,7 @@ def ip_address(text: str) -> bool:
 
 
 def bitcoin(text: str) -> bool:
-    """Return whether a base58 text ends in the first four bytes of its double SHA-256."""
+    """Return whether a base58 text is a Bitcoin address (ends in the first four bytes of its double SHA-256)."""
     value = 0
     for letter in text:
         if letter not in _BASE58:
@@ -183,24 +185,24 @@ def bitcoin(text: str) -> bool:
 
 
 def entropy(text: str) -> float:
-    """Return the Shannon entropy of a text's characters, in bits a character."""
+    """Return the Shannon entropy of a text's characters, in bits per character."""
     total = len(text)
     return -sum(count / total * math.log2(count / total) for count in Counter(text).values()) if text else 0.0
 
 
 def looks_random(text: str) -> bool:
-    """Return whether a value looks drawn at random: letters and digits mixed, and over 3 bits a character."""
+    """Return whether a value looks random: letters mixed with digits, over 3 bits of entropy per character."""
     return any(map(str.isdigit, text)) and any(map(str.isalpha, text)) and entropy(text) > 3.0
 
 
-# Where people write numbers without the sign of a country.
+# Whose national phone numbers, without a country code, are recognised.
 _REGIONS = (
     "US GB IE DE AT CH FR BE NL LU IT ES PT DK NO SE FI IS PL CZ SK HU SI HR RO BG GR EE LV LT CY GL AU NZ ZA IN BR MX AR UY CL"
 ).split()
 
 
 def grouped_phone(value: str) -> bool:
-    """Say whether digits grouped by one kind of sign are a valid number in one of many countries (libphonenumber)."""
+    """Return whether digits grouped by one kind of separator are a valid phone number somewhere (libphonenumber)."""
     if len(set(re.findall(r"[./-]| (?=\d)", value))) > 1:
         return False
     return any(

@@ -1,4 +1,4 @@
-"""Rules for credentials: keys and tokens by the forms that their makers publish, passwords by the words beside them."""
+"""Rules for credentials: keys and tokens by their published forms, passwords by the words beside them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def _token(name: str, anchors: str, body: str, type: str = "access_token") -> Ru
 
 
 def _mixed(value: str) -> bool:
-    """A token is drawn at random: it is neither a run of one letter nor a word."""
+    """Return whether a value looks random enough for a token, unlike a word or a repeated letter."""
     return entropy(value[-24:]) > 2.5
 
 
 def _password(value: str) -> bool:
-    """Return whether what follows `password =` is one: not a variable, a call or a plain word."""
+    """Return whether the text after `password =` is a password: not a variable, a call or a plain word."""
     if _EMPTY_WORDS.match(value) or "(" in value or value.startswith(("http:", "https:", "/")):
         return False
-    digit, symbol = any(map(str.isdigit, value)), any(letter in "!@#$%^&*+=?~" for letter in value)
+    digit, symbol = any(map(str.isdigit, value)), any(character in "!@#$%^&*+=?~" for character in value)
     letters = any(map(str.isalpha, value))
     mixed_case = value.isalpha() and not (value.islower() or value.isupper() or value.istitle())
     return (
@@ -44,7 +44,7 @@ def _secret(value: str) -> bool:
     )
 
 
-_PUT = r"[\"'`]?\s{0,3}(?:=>|:=|=|:|\bis\b|>)\s{0,3}[\"'`]?"
+_ASSIGN = r"[\"'`]?\s{0,3}(?:=>|:=|=|:|\bis\b|>)\s{0,3}[\"'`]?"
 _KEY_WORDS = (
     r"(?:secret|token|api[ _-]?key|access[ _-]?key|auth[ _-]?key|client[ _-]?key|private[ _-]?key|encryption[ _-]?key|"
     r"signing[ _-]?key|credentials?|x-api-key)"
@@ -97,12 +97,12 @@ CREDENTIALS: tuple[Rule, ...] = (
     rule("basic", "secret", "basic ", r"authorization[\"']?\s{0,3}[:=]\s{0,3}[\"']?basic\s{1,4}([A-Za-z0-9+/]{8,400}={0,2})", before=24, after=420, any_case=True),
     rule(
         "password", "password", "passw|pwd|passphrase|passcode|db_pass|_pass=|\"pass\"",
-        rf"(?:password|passwd|pwd|passphrase|passcode|(?<=_)pass|(?<=\")pass)(?:_?\w{{1,12}})?{_PUT}([^\s\"'`,;<>\[\]]{{4,128}})",
+        rf"(?:password|passwd|pwd|passphrase|passcode|(?<=_)pass|(?<=\")pass)(?:_?\w{{1,12}})?{_ASSIGN}([^\s\"'`,;<>\[\]]{{4,128}})",
         lambda value: _password(value.rstrip(".!?)")), any_case=True,
     ),
     rule(
         "key_word", "secret", "secret|token|key|credential",
-        rf"{_KEY_WORDS}[\w-]{{0,24}}{_PUT}(?:bearer\s)?([A-Za-z0-9_+/=.~-]{{16,512}})",
+        rf"{_KEY_WORDS}[\w-]{{0,24}}{_ASSIGN}(?:bearer\s)?([A-Za-z0-9_+/=.~-]{{16,512}})",
         _secret, before=10, after=600, any_case=True,
     ),
 )  # fmt: skip

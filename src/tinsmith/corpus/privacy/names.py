@@ -1,11 +1,11 @@
-"""Names of people by the words around them: titles, salutations, signatures. Rules alone find few of the others."""
+"""Rules for names of people by the words around them: titles, salutations, signatures. They miss most other names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from tinsmith.corpus.privacy.rules import LETTER, UPPER, near, occurrences
+from tinsmith.corpus.privacy.rules import LETTER, UPPER, occurrences, search_near
 from tinsmith.corpus.privacy.types import Span
 
 _WORD = rf"{UPPER}(?:{LETTER}|['’-](?={LETTER})){{1,24}}"
@@ -13,7 +13,7 @@ _PARTICLE = r"(?:van|von|der|den|de|del|della|di|da|dos|la|le|bin|ibn|al|el|ter|
 _NEXT = rf"(?:[ \t]{{1,2}}(?:{_WORD}|{UPPER}\.?(?!\w)|{_PARTICLE}(?=[ ])))"
 _NAME = rf"({_WORD}{_NEXT}{{0,4}}|{UPPER}\.[ ]{_WORD}{_NEXT}{{0,3}})"
 _WHOLE = rf"({_WORD}{_NEXT}{{1,4}}|{UPPER}\.[ ]{_WORD}{_NEXT}{{0,3}})"  # a first and a last name at least
-# Capitalised words that follow the same words as names do.
+# Capitalised words that stand where names do.
 _NOT_NAMES = frozenset(
     "sir madam sirs all team everyone colleagues friend friends customer customers member members shareholder "
     "shareholders stockholder stockholders investor investors there chairman president secretary general speaker "
@@ -37,7 +37,7 @@ _RULES = (
     ("says", rf"(?:\b(?:says|said|asked|replied|explained|added|told)[ ]{_WHOLE}|{_WHOLE}[ ](?:says|said|asked|replied|explained)\b)"),
 )  # fmt: skip
 _PATTERNS = tuple((name, re.compile(pattern)) for name, pattern in _RULES)
-# Words without which a rule finds nothing (in lower case): only around them is it searched for.
+# A rule is searched for only around one of its words, here in lower case.
 _ANCHORS = {
     "office": ("judge ", "justice ", "senator ", "man ", "captain ", "sergeant ", "detective ", "officer "),
     "said_name": (" name",),
@@ -47,28 +47,26 @@ _ANCHORS = {
     "said_to": ("says ", "said ", "shouted ", "whispered "),
     "says": ("says", "said", "asked", "replied", "explained", "added ", "told "),
 }
-_REACH = 170  # characters on either side of such a word: more than any name and the words of its rule
-_MASK = re.compile(r"[\w'’-]+")
-
-
-_LONG = 150  # different words in lower case
+_REACH = 170  # characters on either side of such a word: longer than any match
+_TOKEN = re.compile(r"[\w'’-]+")
+_LONG = 150  # distinct lower-case words; a text with more is long
 
 
 def lower_case_words(text: str) -> frozenset[str]:
-    """Return the words that a text writes in lower case: what else begins with a capital there may be a name."""
+    """Return the words that a text writes in lower case; they are probably no names when capitalised."""
     return frozenset(
-        word for word in set(_MASK.findall(text)) if len(word) > 1 and word.isalpha() and word.islower()
+        word for word in set(_TOKEN.findall(text)) if len(word) > 1 and word.isalpha() and word.islower()
     )
 
 
 def may_be_name(text: str, span: Span, vocabulary: frozenset[str]) -> bool:
-    """Say whether what a model takes for a person may be one, by the words that the text writes in lower case too.
+    """Return whether a model's person may be one, given the words that the text also writes in lower case.
 
-    In a short text (a letter, a chat) a name is none if all its words are such. A long one brings people in by first
-    and last name, and its headings, labels and defined terms look like names to a model: there no word may be such, and
-    no colon may follow.
+    In a short text (a letter, a chat) at least one word must not be among them. A long text introduces people by
+    first and last name, and its headings, labels and defined terms look like names to a model. There no word may be
+    among them, at least two words are needed, and no colon may follow.
     """
-    words = [word.group().lower() for word in _MASK.finditer(text, span.start, span.end)]
+    words = [word.group().lower() for word in _TOKEN.finditer(text, span.start, span.end)]
     words = [word.removesuffix("'s").removesuffix("’s") for word in words if len(word) > 1]
     common = [word in vocabulary or word in _NOT_NAMES for word in words]
     if len(vocabulary) <= _LONG:
@@ -77,12 +75,12 @@ def may_be_name(text: str, span: Span, vocabulary: frozenset[str]) -> bool:
 
 
 def find_names(text: str, lower: str) -> Iterator[Span]:
-    """Yield names that stand where names stand."""
+    """Yield names by the words around them."""
     for source, pattern in _PATTERNS:
-        for found in _search(source, pattern, text, lower):
-            group = next(number for number in range(1, len(found.groups()) + 1) if found.group(number))
-            start, end = found.span(group)
-            words = list(_MASK.finditer(text, start, end))
+        for match in _search(source, pattern, text, lower):
+            group = next(index for index in range(1, len(match.groups()) + 1) if match.group(index))
+            start, end = match.span(group)
+            words = list(_TOKEN.finditer(text, start, end))
             while words and words[-1].group().lower() in _NOT_NAMES:
                 words.pop()
             if words and words[0].group().lower() not in _NOT_NAMES:
@@ -92,31 +90,30 @@ def find_names(text: str, lower: str) -> Iterator[Span]:
 def _search(source: str, pattern: re.Pattern[str], text: str, lower: str) -> Iterator[re.Match[str]]:
     if source not in _ANCHORS:
         return pattern.finditer(text)
-    return near(pattern, occurrences(_ANCHORS[source], lower), text, _REACH, _REACH)
+    return search_near(pattern, occurrences(_ANCHORS[source], lower), text, _REACH, _REACH)
 
 
 _LISTED = re.compile(rf"{_WORD}(?:,[ ]{_WORD}){{2,60}},?[ ](?:and|or)[ ]{_WORD}(?![ ]{UPPER})")
 
 
 def find_listed(text: str, people: list[Span]) -> Iterator[Span]:
-    """Yield the other members of lists of single words, of four and more, half of which are people."""
-    places = [(span.start, span.end) for span in people if span.type == "person"]
-    for found in _LISTED.finditer(text) if places else ():
-        words = [word for word in _MASK.finditer(text, *found.span()) if word.group() not in ("and", "or")]
-        known = [any(start < word.end() and word.start() < end for start, end in places) for word in words]
+    """Yield the other members of lists of four or more single words, half of which are known people."""
+    ranges = [(span.start, span.end) for span in people if span.type == "person"]
+    for match in _LISTED.finditer(text) if ranges else ():
+        words = [word for word in _TOKEN.finditer(text, *match.span()) if word.group() not in ("and", "or")]
+        known = [any(start < word.end() and word.start() < end for start, end in ranges) for word in words]
         if 2 * sum(known) >= len(words):
             yield from (
                 Span(*word.span(), "person", "listed")
-                for word, seen in zip(words, known, strict=True)
-                if not seen
+                for word, is_known in zip(words, known, strict=True)
+                if not is_known
             )
 
 
 def find_again(text: str, people: list[Span], vocabulary: frozenset[str]) -> Iterator[Span]:
-    """Yield further places of names that were found, and of first and last names that stand alone.
+    """Yield further occurrences of known names, and of their first and last names alone.
 
-    A word that the text writes in lower case too stands alone for itself and for nobody. In a long text last names
-    alone are looked for.
+    A word that the text also writes in lower case does not count alone. In a long text only last names count alone.
     """
     values = {text[span.start : span.end] for span in people if span.type == "person"}
     values = {value for value in values if " " in value or value.lower() not in vocabulary}
@@ -127,7 +124,7 @@ def find_again(text: str, people: list[Span], vocabulary: frozenset[str]) -> Ite
         for word in value.split()[-1 if len(vocabulary) > _LONG else 0 :]
         if len(word) > 3 and word[0].isupper() and word.lower() not in vocabulary
     }
-    wanted = sorted((values | parts) - {word.title() for word in _NOT_NAMES}, key=len, reverse=True)
-    if wanted:
-        pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, wanted))})(?!\w)")
-        yield from (Span(*found.span(), "person", "again") for found in pattern.finditer(text))
+    sought = sorted((values | parts) - {word.title() for word in _NOT_NAMES}, key=len, reverse=True)
+    if sought:
+        pattern = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, sought))})(?!\w)")
+        yield from (Span(*match.span(), "person", "again") for match in pattern.finditer(text))

@@ -1,4 +1,4 @@
-"""Rules for personal data of fixed form that is more than a run of digits."""
+"""Rules for personal data of fixed form other than runs of digits."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _V6_WHOLE = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]{7,39}(?![\w:]|\.[0-9])")
 _MAC = re.compile(r"(?<![\w:-])[0-9A-Fa-f]{2}([:-])(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}(?![\w:-])")
 _MAC_PART = re.compile(r"[:-][0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-]")
 _NUMBERED = re.compile(r"(?:version|section|chapter|article|exhibit|rule|\bv|§|oid|sec\.)\W{0,3}$")
-# Letters and digits in one word: codes of some countries, each with its check.
+# Codes of letters and digits in one word, each with its check.
 _CODE = re.compile(r"(?<![\w-])(?=[A-Za-z]{0,6}[0-9])[A-Za-z0-9][A-Za-z0-9]{7,33}(?![\w-])")
 _CODES = (
     ("iban_code", "iban", re.compile(r"[A-Za-z]{2}\d{2}[A-Za-z0-9]{11,30}$"), checks.iban),
@@ -75,59 +75,60 @@ _SPACED_NINO = re.compile(
 
 
 def find_codes(text: str) -> Iterator[Span]:
-    """Yield codes of letters and digits that bear a check of their own."""
-    for found in _CODE.finditer(text):
-        code = found.group()
+    """Yield codes of letters and digits: IBANs, national identifiers, Bitcoin addresses."""
+    for match in _CODE.finditer(text):
+        code = match.group()
         for name, type, form, check in _CODES:
             if form.match(code) and check(code):
-                yield Span(found.start(), found.end(), type, name)
+                yield Span(match.start(), match.end(), type, name)
                 break
-    for found in _SPACED_IBAN.finditer(text):
-        code = found.group()
+    for match in _SPACED_IBAN.finditer(text):
+        code = match.group()
         while code and not checks.iban(code):
             code = code.rpartition(" ")[0]
         if code:
-            yield Span(found.start(), found.start() + len(code), "iban", "iban_code")
-    for found in _SPACED_NINO.finditer(text):
-        yield Span(found.start(), found.end(), "uk_nino", "nino_form")
+            yield Span(match.start(), match.start() + len(code), "iban", "iban_code")
+    for match in _SPACED_NINO.finditer(text):
+        yield Span(match.start(), match.end(), "uk_nino", "nino_form")
 
 
-def find_addresses_of_machines(text: str, lower: str) -> Iterator[Span]:
-    """Yield IPv4, IPv6 and MAC addresses. Numbered sections (2.1.3.4) are none."""
-    for found in _windowed(_V4, _V4_WHOLE, text, 3, 13):
-        low = lower[max(0, found.start() - 16) : found.start()]
-        code = found.group()
-        if checks.ip_address(code) and max(map(int, code.split("."))) > 19 and not _NUMBERED.search(low):
-            yield Span(found.start(), found.end(), "ip_address", "ipv4")
+def find_network_addresses(text: str, lower: str) -> Iterator[Span]:
+    """Yield IPv4, IPv6 and MAC addresses, but not section numbers such as 2.1.3.4."""
+    for match in _windowed(_V4, _V4_WHOLE, text, 3, 13):
+        words_before = lower[max(0, match.start() - 16) : match.start()]
+        address = match.group()
+        is_section = max(map(int, address.split("."))) <= 19 or _NUMBERED.search(words_before)
+        if not is_section and checks.ip_address(address):
+            yield Span(match.start(), match.end(), "ip_address", "ipv4")
     if ":" in text:
-        for found in _windowed(_V6, _V6_WHOLE, text, 40, 42):
-            if checks.ip_address(found.group()) and len(checks.digits_of(found.group())) > 1:
-                yield Span(found.start(), found.end(), "ip_address", "ipv6")
-    for found in _windowed(_MAC_PART, _MAC, text, 14, 18):
-        yield Span(found.start(), found.end(), "mac_address", "mac")
+        for match in _windowed(_V6, _V6_WHOLE, text, 40, 42):
+            if checks.ip_address(match.group()) and len(checks.digits_of(match.group())) > 1:
+                yield Span(match.start(), match.end(), "ip_address", "ipv6")
+    for match in _windowed(_MAC_PART, _MAC, text, 14, 18):
+        yield Span(match.start(), match.end(), "mac_address", "mac")
 
 
 def find_domains(text: str, lower: str) -> Iterator[Span]:
-    """Yield domain names that end in a common top-level domain, with the path behind them."""
-    for found in _windowed(_TOP_END, _DOMAIN, text, 200, 520, lower):
-        name = found.group().split("/")[0]
+    """Yield domain names under a common top-level domain, with their path."""
+    for match in _windowed(_TOP_END, _DOMAIN, text, 200, 520, lower):
+        name = match.group().split("/")[0]
         label, _, top = name.lower().rpartition(".")
-        # "stated.It", "U.S.in": a sentence without a space, an abbreviation
+        # Not "stated.It" (no space after a sentence) or "U.S.in" (an abbreviation).
         if len(label) > 2 and not (
             len(top) == 2 and (name.rpartition(".")[2][0].isupper() or len(label) < 4)
         ):
-            yield Span(found.start(), found.end(), "url", "domain")
+            yield Span(match.start(), match.end(), "url", "domain")
 
 
 def _windowed(
     part: re.Pattern[str], whole: re.Pattern[str], text: str, before: int, after: int, lower: str = ""
 ) -> Iterator[re.Match[str]]:
-    """Yield matches of `whole` that hold a match of `part`: the cheap expression passes over the text alone."""
+    """Yield matches of `whole` around a match of `part`, a cheap pattern that is searched for first."""
     done = 0
     for hint in part.finditer(lower or text):
         if hint.start() < done:
             continue
-        found = whole.search(text, max(done, hint.start() - before), hint.start() + after)
-        if found is not None and found.start() <= hint.start() < found.end():
-            done = found.end()
-            yield found
+        match = whole.search(text, max(done, hint.start() - before), hint.start() + after)
+        if match is not None and match.start() <= hint.start() < match.end():
+            done = match.end()
+            yield match

@@ -1,4 +1,4 @@
-"""Replace what is found by typed placeholders, or say that the document goes."""
+"""Replace personal data and credentials by typed placeholders, or reject the document."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tinsmith.corpus.privacy.types import TYPES, Span
 from tinsmith.corpus.rejection import Drop
 from tinsmith.recipe import PrivacyConfig
 
-# Reason of a drop -> the field of the recipe that causes it.
+# Reason of a rejection -> the field of the recipe that causes it.
 REASONS = {"personal_data": "privacy.actions", "credential": "privacy.actions"}
 
 
 class Protected(NamedTuple):
-    """A text after protection, how many spans of each type were replaced, and why it goes, if it does."""
+    """A protected text, the number of replaced spans per type, and why the document is rejected, if it is."""
 
     text: str
     counts: dict[str, int]
@@ -24,53 +24,53 @@ class Protected(NamedTuple):
 
 
 class Protector:
-    """Applies a recipe's choice per type. Types that are kept are not looked for."""
+    """Applies a recipe's action per type. Types with the action "keep" are not searched for."""
 
     def __init__(self, config: PrivacyConfig) -> None:
         self._config = config
-        named = bool(config.recogniser)
+        has_model = bool(config.recogniser)
         self.actions = {
-            name: config.actions.get(name, info.with_recogniser if named else info.default)
+            name: config.actions.get(name, info.with_recogniser if has_model else info.default)
             for name, info in TYPES.items()
         }
         self._types = frozenset(name for name, action in self.actions.items() if action != "keep")
 
     @property
     def recogniser(self) -> Recogniser | None:
-        """Return the model beside the rules, loaded when it is first asked for."""
+        """Return the model that is used in addition to the rules, loaded on first use."""
         return load_recogniser(self._config.recogniser)
 
     def protect(self, text: str) -> Protected:
-        """Return the text with placeholders such as [EMAIL_1]; equal values bear the same within a text."""
+        """Return the text with placeholders such as [EMAIL_1]; equal values share one within a text."""
         spans = find(text, self._types, self.recogniser)
         fatal = next((span for span in spans if self.actions[span.type] == "drop"), None)
         if fatal is not None:
             reason = "credential" if TYPES[fatal.type].credential else "personal_data"
-            found = sum(span.type == fatal.type for span in spans)
-            return Protected(text, {}, Drop(reason, f"{fatal.type}: {found} found"))
+            count = sum(span.type == fatal.type for span in spans)
+            return Protected(text, {}, Drop(reason, f"{fatal.type}: {count} found"))
         return Protected(_replace(text, spans), dict(sorted(Counter(s.type for s in spans).items())), None)
 
 
 def _replace(text: str, spans: list[Span]) -> str:
-    """Number the values of each type in order; numbers that the text already holds are not given again."""
+    """Number the values of each type in order, after the placeholders that the text already has."""
     last: Counter[str] = Counter()
-    for found in PLACEHOLDER.finditer(text) if spans else ():
-        name = found.group(1).lower()
-        last[name] = max(last[name], int(found.group(2)))
-    given: dict[tuple[str, str], str] = {}
+    for match in PLACEHOLDER.finditer(text) if spans else ():
+        type = match.group(1).lower()
+        last[type] = max(last[type], int(match.group(2)))
+    placeholders: dict[tuple[str, str], str] = {}
     parts, done = [], 0
     for span in spans:
-        value = span.type, _normal(text[span.start : span.end], span.type)
-        if value not in given:
+        key = span.type, _normalise(text[span.start : span.end], span.type)
+        if key not in placeholders:
             last[span.type] += 1
-            given[value] = f"[{span.type.upper()}_{last[span.type]}]"
-        parts += [text[done : span.start], given[value]]
+            placeholders[key] = f"[{span.type.upper()}_{last[span.type]}]"
+        parts += [text[done : span.start], placeholders[key]]
         done = span.end
     return "".join([*parts, text[done:]])
 
 
-def _normal(value: str, type: str) -> str:
-    """Return what two spellings of one value share. Credentials tell upper case from lower."""
+def _normalise(value: str, type: str) -> str:
+    """Return the same text for two spellings of one value. Credentials are case-sensitive."""
     if TYPES[type].credential:
         return value
     if type in ("person", "address", "location", "organisation", "url", "email"):

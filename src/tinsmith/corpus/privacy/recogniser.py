@@ -1,4 +1,4 @@
-"""Models that find names and places beside the rules: a protocol, and spaCy behind it."""
+"""Models that find names and places in addition to the rules: a protocol and its spaCy implementation."""
 
 from __future__ import annotations
 
@@ -16,44 +16,45 @@ _LABELS = {
     "PERSON": "person", "PER": "person", "GPE": "location", "LOC": "location", "FAC": "location",
     "ORG": "organisation", "NORP": "",
 }  # fmt: skip
-_PIECE = 20_000  # characters that go through the model at once: its memory grows with them
-_NEVER = ("tagger", "parser", "senter", "attribute_ruler", "lemmatizer")
+_PIECE = 20_000  # characters per call of the model, whose memory grows with them
+_EXCLUDED = ("tagger", "parser", "senter", "attribute_ruler", "lemmatizer")
 
 
 class Recogniser(Protocol):
-    """What finds spans by learning instead of rules."""
+    """A model that finds spans in a text."""
 
     identity: str  # model, version and engine, for the report
     types: frozenset[str]
 
     def find(self, text: str) -> Iterator[Span]:
-        """Yield spans in a text; they may overlap with those of rules, which then count."""
+        """Yield spans in a text; where they overlap with those of rules, the rules win."""
         ...
 
 
 class SpacyRecogniser:
-    """A spaCy pipeline with a component `ner`, without the parts that names do not need."""
+    """A spaCy pipeline with the component `ner`, without those that names do not need."""
 
-    types = frozenset(kind for kind in _LABELS.values() if kind)
+    types = frozenset(type for type in _LABELS.values() if type)
 
     def __init__(self, model: str) -> None:
         spacy, package = _import("spacy", model), _import(model, model)
-        path: Any = getattr(package, "model_path", None)  # a package that only carries the model's folder
+        path: Any = getattr(package, "model_path", None)  # a package that only contains the model's folder
         source = Path(path()) if path else model
-        self._pipeline = spacy.load(source, exclude=list(_NEVER))
+        self._pipeline = spacy.load(source, exclude=list(_EXCLUDED))
         meta = self._pipeline.meta
         self.identity = (
             f"spacy:{model} {meta['lang']}_{meta['name']} {meta['version']} (spaCy {spacy.__version__})"
         )
 
     def find(self, text: str) -> Iterator[Span]:
-        """Yield people, places and organisations, piece by piece of a long text."""
+        """Yield people, places and organisations; a long text is processed in pieces."""
         for start, end in _pieces(text):
             for entity in self._pipeline(text[start:end]).ents:
-                span = _mend(entity.text, _LABELS.get(entity.label_, ""))
-                if span is not None:
+                cleaned = _clean(entity.text, _LABELS.get(entity.label_, ""))
+                if cleaned is not None:
+                    name, type = cleaned
                     begin = start + entity.start_char
-                    yield Span(begin, begin + len(span[0]), span[1], "spacy")
+                    yield Span(begin, begin + len(name), type, "spacy")
 
 
 _FIRM = re.compile(
@@ -63,17 +64,17 @@ _FIRM = re.compile(
 _ODD = re.compile(r"[\"“”:;()\[\]{}|=/<>@_$%0-9]")
 
 
-def _mend(value: str, kind: str) -> tuple[str, str] | None:
-    """Return what of an entity is a name, and of what: line ends part names, firms are no places or people."""
+def _clean(value: str, type: str) -> tuple[str, str] | None:
+    """Return the name in an entity and its corrected type: names end at a line end, firms are organisations."""
     value = value.split("\n")[0].rstrip(" ,.;:")
     value = value.removesuffix("'s").removesuffix("’s")
-    if not kind or len(value) < 2 or _ODD.search(value) or value.endswith(("'", "’")):
+    if not type or len(value) < 2 or _ODD.search(value) or value.endswith(("'", "’")):
         return None
-    if kind != "organisation" and _FIRM.search(value):
-        kind = "organisation"
-    if kind == "person" and not any(map(str.isupper, value)) and " " not in value:
+    if type != "organisation" and _FIRM.search(value):
+        type = "organisation"
+    if type == "person" and not any(map(str.isupper, value)) and " " not in value:
         return None
-    return value, kind
+    return value, type
 
 
 def _pieces(text: str) -> Iterator[tuple[int, int]]:
@@ -94,11 +95,11 @@ def _import(module: str, model: str) -> Any:
         raise RecipeError(
             f"the module {module} is not installed",
             where=f'curate.privacy.recogniser = "spacy:{model}"',
-            next_step='pip install "tinsmith[names]", or leave the field empty for rules alone',
+            next_step='pip install "tinsmith[names]", or leave the field empty to use rules alone',
         ) from error
 
 
 @functools.lru_cache(maxsize=2)
 def load_recogniser(name: str) -> Recogniser | None:
-    """Return the recogniser that a recipe names, loaded once a process; None for rules alone."""
+    """Return the recogniser that a recipe names, loaded once per process, or None for rules alone."""
     return SpacyRecogniser(name.partition(":")[2]) if name else None

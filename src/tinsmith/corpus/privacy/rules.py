@@ -1,7 +1,7 @@
-"""How a rule is searched for: near cheap anchors only, so that text without hits costs little.
+"""Rules, and how they are searched for: only near literal anchors, so that text without hits costs little.
 
-`str.find` passes a gigabyte a second, a regular expression some tens of megabytes. So each rule names literal
-anchors, and its expression looks only into a window around each place where one stands.
+`str.find` reads a gigabyte per second, a regular expression some tens of megabytes. So each rule names literal
+anchors, and its pattern is applied only to a window around each of them.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ UPPER = r"[A-ZÀ-ÖØ-ÞĀĂĄĆĈĊČĎĐĒĔĖĘĚĜĞĠĢĤĦĨĪĬĮİĴĶĹ
 
 @dataclass(frozen=True)
 class Rule:
-    """A pattern near anchors; group 1, where there is one, is the value, which `check` may refuse."""
+    """A pattern near anchors. Group 1, or else the whole match, is the value, which `check` may reject."""
 
     name: str
     type: str
-    anchors: tuple[str, ...]  # lower case; any case in the text will do
+    anchors: tuple[str, ...]  # lower case; the text may have any case
     pattern: re.Pattern[str]
     check: Callable[[str], bool] | None = None
-    before: int = 0  # characters before the anchor where the pattern may begin
-    after: int = 200  # characters after it where it must have ended
+    before: int = 0  # characters before the anchor from where the pattern may begin
+    after: int = 200  # characters after the anchor until which it must end
 
 
 def rule(
@@ -40,74 +40,66 @@ def rule(
     after: int = 200,
     any_case: bool = False,
 ) -> Rule:
-    """Return a rule; anchors are parted by `|`, any_case is for the pattern."""
+    """Return a rule; anchors are separated by `|`, any_case applies to the pattern."""
     flags = re.IGNORECASE if any_case else 0
     return Rule(name, type, tuple(anchors.split("|")), re.compile(pattern, flags), check, before, after)
 
 
 def lowered(text: str) -> str:
-    """Return a text in lower case, letter for letter: places in it are places in the text."""
+    """Return a text in lower case with the same length, so that offsets stay valid."""
     lower = text.lower()
     if len(lower) == len(text):
         return lower
-    return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
+    return "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
 
 
 def search(rules: tuple[Rule, ...], text: str, lower: str) -> Iterator[Span]:
-    """Yield what each rule finds, rule after rule; spans of one rule never overlap."""
-    for each in rules:
-        yield from _search_one(each, text, lower)
+    """Yield the spans of each rule in turn; spans of one rule never overlap."""
+    for rule in rules:
+        yield from _search_rule(rule, text, lower)
 
 
-def _search_one(each: Rule, text: str, lower: str) -> Iterator[Span]:
-    done, has_group = 0, each.pattern.groups > 0
-    for place in _places(each.anchors, lower):
-        if place < done:
+def _search_rule(rule: Rule, text: str, lower: str) -> Iterator[Span]:
+    done, has_group = 0, rule.pattern.groups > 0
+    # Where the match must begin at the anchor, search() would read on to the window's end.
+    find = rule.pattern.search if rule.before else rule.pattern.match
+    for anchor in occurrences(rule.anchors, lower):
+        if anchor < done:
             continue
-        look = (
-            each.pattern.search if each.before else each.pattern.match
-        )  # a search would read on to the window's end
-        found = look(text, max(done, place - each.before), min(len(text), place + each.after))
-        if found is None or found.start() > place:
+        match = find(text, max(done, anchor - rule.before), min(len(text), anchor + rule.after))
+        if match is None or match.start() > anchor:
             continue
-        start, end = found.span(1) if has_group and found.start(1) >= 0 else found.span()
-        if start < end and (each.check is None or each.check(text[start:end])):
+        start, end = match.span(1) if has_group and match.start(1) >= 0 else match.span()
+        if start < end and (rule.check is None or rule.check(text[start:end])):
             done = end
-            yield Span(start, end, each.type, each.name)
+            yield Span(start, end, rule.type, rule.name)
 
 
-def near(
-    pattern: re.Pattern[str], places: Iterable[int], text: str, before: int, after: int
+def search_near(
+    pattern: re.Pattern[str], positions: Iterable[int], text: str, before: int, after: int
 ) -> Iterator[re.Match[str]]:
-    """Yield matches that lie within `before` and `after` characters of one of these places, which are in order.
+    """Yield matches within `before` and `after` characters of one of the positions, which are sorted.
 
-    Windows that meet are searched as one, so each character is searched once.
+    Windows that touch are searched as one, so each character is searched once.
     """
     start = end = 0
-    for place in places:
-        if place - before > end:
+    for position in positions:
+        if position - before > end:
             if end:
                 yield from pattern.finditer(text, start, end)
-            start = place - before
-        end = min(len(text), place + after)
+            start = position - before
+        end = min(len(text), position + after)
     if end:
         yield from pattern.finditer(text, start, end)
 
 
 def occurrences(anchors: tuple[str, ...], text: str) -> list[int]:
-    """Return where these words stand, in order."""
-    return sorted(place for anchor in anchors for place in _occurrences(anchor, text))
+    """Return the positions of all anchors in a text, sorted."""
+    return sorted(position for anchor in anchors for position in _occurrences(anchor, text))
 
 
-def _places(anchors: tuple[str, ...], lower: str) -> Iterator[int]:
-    if len(anchors) == 1:
-        yield from _occurrences(anchors[0], lower)
-    else:
-        yield from occurrences(anchors, lower)
-
-
-def _occurrences(anchor: str, lower: str) -> Iterator[int]:
-    place = lower.find(anchor)
-    while place >= 0:
-        yield place
-        place = lower.find(anchor, place + 1)
+def _occurrences(anchor: str, text: str) -> Iterator[int]:
+    position = text.find(anchor)
+    while position >= 0:
+        yield position
+        position = text.find(anchor, position + 1)

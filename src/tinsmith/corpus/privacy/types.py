@@ -1,4 +1,4 @@
-"""What is looked for: each type of personal data or credential, and what becomes of it where a recipe says nothing."""
+"""The types of personal data and credentials, with their default actions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tinsmith.recipe import PRIVACY_DEFAULTS, PRIVACY_DEFAULTS_WITH_NAMES
 
 
 class TypeInfo(NamedTuple):
-    """What a type is, its default action (rules alone; with a recogniser), whether its form is fixed."""
+    """What a type is, its default action with rules alone and with a recogniser, and whether its form is fixed."""
 
     what: str
     default: str
@@ -18,7 +18,7 @@ class TypeInfo(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Characters start to end (not included) of a text, what they are, and which rule or model says so."""
+    """Characters [start, end) of a text, their type, and the rule or model that found them."""
 
     start: int
     end: int
@@ -31,15 +31,15 @@ _WORDS = {
     "address": "postal address: street, box, floor, with town and code where they follow",
     "location": "name of a town, region or country",
     "organisation": "name of a firm or authority",
-    "date_of_birth": "date of birth, after words that say so",
+    "date_of_birth": "date of birth, after a keyword",
     "age": "age of a person in years",
 }
 _FORMS = {
     "email": "e-mail address",
     "phone": "phone or fax number",
-    "payment_card": "payment card number (issuer's range and Luhn digit, or words that say so)",
-    "iban": "international bank account number (country's length and mod 97, or the word IBAN)",
-    "bank_account": "account, routing (checksum) or sort code after words that say so",
+    "payment_card": "payment card number (issuer's range and Luhn digit, or after a keyword)",
+    "iban": "international bank account number (country's length and mod 97, or after the word IBAN)",
+    "bank_account": "account, routing (checksum) or sort code after a keyword",
     "ip_address": "IPv4 or IPv6 address",
     "mac_address": "hardware address of a network card",
     "url": "web address or domain name",
@@ -51,19 +51,19 @@ _FORMS = {
     "fr_insee": "French social security number (mod 97)",
     "es_dni": "Spanish DNI or NIE (letter)",
     "it_codice_fiscale": "Italian tax code (check letter)",
-    "nl_bsn": "Dutch citizen number (eleven test)",
+    "nl_bsn": "Dutch citizen number (mod 11)",
     "in_aadhaar": "Indian Aadhaar number (Verhoeff)",
     "in_pan": "Indian permanent account number",
-    "passport": "passport number after words that say so",
-    "driver_licence": "driving licence number after words that say so",
+    "passport": "passport number after a keyword",
+    "driver_licence": "driving licence number after a keyword",
 }
 _CREDENTIALS = {
     "private_key": "private key block (PEM, OpenSSH, PGP, PuTTY)",
-    "cloud_key": "key of a cloud: AWS, Azure, Google",
-    "access_token": "token of a service, by its known form",
+    "cloud_key": "key of a cloud provider: AWS, Azure, Google",
+    "access_token": "token of a service, by its published form",
     "jwt": "JSON web token",
     "password": "password in a URL, a connection string or an assignment",
-    "secret": "random-looking value beside a word such as secret, key or token",
+    "secret": "random-looking value near a word such as secret, key or token",
 }
 
 TYPES: dict[str, TypeInfo] = {
