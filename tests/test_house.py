@@ -28,18 +28,60 @@ def test_no_circle_of_imports():
     none_of(house.import_circles())
 
 
-def test_a_circle_through_a_lazy_import_is_found(tmp_path, monkeypatch):
-    package = tmp_path / "src" / "tinsmith"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    (package / "a.py").write_text("from tinsmith import b\n")
-    (package / "b.py").write_text("def late():\n    from tinsmith.a import something\n")
-    (package / "c.py").write_text(
-        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import tinsmith.d\n"
-    )
-    (package / "d.py").write_text("import tinsmith.c\n")
-    monkeypatch.setattr(house, "SOURCES", package)
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Return a function that writes a module of a small package, which house then measures."""
+    sources = tmp_path / "src" / "tinsmith"
+    monkeypatch.setattr(house, "ROOT", tmp_path)
+    monkeypatch.setattr(house, "SOURCES", sources)
+
+    def write(name: str, text: str) -> None:
+        path = sources / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+    write("__init__.py", '"""A package."""\n')
+    return write
+
+
+def test_a_circle_through_a_lazy_import_is_found(package):
+    package("a.py", "from tinsmith import b\n")
+    package("b.py", "def late():\n    from tinsmith.a import something\n")
+    package("c.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import tinsmith.d\n")
+    package("d.py", "import tinsmith.c\n")
     assert house.import_circles() == ["tinsmith.a <-> tinsmith.b"]
+
+
+def test_faults_of_shape_are_found(package):
+    names = ", ".join("abcdefgh")
+    package(
+        "evaluate/rows.py", f"def crowded({names}, *, i): ...\nclass A:\n    def full(self, {names}): ...\n"
+    )
+    package(
+        "report/names.py",
+        "def f(row: dict[str, Any], metric: str):\n"
+        '    return metric.startswith("loss"), row["name"].partition(":"), row["name"].split(",")\n',
+    )
+    assert house.crowded_functions() == ["src/tinsmith/evaluate/rows.py:1 crowded: 9 parameters"]
+    assert house.loose_dictionaries() == ["src/tinsmith/report/names.py:1"]
+    assert [found.split()[-1] for found in house.metric_name_tests()] == [
+        "metric.startswith('loss')",
+        "row['name'].partition(':')",
+    ]
+    assert len(house.unclear_first_lines()) == 2
+
+
+def test_private_words_are_found(package):
+    package(
+        "words.py",
+        "# It foretells, bears and begins anew.\n# There is no file; it is no longer here; this is no rule.",
+    )
+    assert [found.split("'")[1] for found in house.private_words(house.source_texts())] == [
+        "foretells",
+        "bears",
+        "anew",
+        "is no rule",
+    ]
 
 
 @pytest.mark.xfail(strict=False, reason="rows become typed models, a family at a time")
