@@ -67,7 +67,7 @@ SPOILT = {
     ),
     "bos": (
         lambda source, out: changed_copy(source, out, "tokenizer.json", post_processor=None),
-        r"a BOS is put before a text .* is False",
+        r"a text starts with BOS .* is False",
         r"token ids of prompt .* expected \[1, .*got",
     ),
     "stop": (
@@ -99,7 +99,7 @@ def test_a_spoilt_export_fails_by_name(trained, saved, tmp_path, monkeypatch, na
         gate(trained, saved, {"f16": path})
     if by_answers:
         # What llama.cpp answers must give it away as well, whatever the file says of itself.
-        monkeypatch.setattr(parity, "_metadata_differences", lambda facts, ours: [])
+        monkeypatch.setattr(parity, "metadata_differences", lambda metadata, trained: [])
         monkeypatch.setattr(GgufSide, "differences", lambda self, rows: [])
         with pytest.raises(ParityError, match=by_answers):
             gate(trained, saved, {"f16": path})
@@ -118,7 +118,7 @@ def test_a_server_that_multiplies_by_another_matrix_fails_whatever_the_bounds(
 
     monkeypatch.setattr(ServerSide, "answer", shifted)
     wide = {"max_kl": {"f16": 1000.0}, "min_top1": {"f16": 0.0}}
-    with pytest.raises(ParityError, match=r"f16: the server's distributions are not those of its hidden"):
+    with pytest.raises(ParityError, match=r"f16: the server's distributions differ from its hidden"):
         gate(trained, saved, {"f16": path}, **wide)
 
 
@@ -126,12 +126,12 @@ def test_a_few_prompts_with_near_ties_do_not_stop_a_file_that_holds_its_bound():
     row = {"token_ids_equal": True, "stop_equal": True, "bound_kl": 0.4, "bound_top1": 0.65, "bytes": 1}
     figures = {"mean_kl": 0.1, "answers": 24, "answers_kl": 0.14, "answers_apart": 0.006}
     rows = {
-        right: parity._server_row("q4_k_m", {**row, **figures, "answers_top1": right / 24})
+        right: parity._server_figures("q4_k_m", {**row, **figures, "answers_top1": right / 24})
         for right in (12, 3)
     }
-    parity._judge({"server": rows[12]}, {})
+    parity._check({"server": rows[12]}, {})
     with pytest.raises(ParityError, match=r"server: top-1 agreement 0\.125 is below its bound 0\.2"):
-        parity._judge({"server": rows[3]}, {})
+        parity._check({"server": rows[3]}, {})
 
 
 def test_another_chat_template_fails_by_name(trained, saved, tmp_path, monkeypatch):
@@ -141,8 +141,8 @@ def test_another_chat_template_fails_by_name(trained, saved, tmp_path, monkeypat
     write_gguf(spoilt, path, "f16")
     with pytest.raises(ParityError, match=r"the chat template differs: at character"):
         gate(trained, saved, {"f16": path})
-    monkeypatch.setattr(parity, "_metadata_differences", lambda facts, ours: [])
-    with pytest.raises(ParityError, match=r"chat template makes another text of prompt 0: at .* got ': "):
+    monkeypatch.setattr(parity, "metadata_differences", lambda metadata, trained: [])
+    with pytest.raises(ParityError, match=r"chat template renders prompt 0 differently: at .* got ': "):
         gate(trained, saved, {"f16": path})
 
 
@@ -204,5 +204,5 @@ def test_prompts_are_seeded_and_hold_what_was_asked():
 
 
 def test_empty_texts_are_refused():
-    with pytest.raises(CorpusError, match="no piece of text"):
+    with pytest.raises(CorpusError, match="no text to make prompts from"):
         draw_prompts(["", " "], tiny_tokenizer(), count=3, positions=10, seed=1)

@@ -1,4 +1,4 @@
-"""The prompts of the parity gate: pieces of held-out documents, traps for tokenizers, and chats."""
+"""Draw the prompts of the parity gate: pieces of held-out documents, traps for tokenizers, and chats."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tinsmith.base.errors import CorpusError
 
-# Rotary positions and attention show themselves only over some distance, so a few prompts are long.
+# Errors in rotary positions and attention show only over some distance, so a few prompts are long.
 _LONG_PROMPTS, _LONG_TOKENS, _SHORTEST = 3, 96, 4
 _CHAT_SHARE, _CHAT_TOKENS = 0.1, 8
 _TRAPS = (
@@ -26,7 +26,7 @@ _SYSTEM = "You answer briefly."
 
 @dataclass(frozen=True)
 class Prompt:
-    """What is asked, as text or as messages, and the trained model's token ids of it."""
+    """A prompt as text or messages, and the trained model's token ids of it."""
 
     kind: str  # text, trap or chat
     text: str
@@ -37,7 +37,10 @@ class Prompt:
 def draw_prompts(
     texts: list[str], tokenizer: PreTrainedTokenizerFast, *, count: int, positions: int, seed: int
 ) -> list[Prompt]:
-    """Draw `count` prompts of at least `positions` tokens; a tenth are chats if there is a template."""
+    """Draw `count` prompts of at least `positions` tokens in all; a tenth are chats if there is a template.
+
+    Raises CorpusError where the texts hold nothing to cut a prompt from.
+    """
     draw = random.Random(seed)
     pieces = _Pieces(texts, tokenizer, draw)
     chats = round(count * _CHAT_SHARE) if tokenizer.chat_template else 0
@@ -45,18 +48,18 @@ def draw_prompts(
     specials = "".join(dict.fromkeys(map(str, tokenizer.all_special_tokens)))
     traps = [*_TRAPS, f"markup {specials} in a text"][: count // 3]
     prompts += [_text(tokenizer, "trap", trap) for trap in traps]
-    left = count - len(prompts)
-    while left > 0:
-        owed = positions - sum(len(prompt.ids) for prompt in prompts)
-        long = left > 1 and count - chats - len(traps) - left < _LONG_PROMPTS
-        size = _LONG_TOKENS if long else max(_SHORTEST, -(-owed // left))
+    text_prompts = count - len(prompts)
+    for number in range(text_prompts):
+        left = text_prompts - number
+        missing = positions - sum(len(prompt.ids) for prompt in prompts)
+        long = left > 1 and number < _LONG_PROMPTS
+        size = _LONG_TOKENS if long else max(_SHORTEST, -(-missing // left))
         prompts.append(_text(tokenizer, "text", pieces.cut(size)))
-        left -= 1
     return prompts
 
 
 class _Pieces:
-    """Cut pieces of so many tokens out of texts, at random places."""
+    """Cut pieces of a given number of tokens out of texts, at random places."""
 
     def __init__(self, texts: list[str], tokenizer: PreTrainedTokenizerFast, draw: random.Random) -> None:
         self.texts = [text for text in texts if text.strip()]
@@ -68,11 +71,11 @@ class _Pieces:
             start = self.draw.randrange(max(1, len(text) - 8 * size))
             ids = self.tokenizer(text[start : start + 12 * size], add_special_tokens=False)["input_ids"]
             piece = str(self.tokenizer.decode(ids[:size]))
-            # A cut through a character cannot be sent as text.
+            # A piece that ends within a character cannot be sent as text.
             if piece.strip() and "\ufffd" not in piece:
                 return piece
         raise CorpusError(
-            "no piece of text can be cut out of the held-out documents",
+            "the held-out documents contain no text to make prompts from",
             where="parity gate",
             next_step="hold out documents with plain text",
         )
@@ -85,7 +88,7 @@ def _text(tokenizer: PreTrainedTokenizerFast, kind: str, text: str) -> Prompt:
 def _chat(tokenizer: PreTrainedTokenizerFast, number: int, pieces: _Pieces) -> Prompt:
     question = {"role": "user", "content": pieces.cut(_CHAT_TOKENS)}
     messages = [question]
-    # Every third chat has a past; every second says what the system is, where the template lets it.
+    # Every third chat has earlier turns; every second has a system message, if the template allows one.
     if number % 3 == 2:
         messages += [{"role": "assistant", "content": pieces.cut(_CHAT_TOKENS)}, question]
     try:
