@@ -15,7 +15,7 @@ from benchmarks.paths import DATA, WORK
 from benchmarks.peers import OURS
 from benchmarks.processes import run_worker
 from benchmarks.workers.job import Job
-from tinsmith.corpus.readers.ocr import missing
+from tinsmith.corpus.readers.ocr import missing_packages
 
 _FIXTURES = DATA / "ingest-fixtures"
 _READERS = {"tinsmith": OURS, "kreuzberg": OURS, "markitdown": "markitdown", "pdfium": OURS}
@@ -37,7 +37,7 @@ def run(*, quick: bool, pip: list[str]) -> None:
         name: {columns: _errors(name, contracts, paths) for columns, paths in pages.items()}
         for name in _READERS
     }
-    scans = {} if missing() else _scans(contracts[: 1 if quick else _SCANS], pages)
+    scans = {} if missing_packages() else _scans(contracts[: 1 if quick else _SCANS], pages)
     facts = {
         "fixtures": fixtures,
         "files": len(rows),

@@ -58,6 +58,11 @@ def test_eregs():
     ]
 
 
+def test_an_unknown_element_around_a_paragraph_begins_one():
+    law = read_xml("<ECFR><DIV1><P>One <WRAP>two<P>three</P></WRAP> four.</P></DIV1></ECFR>")
+    assert law.text.split("\n\n") == ["One", "two", "three", "four."]
+
+
 def test_uslm():
     piece = read_xml(USLM)
     assert piece.meta == {"title": "Title 9", "number": "us/usc/t9", "date": "2024-05-06"}

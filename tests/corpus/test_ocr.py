@@ -103,14 +103,14 @@ def test_pages_with_text_of_their_own_are_not_recognised(tmp_path: Path, monkeyp
 
 def test_without_the_extra_nothing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     scan(tmp_path / "scan.pdf")
-    monkeypatch.setattr("tinsmith.stages.ingest.missing", lambda: ["rapidocr"])
+    monkeypatch.setattr("tinsmith.stages.ingest.missing_packages", lambda: ["rapidocr"])
     with pytest.raises(RecipeError, match=r"tinsmith\[ocr\]"):
         ingest(
             IngestConfig(sources=(str(tmp_path),), ocr=True), out=tmp_path / "out", progress=SilentProgress()
         )
 
 
-@pytest.mark.skipif(bool(ocr.missing()), reason="the extra tinsmith[ocr] is not installed")
+@pytest.mark.skipif(bool(ocr.missing_packages()), reason="the extra tinsmith[ocr] is not installed")
 def test_a_real_scan_is_read_by_the_reader_processes(tmp_path: Path):
     docs, out = tmp_path / "docs", tmp_path / "out"
     docs.mkdir()

@@ -16,8 +16,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from tinsmith.base.errors import CorpusError
-from tinsmith.corpus.read import REASONS, ReadResult, find_sources, read_file
+from tinsmith.corpus.read import REASONS, ReadResult, read_file
 from tinsmith.corpus.readers.base import json_safe
 from tinsmith.corpus.readers.plain import decode, split_front_matter
 
@@ -235,14 +234,6 @@ def test_missing_and_odd_files(tmp_path: Path) -> None:
     assert read_file(tmp_path / "none").reason == "unreadable"
     assert read_file(tmp_path / "loop").reason == "unreadable"
     assert read_file(tmp_path / "pipe").reason == "not_a_file"
-
-
-def test_find_sources_lists_what_exists(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("x")
-    (tmp_path / "gone.txt").symlink_to(tmp_path / "nowhere")
-    assert find_sources([str(tmp_path)]) == [tmp_path / "a.txt"]
-    with pytest.raises(CorpusError, match=r"nowhere.*no such"):
-        find_sources([str(tmp_path / "nowhere")])
 
 
 # Real files

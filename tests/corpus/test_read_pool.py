@@ -14,7 +14,7 @@ import pytest
 
 from tinsmith.base import assets
 from tinsmith.base.errors import CorpusError
-from tinsmith.corpus.readers.pool import COMMAND, Limit, read_files
+from tinsmith.corpus.readers.pool import COMMAND, FileLimits, read_files
 from tinsmith.corpus.readers.sources import find_files
 
 # A reader that does what a file's name says.
@@ -59,7 +59,9 @@ def test_hang_death_and_exit_cost_one_file_each(tmp_path: Path, odd_reader: tupl
     names = ["a", "b-hang", "c", "d-segfault", "e-quit", "f", "g-segfault", "h", "i", "j"]
     paths = write_all(tmp_path / "docs", names)
     start = time.monotonic()
-    results = [result for result, _ in read_files(paths, Limit(seconds=1.5), workers=2, command=odd_reader)]
+    results = [
+        result for result, _ in read_files(paths, FileLimits(seconds=1.5), workers=2, command=odd_reader)
+    ]
     assert time.monotonic() - start < 20
     told = {name: (result.reason, result.detail) for name, result in zip(names, results) if result.reason}
     assert told == {
@@ -75,8 +77,8 @@ def test_hang_death_and_exit_cost_one_file_each(tmp_path: Path, odd_reader: tupl
 
 def test_results_come_in_order_whatever_the_timing(tmp_path: Path, odd_reader: tuple[str, ...]) -> None:
     paths = write_all(tmp_path / "docs", ["a-slow", *[f"n{n:03d}" for n in range(300)], "z-slow"])
-    one = [result for result, _ in read_files(paths, Limit(), workers=1, command=odd_reader)]
-    four = [result for result, _ in read_files(paths, Limit(), workers=4, command=odd_reader)]
+    one = [result for result, _ in read_files(paths, FileLimits(), workers=1, command=odd_reader)]
+    four = [result for result, _ in read_files(paths, FileLimits(), workers=4, command=odd_reader)]
     assert one == four
     assert [result.documents[0]["text"] for result in one] == [f"I am {path.name}" for path in paths]
 
@@ -84,7 +86,7 @@ def test_results_come_in_order_whatever_the_timing(tmp_path: Path, odd_reader: t
 def test_no_process_outlives_its_reading(tmp_path: Path, odd_reader: tuple[str, ...]) -> None:
     paths = write_all(tmp_path / "docs", ["a", "b-hang", "c"])
     before = psutil.Process().children()
-    reading = read_files(paths, Limit(), workers=2, command=odd_reader)
+    reading = read_files(paths, FileLimits(), workers=2, command=odd_reader)
     next(reading)
     readers = [child for child in psutil.Process().children() if child not in before]
     assert len(readers) >= 2
@@ -108,7 +110,7 @@ def test_reader_ends_when_its_parent_is_killed() -> None:
 def test_reader_that_does_not_start_is_an_error(tmp_path: Path) -> None:
     paths = write_all(tmp_path / "docs", ["a"])
     with pytest.raises(CorpusError, match=r"does not start: .*No module named 'nowhere'"):
-        list(read_files(paths, Limit(), command=(sys.executable, "-c", "import nowhere")))
+        list(read_files(paths, FileLimits(), command=(sys.executable, "-c", "import nowhere")))
 
 
 def test_reader_imports_nothing_heavy() -> None:

@@ -17,7 +17,8 @@ from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.readers import pool
 from tinsmith.recipe import IngestConfig
-from tinsmith.stages.ingest import ingest, source_files
+from tinsmith.stages.ingest import ingest
+from tinsmith.stages.sources import present_files
 
 COLUMNS = ["doc_id", "text", "source", "sha256", "mime", "licence", "language", "meta"]
 
@@ -133,7 +134,7 @@ def test_no_document_at_all_says_why(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(CorpusError) as caught:
         run(out, sources=("docs/empty.txt", "docs/*.png"))
-    assert "docs/empty.txt, docs/*.png: none of 2 files gives a document" in str(caught.value)
+    assert "docs/empty.txt, docs/*.png: none of 2 files has a document" in str(caught.value)
     assert "1 image (a picture" in str(caught.value)
     assert len(list(read_jsonl(out / "files.jsonl"))) == 2
 
@@ -157,10 +158,12 @@ def test_name_that_is_no_unicode(folder: Path, tmp_path: Path) -> None:
     assert "docs/caf\\xe9.txt" in sources
 
 
-def test_source_files_does_not_fetch(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planning_lists_files_without_fetching_a_corpus(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(assets, "is_cached", lambda name: False)
     config = IngestConfig(sources=("docs", "licence-agreements"), exclude=("*.png",))
-    assert [path.name for path in source_files(config, fetch=False)] == [
+    assert [path.name for path in present_files(config)] == [
         "a.jsonl",
         "b.md",
         "empty.txt",

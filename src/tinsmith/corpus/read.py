@@ -1,4 +1,4 @@
-"""One file to its documents, with what it is and, if it gives none, why not."""
+"""Read one file into documents, or into the reason why it has none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,23 @@ from tinsmith.corpus.readers.base import Limits, Piece, Unreadable, clean
 from tinsmith.corpus.readers.detect import MIME, detect_bytes, detect_text, zip_kind
 from tinsmith.corpus.readers.plain import decode, split_front_matter
 
-# Reasons why a file gives no document, as they stand in files.jsonl.
+# Why a file has no document: the `reason` in files.jsonl -> its explanation.
 REASONS = {
-    "crashed": "the reader died on it",
-    "damaged": "broken: the format is known, its content cannot be parsed",
-    "empty": "no character but white space",
-    "encrypted": "protected by a password or for a recipient",
-    "forgotten": "all that it holds is on the run's list of what must be forgotten",
-    "image": "a picture; there is no optical character recognition",
-    "no_text_field": "a table of records without the field that the recipe names",
-    "no_text_layer": "a PDF without text, and without pictures that fill its pages",
+    "crashed": "the reader process crashed",
+    "damaged": "the format is known, but the content cannot be parsed",
+    "empty": "nothing but white space",
+    "encrypted": "protected by a password or encrypted for a recipient",
+    "forgotten": "all its content is on the erasure list of the run",
+    "image": "a picture; pictures are not recognised",
+    "no_text_field": "a table of records without the field ingest.text_field",
+    "no_text_layer": "a PDF without text and without scanned pages",
     "not_a_file": "a device, pipe or socket",
-    "out_of_memory": "needs more memory than a reader may take",
-    "scanned": "a PDF of scanned pages, which ingest.ocr would read",
-    "timeout": "took longer than seconds_per_file",
-    "too_big": "bigger than max_megabytes_per_file",
-    "unpacks_too_big": "an archive that unpacks to far more than it seems",
-    "unreadable": "the operating system refused to open it",
+    "out_of_memory": "needs more memory than a reader process may use",
+    "scanned": "a PDF of scanned pages; ingest.ocr = true reads them",
+    "timeout": "took longer than ingest.seconds_per_file",
+    "too_big": "larger than ingest.max_megabytes_per_file",
+    "unpacks_too_big": "an archive that would unpack to far more than its size",
+    "unreadable": "the operating system does not open it",
     "unsupported_format": "binary content of no known format",
 }
 _UNPACK_FACTOR = 5
@@ -41,7 +41,7 @@ _YAML_SUFFIXES = (".yaml", ".yml")
 
 @dataclass
 class ReadResult:
-    """What came of one file. `reason` is empty where it gave documents; `documents` are {text, meta}."""
+    """The outcome of one file. `documents` are {text, meta}; `reason` says why there are none, else it is empty."""
 
     sha256: str = ""
     bytes: int = 0
@@ -51,20 +51,20 @@ class ReadResult:
     documents: list[dict[str, Any]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result as values that JSON holds."""
+        """Return the result as JSON values."""
         return asdict(self)
 
 
 def read_file(
     path: Path, *, text_field: str = "text", max_bytes: int = 200_000_000, ocr: bool = False
 ) -> ReadResult:
-    """Read one file in this process. Never raises for what a file holds: the reason says it.
+    """Read one file in this process. Bad content never raises: the result has a reason.
 
     Args:
         path: the file.
-        text_field: field of a record that holds its text.
-        max_bytes: bigger files are not opened; archives may unpack to five times as much.
-        ocr: scanned pages are recognised; needs the extra `ocr`.
+        text_field: field of a record with its text.
+        max_bytes: larger files are not opened; archives may unpack to five times as much.
+        ocr: recognise scanned pages, which needs the extra `ocr`.
     """
     result = ReadResult()
     try:
@@ -78,7 +78,7 @@ def read_file(
         result.sha256 = hashlib.sha256(data).hexdigest()
         kind, pieces = _read_bytes(data, path.name, Limits(text_field, _UNPACK_FACTOR * max_bytes, ocr))
         result.mime = MIME[kind]
-        result.documents = [asdict(piece) for piece in _kept(pieces)]
+        result.documents = [asdict(piece) for piece in _clean(pieces)]
         if not result.documents:
             raise Unreadable("empty")
     except Unreadable as refusal:
@@ -88,20 +88,14 @@ def read_file(
         result.reason, result.detail = "unreadable", os.strerror(error.errno) if error.errno else str(error)
     except MemoryError:
         result.reason = "out_of_memory"
-    # Parsers fail on damaged files in ways of their own; the row in files.jsonl names each.
+    # Parsers raise anything on damaged files; the row in files.jsonl names the error.
     except Exception as error:
         result.reason, result.detail = "damaged", f"{type(error).__name__}: {error}"[:300]
     return result
 
 
-def find_sources(sources: Sequence[str], exclude: Sequence[str] = ()) -> list[Path]:
-    """Return the existing files of all sources, sorted by name. Raises CorpusError for a missing source."""
-    from tinsmith.corpus.readers.sources import find_files
-
-    return [file.path for file in find_files(sources, exclude).files if file.path.exists()]
-
-
-def _kept(pieces: list[Piece]) -> list[Piece]:
+def _clean(pieces: list[Piece]) -> list[Piece]:
+    """Clean the texts in place and return those that are not empty."""
     for piece in pieces:
         piece.text = clean(piece.text)
     return [piece for piece in pieces if piece.text]
@@ -135,7 +129,7 @@ def _refuse(kind: str) -> tuple[str, list[Piece]]:
 
 def _read_text(data: bytes, name: str, limits: Limits) -> tuple[str, list[Piece]]:
     text = decode(data)
-    # In a YAML file the first of several documents is no front matter.
+    # A YAML file may hold several documents; the first is not front matter.
     meta, body = ({}, text) if name.lower().endswith(_YAML_SUFFIXES) else split_front_matter(text)
     kind = detect_text(body, name)
     pieces = _text_pieces(kind, data if body is text else body.encode(), body, limits)
@@ -148,7 +142,7 @@ def _text_pieces(kind: str, data: bytes, text: str, limits: Limits) -> list[Piec
     from tinsmith.corpus.readers import mail, markup, records
 
     if kind == "mail":
-        # The mail parser wants the message's own bytes, unless they are in no encoding that mail knows.
+        # The mail parser needs the original bytes, unless they are UTF-16 or UTF-32.
         return [mail.read_mail(text.encode() if b"\0" in data[:1024] else data)]
     readers: dict[str, Callable[[], list[Piece]]] = {
         "html": lambda: [markup.read_html(text)],
@@ -169,21 +163,20 @@ def _read_zip(data: bytes, limits: Limits, *, nested: bool) -> tuple[str, list[P
         return (kind, _read_members(archive, limits)) if not nested else _refuse(kind)
     if kind in ("odt", "ods", "odp") and b"encryption-data" in read_member(archive, "META-INF/manifest.xml"):
         raise Unreadable("encrypted", "password-protected document")
-    own = {"docx": office.read_docx, "pptx": office.read_pptx, "epub": read_epub}
-    return kind, [own[kind](archive) if kind in own else office.read_kreuzberg(data, kind)]
+    readers = {"docx": office.read_docx, "pptx": office.read_pptx, "epub": read_epub}
+    return kind, [readers[kind](archive) if kind in readers else office.read_kreuzberg(data, kind)]
 
 
 def _read_members(archive: zipfile.ZipFile, limits: Limits) -> list[Piece]:
-    """Read the files in an archive; one that gives no text does not spoil the others."""
+    """Read the files in an archive; those without text are skipped."""
     pieces: list[Piece] = []
     refused: list[str] = []
     for member in sorted(archive.infolist(), key=lambda member: member.filename):
         if member.is_dir():
             continue
         try:
-            found = _read_bytes(read_member(archive, member.filename), member.filename, limits, nested=True)[
-                1
-            ]
+            data = read_member(archive, member.filename)
+            _, found = _read_bytes(data, member.filename, limits, nested=True)
         except Unreadable as refusal:
             refused.append(f"{member.filename}: {refusal.reason}")
             continue

@@ -1,4 +1,4 @@
-"""ZIP files and what comes as one: office documents, books, plain archives; and gzip."""
+"""ZIP archives, EPUB books and gzip."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tinsmith.corpus.readers.base import Limits, Piece, Unreadable
 from tinsmith.corpus.readers.markup import join_pages, read_html
 from tinsmith.corpus.readers.plain import decode
 
-# Text packs 3 to 20 times, a table of equal cells perhaps 100 times, a bomb 1,000 times.
+# Text compresses 3 to 20 times, a table of equal cells perhaps 100 times, a zip bomb 1,000 times.
 _MAX_RATIO = 200
 _SUSPICIOUS_BYTES = 50_000_000
 _MAX_MEMBERS = 100_000
 
 
 def open_zip(data: bytes, limits: Limits) -> zipfile.ZipFile:
-    """Open a ZIP file that unpacks to a bearable size. Raises Unreadable: damaged, encrypted, bomb."""
+    """Open a ZIP file. Raises Unreadable: damaged, encrypted, unpacks_too_big."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
     except (zipfile.BadZipFile, ValueError, OSError) as error:
@@ -38,7 +38,7 @@ def open_zip(data: bytes, limits: Limits) -> zipfile.ZipFile:
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """Return a member's bytes. Raises Unreadable where it is missing or damaged."""
+    """Return a member's bytes. Raises Unreadable if it is missing or damaged."""
     try:
         return archive.read(name)
     except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError) as error:
@@ -46,7 +46,7 @@ def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
 
 
 def gunzip(data: bytes, limits: Limits) -> bytes:
-    """Unpack gzip, at most `limits.max_unpacked_bytes`."""
+    """Unpack gzip. Raises Unreadable: damaged, unpacks_too_big (more than `limits.max_unpacked_bytes`)."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             plain = file.read(limits.max_unpacked_bytes + 1)
@@ -60,7 +60,7 @@ def gunzip(data: bytes, limits: Limits) -> bytes:
 
 
 def read_epub(archive: zipfile.ZipFile) -> Piece:
-    """Return the chapters of a book in reading order. Raises Unreadable: damaged or under digital rights."""
+    """Return the chapters of a book in reading order. Raises Unreadable: damaged, encrypted (DRM)."""
     if "META-INF/rights.xml" in archive.namelist():
         raise Unreadable("encrypted", "digital rights management")
     container = parse_xml(read_member(archive, "META-INF/container.xml"))
@@ -80,7 +80,7 @@ def read_epub(archive: zipfile.ZipFile) -> Piece:
 
 
 def parse_xml(data: bytes) -> ElementTree.Element:
-    """Parse XML. Raises Unreadable where it is not well-formed."""
+    """Parse XML. Raises Unreadable if it is not well-formed."""
     try:
         return ElementTree.fromstring(data)
     except ElementTree.ParseError as error:

@@ -1,4 +1,4 @@
-"""What every reader hands back, and how it says that it cannot."""
+"""What all readers share: their options, their result, and the error for a file without text."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 Meta = dict[str, Any]
 
-# Most metadata holds a few dozen values; a YAML alias bomb holds billions.
+# Most metadata has a few dozen values; a YAML alias bomb has billions.
 _MAX_META_VALUES = 20_000
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 
 
 class Unreadable(Exception):
-    """A file gives no text, for a reason that goes into files.jsonl. Never leaves the reader process."""
+    """A file has no text; `reason` and `detail` go into files.jsonl. Never leaves the reader process."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}")
@@ -27,7 +27,7 @@ class Unreadable(Exception):
 
 @dataclass
 class Piece:
-    """One document found in a file: its text and what the file says about it."""
+    """One document of a file: its text and the metadata that the file states."""
 
     text: str
     meta: Meta = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a reader is asked for: the field with text, how far a file may unpack (bytes), whether to read scans."""
+    """Options of the readers: the field with text, the unpacked size allowed in bytes, whether to recognise scans."""
 
     text_field: str = "text"
     max_unpacked_bytes: int = 1_000_000_000
@@ -43,22 +43,22 @@ class Limits:
 
 
 def clean(text: str) -> str:
-    """Return text with plain line ends, without control characters, lone surrogates and outer white space."""
+    """Return text with LF line ends, without control characters, lone surrogates and outer white space."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n\n")
     text = _CONTROLS.sub("", text).encode("utf-8", "replace").decode("utf-8")
     return text.strip("\n \t\ufeff")
 
 
 def join_blocks(blocks: Iterable[str]) -> str:
-    """Join the blocks that are not blank by an empty line."""
+    """Join the blocks that are not blank, with an empty line between them."""
     return "\n\n".join(block for block in (block.strip("\n ") for block in blocks) if block.strip())
 
 
 def json_safe(value: Any) -> Any:
-    """Return a value as JSON holds it: dates as ISO text, infinities as text, bytes as their size.
+    """Return a value as JSON: dates as ISO text, infinities and NaN as text, bytes as their size.
 
     Raises:
-        ValueError: the value holds more than 20,000 parts.
+        ValueError: the value has more than 20,000 parts.
     """
     budget = [_MAX_META_VALUES]
     return _safe(value, budget)

@@ -1,4 +1,4 @@
-"""What lies on a page: runs of words with their boxes, and ruled lines."""
+"""The content of a page: runs of words with their boxes, and ruled lines."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-# Wider white space than this, in heights of the letters, may part columns or cells; what it did not part is
-# put together again.
+# White space wider than this, in letter heights, splits a line into runs. Runs of one column are merged later.
 GAP = 1.0
 
 
 @dataclass(slots=True)
 class Box:
-    """A run of words on one line: left, bottom, right and top in points, y upwards, and the letters' height."""
+    """A run of words on one line: left, bottom, right and top in points (y upwards), and the letter height."""
 
     text: str
     x0: float
@@ -26,31 +25,31 @@ class Box:
 
     @property
     def middle(self) -> float:
-        """Return the height at which the run stands."""
+        """Return the vertical centre."""
         return (self.y0 + self.y1) / 2
 
     def beside(self, other: Box) -> bool:
-        """Say whether both stand on one line: they share more than half of the lower one's height."""
+        """Return whether both are on one line: they share more than half of the smaller height."""
         shared = min(self.y1, other.y1) - max(self.y0, other.y0)
         return shared > 0.5 * min(self.y1 - self.y0, other.y1 - other.y0)
 
 
 @dataclass(slots=True)
 class Page:
-    """The runs of a page in the order in which they were written, its ruled lines and its height."""
+    """The runs of a page in the order of the file, its height and its ruled lines."""
 
     boxes: list[Box]
     height: float = 0.0
-    # Ruled lines as (x0, y0, x1, y1): across where y0 is y1, down where x0 is x1.
+    # Ruled lines as (x0, y0, x1, y1): horizontal if y0 == y1, vertical if x0 == x1.
     rules: list[tuple[float, float, float, float]] = field(default_factory=list)
 
 
 def split_words(words: Sequence[Box], walls: Sequence[tuple[float, float, float]] = ()) -> list[Box]:
-    """Put the words of one line together into runs; wide gaps and walls (x, y0, y1) part them."""
+    """Merge the words of a line into runs, split at wide gaps and at walls (x, y0, y1)."""
     runs: list[Box] = []
     for word in words:
         last = runs[-1] if runs else None
-        if last is None or not last.beside(word) or _parted(last, word, walls):
+        if last is None or not last.beside(word) or _are_apart(last, word, walls):
             runs.append(Box(word.text, word.x0, word.y0, word.x1, word.y1, word.size))
             continue
         last.text = f"{last.text} {word.text}"
@@ -60,7 +59,7 @@ def split_words(words: Sequence[Box], walls: Sequence[tuple[float, float, float]
     return runs
 
 
-def _parted(last: Box, word: Box, walls: Sequence[tuple[float, float, float]]) -> bool:
+def _are_apart(last: Box, word: Box, walls: Sequence[tuple[float, float, float]]) -> bool:
     gap = word.x0 - last.x1
     if gap > GAP * max(last.size, word.size) or gap < -2 * word.size:
         return True
@@ -69,10 +68,10 @@ def _parted(last: Box, word: Box, walls: Sequence[tuple[float, float, float]]) -
     )
 
 
-def turn_page(boxes: list[Box], angles: Sequence[float]) -> None:
-    """Turn the boxes so that most of the text is upright, and mark what then still is not.
+def rotate_page(boxes: list[Box], angles: Sequence[float]) -> None:
+    """Rotate the boxes so that most of the text is upright, and mark those that are not.
 
-    `angles` are those of the boxes' first letters, in radians, counter-clockwise.
+    `angles` are those of each box's first letter, in radians, counter-clockwise.
     """
     quarters = [round(angle / (math.pi / 2)) % 4 for angle in angles]
     slanted = [abs(angle / (math.pi / 2) - round(angle / (math.pi / 2))) > 0.05 for angle in angles]
@@ -82,10 +81,10 @@ def turn_page(boxes: list[Box], angles: Sequence[float]) -> None:
     main = votes.most_common(1)[0][0] if votes else 0
     for box, quarter, slant in zip(boxes, quarters, slanted, strict=True):
         box.upright = quarter == main and not slant
-        box.x0, box.y0, box.x1, box.y1 = _turned(box, main)
+        box.x0, box.y0, box.x1, box.y1 = _rotated(box, main)
 
 
-def _turned(box: Box, quarter: int) -> tuple[float, float, float, float]:
+def _rotated(box: Box, quarter: int) -> tuple[float, float, float, float]:
     if quarter == 1:
         return box.y0, -box.x1, box.y1, -box.x0
     if quarter == 2:

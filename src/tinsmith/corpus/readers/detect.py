@@ -1,4 +1,4 @@
-"""What a file is: by its content first, by its name second."""
+"""Detect the kind of a file by its content first and its name second."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MIME = {
 _IMAGES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\1\0", b"8BPS")
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _OFFICE_PARTS = (("word/document", "docx"), ("ppt/presentation", "pptx"), ("xl/workbook", "xlsx"))
-# Streams that tell the kinds of OLE files apart; a message may embed a document, hence the order.
+# Streams that distinguish OLE files. A message may embed a document, hence the order.
 _OLE_STREAMS = (
     ("__properties_version1.0", "msg"),
     ("PowerPoint Document", "ppt"),
@@ -64,7 +64,7 @@ _HTML = re.compile(r"<!doctype\s+html|<html[\s>]|<head[\s>]|<body[\s>]", re.IGNO
 
 
 def detect_bytes(data: bytes, name: str) -> str:
-    """Return the kind of a file from its first bytes, `text` for whatever must be decoded to know more."""
+    """Return the kind of a file by its first bytes, or `text` if it must be decoded to know more."""
     head = data[:1024]
     if b"%PDF-" in head:
         return "pdf"
@@ -74,7 +74,9 @@ def detect_bytes(data: bytes, name: str) -> str:
         return _ole_kind(data, name)
     if head.lstrip().startswith(b"{\\rtf"):
         return "rtf"
-    if head.startswith(b"PAR1") and (data.endswith(b"PAR1") or _is_binary(head)):  # cut off, it is damaged
+    if head.startswith(b"PAR1") and (
+        data.endswith(b"PAR1") or _is_binary(head)
+    ):  # a truncated file is damaged Parquet
         return "parquet"
     if head.startswith(b"\x1f\x8b"):
         return "gzip"
@@ -84,7 +86,7 @@ def detect_bytes(data: bytes, name: str) -> str:
 
 
 def zip_kind(archive: zipfile.ZipFile) -> str:
-    """Return what a ZIP file holds: an office document, a book, or just files (`zip`)."""
+    """Return the kind of a ZIP file: an office document, a book, or `zip` for plain files."""
     names = archive.namelist()
     for prefix, kind in _OFFICE_PARTS:
         if any(name.startswith(prefix) for name in names):
@@ -126,7 +128,7 @@ def detect_text(text: str, name: str) -> str:
 
 
 def has_utf16_name(data: bytes, name: str) -> bool:
-    """Say whether an OLE file holds a stream, or a text, of this name."""
+    """Return whether an OLE file contains a stream or text of this name."""
     return name.encode("utf-16-le") in data
 
 

@@ -1,4 +1,4 @@
-"""Running headers, footers and page numbers: what stands at one height on many pages of a document."""
+"""Remove running headers, footers and page numbers: lines at the same height on many pages."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from tinsmith.corpus.readers.boxes import Box, Page
 
-# Lines looked at from either end of a page, and the share of its height where they may stand.
+# Lines examined at each end of a page, and the share of its height that they may be in.
 _ENDS = 4
 _MARGIN = 0.2
-# On fewer pages than two, or on less than this share of them, nothing runs. Left and right pages may differ.
+# A running line is on two pages or more and on at least this share. Left and right pages may differ.
 _MIN_SHARE = 0.3
 _SAME_HEIGHT = 6.0
 _DIGITS = re.compile(r"\d+")
@@ -22,9 +22,9 @@ _PAGE_NUMBER = re.compile(
 
 
 def remove_furniture(pages: Sequence[Page]) -> list[str]:
-    """Take running lines off the pages. Returns each of them once, as it stood first."""
+    """Remove running lines from the pages. Returns the first instance of each, page numbers excepted."""
     ends = [_end_lines(page) for page in pages]
-    # Pages that are copies of one another say once what they say: their text is no running line.
+    # Identical pages count once, so that their text is not taken for running lines.
     firsts: dict[tuple[str, ...], int] = {}
     same = [firsts.setdefault(tuple(box.text for box in page.boxes), n) for n, page in enumerate(pages)]
     seen: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
@@ -45,7 +45,7 @@ def remove_furniture(pages: Sequence[Page]) -> list[str]:
 
 
 def _end_lines(page: Page) -> list[list[Box]]:
-    """Return the first and last lines of a page, if they stand near its ends."""
+    """Return the first and last lines of a page that are near its ends."""
     upright = sorted((box for box in page.boxes if box.upright), key=lambda box: -box.middle)
     rows: list[list[Box]] = []
     for box in upright:
@@ -71,5 +71,5 @@ def _runs(places: Sequence[tuple[int, float]], height: float, key: str, pages: i
     on = {number for number, middle in places if abs(middle - height) <= _SAME_HEIGHT}
     if len(on) < 2 or len(on) < _MIN_SHARE * pages:
         return False
-    # A bare number on two of three pages may be a cell of a table; as a page number it is on most.
+    # A bare number on a few pages may be a table cell; a page number is on most pages.
     return bool(re.search("[a-z]", key)) or len(on) >= 0.6 * (pages - 1)

@@ -1,4 +1,4 @@
-"""Tables on a page: cells between ruled lines, or columns that line up clearly."""
+"""Find tables on a page: cells between ruled lines, or clearly aligned columns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tinsmith.corpus.readers.boxes import Box
 
 Rule = tuple[float, float, float, float]
-# Ruled lines so close to each other, in points, are one.
+# Ruled lines closer than this, in points, are one.
 _NEAR = 3.0
 _NUMBER = re.compile(r"^[\s$€£¥(+\-–—−]*\d[\d.,\s]*[%)\sxX]*$|^[-–—−$]+$")
 _MIN_ROWS = 3
@@ -18,7 +18,7 @@ _MAX_CELL_WORDS = 8
 
 @dataclass(slots=True)
 class Table:
-    """Cells in rows, and the box around them."""
+    """The cells of a table by row, and its bounding box."""
 
     rows: list[list[str]]
     x0: float
@@ -28,7 +28,7 @@ class Table:
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows of cells as a Markdown table whose first row is the header; one column alone as lines."""
+    """Return rows of cells as a Markdown table with the first row as header; a single column as plain lines."""
     cells = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows]
     cells = [row for row in cells if any(row)]
     width = max((_filled(row) for row in cells), default=0)
@@ -43,7 +43,7 @@ def _filled(row: Sequence[str]) -> int:
 
 
 def ruled_tables(boxes: list[Box], rules: Sequence[Rule]) -> tuple[list[Table], list[Box]]:
-    """Find grids of ruled lines with text in at least two rows and two columns. Returns (tables, other boxes)."""
+    """Find grids of ruled lines with text in two rows and columns or more. Returns (tables, other boxes)."""
     tables: list[Table] = []
     rest = boxes
     for grid in _grids(rules):
@@ -58,7 +58,7 @@ def ruled_tables(boxes: list[Box], rules: Sequence[Rule]) -> tuple[list[Table], 
         ]
         rows = _cells(inside, xs, ys)
         filled = [sum(map(bool, row)) for row in rows]
-        if sum(count >= 2 for count in filled) < 2 or _layout(rows):
+        if sum(count >= 2 for count in filled) < 2 or _is_page_frame(rows):
             continue
         chosen = {id(box) for box in inside}
         rest = [box for box in rest if id(box) not in chosen]
@@ -66,14 +66,14 @@ def ruled_tables(boxes: list[Box], rules: Sequence[Rule]) -> tuple[list[Table], 
     return tables, rest
 
 
-def _layout(rows: Sequence[Sequence[str]]) -> bool:
-    """Say whether the lines frame parts of a page and not cells: most of the text stands in long passages."""
+def _is_page_frame(rows: Sequence[Sequence[str]]) -> bool:
+    """Return whether the lines frame parts of the page instead of cells: most of the text is in long passages."""
     lengths = [len(cell) for row in rows for cell in row if cell]
     return sum(length for length in lengths if length > 600) > 0.5 * sum(lengths)
 
 
 def _grids(rules: Sequence[Rule]) -> list[list[Rule]]:
-    """Part ruled lines into sets that touch each other."""
+    """Group ruled lines that touch each other."""
     groups: list[list[Rule]] = []
     for rule in rules:
         touched = [group for group in groups if any(_touch(rule, other) for other in group)]
@@ -103,7 +103,7 @@ def _distinct(values: object) -> list[float]:
 def _cells(boxes: Sequence[Box], xs: Sequence[float], ys: Sequence[float]) -> list[list[str]]:
     rows: list[list[list[Box]]] = [[[] for _ in xs[1:]] for _ in ys[1:]]
     for box in boxes:
-        # A run begins in its cell; its middle may lie beyond where cells are merged.
+        # A run begins in its cell, but its centre may be in the next one if cells are merged.
         column = max(sum(1 for x in xs if x <= box.x0 + 2) - 1, 0)
         row = sum(1 for y in ys if y > box.middle) - 1
         rows[min(max(row, 0), len(rows) - 1)][min(column, len(xs) - 2)].append(box)
@@ -111,12 +111,12 @@ def _cells(boxes: Sequence[Box], xs: Sequence[float], ys: Sequence[float]) -> li
 
 
 def join_cell(boxes: Sequence[Box]) -> str:
-    """Return the text of a cell, its lines joined by a blank."""
+    """Return the text of a cell, its lines joined by spaces."""
     return " ".join(box.text for box in boxes)
 
 
 def aligned_tables(boxes: list[Box]) -> tuple[list[Table], list[Box]]:
-    """Find rows of several runs each that line up in columns. Returns (tables, other boxes)."""
+    """Find rows of several runs that are aligned in columns. Returns (tables, other boxes)."""
     rows = _rows(boxes)
     tables: list[Table] = []
     taken: set[int] = set()
@@ -133,7 +133,7 @@ def aligned_tables(boxes: list[Box]) -> tuple[list[Table], list[Box]]:
 
 
 def _rows(boxes: Sequence[Box]) -> list[list[Box]]:
-    """Group boxes by line, downwards, each from left to right."""
+    """Group boxes by line, from top to bottom and left to right."""
     rows: list[list[Box]] = []
     for box in sorted(boxes, key=lambda box: -box.middle):
         if rows and rows[-1][0].beside(box):
@@ -144,7 +144,7 @@ def _rows(boxes: Sequence[Box]) -> list[list[Box]]:
 
 
 def _aligned(rows: Sequence[Sequence[Box]]) -> Table | None:
-    """Return the table that rows form whose cells lie above each other, or None."""
+    """Return the table that the rows form, or None if their cells are not aligned."""
     spans = sorted((box.x0, box.x1) for row in rows for box in row)
     columns = [spans[0]]
     for x0, x1 in spans[1:]:
@@ -158,7 +158,7 @@ def _aligned(rows: Sequence[Sequence[Box]]) -> Table | None:
     for number, row in enumerate(rows):
         for box in row:
             column = next(n for n, (x0, x1) in enumerate(columns) if x0 <= box.x0 <= x1)
-            # Two runs of a row in one column: cells that do not line up.
+            # Two runs of a row may share a column where cells are not aligned.
             cells[number][column] = f"{cells[number][column]} {box.text}".strip()
     texts = [cell for row in cells for cell in row if cell]
     words = [len(text.split()) for text in texts]

@@ -1,8 +1,8 @@
-"""XML of regulations and statutes, read by its structure: eCFR and CFR bulk data, eRegs, and USLM.
+"""Read XML of regulations and statutes by its structure: eCFR and CFR bulk data, eRegs, and USLM.
 
-Headings become Markdown headings by depth, each provision one paragraph that begins with its number, tables
-Markdown tables. What editors added and no legislator wrote is left out: tables of contents, notes, sources of
-amendments, analyses. The element names are those of the GPO's and OLRC's public schemas and of eregs.xsd.
+Headings become Markdown headings by depth, provisions become paragraphs that begin with their number, and tables
+Markdown tables. Editorial additions are left out: tables of contents, notes, sources of amendments, analyses.
+Element names follow the public schemas of GPO and OLRC, and eregs.xsd.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _ISO_DATE = re.compile(r"(?:18|19|20)\d\d-\d\d-\d\d")
 
 
 class _Shape(NamedTuple):
-    """What the elements of one schema are for, by their names without namespace.
+    """The role of each element of a schema, by name without namespace.
 
-    A container deepens the headings in it. `leads` are the parts of a provision that stand before its text, in one
-    paragraph with it; what is in no list is a part of the sentence it stands in, or else a paragraph.
+    Containers set the depth of headings. `leads` are the parts of a provision that open its paragraph. An element
+    in no list is a part of the sentence around it, or else a paragraph.
     """
 
     containers: dict[str, int]  # name -> depth of its heading
@@ -79,7 +79,7 @@ _SHAPES = {
         tables=_names("GPOTABLE TABLE table"),
     ),
 }
-_USLM = "/uslm"  # in the namespaces of the schema: the code, bills, public laws, statutes at large
+_USLM = "/uslm"  # in all namespaces of the schema: code, bills, public laws, statutes at large
 _ROOTS = {"regulation": "eregs"}
 _ROOTS |= dict.fromkeys(
     ("ECFR", "DLPSTEXTCLASS", "CFRDOC", "CFRGRANULE", *(f"DIV{n}" for n in range(1, 10))), "cfr"
@@ -90,7 +90,7 @@ _CELL = _names("cell column td th ENT CHED TD TH")
 
 
 def read_law(root: Element) -> Piece | None:
-    """Return a regulation or statute as text with title, number and date, or None where the root is neither."""
+    """Return a regulation or statute as text with title, number and date, or None if the root is neither."""
     shape = "uslm" if _USLM in str(root.tag) else _ROOTS.get(_name(root))
     if shape is None or (shape == "eregs" and root.find("{*}part") is None):
         return None
@@ -101,56 +101,55 @@ def read_law(root: Element) -> Piece | None:
     return Piece(join_blocks(blocks), meta)
 
 
-class _Page:
-    """Paragraphs as they fill: numbers and headings of a provision wait for the words that follow them."""
+class _Paragraphs:
+    """Collects paragraphs; the number and heading of a provision wait for the text that follows them."""
 
     def __init__(self) -> None:
         self.blocks: list[str] = []
         self._line: list[str] = []
-        self._said = False
+        self._has_text = False
 
     def lead(self, text: str) -> None:
         self._line += [" ", text, " "]
 
-    def say(self, text: str) -> None:
+    def add(self, text: str) -> None:
         self._line.append(text)
-        self._said = self._said or bool(text.strip())
+        self._has_text = self._has_text or bool(text.strip())
 
     def end_paragraph(self) -> None:
-        """End the paragraph if it holds more than numbers and headings."""
-        if self._said:
+        """End the paragraph if it has more than numbers and headings."""
+        if self._has_text:
             self.write()
 
     def write(self, *blocks: str) -> None:
-        """End the paragraph, and add whole blocks after it."""
+        """End the paragraph, and append blocks after it."""
         self.blocks += [" ".join("".join(self._line).split()), *blocks]
-        self._line, self._said = [], False
+        self._line, self._has_text = [], False
 
 
 class _Visit(NamedTuple):
     node: Element
     depth: int  # of the heading above
     parent: str
-    inline: bool  # it stands within a sentence
+    inline: bool  # part of a sentence
 
 
 def _blocks(root: Element, shape: _Shape) -> list[str]:
-    """Visit elements in order without recursion; XML may nest deeper than Python's stack.
+    """Visit elements in document order, without recursion: XML may nest deeper than Python's stack.
 
-    Each text and tail is said once, where it stands: an element of no list is a part of its sentence, or where there
-    is none a paragraph.
+    Each text and tail is written once: an element in no list is a part of the sentence around it, or else a paragraph.
     """
-    page = _Page()
+    output = _Paragraphs()
     structure = frozenset(shape.containers) | shape.provisions | shape.texts | shape.tables | shape.headings
-    holding = _holding(root, structure)
+    structured = _with_descendants(root, structure)
     stack: list[_Visit | str | None] = [_Visit(root, 0, "", inline=False)]
     while stack:
         step = stack.pop()
         if step is None:
-            page.end_paragraph()
+            output.end_paragraph()
             continue
         if isinstance(step, str):
-            page.say(step)
+            output.add(step)
             continue
         node, depth, parent, inline = step
         name = _name(node)
@@ -158,48 +157,48 @@ def _blocks(root: Element, shape: _Shape) -> list[str]:
             continue
         children = list(node)
         if name in shape.tables:
-            page.write(*_table(node))
+            output.write(*_table(node))
             continue
         if name in shape.headings:
             if parent in shape.provisions and name in shape.leads:
-                page.lead(_text(node, shape))
+                output.lead(_text(node, shape))
             elif parent not in shape.containers or not _heads(node, shape):
-                page.write(f"{'#' * min(6, depth + 1)} {text}" if (text := _text(node, shape)) else "")
+                output.write(f"{'#' * min(6, depth + 1)} {text}" if (text := _text(node, shape)) else "")
             continue
         if name in shape.containers:
             depth = shape.containers[name]
             heading = " ".join(
                 filter(None, (_text(child, shape) for child in children if _heads(child, shape)))
             )
-            page.write(f"{'#' * min(6, depth)} {heading}" if heading else "")
+            output.write(f"{'#' * min(6, depth)} {heading}" if heading else "")
         elif name in shape.provisions:
-            page.write()
-            page.lead((node.get("marker") or "").strip())
+            output.write()
+            output.lead((node.get("marker") or "").strip())
         elif not inline:
-            page.end_paragraph()
+            output.end_paragraph()
         stack += [] if inline else [None]
         sentence = inline or name in shape.texts or _has_words(node)
         for child in reversed(children):
-            within = sentence and _name(child) not in structure and child not in holding
+            within = sentence and _name(child) not in structure and child not in structured
             stack += [child.tail or "", _Visit(child, depth, name, inline=within)]
-        stack.append(_own(node))
-    page.write()
-    return page.blocks
+        stack.append(_own_text(node))
+    output.write()
+    return output.blocks
 
 
-def _holding(root: Element, names: frozenset[str]) -> set[Element]:
-    """Return the elements that have one of these names within them."""
+def _with_descendants(root: Element, names: frozenset[str]) -> set[Element]:
+    """Return the elements with a descendant of one of these names."""
     nodes = list(root.iter())
     parents = {child: node for node in nodes for child in node}
-    holding: set[Element] = set()
+    ancestors: set[Element] = set()
     for node in reversed(nodes):
-        if (_name(node) in names or node in holding) and node in parents:
-            holding.add(parents[node])
-    return holding
+        if (_name(node) in names or node in ancestors) and node in parents:
+            ancestors.add(parents[node])
+    return ancestors
 
 
 def _is_dropped(node: Element, shape: _Shape) -> bool:
-    """Say whether it is a comment, not law, or a mark of an editor's footnote."""
+    """Return whether a node is a comment, editorial, or the mark of an editorial footnote."""
     name = _name(node)
     return not name or name in shape.dropped or (name == "ref" and node.get("class") == "footnoteRef")
 
@@ -208,23 +207,23 @@ def _has_words(node: Element) -> bool:
     return bool((node.text or "").strip() or any((child.tail or "").strip() for child in node))
 
 
-def _own(node: Element) -> str:
-    """Return the text before an element's first child; the mark of a footnote in brackets."""
+def _own_text(node: Element) -> str:
+    """Return the text before an element's first child; a footnote mark in brackets."""
     text = node.text or ""
     return f"[{text.strip()}]" if _name(node) == "SU" and text.strip() else text
 
 
 def _with_numbers(blocks: Iterable[str]) -> list[str]:
-    """Put a number that stands alone before what follows it: "(a)" before "(1) Account means"."""
+    """Prepend a number that is a block of its own to the next block: "(a)" to "(1) Account means"."""
     joined: list[str] = []
     number = ""
     for block in filter(None, blocks):
         if _NUMBER.fullmatch(block):
             number = f"{number} {block}".strip()
         else:
-            apart = block.startswith(("#", "|"))
-            joined += [number] if apart and number else []
-            joined.append(block if apart or not number else f"{number} {block}")
+            separate = block.startswith(("#", "|"))
+            joined += [number] if separate and number else []
+            joined.append(block if separate or not number else f"{number} {block}")
             number = ""
     return [*joined, number]
 
@@ -234,7 +233,7 @@ def _heads(node: Element, shape: _Shape) -> bool:
 
 
 def _text(node: Element, shape: _Shape) -> str:
-    """Return the words of an element in one line, without what is dropped and without tables."""
+    """Return the text of an element in one line, without dropped elements and tables."""
     parts: list[str] = []
     stack: list[Element | str] = [node]
     while stack:
@@ -244,14 +243,14 @@ def _text(node: Element, shape: _Shape) -> str:
             continue
         if part is not node and (_is_dropped(part, shape) or _name(part) in shape.tables):
             continue
-        parts.append(_own(part))
+        parts.append(_own_text(part))
         for child in reversed(part):
             stack += [child.tail or "", child]
     return " ".join("".join(parts).split())
 
 
 def _table(table: Element) -> list[str]:
-    """Return what stands above a table, its rows as Markdown, and what stands below."""
+    """Return the blocks above the rows of a table, the rows as Markdown, and the blocks below."""
     above: list[str] = []
     below: list[str] = []
     rows: list[list[str]] = []
@@ -269,22 +268,22 @@ def _table(table: Element) -> list[str]:
 
 
 def _name(node: Element) -> str:
-    """Return an element's name without namespace; a heading of the yearly CFR is named by its kind."""
+    """Return an element's name without namespace; HD in the annual CFR is named by its attribute SOURCE."""
     name = node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""
     return node.get("SOURCE", name) if name == "HD" else name
 
 
 def _first(root: Element, *paths: str) -> str:
     for path in paths:
-        found = root.find(path)
-        if found is not None and (value := " ".join("".join(found.itertext()).split())):
+        node = root.find(path)
+        if node is not None and (value := " ".join("".join(node.itertext()).split())):
             return value
     return ""
 
 
 def _meta(title: str, number: str, date: str) -> Meta:
-    found = _ISO_DATE.search(date)
-    values = {"title": title, "number": number, "date": found.group() if found else ""}
+    match = _ISO_DATE.search(date)
+    values = {"title": title, "number": number, "date": match.group() if match else ""}
     return {name: value for name, value in values.items() if value}
 
 

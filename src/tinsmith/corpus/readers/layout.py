@@ -1,4 +1,4 @@
-"""Boxes of a page to blocks in reading order: columns, tables, lines."""
+"""Put the boxes of a page in reading order: columns, tables, lines."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from statistics import median
 from tinsmith.corpus.readers.boxes import Box, Page
 from tinsmith.corpus.readers.grids import Table, aligned_tables, ruled_tables
 
-# What a column of prose is: so many lines on either side of a gutter so wide (points), each side filled to this
-# share on most lines, with so many letters on a line. Tables and forms have shorter cells.
+# A column of prose: this many lines on both sides of a gutter this wide (points), most of them filled to this
+# share and with this many letters. Tables and forms have shorter cells.
 _MIN_LINES = 3
 _MIN_GUTTER = 4.0
 _MIN_FILL = 0.6
@@ -20,7 +20,7 @@ _SAME_EDGE = 3.0
 
 @dataclass(slots=True)
 class Region:
-    """Lines and tables that follow each other down one column, and how far the column reaches."""
+    """The lines and tables of one column from top to bottom, and its left and right edge."""
 
     items: list[Box | Table] = field(default_factory=list)
     left: float = 0.0
@@ -28,7 +28,7 @@ class Region:
 
 
 def read_page(page: Page) -> list[Region]:
-    """Return a page's regions in reading order; text across the others' direction comes last."""
+    """Return a page's regions in reading order, text in another direction last."""
     upright = [box for box in page.boxes if box.upright]
     across = [box for box in page.boxes if not box.upright]
     tables, rest = ruled_tables(upright, page.rules)
@@ -39,7 +39,7 @@ def read_page(page: Page) -> list[Region]:
 
 
 def _ordered(boxes: list[Box], tables: Sequence[Table]) -> list[tuple[list[Box], list[Table]]]:
-    """Part the boxes at gutters and bring the columns in order; each table goes where it stands."""
+    """Split the boxes into columns in reading order, and assign each table to the column it is in."""
     parts = [part for part in _columns(boxes) if part]
     homes: list[list[Table]] = [[] for _ in parts]
     alone: list[Table] = []
@@ -60,7 +60,7 @@ def _holds(part: list[Box], table: Table) -> bool:
 
 
 def _columns(boxes: list[Box], depth: int = 0) -> list[list[Box]]:
-    """Return the boxes of each column in reading order; without a gutter all of them as they were written."""
+    """Return the boxes of each column in reading order; without a gutter, all boxes in the order of the file."""
     if depth > 4 or len(boxes) < 2 * _MIN_LINES:
         return [boxes]
     best: list[tuple[list[Box], list[Box], list[Box]]] = []
@@ -82,7 +82,7 @@ def _columns(boxes: list[Box], depth: int = 0) -> list[list[Box]]:
 
 
 def _edges(boxes: Sequence[Box]) -> list[float]:
-    """Return where several lines begin away from the left margin: there a right-hand column may begin."""
+    """Return the x positions where several lines begin: left edges of a possible right-hand column."""
     left, right = min(box.x0 for box in boxes), max(box.x1 for box in boxes)
     starts = sorted(box.x0 for box in boxes if box.x0 > left + 0.15 * (right - left))
     edges: list[float] = []
@@ -98,7 +98,7 @@ def _edges(boxes: Sequence[Box]) -> list[float]:
 
 
 def _bands(boxes: Sequence[Box], edge: float) -> list[tuple[list[Box], list[Box], list[Box]]]:
-    """Cut the page across at each box that crosses the gutter. Returns (whole width, left, right) downwards."""
+    """Cut the page at each box that crosses the gutter. Returns (full width, left, right), top to bottom."""
     crossing = sorted(
         (box for box in boxes if box.x0 < edge - 1 and box.x1 > edge - _MIN_GUTTER),
         key=lambda box: -box.middle,
@@ -130,7 +130,7 @@ def _as_written(some: list[Box], boxes: Sequence[Box]) -> list[Box]:
 
 
 def _prose(side: list[Box]) -> bool:
-    """Say whether these are lines of prose: most of them fill their column, and hold more than a few letters."""
+    """Return whether these are lines of prose: most of them fill their column and have enough letters."""
     if len(side) < _MIN_LINES:
         return False
     width = max(box.x1 for box in side) - min(box.x0 for box in side)
@@ -139,7 +139,7 @@ def _prose(side: list[Box]) -> bool:
 
 
 def _level(left: list[Box], right: list[Box]) -> bool:
-    """Say whether two columns stand beside each other over half of the shorter one's height."""
+    """Return whether two columns are side by side over half of the shorter one's height."""
     tops = max(box.y1 for box in left), max(box.y1 for box in right)
     lows = min(box.y0 for box in left), min(box.y0 for box in right)
     shared = min(tops) - max(lows)
@@ -156,12 +156,12 @@ def _region(boxes: list[Box], ruled: Iterable[Table]) -> Region:
 
 
 def _place(lines: Sequence[Box | Table], table: Table) -> int:
-    """Return the index of the first item that stands below a table."""
+    """Return the index of the first item below a table."""
     return next((n for n, item in enumerate(lines) if item.y1 <= (table.y0 + table.y1) / 2), len(lines))
 
 
 def merge_lines(boxes: Sequence[Box]) -> list[Box]:
-    """Put runs together that follow each other on one line."""
+    """Merge consecutive runs on the same line."""
     lines: list[Box] = []
     for box in boxes:
         last = lines[-1] if lines else None

@@ -1,4 +1,4 @@
-"""Mail to text: its subject and body; its other headers are metadata."""
+"""Read mail: subject and body as text, some other headers as metadata."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PGP = "-----BEGIN PGP MESSAGE-----"
 
 
 def read_mail(data: bytes) -> Piece:
-    """Return subject and body of a message. Raises Unreadable where the body is encrypted."""
+    """Return subject and body of a message. Raises Unreadable if the body is encrypted."""
     message = message_from_bytes(data, policy=email.policy.default)
     attachments: list[str] = []
     body = join_blocks(_bodies(message, attachments))
@@ -30,12 +30,12 @@ def read_mail(data: bytes) -> Piece:
 
 
 def compose(subject: str, body: str, meta: Meta) -> Piece:
-    """Return the piece that stands for a message."""
+    """Return a message as a document: its subject line above its body."""
     return Piece(join_blocks((f"Subject: {subject}" if subject else "", body)), meta)
 
 
 def _header(message: Message, name: str) -> str:
-    # The parser keeps broken headers, and some of them raise only when they are looked at.
+    # The parser keeps broken headers, some of which raise only on access.
     try:
         value: Any = message[name]
     except (ValueError, IndexError, AttributeError, TypeError, LookupError):
@@ -61,7 +61,7 @@ def _bodies(part: Message, attachments: list[str]) -> list[str]:
 
 
 def _best_alternative(part: Message, attachments: list[str]) -> list[str]:
-    """Choose the plain alternative if it says something, else the next."""
+    """Return the plain alternative if it has text, else the next one that has."""
     for child in sorted(_children(part), key=lambda child: child.get_content_type() != "text/plain"):
         if bodies := [body for body in _bodies(child, attachments) if body.strip()]:
             return bodies

@@ -1,4 +1,4 @@
-"""HTML and XML to text."""
+"""Read HTML and XML."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _LINES = {
 }
 _CELLS = {"td", "th"}
 _SPACES = re.compile(r"[ \t\r\n\f\xa0]+")
-# A longer cell, or one with a table in it, lays out a page and holds paragraphs.
+# A longer cell, or one with a table in it, serves page layout and contains paragraphs.
 _MAX_CELL_CHARACTERS = 300
 _BREAKING = "p, div, br, li"
 _LINE, _PARAGRAPH = 1, 2
@@ -60,7 +60,7 @@ _LINE, _PARAGRAPH = 1, 2
 
 @dataclass
 class _Flow:
-    """Text as it is put together: breaks are owed until the next text, so that they never pile up."""
+    """Collected text; line breaks wait for the next text, so that they never accumulate."""
 
     parts: list[str] = field(default_factory=list)
     owed: int = 0
@@ -73,7 +73,7 @@ class _Flow:
         self.owed, self.spaced = min(self.owed + 1, _PARAGRAPH), True
 
     def add(self, text: str) -> None:
-        """Append text whose runs of white space count as one blank, of which none opens a line."""
+        """Append text with runs of white space as one space, and none at the start of a line."""
         text = _SPACES.sub(" ", text)
         text = text[1:] if self.spaced and text.startswith(" ") else text
         if text:
@@ -89,7 +89,7 @@ class _Flow:
 
 
 def read_html(text: str) -> Piece:
-    """Return what a page says: no scripts and styles, table cells apart by tabs, its title as metadata."""
+    """Return the text of a page without scripts and styles, cells separated by tabs, the title as metadata."""
     from selectolax.lexbor import LexborHTMLParser
 
     tree = LexborHTMLParser(text)
@@ -102,9 +102,9 @@ def read_html(text: str) -> Piece:
 
 
 def read_xml(text: str) -> Piece:
-    """Return a regulation or statute by its structure, else the character data: a line per element, inline ones in it.
+    """Return a regulation or statute by its structure, any other document as a line per element with text.
 
-    A document that is not well-formed comes as it is.
+    A document that is not well-formed is returned unchanged.
     """
     try:
         root = ElementTree.fromstring(
@@ -120,7 +120,7 @@ def read_xml(text: str) -> Piece:
 
 
 def _walk(root: Any, flow: _Flow) -> None:
-    """Visit nodes in order, without recursion: pages nest deeper than Python's stack."""
+    """Visit nodes in document order, without recursion: pages nest deeper than Python's stack."""
     stack: list[tuple[Any, str, bool]] = [(root, "", False)]
     while stack:
         node, closing, exact = stack.pop()
@@ -162,7 +162,7 @@ def _open(tag: str, flow: _Flow) -> None:
 
 def _close(tag: str, flow: _Flow) -> None:
     if tag in _CELLS:
-        # After an owed break the tab would open a line; a paragraph in the cell has parted the texts already.
+        # Not after a pending break: the tab would start a line, and the texts are separate already.
         if not flow.owed:
             flow.add_exact("\t")
             flow.spaced = True
@@ -171,7 +171,7 @@ def _close(tag: str, flow: _Flow) -> None:
 
 
 def _undeclare(text: str) -> bytes:
-    """Drop the XML declaration, whose encoding no longer holds for decoded text."""
+    """Remove the XML declaration, whose encoding does not apply to decoded text."""
     return text[text.find("?>") + 2 :].lstrip().encode("utf-8", "replace")
 
 

@@ -1,6 +1,6 @@
-"""Scanned pages to words with boxes, by RapidOCR's models, which lie in its package: nothing is fetched.
+"""Recognise scanned pages with RapidOCR, whose package includes its models: nothing is downloaded.
 
-An extra, since it and its runtime weigh 100 MB: pip install 'tinsmith[ocr]'.
+An extra, since it takes 100 MB: pip install 'tinsmith[ocr]'.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import numpy as np
 from tinsmith.corpus.readers.boxes import Box, Page
 
 _PACKAGES = ("rapidocr", "onnxruntime")
-_SCALE = 200 / 72  # dots in a point
-_UPRIGHT = 0.8  # of a page's sureness: upright pages reach 0.99, upside down ones 0.6
-_SURE = 0.5  # of a line; below it what was recognised is noise
-_LETTERS = 0.75  # of a line's height that its letters take
+_SCALE = 200 / 72  # pixels per point
+_UPRIGHT = 0.8  # mean score of a page: upright pages reach 0.99, upside-down ones 0.6
+_MIN_SCORE = 0.5  # of a line; below it the text is noise
+_LETTERS = 0.75  # letter height as a share of the line's height
 
 
-def missing() -> list[str]:
-    """Return the packages that recognising needs and that are not installed."""
+def missing_packages() -> list[str]:
+    """Return the packages that OCR needs and that are not installed."""
     return [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
 
 
 def recognise_page(page: Any) -> Page:
-    """Return the lines that stand in the picture of a pdfium page, as boxes in points; one laid wrongly is turned."""
+    """Return the recognised lines of a pdfium page as boxes in points, rotated if it was scanned sideways."""
     picture = page.render(scale=_SCALE, grayscale=False).to_numpy()
     best, most = Page([], 0.0), 0.0
     for quarters in range(4):
@@ -36,17 +36,17 @@ def recognise_page(page: Any) -> Page:
         if not lines:
             break
         letters = sum(len(line.text) for line in lines)
-        sureness = sum(line.score * len(line.text) for line in lines) / letters
+        score = sum(line.score * len(line.text) for line in lines) / letters
         wide = sum(len(line.text) for line in lines if line.is_wide) / letters
-        if sureness * wide > most:
-            best, most = _page(lines, turned.shape[0]), sureness * wide
-        if sureness > _UPRIGHT and wide > 1 / 2:
+        if score * wide > most:
+            best, most = _page(lines, turned.shape[0]), score * wide
+        if score > _UPRIGHT and wide > 1 / 2:
             break
     return best
 
 
 class _Line(NamedTuple):
-    """Recognised text, how sure the recogniser is, and its box in dots from the upper left corner."""
+    """Recognised text, its score, and its box in pixels from the upper left corner."""
 
     text: str
     score: float
@@ -61,10 +61,10 @@ class _Line(NamedTuple):
 
 
 def _lines(picture: Any) -> list[_Line]:
-    found = _engine()(picture)
+    output = _engine()(picture)
     lines = []
     for corners, text, score in zip(
-        found.boxes if found.boxes is not None else (), found.txts or (), found.scores or (), strict=True
+        output.boxes if output.boxes is not None else (), output.txts or (), output.scores or (), strict=True
     ):
         if text.strip():
             across, down = [float(x) for x, _ in corners], [float(y) for _, y in corners]
@@ -73,10 +73,10 @@ def _lines(picture: Any) -> list[_Line]:
 
 
 def _page(lines: list[_Line], height: int) -> Page:
-    """Return lines that are sure enough as boxes in points, with the origin in the lower left corner."""
+    """Return lines with a sufficient score as boxes in points, with the origin in the lower left corner."""
     boxes = []
     for line in lines:
-        if line.score >= _SURE:
+        if line.score >= _MIN_SCORE:
             top, bottom = (height - line.y0) / _SCALE, (height - line.y1) / _SCALE
             size = _LETTERS * (top - bottom)
             boxes.append(Box(line.text, line.x0 / _SCALE, bottom, line.x1 / _SCALE, top, size))
@@ -90,9 +90,9 @@ def _engine() -> Any:
     logging.getLogger("RapidOCR").setLevel(logging.ERROR)
     options = {
         "Global.log_level": "error",
-        # Its judge of a line's direction turns one long line in ten upside down.
+        # Its classifier of line direction turns one long line in ten upside down.
         "Global.use_cls": False,
-        # One thread each: the reader processes are as many as the cores.
+        # There is one reader process per core already.
         "EngineConfig.onnxruntime.intra_op_num_threads": 1,
     }
     return RapidOCR(params=options)

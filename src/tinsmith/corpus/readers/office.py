@@ -1,4 +1,4 @@
-"""Office documents: Word and PowerPoint from their XML, the rest through kreuzberg."""
+"""Read office documents: Word and PowerPoint from their XML, other formats through kreuzberg."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinsmith.corpus.readers.base import Piece, Unreadable, join_blocks
 from tinsmith.corpus.readers.detect import MIME, has_utf16_name
 from tinsmith.corpus.readers.mail import compose
 
-# Properties hold tab stops, a fallback repeats its choice, the others are text that was taken out.
+# Properties contain tab stops, Fallback repeats the content of its choice, the others are deleted or hidden text.
 _SKIPPED = {
     "pPr",
     "rPr",
@@ -35,7 +35,7 @@ _SECTOR = 512
 
 
 def read_docx(archive: zipfile.ZipFile) -> Piece:
-    """Return body, text boxes and notes of a Word document; headers and footers repeat and are left out."""
+    """Return body, text boxes and notes of a Word document, without headers and footers, which repeat."""
     names = sorted(name for name in archive.namelist() if re.fullmatch(r"word/document\d*\.xml", name))
     if not names:
         raise Unreadable("damaged", "no word/document.xml")
@@ -44,7 +44,7 @@ def read_docx(archive: zipfile.ZipFile) -> Piece:
 
 
 def read_pptx(archive: zipfile.ZipFile) -> Piece:
-    """Return the text of the slides in order, each followed by its speaker's notes."""
+    """Return the text of the slides in order, each followed by its speaker notes."""
     folder = "ppt"
     show = parse_xml(read_member(archive, "ppt/presentation.xml"))
     targets = _relations(archive, folder, "presentation.xml")
@@ -68,7 +68,7 @@ def read_pptx(archive: zipfile.ZipFile) -> Piece:
 
 
 def read_ole(data: bytes, kind: str) -> Piece:
-    """Read Office files of before 2007 and Outlook messages. Raises Unreadable."""
+    """Read Office files from before 2007 and Outlook messages. Raises Unreadable: encrypted, unsupported_format."""
     if (
         has_utf16_name(data, "EncryptedPackage")
         or has_utf16_name(data, "EncryptedSummary")
@@ -91,7 +91,7 @@ def read_kreuzberg(data: bytes, kind: str) -> Piece:
 def _extract(data: bytes, kind: str) -> Any:
     import kreuzberg
 
-    # Only kinds named here go in: for source code and XML kreuzberg would fetch grammars from the net.
+    # Only these kinds: for source code and XML, kreuzberg would download grammars.
     assert kind in ("xlsx", "xls", "ods", "odt", "odp", "doc", "ppt", "msg", "rtf"), kind
     threads = kreuzberg.ConcurrencyConfig(max_threads=1)
     config = kreuzberg.ExtractionConfig(use_cache=False, disable_ocr=True, concurrency=threads)  # type: ignore[call-arg]
@@ -103,7 +103,7 @@ def _extract(data: bytes, kind: str) -> Any:
 
 
 def _sheets(result: Any) -> str:
-    """Write each sheet as lines of cells with tabs between; sheets have names where there are several."""
+    """Return each sheet as lines of tab-separated cells, below its name if there are several sheets."""
     names = result.metadata.get("sheet_names") or []
     blocks = []
     for table in result.tables:
@@ -115,7 +115,7 @@ def _sheets(result: Any) -> str:
 
 def _read_msg(data: bytes) -> Piece:
     head, _, body = _extract(data, "msg").content.partition("\n\n")
-    headers = {found[1].lower(): found[2] for line in head.split("\n") if (found := _MAIL_HEADER.match(line))}
+    headers = {match[1].lower(): match[2] for line in head.split("\n") if (match := _MAIL_HEADER.match(line))}
     if not headers:
         head, body = "", f"{head}\n\n{body}"
     secured = has_utf16_name(data, "multipart/encrypted") or has_utf16_name(data, "IPM.Note.SMIME")
@@ -126,13 +126,13 @@ def _read_msg(data: bytes) -> Piece:
 
 
 def _word_encrypted(data: bytes) -> bool:
-    """Look for the file information block of Word 97 and its flag fEncrypted ([MS-DOC] 2.5.2)."""
+    """Return whether the file information block of Word 97 has the flag fEncrypted ([MS-DOC] 2.5.2)."""
     blocks = (data[start : start + 12] for start in range(0, len(data), _SECTOR))
     return any(block[:2] == _WORD_FILE and len(block) == 12 and block[11] & 1 for block in blocks)
 
 
 def _relations(archive: zipfile.ZipFile, folder: str, name: str) -> dict[str, tuple[str, str]]:
-    """Return the relations of a part: (type, part) by id."""
+    """Return the relationships of a part by id: (type, target part)."""
     path = f"{folder}/_rels/{name}.rels"
     if path not in archive.namelist():
         return {}
@@ -151,7 +151,7 @@ def _resolve(folder: str, target: str) -> str:
 
 
 def _flow(root: ElementTree.Element) -> str:
-    """Return paragraphs and tables in order; WordprocessingML and DrawingML share the names that matter."""
+    """Return paragraphs and tables in order; Word and PowerPoint share the element names needed here."""
     blocks: list[str] = []
     _collect(root, blocks)
     return join_blocks(blocks)
@@ -179,14 +179,14 @@ def _collect(node: ElementTree.Element, blocks: list[str]) -> None:
 
 
 def _children(node: ElementTree.Element, name: str) -> list[ElementTree.Element]:
-    """Return the nearest descendants of this name: rows and cells may stand inside content controls."""
-    found = []
+    """Return the nearest descendants of this name: rows and cells may be inside content controls."""
+    children = []
     for child in node:
         if local(child) == name:
-            found.append(child)
+            children.append(child)
         elif local(child) not in _SKIPPED:
-            found.extend(_children(child, name))
-    return found
+            children.extend(_children(child, name))
+    return children
 
 
 def _cell(node: ElementTree.Element) -> str:

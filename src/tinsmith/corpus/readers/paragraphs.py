@@ -1,4 +1,4 @@
-"""Lines in reading order to paragraphs, headings and tables in Markdown."""
+"""Write lines in reading order as Markdown paragraphs, headings and tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinsmith.corpus.readers.grids import Table, markdown_table
 from tinsmith.corpus.readers.layout import Region
 
 HYPHEN = "\x02"
-# Headings are set at least so much larger than the body, and are no longer than this.
+# A heading is this much larger than the body text, and at most this many characters long.
 _LARGER = 1.18
 _MAX_HEADING = 160
 _MAX_LEVELS = 4
@@ -28,7 +28,7 @@ _LETTER = re.compile(r"[A-Za-z]")
 
 @dataclass(slots=True)
 class Block:
-    """Text that belongs together; `open` where the last line ran to the end of its column."""
+    """A paragraph, heading or table; `open` if its last line fills the column, `tight` if no blank line precedes it."""
 
     text: str
     heading: float = 0.0
@@ -38,7 +38,7 @@ class Block:
 
 
 def body_size(pages: Iterable[Sequence[Region]]) -> float:
-    """Return the height of letters in which most of a document is set."""
+    """Return the letter height of most of a document's text."""
     sizes: Counter[float] = Counter()
     for page in pages:
         for region in page:
@@ -49,13 +49,13 @@ def body_size(pages: Iterable[Sequence[Region]]) -> float:
 
 
 def write(pages: Iterable[Sequence[Region]], body: float) -> str:
-    """Return the pages as text: paragraphs apart by an empty line, headings and tables as in Markdown."""
+    """Return the pages as Markdown, with an empty line between paragraphs."""
     blocks: list[Block] = []
     for page in pages:
         for region in page:
             for block in _blocks(region, body):
                 last = blocks[-1] if blocks else None
-                if last and _goes_on(last, block):
+                if last and _continues(last, block):
                     last.text, last.open = join_lines(last.text, block.text), block.open
                 else:
                     blocks.append(block)
@@ -72,8 +72,8 @@ def _levels(blocks: Sequence[Block]) -> dict[float, int]:
     return {size: min(level, _MAX_LEVELS) for level, size in enumerate(sizes, 1)}
 
 
-def _goes_on(last: Block, block: Block) -> bool:
-    """Say whether a paragraph goes on in the next column or on the next page."""
+def _continues(last: Block, block: Block) -> bool:
+    """Return whether a block continues the paragraph of the previous column or page."""
     if last.heading or last.table or block.heading or block.table:
         return False
     if last.text.endswith(HYPHEN) and block.text[:1].isalpha():
@@ -92,7 +92,7 @@ def _blocks(region: Region, body: float) -> list[Block]:
             continue
         heading = _heading(item, body)
         full = item.x1 >= region.right - 0.04 * (region.right - region.left) - item.size
-        if last is not None and blocks and _same(last, item, blocks[-1], heading, region, pitch):
+        if last is not None and blocks and _belongs(last, item, blocks[-1], heading, region, pitch):
             blocks[-1].text = join_lines(blocks[-1].text, item.text)
             blocks[-1].open = full
         else:
@@ -104,7 +104,7 @@ def _blocks(region: Region, body: float) -> list[Block]:
 
 
 def _pitch(region: Region) -> float:
-    """Return the usual distance from a line to the next, in points."""
+    """Return the usual line spacing in points."""
     lines = [item for item in region.items if isinstance(item, Box)]
     steps = sorted(
         above.middle - below.middle
@@ -115,13 +115,13 @@ def _pitch(region: Region) -> float:
 
 
 def _heading(line: Box, body: float) -> float:
-    """Return the size of a heading, 0 for the body's text."""
+    """Return the letter height of a heading, 0 for body text."""
     large = body > 0 and line.size >= _LARGER * body and len(line.text) <= _MAX_HEADING
     return round(line.size) if large and line.upright and len(_LETTER.findall(line.text)) >= 3 else 0.0
 
 
-def _same(last: Box, line: Box, block: Block, heading: float, region: Region, pitch: float) -> bool:
-    """Say whether a line belongs to the paragraph, or heading, of the line above."""
+def _belongs(last: Box, line: Box, block: Block, heading: float, region: Region, pitch: float) -> bool:
+    """Return whether a line belongs to the paragraph or heading of the line above."""
     step = last.middle - line.middle
     if block.heading != heading or not 0 < step <= max(1.35 * pitch, 1.1 * last.size) or not line.upright:
         return False
@@ -134,15 +134,15 @@ def _same(last: Box, line: Box, block: Block, heading: float, region: Region, pi
     word = line.text.split(" ", 1)[0]
     letter = (line.x1 - line.x0) / max(len(line.text), 1)
     if last.x1 + (len(word) + 1) * letter < region.right - 0.5 * line.size:
-        # The word would have fitted: the line ended on purpose.
+        # The next word would have fitted: the line ended on purpose.
         return False
-    # The first line of a paragraph may be set in, or out.
+    # The first line of a paragraph may be indented or outdented.
     inset = line.x0 - last.x0
     return inset <= 0.8 * line.size or bool(_CONTINUES.match(line.text))
 
 
 def join_lines(above: str, below: str) -> str:
-    """Join two lines; a hyphen at the end of the first is marked, to be resolved with the whole document."""
+    """Join two lines; a hyphen at the end of the first is marked, for join_hyphens to resolve."""
     if above.endswith(HYPHEN):
         return above + below
     if _LINE_HYPHEN.search(above) and below[:1].islower():
@@ -151,17 +151,17 @@ def join_lines(above: str, below: str) -> str:
 
 
 def join_hyphens(text: str) -> str:
-    """Resolve the marks of line-end hyphens: join the word unless the document speaks against it."""
+    """Resolve marked line-end hyphens: join the word unless the document writes it with a hyphen elsewhere."""
     if HYPHEN not in text:
         return text
     words = Counter(re.findall(r"\w+(?:-\w+)*", text.lower()))
 
-    def resolve(found: re.Match[str]) -> str:
-        left, right = found[1], found[2]
+    def resolve(match: re.Match[str]) -> str:
+        left, right = match[1], match[2]
         joined, hyphened = f"{left}{right}", f"{left}-{right}"
         if words[joined.lower()] > words[hyphened.lower()] or not left:
             return joined
-        apart = words[hyphened.lower()] or len(left) == 1 or not right[:1].islower() or left[-1].isdigit()
-        return hyphened if apart else joined
+        keep = words[hyphened.lower()] or len(left) == 1 or not right[:1].islower() or left[-1].isdigit()
+        return hyphened if keep else joined
 
     return re.sub(rf"(\w*){HYPHEN}[ \n]?(\w*)", resolve, text)

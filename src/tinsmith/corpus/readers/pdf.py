@@ -1,4 +1,4 @@
-"""PDF to Markdown: pdfium's words, put in reading order here."""
+"""Read a PDF as Markdown: words from pdfium, reading order from here."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from tinsmith.corpus.readers.boxes import Page
 from tinsmith.corpus.readers.furniture import remove_furniture
 from tinsmith.corpus.readers.layout import read_page
 from tinsmith.corpus.readers.paragraphs import body_size, join_hyphens, write
-from tinsmith.corpus.readers.pdf_page import page_of, picture_cover
+from tinsmith.corpus.readers.pdf_page import extract_page, picture_cover
 
-# A document that says less than this says nothing; pages full of picture that say less were scanned and
-# stamped.
+# A document with less text than this is empty; full-page pictures with less text were scanned and stamped.
 _MIN_CHARACTERS = 20
 _MIN_CHARACTERS_PER_SCAN = 25
 _SCAN_COVER = 0.5
@@ -20,7 +19,7 @@ _MAX_NAMED_LINES = 20
 
 
 def read_pdf(data: bytes, limits: Limits) -> list[Piece]:
-    """Return the text of a PDF as Markdown. Raises Unreadable: encrypted, damaged, scanned, without text."""
+    """Return the text of a PDF as Markdown. Raises Unreadable: encrypted, damaged, scanned, no_text_layer."""
     import pypdfium2
 
     try:
@@ -35,14 +34,14 @@ def read_pdf(data: bytes, limits: Limits) -> list[Piece]:
     for number in range(len(document)):
         try:
             page = document[number]
-            pages.append(page_of(page))
-            said = sum(len(box.text.replace(" ", "")) for box in pages[-1].boxes)
-            scan = said < 4 * _MIN_CHARACTERS_PER_SCAN and picture_cover(page) >= _SCAN_COVER
+            pages.append(extract_page(page))
+            letters = sum(len(box.text.replace(" ", "")) for box in pages[-1].boxes)
+            scan = letters < 4 * _MIN_CHARACTERS_PER_SCAN and picture_cover(page) >= _SCAN_COVER
             if scan and limits.ocr:
                 pages[-1] = _recognise(page)
-                said, scan = sum(len(box.text) for box in pages[-1].boxes), False
+                letters, scan = sum(len(box.text) for box in pages[-1].boxes), False
             scans += scan
-            characters += said
+            characters += letters
             page.close()
         except pypdfium2.PdfiumError:
             damaged += 1

@@ -1,4 +1,4 @@
-"""A page of a PDF as pdfium sees it: words with boxes, ruled lines, pictures."""
+"""Extract words with boxes, ruled lines and pictures from a page of a PDF with pdfium."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tinsmith.corpus.readers.boxes import Box, Page, split_words, turn_page
+from tinsmith.corpus.readers.boxes import Box, Page, rotate_page, split_words
 
 HYPHEN = "\x02"
 _TOKEN = re.compile(rf"[\r\n]+|[^\s{HYPHEN}]*{HYPHEN}|[^\s{HYPHEN}]+")
 _LOST_LIGATURE = re.compile(r"(?<=[A-Za-z])\0(?=[a-z])")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# A ruled line is thinner than this, in points, and longer than that.
+# The greatest thickness and the least length of a ruled line, in points.
 _THIN, _LONG = 2.5, 12.0
-# A page drawn of more paths than this is a figure, and its lines rule no table.
+# A page with more paths than this is a drawing, and its lines are no table rules.
 _MAX_PATHS = 3000
 
 
-def page_of(page: Any) -> Page:
+def extract_page(page: Any) -> Page:
     """Return the runs of words and the ruled lines of a pdfium page."""
     text_page = page.get_textpage()
     try:
@@ -31,19 +31,18 @@ def page_of(page: Any) -> Page:
         angles: list[float] = []
         for line in _lines(text, text_page):
             words = [word for word, _ in line]
-            starts = {id(word): angle for word, angle in line}
             if abs(line[0][1]) > 0.1:
-                # Words of a turned line follow each other along another axis.
-                runs, turns = [_joined(words)], [line[0][1]]
+                # The words of a rotated line follow each other along another axis.
+                runs, run_angles = [_joined(words)], [line[0][1]]
             else:
                 runs = split_words(words, walls)
-                turns = [starts[id(words[0])]] * len(runs)
+                run_angles = [line[0][1]] * len(runs)
             boxes.extend(runs)
-            angles.extend(turns)
+            angles.extend(run_angles)
     finally:
         text_page.close()
     if any(angles):
-        turn_page(boxes, angles)
+        rotate_page(boxes, angles)
         rules = []
     heights = [box.y1 for box in boxes]
     return Page(boxes, max(heights, default=0.0), rules)
@@ -61,31 +60,30 @@ def _joined(words: list[Box]) -> Box:
 
 
 def page_text(text_page: Any) -> str:
-    """Return one character per pdfium index: U+0002 for a line-end hyphen, U+0000 for a lost glyph."""
+    """Return one character per pdfium index: U+0002 for a line-end hyphen, U+0000 for a glyph without a character."""
     count = text_page.count_chars()
     text: str = text_page.get_text_range() if count else ""
     if len(text) == count and "\ufffe" not in text:
         return text
-    # As one string, pdfium writes U+FFFE both for a line-end hyphen and for a glyph without a character, and
-    # leaves out others; asked one by one, they are U+0002 and U+0000.
+    # In one string, pdfium writes U+FFFE for both, and omits other characters; one by one it distinguishes them.
     import pypdfium2.raw as raw
 
     return "".join(chr(raw.FPDFText_GetUnicode(text_page, index) & 0xFFFF) for index in range(count))
 
 
 def restore_ligatures(text: str) -> str:
-    """Put ffi and ffl where pdfium left U+0000 within a word."""
+    """Replace U+0000 within a word by the ligature ffi or ffl."""
     return _LOST_LIGATURE.sub(_ligature, text)
 
 
 def _ligature(lost: re.Match[str]) -> str:
-    # TeX's old fonts lose exactly ffi and ffl. In English a vowel follows ffl (baffle, affluent, affliction)
-    # and a consonant ffi (difficult, office, affidavit).
+    # Old TeX fonts lose exactly these two. In English a vowel follows ffl (baffle, affluent, affliction),
+    # and a consonant follows ffi (difficult, office, affidavit).
     return "ffl" if lost.string[lost.end()] in "aeiouy" else "ffi"
 
 
 def _lines(text: str, text_page: Any) -> Iterator[list[tuple[Box, float]]]:
-    """Yield pdfium's lines as words, each with the angle at which its line begins."""
+    """Yield pdfium's lines as words, each with the angle of its line in radians."""
     import pypdfium2.raw as raw
 
     handle, rect = text_page.raw, raw.FS_RECTF()
@@ -154,7 +152,7 @@ def _rules(page: Any) -> list[tuple[float, float, float, float]]:
 
 
 def _edges(x0: float, y0: float, x1: float, y1: float) -> list[tuple[float, float, float, float]]:
-    """Return the ruled lines that a path's bounds stand for: one for a thin path, four for a frame."""
+    """Return the ruled lines of a path, given its bounds: one for a thin path, four for a frame."""
     wide, high = x1 - x0, y1 - y0
     if wide < _THIN and high < _THIN:
         return []

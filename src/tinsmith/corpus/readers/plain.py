@@ -1,4 +1,4 @@
-"""Bytes to characters, and the metadata at the top of a text."""
+"""Decode text, and split off the front matter."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _TRUE_FALSE = re.compile(r"(?:true|True|TRUE|false|False|FALSE)$")
 
 
 def decode(data: bytes) -> str:
-    """Return the characters of a text in whatever encoding. Raises Unreadable for bytes that are no text."""
+    """Decode text of any encoding. Raises Unreadable for binary content."""
     for mark, encoding in _BOMS:
         if data.startswith(mark):
             return data.decode(encoding, "replace")
-    # Before UTF-8: plain letters in UTF-16 are valid UTF-8, riddled with NULs.
+    # Before UTF-8: ASCII letters in UTF-16 are valid UTF-8 with NULs.
     if wide := _wide_encoding(data[:_SAMPLE]):
         return data.decode(wide, "replace")
     if _control_share(data[:_SAMPLE]) > 0.05:
@@ -40,21 +40,21 @@ def decode(data: bytes) -> str:
 
 
 def split_front_matter(text: str) -> tuple[Meta, str]:
-    """Take YAML between `---` lines off the top of a text. Returns ({}, text) where there is none.
+    """Split YAML between `---` lines off the top of a text. Returns (metadata, rest), or ({}, text) without any.
 
-    Only null, true, false and plain integers are more than text, so that version 1.10, language `no`
-    and date 2024-01-02 come out as they were written.
+    Scalars other than null, booleans and plain integers stay text, so that version 1.10, language `no` and date
+    2024-01-02 keep their spelling.
     """
-    found = _FRONT.match(text)
-    if not found or len(found[1]) > _MAX_FRONT:
+    match = _FRONT.match(text)
+    if not match or len(match[1]) > _MAX_FRONT:
         return {}, text
     import yaml
 
     try:
-        meta = json_safe(yaml.load(found[1], Loader=_front_loader()))
+        meta = json_safe(yaml.load(match[1], Loader=_front_loader()))
     except (yaml.YAMLError, ValueError):
         return {}, text
-    return (meta, text[found.end() :]) if isinstance(meta, dict) else ({}, text)
+    return (meta, text[match.end() :]) if isinstance(meta, dict) else ({}, text)
 
 
 @lru_cache(maxsize=1)
@@ -62,7 +62,7 @@ def _front_loader() -> Any:
     import yaml
 
     class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        """YAML whose plain scalars stay text."""
+        """Load YAML with plain scalars as text."""
 
     kept = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
     Loader.yaml_implicit_resolvers = {
@@ -75,7 +75,7 @@ def _front_loader() -> Any:
 
 
 def _wide_encoding(sample: bytes) -> str | None:
-    """Recognise UTF-16 or UTF-32 without a mark by where the NUL bytes stand."""
+    """Recognise UTF-16 or UTF-32 without a byte order mark by the positions of NUL bytes."""
     sample = sample[: len(sample) // 4 * 4]
     if len(sample) < 8 or sample.count(0) < len(sample) // 4:
         return None
@@ -112,7 +112,7 @@ def _decode_legacy(data: bytes) -> str:
 
 
 def _try_codec(data: bytes, name: str) -> str | None:
-    # The web reads latin-1 as Windows-1252; so do we.
+    # As on the web, Latin-1 means Windows-1252.
     name = "cp1252" if name.lower() in ("iso-8859-1", "latin-1", "latin1", "us-ascii", "ascii") else name
     try:
         return data.decode(name, "replace")
@@ -121,7 +121,7 @@ def _try_codec(data: bytes, name: str) -> str | None:
 
 
 def _looks_western(sample: bytes) -> bool:
-    """Few high bytes, and those that there are read as letters or typographer's marks in Windows-1252."""
+    """Return whether there are few high bytes, most of them letters or punctuation in Windows-1252."""
     high = [byte for byte in sample if byte > 127]
     text = bytes(high).decode("cp1252", "replace")
     likely = sum(char.isalpha() or char in "‘’“”–—…•€™§©®°·«»\xa0" for char in text)

@@ -1,4 +1,4 @@
-"""Many files in several reader processes: time limits, replacements, results in order."""
+"""Read many files in several processes, with a time limit per file and results in order."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from tinsmith.corpus.read import ReadResult
 from tinsmith.corpus.readers.worker import READY
 
 COMMAND = (sys.executable, "-P", "-m", "tinsmith.corpus.readers.worker")
-# Results that wait for an earlier, slower file are held in memory, so readers do not run further ahead.
+# Results that wait for an earlier, slower file stay in memory, so readers are not further ahead than this.
 _MAX_AHEAD = 256
 _START_SECONDS = 60.0
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Limit:
-    """What one file may take, which field of a record is its text, and whether scans are recognised."""
+class FileLimits:
+    """Time and size limits per file, the field of a record with its text, and whether to recognise scans."""
 
     seconds: float = 60.0
     max_bytes: int = 200_000_000
@@ -44,17 +44,17 @@ def cpu_count() -> int:
 
 
 def read_files(
-    paths: Sequence[Path], limit: Limit, *, workers: int = 0, command: Sequence[str] = ()
+    paths: Sequence[Path], limits: FileLimits, *, workers: int = 0, command: Sequence[str] = ()
 ) -> Iterator[tuple[ReadResult, float]]:
-    """Yield (result, seconds) for each path, in the order of `paths` whatever the timing.
+    """Yield (result, seconds) for each path, in the order of `paths`.
 
     Args:
         paths: the files.
-        limit: per file; one that takes longer ends as `timeout` and its process is replaced.
-        workers: processes, 0 for one per core.
-        command: what starts a reader process; empty means our own.
+        limits: per file; one that takes longer ends as `timeout` and its process is replaced.
+        workers: number of processes, 0 for one per core.
+        command: starts a reader process; empty for the default.
     """
-    pool = _Pool(paths, limit, command or COMMAND)
+    pool = _Pool(paths, limits, command or COMMAND)
     try:
         yield from pool.run(min(workers or cpu_count(), len(paths)))
     finally:
@@ -62,11 +62,11 @@ def read_files(
 
 
 class _Worker:
-    """One reader process and what it is at."""
+    """One reader process and the file it reads."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        # The child finds the package where this process found it, installed or not.
+        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process runs
+        # The child imports this package from the same place, installed or not.
         root = str(Path(tinsmith.__file__).parents[1])
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         self.process = subprocess.Popen(
@@ -83,26 +83,26 @@ class _Worker:
         self.started = time.monotonic()
         self.deadline = self.started + _START_SECONDS
 
-    def send(self, index: int, path: Path, limit: Limit) -> None:
-        """Hand over a file."""
+    def send(self, index: int, path: Path, limits: FileLimits) -> None:
+        """Send a file to the process."""
         self.index, self.started = index, time.monotonic()
-        self.deadline = self.started + limit.seconds
+        self.deadline = self.started + limits.seconds
         request = {
             "path": os.fsencode(path).hex(),
-            "seconds": limit.seconds,
-            "max_bytes": limit.max_bytes,
-            "text_field": limit.text_field,
-            "ocr": limit.ocr,
+            "seconds": limits.seconds,
+            "max_bytes": limits.max_bytes,
+            "text_field": limits.text_field,
+            "ocr": limits.ocr,
         }
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(json.dumps(request).encode("ascii") + b"\n")
         except BrokenPipeError:
-            # It died between two files; reading its output finds the end and the file is counted as crashed.
+            # It died between two files. receive() sees the end of its output, and the file counts as crashed.
             return
 
     def receive(self) -> bytes | None:
-        """Return a whole line once there is one, b"" at the end of the process, None before."""
+        """Return a line once it is complete, b"" if the process has ended, else None."""
         assert self.process.stdout is not None
         chunk = os.read(self.process.stdout.fileno(), _CHUNK)
         self.received += chunk
@@ -113,13 +113,13 @@ class _Worker:
         line, self.received = bytes(self.received), bytearray()
         return line
 
-    def last_words(self) -> str:
-        """Return the end of what the process wrote as errors."""
+    def last_errors(self) -> str:
+        """Return the end of the process's standard error."""
         self.errors.seek(0)
         return self.errors.read()[-2000:].decode("utf-8", "replace").strip()
 
     def end(self) -> int:
-        """Kill the process if it lives and return its exit code."""
+        """Kill the process if it still runs, and return its exit code."""
         self.process.kill()
         code = self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self.errors):
@@ -129,12 +129,12 @@ class _Worker:
 
 
 class _Pool:
-    def __init__(self, paths: Sequence[Path], limit: Limit, command: Sequence[str]) -> None:
-        self.paths, self.limit, self.command = paths, limit, command
+    def __init__(self, paths: Sequence[Path], limits: FileLimits, command: Sequence[str]) -> None:
+        self.paths, self.limits, self.command = paths, limits, command
         self.selector = selectors.DefaultSelector()
         self.workers: list[_Worker] = []
-        self.waiting = 0
-        self.next_out = 0
+        self.next_in = 0  # index of the next path to send
+        self.next_out = 0  # index of the next result to yield
         self.done: dict[int, tuple[ReadResult, float]] = {}
 
     def run(self, workers: int) -> Iterator[tuple[ReadResult, float]]:
@@ -160,25 +160,25 @@ class _Pool:
 
     def _dispatch(self) -> None:
         for worker in self.workers:
-            if self.waiting >= min(len(self.paths), self.next_out + _MAX_AHEAD):
+            if self.next_in >= min(len(self.paths), self.next_out + _MAX_AHEAD):
                 return
             if worker.ready and worker.index is None:
-                worker.send(self.waiting, self.paths[self.waiting], self.limit)
-                self.waiting += 1
+                worker.send(self.next_in, self.paths[self.next_in], self.limits)
+                self.next_in += 1
 
     def _listen(self) -> None:
         busy = [worker for worker in self.workers if worker.index is not None or not worker.ready]
         wait = min((worker.deadline for worker in busy), default=time.monotonic()) - time.monotonic()
         for key, _ in self.selector.select(max(wait, 0.0)):
-            self._hear(key.data)
+            self._receive(key.data)
         now = time.monotonic()
         for worker in [worker for worker in self.workers if worker in busy and now >= worker.deadline]:
             if worker.index is not None:
-                self._replace(worker, "timeout", f"{self.limit.seconds:g} s")
+                self._replace(worker, "timeout", f"{self.limits.seconds:g} s")
             elif not worker.ready:
                 self._fail(worker)
 
-    def _hear(self, worker: _Worker) -> None:
+    def _receive(self, worker: _Worker) -> None:
         line = worker.receive()
         if line is None:
             return
@@ -197,39 +197,38 @@ class _Pool:
         worker.index = None
 
     def _replace(self, worker: _Worker, reason: str, detail: str) -> None:
-        """End a process that hangs or died, note why, and start another while there is work."""
-        index, last_words = worker.index, worker.last_words()
+        """End a process that hangs or died, record why, and start another while there is work."""
+        index, errors = worker.index, worker.last_errors()
         self.selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
         code = worker.end()
         self.workers.remove(worker)
         if index is not None:
-            hashed, size = _identity(self.paths[index])
-            self._finish(
-                worker, ReadResult(hashed, size, "", reason, detail or _how_it_ended(code, last_words))
-            )
-        if self.waiting < len(self.paths):
+            sha256, size = _identify(self.paths[index])
+            detail = detail or _exit_reason(code, errors)
+            self._finish(worker, ReadResult(sha256, size, "", reason, detail))
+        if self.next_in < len(self.paths):
             self._start()
 
     def _fail(self, worker: _Worker) -> None:
         raise CorpusError(
-            f"a reader process does not start: {_last_line(worker.last_words()) or 'no word from it'}",
+            f"a reader process does not start: {_last_line(worker.last_errors()) or 'it wrote no error'}",
             where="ingest",
             next_step="reinstall tinsmith with its dependencies",
         )
 
 
-def _how_it_ended(code: int, last_words: str) -> str:
+def _exit_reason(code: int, errors: str) -> str:
     if code < 0:
         return signal.Signals(-code).name
-    return f"exit code {code}: {_last_line(last_words)}"[:300]
+    return f"exit code {code}: {_last_line(errors)}"[:300]
 
 
 def _last_line(text: str) -> str:
     return text.splitlines()[-1] if text else ""
 
 
-def _identity(path: Path) -> tuple[str, int]:
-    """Return hash and size, or nothing where the file has gone meanwhile."""
+def _identify(path: Path) -> tuple[str, int]:
+    """Return SHA-256 and size, or ("", 0) if the file no longer exists."""
     try:
         return sha256_file(path), path.stat().st_size
     except OSError:

@@ -1,4 +1,4 @@
-"""Tables of records (JSON, JSON Lines, CSV, Parquet): one document per record that has the text field."""
+"""Read records (JSON, JSON Lines, CSV, Parquet): one document per record with the text field."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PARQUET_ROWS = 1024
 
 
 def read_json(text: str, limits: Limits) -> list[Piece]:
-    """Read one JSON value, or an object per line; without the text field it is one document as it is."""
+    """Read a JSON value or an object per line; without the text field, the whole file is one document."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -24,7 +24,7 @@ def read_json(text: str, limits: Limits) -> list[Piece]:
 
 
 def read_jsonl(text: str, limits: Limits) -> list[Piece]:
-    """Read a JSON object per line; other lines are left out; without the text field it is one document."""
+    """Read an object per line, skipping other lines; without the text field, the whole file is one document."""
     records = []
     for line in text.split("\n"):
         if line.strip().startswith("{"):
@@ -36,7 +36,7 @@ def read_jsonl(text: str, limits: Limits) -> list[Piece]:
 
 
 def read_csv(text: str, limits: Limits) -> list[Piece]:
-    """Read a table whose header names the text field as records, any other as one document."""
+    """Read a table with the text field in its header as records, any other as one document."""
     header, _, _ = text.lstrip("\ufeff\r\n").partition("\n")
     if limits.text_field not in header:
         return [Piece(text)]
@@ -52,7 +52,7 @@ def read_csv(text: str, limits: Limits) -> list[Piece]:
 
 
 def read_parquet(data: bytes, limits: Limits) -> list[Piece]:
-    """Read the rows of a Parquet file. Raises Unreadable: damaged, unpacks too far, has no text field."""
+    """Read the rows of a Parquet file. Raises Unreadable: damaged, unpacks_too_big, no_text_field."""
     import pyarrow
     import pyarrow.parquet
 
@@ -74,7 +74,7 @@ def _pieces(records: Iterable[Any], limits: Limits) -> list[Piece]:
     for record in records:
         text = record.get(limits.text_field) if isinstance(record, dict) else None
         if isinstance(text, str) and text.strip():
-            # csv files the cells beyond the header under None.
+            # csv stores cells beyond the header under None.
             meta = {key or "more": value for key, value in record.items() if key != limits.text_field}
             pieces.append(Piece(text, json_safe(meta)))
     return pieces

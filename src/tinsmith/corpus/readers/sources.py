@@ -1,4 +1,4 @@
-"""Which files a recipe names: folders, single files, globs and named corpora."""
+"""List the files that a recipe names: folders, files, globs and named corpora."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinsmith.base.errors import CorpusError
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file to read: where it is, the name that it bears in tables, and the licence of its corpus."""
+    """A file to read: its path, its name in tables, and the licence of its named corpus (else empty)."""
 
     path: Path
     source: str
@@ -23,55 +23,55 @@ class SourceFile:
 
 
 @dataclass(frozen=True)
-class Found:
-    """The files in order of their source names, how many were excluded, and folders that cannot be listed."""
+class FoundFiles:
+    """Files sorted by source name, the number of excluded ones, and folders that cannot be listed."""
 
     files: tuple[SourceFile, ...]
     excluded: int
-    closed: tuple[str, ...]
+    unlistable: tuple[str, ...]
 
 
-def find_files(sources: Sequence[str], exclude: Sequence[str] = ()) -> Found:
+def find_files(sources: Sequence[str], exclude: Sequence[str] = ()) -> FoundFiles:
     """List the files of all sources, each once, sorted by source name.
 
-    Folders are walked with their subfolders, links followed once; names that begin with a dot are left out.
-    A known corpus's name stands for the corpus; write `./name` for a folder of that name.
+    Folders include their subfolders, and links are followed once. Names that begin with a dot are skipped.
+    The name of a known corpus means the corpus; write `./name` for a folder of that name.
 
     Raises:
-        CorpusError: a source does not exist, matches nothing, holds no file or cannot be opened.
+        CorpusError: a source does not exist, matches nothing, has no file or cannot be opened.
     """
-    closed: list[str] = []
-    named = list(_once([file for source in sources for file in _files_of(source, closed)]))
+    unlistable: list[str] = []
+    named = list(_once([file for source in sources for file in _files_of(source, unlistable)]))
     kept = tuple(file for file in named if not _excluded(file, exclude))
-    return Found(kept, len(named) - len(kept), tuple(closed))
+    return FoundFiles(kept, len(named) - len(kept), tuple(unlistable))
 
 
-def _files_of(source: str, closed: list[str]) -> list[SourceFile]:
-    files = list(_expand(source, closed))
+def _files_of(source: str, unlistable: list[str]) -> list[SourceFile]:
+    files = list(_expand(source, unlistable))
     if not files:
-        next_step = "name a folder, file, glob or corpus with documents"
-        raise CorpusError("holds no file", where=source, next_step=next_step)
+        next_step = "name a folder, file, glob or corpus that has files"
+        raise CorpusError("has no files", where=source, next_step=next_step)
     return files
 
 
-def _expand(source: str, closed: list[str]) -> Iterator[SourceFile]:
+def _expand(source: str, unlistable: list[str]) -> Iterator[SourceFile]:
     corpus = assets.resolve_corpus(source)
     if corpus is not None:
         licence = assets.corpus_licence(source)
-        for path in _walk(corpus, closed):
+        for path in _walk(corpus, unlistable):
             yield SourceFile(path, f"{source}:{path.relative_to(corpus).as_posix()}", licence)
         return
     path = Path(source).expanduser()
     if path.is_dir():
         if not os.access(path, os.R_OK | os.X_OK):
             raise CorpusError("cannot be listed", where=source, next_step="check the folder's permissions")
-        yield from (SourceFile(found, found.as_posix(), "") for found in _walk(path, closed))
+        yield from (SourceFile(file, file.as_posix(), "") for file in _walk(path, unlistable))
     elif os.path.lexists(path):
         yield SourceFile(path, path.as_posix(), "")
     elif glob.has_magic(source):
         for match in map(Path, glob.glob(str(path), recursive=True)):
-            inside = _walk(match, closed) if match.is_dir() else [match]
-            yield from (SourceFile(found, found.as_posix(), "") for found in inside)
+            files = _walk(match, unlistable) if match.is_dir() else [match]
+            yield from (SourceFile(file, file.as_posix(), "") for file in files)
     else:
         raise CorpusError(
             f"no such file, folder or known corpus (looked for {path.absolute()})",
@@ -80,14 +80,14 @@ def _expand(source: str, closed: list[str]) -> Iterator[SourceFile]:
         )
 
 
-def _walk(root: Path, closed: list[str]) -> Iterator[Path]:
-    """Yield the files below a folder; a folder that links lead to again is entered once."""
+def _walk(root: Path, unlistable: list[str]) -> Iterator[Path]:
+    """Yield the files below a folder; a folder reached again through links is entered once."""
     entered: set[tuple[int, int]] = set()
 
-    def refused(error: OSError) -> None:
-        closed.append(Path(error.filename).as_posix())
+    def note_unlistable(error: OSError) -> None:
+        unlistable.append(Path(error.filename).as_posix())
 
-    for folder, folders, names in os.walk(root, followlinks=True, onerror=refused):
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=note_unlistable):
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in entered:
             folders.clear()
@@ -98,14 +98,14 @@ def _walk(root: Path, closed: list[str]) -> Iterator[Path]:
 
 
 def _excluded(file: SourceFile, patterns: Sequence[str]) -> bool:
-    """Match each pattern with the path and with every tail of it: `drafts/*` leaves out docs/drafts/a.txt."""
+    """Match each pattern with the path and every tail of it: `drafts/*` excludes docs/drafts/a.txt."""
     parts = file.source.replace(":", "/").split("/")
     tails = [file.source, *("/".join(parts[start:]) for start in range(len(parts)))]
     return any(fnmatchcase(tail, pattern) for pattern in patterns for tail in tails)
 
 
 def _once(files: list[SourceFile]) -> Iterator[SourceFile]:
-    """Drop what two sources or two links lead to; the first name in order stays."""
+    """Yield each file once, under its first name in order, if several sources or links lead to it."""
     seen: set[str] = set()
     for file in sorted(files, key=lambda file: file.source):
         real = os.path.realpath(file.path)

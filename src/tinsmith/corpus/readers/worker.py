@@ -1,7 +1,7 @@
-"""The reader process: one request a line on standard input, one answer a line on what was standard output.
+"""The reader process: one JSON request per line on standard input, one JSON answer per line on standard output.
 
-Plain JSON over pipes instead of multiprocessing: nothing is pickled, the caller's main module is not imported
-again, and a child that hangs or dies harms nobody.
+Pipes instead of multiprocessing: nothing is pickled, the caller's main module is not imported again, and a child
+that hangs or dies harms nobody.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from tinsmith.corpus.read import ReadResult, read_file
 
 Reader = Callable[..., ReadResult]
 
-# More memory than this for one file is a bomb or a defect; the machine has other things to do.
+# A file that needs more memory than this is a bomb or exposes a defect.
 _MAX_MEMORY_BYTES = 4 * 1024**3
-# The parent keeps the time limit. Should it be killed, this alarm ends a child that hangs.
+# The parent enforces the time limit. If it is killed, this alarm ends a child that hangs.
 _ALARM_GRACE_SECONDS = 5.0
 READY = b"ready\n"
 
@@ -36,14 +36,14 @@ def serve(read: Reader = read_file) -> None:
         request = json.loads(line)
         signal.setitimer(signal.ITIMER_REAL, request["seconds"] + _ALARM_GRACE_SECONDS)
         path = Path(os.fsdecode(bytes.fromhex(request["path"])))
-        asked = {name: request[name] for name in ("text_field", "max_bytes", "ocr")}
-        result = read(path, **asked)
+        options = {name: request[name] for name in ("text_field", "max_bytes", "ocr")}
+        result = read(path, **options)
         _write_all(answers, json.dumps(result.to_json()).encode("ascii") + b"\n")
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _claim_stdout() -> int:
-    """Keep standard output for answers; whatever a library prints goes where errors go."""
+    """Reserve standard output for answers; what libraries print goes to standard error."""
     answers = os.dup(1)
     os.dup2(2, 1)
     return answers

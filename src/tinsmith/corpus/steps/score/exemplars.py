@@ -60,7 +60,7 @@ def sigmoid(value: float) -> float:
 
 def read_exemplars(sources: Sequence[str]) -> tuple[list[Document], Counter[str]]:
     """Return the documents in the named files, each once, in order of doc_id, and counts of files that gave none."""
-    from tinsmith.corpus.readers.pool import Limit, read_files
+    from tinsmith.corpus.readers.pool import FileLimits, read_files
     from tinsmith.corpus.readers.sources import find_files
 
     try:
@@ -73,7 +73,7 @@ def read_exemplars(sources: Sequence[str]) -> tuple[list[Document], Counter[str]
         ) from error
     found: dict[str, str] = {}
     refused: Counter[str] = Counter()
-    for result, _ in read_files(paths, Limit()):
+    for result, _ in read_files(paths, FileLimits()):
         refused.update([result.reason] if result.reason else [])
         for document in result.documents:
             text = repair(document["text"])
