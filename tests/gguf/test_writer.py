@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 import gguf
@@ -180,3 +181,12 @@ def test_a_weight_out_of_range_is_named(tmp_path):
 def test_no_path_of_this_machine_is_written(trained, tmp_path):
     write_gguf(trained, tmp_path / "m.gguf", "f16")
     assert str(trained.parent).encode() not in (tmp_path / "m.gguf").read_bytes()
+
+
+def test_an_output_matrix_that_repeats_tied_embeddings_is_left_out(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "model")
+    weights = load_file(trained / "model.safetensors")
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
+    save_file(weights, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
+    write_gguf(tmp_path / "model", tmp_path / "m.gguf", "f16")
+    assert "output.weight" not in {tensor.name for tensor in gguf.GGUFReader(tmp_path / "m.gguf").tensors}

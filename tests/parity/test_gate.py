@@ -206,3 +206,8 @@ def test_prompts_are_seeded_and_hold_what_was_asked():
 def test_empty_texts_are_refused():
     with pytest.raises(CorpusError, match="no text to make prompts from"):
         draw_prompts(["", " "], tiny_tokenizer(), count=3, positions=10, seed=1)
+
+
+def test_no_prompt_ends_within_a_character():
+    prompts = draw_prompts(["naïve “é” " * 40], tiny_tokenizer(), count=30, positions=300, seed=1)
+    assert not any("\ufffd" in prompt.text for prompt in prompts)

@@ -329,7 +329,7 @@ def test_what_shares_a_run_with_a_held_out_document_is_not_learnt_from(tmp_path:
 def test_a_base_without_a_chat_template_is_told_what_to_do(tmp_path: Path) -> None:
     documents(tmp_path / "refine")
     with pytest.raises(
-        RecipeError, match=r"model\.base: the base has no chat template(.|\n)*-> take an instruction"
+        RecipeError, match=r"model\.base: the base has no chat template(.|\n)*-> choose an instruction"
     ):
         run(tmp_path, objective="sft", template=None)
 

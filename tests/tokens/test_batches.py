@@ -3,9 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tinsmith.tokens.batches import Batches, make_batch, pack
+from tinsmith.tokens.shards import ShardWriter, TokenSet
 from tiny_training import write_tokens
 
 
@@ -59,6 +63,51 @@ def test_steps_depend_on_seed_and_number_alone(tmp_path: Path) -> None:
     assert ids(3, later) == torch.cat([batch.ids[0] for batch in straight.step(later)]).tolist()
     assert ids(3, later) != ids(4, later)
     assert ids(3, later) != ids(3, 1)
+
+
+@given(st.lists(st.integers(1, 40), max_size=30), st.integers(1, 50))
+def test_packing_loses_nothing_and_repeats_nothing(lengths: list[int], limit: int) -> None:
+    groups = pack(lengths, limit)
+    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+    for group in groups:
+        assert len(group) == 1 or sum(lengths[index] for index in group) <= limit
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.integers(2, 8), min_size=1, max_size=12),
+    st.sampled_from([1, 2]),
+    st.integers(1, 60),
+    st.integers(0, 3),
+)
+def test_every_epoch_visits_each_sequence_once(
+    tmp_path_factory: pytest.TempPathFactory, lengths: list[int], group: int, batch_tokens: int, seed: int
+) -> None:
+    lengths = lengths[: max(group, len(lengths) // group * group)] * (group if len(lengths) < group else 1)
+    directory = tmp_path_factory.mktemp("tokens")
+    writer = ShardWriter(directory)
+    for number, length in enumerate(lengths):
+        writer.add(f"d{number // group}", 0, [100 * number + i for i in range(length)], [1] * length)
+    facts = {"context": 16, "vocabulary": 1200, "group": group}
+    writer.close(range(len(lengths)), facts)
+    batches = Batches(TokenSet(directory), batch_tokens=batch_tokens, micro_rows=1, seed=seed)
+    step = 0
+    for _ in range(3):
+        visited: list[int] = []
+        while len(visited) < len(lengths):
+            for batch in batches.step(step):
+                visited += batch.numbers
+                assert batch.ids.shape[1] <= 16
+                starts = np.cumsum([0, *batch.lengths])[:-1]
+                assert batch.ids[0, starts].tolist() == [100 * number for number in batch.numbers]
+                # Every token but a sequence's first is predicted from the one before it.
+                assert torch.equal(batch.labels, batch.ids[0, batch.target_positions] + 1)
+                assert len(batch.labels) == batch.ids.shape[1] - len(batch.lengths)
+                assert [number // group for number in batch.numbers[::group]] == [
+                    number // group for number in batch.numbers[group - 1 :: group]
+                ]
+            step += 1
+        assert sorted(visited) == list(range(len(lengths)))
 
 
 def test_packing_fills_rows_and_keeps_their_limit() -> None:

@@ -129,10 +129,10 @@ def test_a_space_before_texts_is_put_before_the_whole_and_not_before_the_answer(
 def test_templates_that_cannot_be_learnt_from_are_refused() -> None:
     with pytest.raises(RecipeError, match=r"model\.base: the base has no chat template"):
         encoder(None)
-    with pytest.raises(RecipeError, match=r"talks\.jsonl:3: .*writes earlier turns in another way"):
+    with pytest.raises(RecipeError, match=r"talks\.jsonl:3: .*renders earlier turns differently"):
         encoder(FORGETFUL).encode(TALK, where="talks.jsonl:3")
     assert encoder(FORGETFUL).encode(TALK[:3], where="here").ids == plain(TALK[:3], FORGETFUL)
-    with pytest.raises(RecipeError, match="ends an answer with no special token"):
+    with pytest.raises(RecipeError, match="does not end answers with a special token"):
         encoder(CHATML.replace("<|im_end|>", "")).encode(TALK, where="here")
     with pytest.raises(Refused, match="no system here"):
         encoder(NO_SYSTEM).encode(TALK, where="here")

@@ -57,10 +57,10 @@ def test_damaged_lines_are_skipped_with_reason_and_number(tmp_path: Path) -> Non
 def test_a_file_without_a_usable_line_is_an_error(tmp_path: Path) -> None:
     name = write(tmp_path / "talks.jsonl", {"conversations": []}, b"{")
     with pytest.raises(
-        CorpusError, match=r"talks\.jsonl: holds no line that can be used; line 1: messages is no list"
+        CorpusError, match=r"talks\.jsonl: contains no usable line; line 1: messages is not a list"
     ):
         read_conversations(name, Rejects())
-    with pytest.raises(CorpusError, match=r"empty\.jsonl: holds no line"):
+    with pytest.raises(CorpusError, match=r"empty\.jsonl: contains no usable line"):
         read_conversations(write(tmp_path / "empty.jsonl"), Rejects())
     with pytest.raises(RecipeError, match=r"absent\.jsonl: cannot be read"):
         read_conversations(str(tmp_path / "absent.jsonl"), Rejects())

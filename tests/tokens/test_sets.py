@@ -98,7 +98,7 @@ def test_an_exchange_longer_than_the_context_is_left_out_and_named(tmp_path: Pat
 
 def test_a_conversation_without_an_answer_is_an_error_that_names_its_line(tmp_path: Path) -> None:
     mute = Conversation("talks.jsonl", 41, (SYSTEM, Message("user", "Hello?")))
-    with pytest.raises(CorpusError, match=r"talks\.jsonl:41: nothing of the conversation is a target"):
+    with pytest.raises(CorpusError, match=r"talks\.jsonl:41: the conversation has no message of the assistant"):
         sft(tmp_path, talk(1, 1), mute)
 
 
@@ -114,7 +114,7 @@ def test_what_the_template_refuses_is_named_and_all_refused_is_an_error(tmp_path
     figures = sft(tmp_path / "some", talk(1, 1), talk(2, 1, system=False), template=strict)
     assert (figures["sft_conversations"], figures["sft_rejected"]) == (1, 1)
     assert reasons(tmp_path / "some") == [(1, "template_refuses")]
-    with pytest.raises(CorpusError, match=r"no example for sft is left \(template_refuses\)"):
+    with pytest.raises(CorpusError, match=r"no example is left for sft \(template_refuses\)"):
         sft(tmp_path / "none", talk(1, 1), template=strict)
 
 
@@ -155,5 +155,5 @@ def test_pairs_that_teach_nothing_are_named(tmp_path: Path) -> None:
     figures = dpo(tmp_path, pair(1, "same", "same"), pair(2, "long " * 90), pair(3), context=128)
     assert reasons(tmp_path) == [(1, "equal_answers"), (2, "longer_than_context")]
     assert (figures["dpo_pairs"], figures["dpo_rejected"]) == (1, 2)
-    with pytest.raises(CorpusError, match=r"no example for dpo is left \(equal_answers\)"):
+    with pytest.raises(CorpusError, match=r"no example is left for dpo \(equal_answers\)"):
         dpo(tmp_path, pair(1, "same", "same"))

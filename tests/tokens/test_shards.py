@@ -31,7 +31,7 @@ def test_truncated_files_are_refused(tmp_path: Path) -> None:
     write(tmp_path)
     data = (tmp_path / "tokens.bin").read_bytes()
     (tmp_path / "tokens.bin").write_bytes(data[:-4])
-    with pytest.raises(TrainingError, match="do not fit together"):
+    with pytest.raises(TrainingError, match="do not match their index"):
         TokenSet(tmp_path)
 
 
@@ -42,5 +42,5 @@ def test_empty_sets_are_refused(tmp_path: Path) -> None:
     writer = ShardWriter(tmp_path)
     writer.add("a", 0, [5], [1])
     writer.close([0], {"context": 32, "vocabulary": 10})
-    with pytest.raises(TrainingError, match="none of the tokens is a target"):
+    with pytest.raises(TrainingError, match="no token is a target"):
         TokenSet(tmp_path)

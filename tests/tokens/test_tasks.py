@@ -93,13 +93,13 @@ def test_cut_is_a_beginning_that_ends_with_a_word(text: str, characters: int, ex
             "{category}",
             r"category: .*\{flavour\}.*\n.*category, owner, tags, year",
         ),
-        ("{text} ?", "{kategory}", r"answer names \{kategory\}"),
+        ("{text} ?", "{kategory}", r"answer uses \{kategory\}"),
         ("{text} ?", "always", "always the same"),
         ("Name it: {text}", "{category}", r"must start with \{text\}"),
-        ("{text} {text}", "{category}", "name it once"),
-        ("{text} {owner.__class__}", "{category}", "not read"),
-        ("{text} {0}", "{category}", "not read"),
-        ("{text} {", "{category}", "no template"),
+        ("{text} {text}", "{category}", "contain it once"),
+        ("{text} {owner.__class__}", "{category}", "not supported"),
+        ("{text} {0}", "{category}", "not supported"),
+        ("{text} {", "{category}", "not a valid template"),
     ],
 )
 def test_bad_templates_are_named(question: str, answer: str, message: str) -> None:
@@ -108,7 +108,7 @@ def test_bad_templates_are_named(question: str, answer: str, message: str) -> No
 
 
 def test_a_question_that_fills_the_row_is_an_error() -> None:
-    with pytest.raises(RecipeError, match=r"raise tokenize\.context"):
+    with pytest.raises(RecipeError, match=r"increase tokenize\.context"):
         make("{text}" + " why" * 60).prompt(TEXT, METAS[0])
 
 

@@ -60,7 +60,7 @@ def test_training_gives_the_asked_size_and_the_same_bytes_again() -> None:
 
 def test_a_small_corpus_gives_fewer_tokens_and_a_small_size_is_refused() -> None:
     assert 259 < len(train_vocabulary(["copy the copy"], 8000)) < 270
-    with pytest.raises(RecipeError, match=r"model\.tokenizer: 200 tokens do not hold the bytes"):
+    with pytest.raises(RecipeError, match=r"model\.tokenizer: 200 tokens are too few for all bytes"):
         train_vocabulary([TEXT], 200)
 
 
@@ -179,11 +179,11 @@ def test_what_cannot_be_restricted_is_refused(tmp_path: Path) -> None:
     base = tiny_tokenizer()
     with pytest.raises(RecipeError, match="259 bytes and added tokens"):
         restrict_vocabulary(base, [0] * 400, 258)
-    with pytest.raises(RecipeError, match="the base has 373 tokens, so 373 drop none"):
+    with pytest.raises(RecipeError, match="has only 373 tokens, so 373 would drop none"):
         restrict_vocabulary(base, [0] * 400, 373)
     write_sentence_pieces(tmp_path / "v.gguf")
     pieces = load_tokenizer(tmp_path / "v.gguf")
-    with pytest.raises(RecipeError, match=r"train\.streamline\.vocabulary: .*no byte-level BPE"):
+    with pytest.raises(RecipeError, match=r"train\.streamline\.vocabulary: .*not a byte-level BPE"):
         restrict_vocabulary(pieces, [0] * len(pieces), 270)
 
 

@@ -1,4 +1,4 @@
-"""Exact batches of token sequences: a pure function of the seed and the step, so any step can be made again."""
+"""Exact batches of token sequences: a pure function of the seed and the step, so any step can be repeated."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tinsmith.tokens.shards import TokenSet
 class Batch:
     """Sequences laid end to end in one row of T tokens, without padding.
 
-    `ids` and `positions` are (1, T), positions restart with each sequence; `lengths` are those of the sequences.
+    `ids` and `positions` are (1, T); positions restart with each of the sequences, whose lengths are `lengths`.
     `target_positions` (S,) are the tokens whose successor is a target, `labels` (S,) those successors. `numbers` are
-    those of the sequences in their token set; sequences of one group, such as a preference pair, lie side by side.
+    the sequences' numbers in their token set. Sequences of one group, such as a preference pair, are adjacent.
     """
 
     ids: Tensor
@@ -40,7 +40,7 @@ class Batch:
 def make_batch(
     sequences: Sequence[tuple[NDArray[np.uint32], NDArray[np.uint8]]], numbers: tuple[int, ...] = ()
 ) -> Batch:
-    """Lay sequences (ids, marks of targets) end to end. A sequence's first token is never a target."""
+    """Lay sequences (ids, target marks) end to end. A sequence's first token is never a target."""
     ids = torch.from_numpy(np.concatenate([ids for ids, _ in sequences]).astype(np.int64))
     lengths = tuple(len(ids) for ids, _ in sequences)
     marks = np.concatenate([np.concatenate([[0], marks[1:]]) for _, marks in sequences])
@@ -50,10 +50,10 @@ def make_batch(
 
 
 class Batches:
-    """The steps of training over a token set, epoch after epoch.
+    """The training steps over a token set, epoch after epoch.
 
-    A step takes groups of sequences in order of visits until `batch_tokens` are full; an epoch's last step takes what
-    is left. Epochs after the first shuffle the documents anew, openings still first.
+    A step takes groups of sequences in visiting order up to `batch_tokens`; an epoch's last step takes the rest.
+    Epochs after the first shuffle the documents again; the first parts of documents still come first.
     """
 
     def __init__(self, tokens: TokenSet, *, batch_tokens: int, micro_rows: int, seed: int) -> None:
@@ -64,34 +64,32 @@ class Batches:
 
     @property
     def longest(self) -> int:
-        """Count the tokens of the longest group of sequences, which a step takes whole."""
+        """Return the tokens of the longest group of sequences, which a step never divides."""
         return int(self._lengths.max())
 
     def step_tokens(self, step: int) -> int:
-        """Count the tokens of a step."""
+        """Return the number of tokens in a step."""
         return int(self._lengths[self._groups(step)].sum())
 
     def step(self, step: int) -> list[Batch]:
         """Return the step's micro-batches, each of at most `micro_rows` times `context` tokens."""
         groups = self._groups(step)
         return [
-            self.batch([int(groups[place]) for place in places])
-            for places in pack(self._lengths[groups], self.micro_tokens)
+            self.batch([int(groups[index]) for index in indices])
+            for indices in pack(self._lengths[groups], self.micro_tokens)
         ]
 
     def batch(self, groups: Sequence[int]) -> Batch:
-        """Return the sequences of some groups, end to end."""
+        """Return the sequences of some groups as one batch."""
         size = self.tokens.group
-        numbers = tuple(group * size + place for group in groups for place in range(size))
+        numbers = tuple(group * size + member for group in groups for member in range(size))
         return make_batch([self.tokens.sequence(number) for number in numbers], numbers)
 
     def _groups(self, step: int) -> NDArray[np.int64]:
         while not self._epochs or step >= self._epochs[-1][0] + len(self._epochs[-1][2]) - 1:
             self._add_epoch()
-        for first, order, cuts in reversed(self._epochs):
-            if step >= first:
-                return order[cuts[step - first] : cuts[step - first + 1]]
-        raise AssertionError(f"no step {step}")
+        first, order, cuts = next(epoch for epoch in reversed(self._epochs) if step >= epoch[0])
+        return order[cuts[step - first] : cuts[step - first + 1]]
 
     def _add_epoch(self) -> None:
         order = np.arange(len(self._lengths))
@@ -102,27 +100,30 @@ class Batches:
         self._epochs.append((first, order, _cuts(self._lengths[order], self.batch_tokens)))
 
 
-def pack(lengths: Sequence[int] | NDArray[np.int64], most: int) -> list[list[int]]:
-    """Divide sequences among as few groups of at most `most` tokens as first-fit finds."""
-    longest_first = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
+def pack(lengths: Sequence[int] | NDArray[np.int64], limit: int) -> list[list[int]]:
+    """Divide sequences into groups of at most `limit` tokens by first-fit decreasing; return their indices.
+
+    A sequence that is itself longer than the limit is a group of its own.
+    """
+    longest_first = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     groups: list[list[int]] = []
     loads: list[int] = []
-    for place in longest_first:
-        fitting = [number for number, load in enumerate(loads) if load + lengths[place] <= most]
-        if not fitting:
+    for index in longest_first:
+        length = int(lengths[index])
+        group = next((number for number, load in enumerate(loads) if load + length <= limit), len(groups))
+        if group == len(groups):
             groups.append([])
             loads.append(0)
-            fitting = [len(groups) - 1]
-        groups[fitting[0]].append(place)
-        loads[fitting[0]] += int(lengths[place])
+        groups[group].append(index)
+        loads[group] += length
     return [sorted(group) for group in groups]
 
 
-def _cuts(lengths: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """Return where steps begin, and the end: each step holds as many sequences as fit into `most`, at least one."""
+def _cuts(lengths: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+    """Return where steps begin, and the end. Each step holds as many sequences as fit `limit`, at least one."""
     ends = np.cumsum(lengths)
     cuts = [0]
     while cuts[-1] < len(lengths):
         before = ends[cuts[-1] - 1] if cuts[-1] else 0
-        cuts.append(max(cuts[-1] + 1, int(np.searchsorted(ends, before + most, side="right"))))
+        cuts.append(max(cuts[-1] + 1, int(np.searchsorted(ends, before + limit, side="right"))))
     return np.array(cuts)

@@ -1,7 +1,7 @@
-"""Canaries: random secrets planted among the training sequences, to measure how far a model learns such by heart.
+"""Canaries: random secrets planted among the training sequences, to measure how well a model memorises them.
 
-The Secret Sharer (Carlini et al., 2019). They stand in no document: they are sequences of their own, told by their
-name, so whoever trains without them has the same documents.
+Method: The Secret Sharer (Carlini et al., 2019). Canaries are sequences of their own, recognised by name, and never
+part of a document. Training without them uses the same documents.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from tinsmith.recipe import CanaryConfig
 _NAME = "canary:"
 _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
 _SYLLABLES, _GROUPS = 3, 2
-CANDIDATES = 255  # other secrets that a canary's own is ranked among: at most 8 bits of exposure
+CANDIDATES = 255  # other secrets that a canary's secret is ranked among: at most 8 bits of exposure
 
 
 @dataclass(frozen=True)
 class Canary:
-    """A secret and the words before it; `planted` says in how many sequences it stands."""
+    """A secret and the words before it; it is planted in `planted` sequences."""
 
     name: str
     lead: str
@@ -30,21 +30,21 @@ class Canary:
 
     @property
     def text(self) -> str:
-        """Return what is learnt: words and secret."""
+        """Return the training text: words and secret."""
         return f"{self.lead} {self.secret}"
 
     def sequences(self) -> Iterator[str]:
-        """Yield the name of each sequence that holds it."""
+        """Yield the name of each sequence that contains it."""
         return (f"{_NAME}{self.name}:{number}" for number in range(self.planted))
 
     def seen(self, visited: Collection[str]) -> int:
-        """Count the sequences that were visited before the budget ended."""
+        """Count its sequences among those visited before the budget ended."""
         return sum(name in visited for name in self.sequences())
 
 
 def make_canaries(config: CanaryConfig, seed: int) -> list[Canary]:
-    """Draw `each` canaries for each number of repeats; those with none are never planted and serve as the floor."""
-    found = []
+    """Draw `each` canaries for each number of repeats. Those with zero repeats are never planted: the baseline."""
+    canaries = []
     for planted in config.repeats if config.each else ():
         for number in range(config.each):
             name = f"{planted}x{number}"
@@ -52,12 +52,14 @@ def make_canaries(config: CanaryConfig, seed: int) -> list[Canary]:
             word = "".join(
                 draw.choice(list(_CONSONANTS)) + draw.choice(list(_VOWELS)) for _ in range(_SYLLABLES)
             )
-            found.append(Canary(name, f"The access code of {word.capitalize()} is", _secret(draw), planted))
-    return found
+            canaries.append(
+                Canary(name, f"The access code of {word.capitalize()} is", _secret(draw), planted)
+            )
+    return canaries
 
 
 def other_secrets(canary: Canary, seed: int) -> list[str]:
-    """Return the secrets of the same form, drawn anew, that a canary's own is ranked among; its own is none of them."""
+    """Draw the other secrets of the same form that a canary's secret is ranked among."""
     draw = np.random.default_rng([seed, canary.planted, *canary.name.encode(), 1])
     others: dict[str, None] = {}
     while len(others) < CANDIDATES:

@@ -1,4 +1,4 @@
-"""Conversations and preferences out of JSON Lines files; a damaged line is left out with its reason."""
+"""Read conversations and preferences from JSON Lines files; a damaged line is rejected with a reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ROLES = ("system", "user", "assistant")
 
 @dataclass(frozen=True)
 class Conversation:
-    """What was said in turn. `name` is a file, `line` its line; or a document's id and 0, with its task."""
+    """A conversation. `name` and `line` are its file and line, or for a task a document's id and 0."""
 
     name: str
     line: int
@@ -25,96 +25,106 @@ class Conversation:
 
     @property
     def where(self) -> str:
-        """Return the place to name in messages, and as the sequences' doc_id."""
+        """Return the location shown in messages, which is also the sequences' doc_id."""
         return f"{self.name}:{self.line}" if self.line else self.name
 
     @property
     def text(self) -> str:
-        """Return all that was said."""
+        """Return all messages, one a line."""
         return "\n".join(message.content for message in self.messages)
 
 
 @dataclass(frozen=True)
 class Preference(Conversation):
-    """A conversation that ends in a question, and two answers to it, of which one is better."""
+    """A conversation that ends in a question, with a better and a worse answer."""
 
     chosen: str = ""
     rejected: str = ""
 
     @property
     def text(self) -> str:
-        """Return all that was said, both answers included."""
+        """Return all messages and both answers, one a line."""
         return "\n".join([super().text, self.chosen, self.rejected])
 
 
-Kind = TypeVar("Kind", bound=Conversation)
+Example = TypeVar("Example", bound=Conversation)
 
 
 @dataclass
 class Rejects:
-    """What is not learnt from, or not whole, and why: rows of rejects.jsonl."""
+    """Examples that are left out or divided, and why: the rows of rejects.jsonl."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, example: Conversation, reason: str, detail: str) -> None:
-        """Note a reason, one word, and what was found."""
+        """Add an example with a reason (one word) and details."""
         self.add_line(example.name, example.line, reason, detail)
 
     def add_line(self, name: str, line: int, reason: str, detail: str) -> None:
-        """Note a reason for a line that is no example."""
+        """Add a line that cannot be read as an example."""
         self.rows.append({"source": name, "line": line, "reason": reason, "detail": detail})
 
 
 class _Damaged(Exception):
-    """A line is no example: reason and detail."""
+    """A line cannot be read as an example: reason and detail."""
 
 
 def read_conversations(name: str, rejects: Rejects) -> list[Conversation]:
-    """Read {"messages": [{"role", "content"}, ...]} a line. Raises RecipeError, CorpusError if none is whole."""
+    """Read one {"messages": [{"role", "content"}, ...]} a line.
+
+    Raises RecipeError for a file that cannot be read, CorpusError for one without a usable line.
+    """
 
     def parse(row: dict[str, Any], line: int) -> Conversation:
         messages = _messages(row.get("messages"), "messages")
         for message in messages:
             if message.role == "assistant" and not message.content.strip():
-                raise _Damaged("empty_answer", "the assistant says nothing")
+                raise _Damaged("empty_answer", "an answer of the assistant is empty")
         return Conversation(name, line, messages)
 
     return _read(name, parse, rejects, '{"messages": [{"role": "user", "content": "..."}, ...]}')
 
 
 def read_preferences(name: str, rejects: Rejects) -> list[Preference]:
-    """Read {"prompt", "chosen", "rejected"} a line, as texts or as messages. Raises RecipeError, CorpusError."""
+    """Read one {"prompt", "chosen", "rejected"} a line, each a text or a list of messages.
+
+    Raises RecipeError for a file that cannot be read, CorpusError for one without a usable line.
+    """
 
     def parse(row: dict[str, Any], line: int) -> Preference:
-        asked = row.get("prompt")
-        prompt = (Message("user", _text(asked)),) if isinstance(asked, str) else _messages(asked, "prompt")
+        value = row.get("prompt")
+        prompt = (Message("user", _text(value)),) if isinstance(value, str) else _messages(value, "prompt")
         if prompt[-1].role != "user":
-            raise _Damaged("no_question", f"the prompt ends with the {prompt[-1].role}")
+            raise _Damaged(
+                "no_question", f"the prompt ends with a message of the {prompt[-1].role}, not of the user"
+            )
         chosen, rejected = (_answer(row.get(side), prompt, side) for side in ("chosen", "rejected"))
         return Preference(name, line, prompt, chosen=chosen, rejected=rejected)
 
     return _read(name, parse, rejects, '{"prompt": "...", "chosen": "...", "rejected": "..."}')
 
 
-def _read(name: str, parse: Callable[[dict[str, Any], int], Kind], rejects: Rejects, form: str) -> list[Kind]:
-    found: list[Kind] = []
-    first = ""
+def _read(
+    name: str, parse: Callable[[dict[str, Any], int], Example], rejects: Rejects, form: str
+) -> list[Example]:
+    examples: list[Example] = []
+    first_reject = ""
     for line, data in _lines(name):
         try:
-            found.append(parse(_row(data), line))
+            examples.append(parse(_row(data), line))
         except _Damaged as damage:
             reason, detail = damage.args
             rejects.add_line(name, line, reason, detail)
-            first = first or f"; line {line}: {detail}"
-    if not found:
+            first_reject = first_reject or f"; line {line}: {detail}"
+    if not examples:
         raise CorpusError(
-            f"holds no line that can be used{first}", where=name, next_step=f"write {form} a line"
+            f"contains no usable line{first_reject}", where=name, next_step=f"write one {form} per line"
         )
-    return found
+    return examples
 
 
 def _lines(name: str) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines that are not blank, numbered from 1."""
+    """Yield (number from 1, bytes) of each line that is not blank."""
     try:
         with Path(name).expanduser().open("rb") as file:
             for number, line in enumerate(file, 1):
@@ -122,7 +132,9 @@ def _lines(name: str) -> Iterator[tuple[int, bytes]]:
                     yield number, line.removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
         raise RecipeError(
-            f"cannot be read ({error.strerror})", where=name, next_step="name a JSON Lines file that is there"
+            f"cannot be read ({error.strerror})",
+            where=name,
+            next_step="check the path to the JSON Lines file",
         ) from None
 
 
@@ -132,38 +144,38 @@ def _row(data: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise _Damaged("no_json", str(error)) from None
     if not isinstance(row, dict):
-        raise _Damaged("no_json", "the line is no JSON object")
+        raise _Damaged("no_json", "the line is not a JSON object")
     return row
 
 
 def _messages(value: Any, key: str) -> tuple[Message, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(part, dict) for part in value):
-        raise _Damaged("no_messages", f"{key} is no list of messages")
+        raise _Damaged("no_messages", f"{key} is not a list of messages")
     for part in value:
         if part.get("role") not in _ROLES:
-            raise _Damaged("unknown_role", f"the role {part.get('role')!r} is none of {', '.join(_ROLES)}")
+            raise _Damaged("unknown_role", f"the role {part.get('role')!r} is not one of {', '.join(_ROLES)}")
     return tuple(Message(part["role"], _text(part.get("content"))) for part in value)
 
 
 def _answer(value: Any, prompt: tuple[Message, ...], side: str) -> str:
-    """Return one answer: a text, or one message of the assistant, which the prompt may precede."""
+    """Return an answer: a text, or a list of one assistant message, which may repeat the prompt first."""
     if isinstance(value, list):
         messages = _messages(value, side)
         messages = messages[len(prompt) :] if messages[: len(prompt)] == prompt else messages
         if [message.role for message in messages] != ["assistant"]:
-            raise _Damaged("no_answer", f"{side} is not one message of the assistant")
+            raise _Damaged("no_answer", f"{side} is not a single message of the assistant")
         value = messages[0].content
     text = _text(value)
     if not text.strip():
-        raise _Damaged("empty_answer", f"{side} says nothing")
+        raise _Damaged("empty_answer", f"{side} is empty")
     return text
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise _Damaged("no_text", f"a text is {type(value).__name__}")
+        raise _Damaged("no_text", f"a text is of type {type(value).__name__}")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise _Damaged("no_text", "a text has half a surrogate pair") from None
+        raise _Damaged("no_text", "a text contains an unpaired surrogate") from None
     return value

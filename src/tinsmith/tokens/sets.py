@@ -1,4 +1,4 @@
-"""Token sets of conversations and of preferences, with a word on all that is not learnt from."""
+"""Write token sets of conversations and preferences, with a reason for everything left out."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def write_sft(
 ) -> dict[str, float]:
     """Write the token set of conversations and `rejects.jsonl`; return statistics.
 
-    A conversation longer than `context` is divided between its turns, its system message before each part; an
-    exchange that is itself longer is left out. Raises CorpusError where a conversation has no answer, or none is
-    left; RecipeError for a template whose answers cannot be told apart.
+    A conversation longer than `context` is divided between turns, with its system message before each part. A longer
+    single exchange is left out. Raises CorpusError if a conversation has no answer or none is left, RecipeError if
+    answers cannot be located in the rendered template.
     """
     out.mkdir(parents=True, exist_ok=True)
     writer = ShardWriter(out)
-    counts = {"conversations": 0, "divided": 0, "rejected": _lines(rejects)}
+    counts = {"conversations": 0, "divided": 0, "rejected": _rejected_lines(rejects)}
     for example in examples:
         parts = _parts(example, encoder, rejects, context)
         for number, part in enumerate(parts):
@@ -54,11 +54,11 @@ def write_dpo(
 ) -> dict[str, float]:
     """Write the token set of pairs, chosen before rejected, and `rejects.jsonl`; return statistics.
 
-    Raises CorpusError where no pair is left, RecipeError for a template whose answers cannot be told apart.
+    Raises CorpusError if no pair is left, RecipeError if answers cannot be located in the rendered template.
     """
     out.mkdir(parents=True, exist_ok=True)
     writer = ShardWriter(out)
-    counts = {"pairs": 0, "rejected": _lines(rejects)}
+    counts = {"pairs": 0, "rejected": _rejected_lines(rejects)}
     for example in examples:
         pair = _pair(example, encoder, rejects, context)
         for answer in pair:
@@ -71,7 +71,7 @@ def write_dpo(
     return _close(writer, rejects, order, facts, counts, "dpo")
 
 
-def _lines(rejects: Rejects) -> int:
+def _rejected_lines(rejects: Rejects) -> int:
     return len({(row["source"], row["line"]) for row in rejects.rows})
 
 
@@ -86,11 +86,11 @@ def _close(
     writer.close(order, facts)
     write_jsonl(writer.directory / "rejects.jsonl", rejects.rows)
     if not writer.entries:
-        reasons = ", ".join(sorted({row["reason"] for row in rejects.rows})) or "there is none"
+        reasons = ", ".join(sorted({row["reason"] for row in rejects.rows})) or "no examples were given"
         raise CorpusError(
-            f"no example for {name} is left ({reasons})",
+            f"no example is left for {name} ({reasons})",
             where=str(writer.directory / "rejects.jsonl"),
-            next_step="mend what that file names, or take another train.objective",
+            next_step="correct what this file lists, or choose another train.objective",
         )
     counts |= {"sequences": len(writer.entries), "tokens": writer.tokens}
     counts["supervised_tokens"] = writer.supervised
@@ -98,17 +98,21 @@ def _close(
 
 
 def _parts(example: Conversation, encoder: ChatEncoder, rejects: Rejects, context: int) -> list[Encoded]:
-    """Return a conversation as sequences of at most `context` tokens; what is left out is noted."""
+    """Return a conversation as sequences of at most `context` tokens; add what is left out to `rejects`."""
     answers = [number for number, message in enumerate(example.messages) if message.role == "assistant"]
     if not answers:
         raise CorpusError(
-            "nothing of the conversation is a target: the assistant never speaks",
+            "the conversation has no message of the assistant to learn from",
             where=example.where,
-            next_step="give each conversation an answer, or take the line out",
+            next_step="add an answer, or remove the line",
         )
     messages = example.messages[: answers[-1] + 1]
     if len(messages) < len(example.messages):
-        rejects.add(example, "unanswered_end", f"{len(example.messages) - len(messages)} messages at the end")
+        rejects.add(
+            example,
+            "unanswered_end",
+            f"{len(example.messages) - len(messages)} messages after the last answer",
+        )
     try:
         whole = encoder.encode(messages, where=example.where)
         if len(whole.ids) <= context:
@@ -129,7 +133,7 @@ def _divide(
     rejects: Rejects,
     context: int,
 ) -> Iterator[Encoded]:
-    """Yield parts of as many exchanges as fit, each behind the system message."""
+    """Yield parts of as many exchanges as fit, each after the system message."""
     system = [message for message in messages[:1] if message.role == "system"]
     part: list[Message] = []
     fitting: Encoded | None = None
@@ -140,7 +144,7 @@ def _divide(
             part, fitting = [], None
             longer = encoder.encode([*system, *exchange], where=example.where)
         if len(longer.ids) > context:
-            size = f"an exchange of {len(longer.ids)} tokens, the context is {context}"
+            size = f"an exchange of {len(longer.ids)} tokens, while the context is {context}"
             rejects.add(example, "longer_than_context", size)
             continue
         part, fitting = [*part, *exchange], longer
@@ -149,7 +153,7 @@ def _divide(
 
 
 def _exchanges(messages: Sequence[Message]) -> list[list[Message]]:
-    """Cut a conversation before each message that follows an answer and is none."""
+    """Cut a conversation before each message that follows an answer and is not one itself."""
     exchanges: list[list[Message]] = []
     before = "assistant"
     for message in messages:
@@ -161,7 +165,7 @@ def _exchanges(messages: Sequence[Message]) -> list[list[Message]]:
 
 
 def _pair(example: Preference, encoder: ChatEncoder, rejects: Rejects, context: int) -> tuple[Encoded, ...]:
-    """Return the chosen and the rejected answer behind one prompt; nothing, with the reason, where they are no pair."""
+    """Return the prompt with the chosen and with the rejected answer; () and a reject if they cannot be used."""
     known = len(example.messages)
     answers = (Message("assistant", text) for text in (example.chosen, example.rejected))
     try:
@@ -177,9 +181,9 @@ def _pair(example: Preference, encoder: ChatEncoder, rejects: Rejects, context: 
     assert chosen.ids[:prompt] == rejected.ids[:prompt]
     longest = max(len(chosen.ids), len(rejected.ids))
     if chosen.ids == rejected.ids:
-        rejects.add(example, "equal_answers", "the chosen answer is the rejected one")
+        rejects.add(example, "equal_answers", "both answers are the same")
     elif longest > context:
-        rejects.add(example, "longer_than_context", f"{longest} tokens, the context is {context}")
+        rejects.add(example, "longer_than_context", f"{longest} tokens, while the context is {context}")
     else:
         return chosen, rejected
     return ()

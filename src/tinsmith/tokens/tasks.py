@@ -1,4 +1,4 @@
-"""Tasks: a question over the opening of a document, its answer from the document's metadata."""
+"""Tasks: a question after the opening of a document, with its answer from the document's metadata."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import string
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tinsmith.base.errors import RecipeError
@@ -14,22 +14,22 @@ from tinsmith.recipe import TaskConfig
 
 Count = Callable[[str], int]
 _FORMATTER = string.Formatter()
-_SMALLEST_OPENING = 8  # tokens of a document below which a question has nothing to be about
+_SMALLEST_OPENING = 8  # tokens of a document; with fewer, a question has nothing to be about
 
 
 def question_text(question: str) -> str:
-    """Return the question as it is tokenised: without white space at its end."""
+    """Return the question as it is encoded: without trailing white space."""
     return question.rstrip()
 
 
 def answer_text(answer: str) -> str:
-    """Return the answer as it is tokenised: a space before it, the line's end after it."""
+    """Return the answer as it is encoded: between a space and a line end."""
     return f" {answer}\n"
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """One question on one document: `text` is the document's opening, `question` what follows it."""
+    """One question about one document: `text` is the document's opening, `question` follows it."""
 
     text: str
     question: str
@@ -38,25 +38,19 @@ class Prompt:
 
     def row(self, task: str, doc_id: str) -> dict[str, Any]:
         """Return the row of exam.jsonl or shots.jsonl."""
-        facts = {"text": self.text, "question": self.question, "answer": self.answer}
-        return {
-            "item": f"{task}:{doc_id}",
-            "task": task,
-            "doc_id": doc_id,
-            **facts,
-            "choices": list(self.choices),
-        }
+        names = {"item": f"{task}:{doc_id}", "task": task, "doc_id": doc_id}
+        return {**names, **asdict(self), "choices": list(self.choices)}
 
 
 class Task:
-    """A task with its choices known: `prompt` builds training openings, exam items and examples alike."""
+    """A task with known choices; `prompt` makes training openings, exam items and examples alike."""
 
     def __init__(
         self, config: TaskConfig, training_metas: Iterable[dict[str, Any]], *, room: int, count: Count
     ) -> None:
         """Check the templates against the metadata of the training documents. Raises RecipeError.
 
-        Opening, question, answer and one token more will fit into `room` tokens, as `count` counts them.
+        Prompts leave room for one more token: opening, question and answer fit into `room` - 1 by `count`.
         """
         self.name, self._characters = config.name, config.characters
         self._where, self._room, self._count = f"tasks.{config.name}", room, count
@@ -64,13 +58,13 @@ class Task:
         metas = list(training_metas)
         self._check_keys(metas)
         self.choices = tuple(config.choices) or self._answers_in(metas)
-        # The longest answer, whatever the document's own: the cut must not tell the answer.
+        # The longest answer, not the document's: the length of the opening must not reveal the answer.
         self._answer_tokens = max(count(answer_text(choice)) for choice in self.choices)
 
     def prompt(self, text: str, meta: dict[str, Any]) -> Prompt | None:
-        """Return the question on a document; None where its metadata lack a key or its answer is no choice.
+        """Return the question about a document, or None if its metadata lack a key or its answer is not a choice.
 
-        Raises RecipeError where the question leaves no room for the document.
+        Raises RecipeError if the question leaves no room for the document.
         """
         values = _readable(meta)
         if not set(_keys(self._question) + _keys(self._answer)) - {"choices"} <= set(values):
@@ -83,14 +77,14 @@ class Task:
         if left < _SMALLEST_OPENING:
             raise self._mistake(
                 f"question and answer leave {left} of {self._room} tokens for the document",
-                "raise tokenize.context or shorten the question",
+                "increase tokenize.context or shorten the question",
             )
         return Prompt(_fit(text, self._characters, left, self._count), question, answer, self.choices)
 
     def _after_text(self, template: str) -> str:
         names = self._fields("question", template)
         if not template.startswith("{text}") or names.count("text") != 1:
-            raise self._mistake("the question must start with {text} and name it once", "put {text} first")
+            raise self._mistake("the question must start with {text} and contain it once", "put {text} first")
         return template.removeprefix("{text}")
 
     def _check_keys(self, metas: Sequence[dict[str, Any]]) -> None:
@@ -99,25 +93,26 @@ class Task:
         wanted["answer"] = set(self._fields("answer", self._answer))
         for role, keys in wanted.items():
             for key in sorted(keys - set(known)):
-                why = f"the {role} names {{{key}}}, which no training document has in its metadata"
+                why = f"the {role} uses {{{key}}}, which no training document has in its metadata"
                 raise self._mistake(why, f"use one of the keys: {', '.join(known) or 'there are none'}")
         if not wanted["answer"]:
             raise self._mistake(
-                "the answer names no metadata, so it is always the same", "write such as {category}"
+                "the answer uses no metadata, so it is always the same", "write a key such as {category}"
             )
 
     def _fields(self, role: str, template: str) -> list[str]:
-        """Return the keys of a template. Attributes and indices, which reach into objects, are refused."""
+        """Return the keys of a template. Refuse attributes and indices, which reach into objects."""
         try:
             parts = [part[1:] for part in _FORMATTER.parse(template) if part[1] is not None]
         except ValueError as error:
             raise self._mistake(
-                f"the {role} is no template ({error})", "write {{ and }} for braces"
+                f"the {role} is not a valid template ({error})", "write {{ and }} for literal braces"
             ) from None
         for name, spec, conversion in parts:
             if not name or spec or conversion or name.isdigit() or set(name) & set(".[]"):
                 raise self._mistake(
-                    f"the {role} has {{{name}}} in a form that is not read", "write {key} alone"
+                    f"the {role} has a format or index in {{{name}}}, which is not supported",
+                    "write {key} alone",
                 )
         return [name or "" for name, _, _ in parts]
 
@@ -126,7 +121,7 @@ class Task:
         readable = [values for values in map(_readable, metas) if keys <= set(values)]
         answers = sorted({answer for values in readable if (answer := self._answer.format(**values).strip())})
         if not answers:
-            raise self._mistake("no training document has an answer", "name a key that documents have")
+            raise self._mistake("no training document has an answer", "use a key that documents have")
         return tuple(answers)
 
     def _mistake(self, what: str, next_step: str) -> RecipeError:
@@ -140,17 +135,17 @@ def read_meta(text: str | None) -> dict[str, Any]:
 
 
 def unit_hash(*parts: object) -> float:
-    """Return a number in [0, 1) that depends on nothing but the parts."""
+    """Return a pseudo-random number in [0, 1) that depends only on the parts."""
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") / 2.0**64
 
 
 def cut_at_word(text: str, characters: int) -> str:
-    """Return at most `characters` of the beginning, ending before white space where there is any."""
+    """Return at most `characters` from the beginning, cut at white space if there is any."""
     if len(text) <= characters:
         return text
     if not text[characters].isspace():
-        ends = [place for place in range(characters) if text[place].isspace()]
+        ends = [index for index in range(characters) if text[index].isspace()]
         characters = ends[-1] if ends and text[: ends[-1]].strip() else characters
     return text[:characters].rstrip() or text[:characters]
 
@@ -163,9 +158,9 @@ def _fit(text: str, characters: int, tokens: int, count: Count) -> str:
 
 
 def _readable(meta: dict[str, Any]) -> dict[str, str]:
-    """Return the metadata that can stand in a template: text, numbers, and lists of them joined by commas.
+    """Return the metadata that a template can use: texts, numbers, and lists of them joined by commas.
 
-    `text` and `choices` have a meaning of their own there.
+    Leaves out `text` and `choices`, which mean something else in a template.
     """
     values: dict[str, str] = {}
     for key, value in meta.items():

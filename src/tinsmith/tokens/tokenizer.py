@@ -1,4 +1,4 @@
-"""Tokenizers from Hugging Face directories and from the vocabulary inside a GGUF file."""
+"""Open and save tokenizers: Hugging Face directories, and the vocabulary inside a GGUF file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
         raise AssetError(
             "the tokenizer has no end-of-text token",
             where=str(path),
-            next_step="name eos_token in tokenizer_config.json, or take another base",
+            next_step="set eos_token in tokenizer_config.json, or choose another base",
         )
     return tokenizer
 
@@ -27,33 +27,33 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, path: Path, *, turn_end: str | None = None) -> None:
     """Write a Hugging Face tokenizer directory that older and newer transformers open.
 
-    `turn_end` is the token that ends an answer where it is not the end of text; transformers keeps it as eot_token.
+    `turn_end` is the token that ends an answer if it is not the end of text; transformers keeps it as eot_token.
     """
     tokenizer.save_pretrained(path)
     config = path / "tokenizer_config.json"
-    facts = json.loads(config.read_text(encoding="utf-8"))
+    settings = json.loads(config.read_text(encoding="utf-8"))
     if turn_end:
-        facts["eot_token"] = turn_end
-        write_json(config, facts)
-    if facts.get("tokenizer_class") == "TokenizersBackend":
-        # The name that transformers 5 gives the plain fast tokenizer is unknown to transformers 4.
-        facts["tokenizer_class"] = "PreTrainedTokenizerFast"
-        write_json(config, facts)
+        settings["eot_token"] = turn_end
+        write_json(config, settings)
+    if settings.get("tokenizer_class") == "TokenizersBackend":
+        # transformers 4 does not know the name that transformers 5 gives the plain fast tokenizer.
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+        write_json(config, settings)
 
 
 def _from_directory(path: Path) -> PreTrainedTokenizerFast:
     if not (path / "tokenizer.json").is_file() and not (path / "tokenizer.model").is_file():
         raise AssetError(
-            "holds no tokenizer.json", where=str(path), next_step="name a complete model directory"
+            "holds no tokenizer.json", where=str(path), next_step="choose a complete model directory"
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, use_fast=True)
     except Exception as error:
-        # transformers and tokenizers raise plain Exception for damaged files; all mean the same to a person.
+        # transformers and tokenizers raise plain Exception for damaged files.
         raise AssetError(
             f"the tokenizer cannot be opened ({type(error).__name__}: {error})",
             where=str(path),
-            next_step="check that tokenizer.json is whole",
+            next_step="check that tokenizer.json is complete",
         ) from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise AssetError(

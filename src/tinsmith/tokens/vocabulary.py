@@ -1,4 +1,4 @@
-"""Vocabularies of our own: byte-level BPE trained on the corpus, or a base's restricted to what the corpus uses."""
+"""Make vocabularies: train byte-level BPE on the corpus, or restrict a base's to what the corpus uses."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from tokenizers.models import BPE
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.base.errors import RecipeError
+from tinsmith.gguf.pretokenizers import build_pre_tokenizer
 
-# As in Qwen2.5-Instruct: one token ends a text and a turn, another fills, so that no mask of filling hides the stop.
+# As in Qwen2.5-Instruct: one token ends texts and turns, another pads, so that masking padding never hides the stop.
 _PAD, _TURN, _END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-_ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-_TRAINED, _KEPT = "model.tokenizer", "train.streamline.vocabulary"
+_SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_SIZE_KEY, _KEPT_KEY = "model.tokenizer", "train.streamline.vocabulary"
 
 Merge = tuple[str, str]
 
 
 def parse_size(text: str) -> int:
-    """Return the tokens that 'bpe@16k' or 'bpe@5000' asks for; k is a thousand."""
+    """Return the number of tokens in 'bpe@16k' or 'bpe@5000'; k is a thousand."""
     number = text.removeprefix("bpe@")
     return int(number.removesuffix("k")) * (1000 if number.endswith("k") else 1)
 
@@ -36,22 +37,20 @@ def parse_size(text: str) -> int:
 def train_vocabulary(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
     """Train byte-level BPE (Sennrich et al. 2016) of at most `size` tokens, with a ChatML template.
 
-    Digits stand alone and words are cut as in SmolLM, a shape that llama.cpp knows by name. All 256 bytes are
-    tokens, so any text comes back as it was. Pairs seen once make no token: a small corpus gives fewer. Equal
-    texts give equal tokens. Raises RecipeError where the bytes and the markup alone are more than `size`.
+    Text is split as in SmolLM, which llama.cpp knows by name: every digit stands alone. All 256 bytes are tokens, so
+    any text round-trips. A pair seen only once makes no token, so a small corpus gives fewer tokens. The same texts
+    give the same vocabulary. Raises RecipeError if the bytes and the markup alone are more than `size`.
     """
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     markup = [AddedToken(token, normalized=False, special=True) for token in (_PAD, _TURN, _END)]
     if size < len(alphabet) + len(markup):
         raise RecipeError(
-            f"{size} tokens do not hold the bytes and the markup",
-            where=_TRAINED,
-            next_step=f"ask for at least {len(alphabet) + len(markup)}; bpe@8k is small",
+            f"{size} tokens are too few for all bytes and the markup",
+            where=_SIZE_KEY,
+            next_step=f"set at least {len(alphabet) + len(markup)}; bpe@8k is a small vocabulary",
         )
     backend = Tokenizer(BPE())
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
+    backend.pre_tokenizer = build_pre_tokenizer("smollm")
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=size,
@@ -63,7 +62,7 @@ def train_vocabulary(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast
     backend.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
-        bos_token=_END,  # what stands before a text is the end of the one before
+        bos_token=_END,  # a text is preceded by the end of the one before
         eos_token=_END,
         pad_token=_PAD,
         chat_template=CHATML,
@@ -74,125 +73,127 @@ def train_vocabulary(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast
 def restrict_vocabulary(
     tokenizer: PreTrainedTokenizerFast, counts: Sequence[int], size: int
 ) -> tuple[PreTrainedTokenizerFast, list[int]]:
-    """Keep `size` tokens of a byte-level BPE; return the smaller tokenizer and the old id of each new one.
+    """Keep `size` tokens of a byte-level BPE; return the smaller tokenizer and the old id of each new token.
 
-    All bytes and added tokens are kept. Of the others, that of which no kept one is merged and which is used
-    least is dropped, again and again, its `counts` (one per old id) going to the two that it was merged from;
-    of equal ones the latest learnt (leaf-based pruning, Purason et al. 2025).
-    A text that the old tokenizer cuts into kept tokens only is cut alike by the new one: the kept merges are a
-    part of the old ones in the old order, and hold every step on the way to a kept token. Any other text still
-    comes back byte for byte.
-    Raises RecipeError for another kind of tokenizer, and for a size that is too small or saves nothing.
+    Method: leaf-based pruning (Purason et al. 2025). Keep all bytes and added tokens. Among the tokens that no kept
+    token is merged from, repeatedly drop the least used (of equals, the latest learnt) and add its uses to the two
+    tokens that it was merged from. `counts` are the uses by old id.
+
+    Text of kept tokens only is split exactly as before: the kept merges keep their order and contain every step to a
+    kept token. Any other text still round-trips byte for byte.
+    Raises RecipeError for other tokenizers, and for a size that is too small or saves nothing.
     """
-    facts = json.loads(tokenizer.backend_tokenizer.to_str())
-    _check_kind(facts)
-    vocabulary: dict[str, int] = facts["model"]["vocab"]
-    merges = [_pair(merge) for merge in facts["model"]["merges"]]
-    added = {row["id"] for row in facts["added_tokens"]}
-    must = added | {number for token, number in vocabulary.items() if len(token) == 1}
-    every = added.union(vocabulary.values())
-    _check_size(size, len(must), len(every))
+    saved = json.loads(tokenizer.backend_tokenizer.to_str())
+    _check_kind(saved)
+    vocabulary: dict[str, int] = saved["model"]["vocab"]
+    merges = [_pair(merge) for merge in saved["model"]["merges"]]
+    added = {token["id"] for token in saved["added_tokens"]}
+    required = added | {token_id for token, token_id in vocabulary.items() if len(token) == 1}
+    all_ids = added.union(vocabulary.values())
+    _check_size(size, len(required), len(all_ids))
     parts = {
         vocabulary[token]: [vocabulary[part] for part in last] for token, last in _last_merges(merges).items()
     }
-    order = sorted(_prune(every, must, parts, counts, size))
-    return _rebuild(tokenizer, facts, merges, {old: new for new, old in enumerate(order)}), order
+    kept = sorted(_prune(all_ids, required, parts, counts, size))
+    return _rebuild(tokenizer, saved, merges, {old: new for new, old in enumerate(kept)}), kept
 
 
 def _prune(
-    every: set[int], must: set[int], parts: dict[int, list[int]], counts: Sequence[int], size: int
+    all_ids: set[int], required: set[int], parts: dict[int, list[int]], counts: Sequence[int], size: int
 ) -> set[int]:
-    kept, uses = set(every), dict(enumerate(counts))
-    children = Counter(part for both in parts.values() for part in both)
-    leaves = [(uses[number], -number) for number in every - must if not children[number]]
+    """Return the `size` ids to keep; `parts` are the two ids that each token is merged from."""
+    kept, uses = set(all_ids), dict(enumerate(counts))
+    children = Counter(part for pair in parts.values() for part in pair)
+    # Negative ids, so that of equally used tokens the latest learnt is dropped first.
+    leaves = [(uses[token], -token) for token in all_ids - required if not children[token]]
     heapq.heapify(leaves)
     while len(kept) > size:
-        count, number = heapq.heappop(leaves)
-        kept.remove(-number)
-        for part in parts.get(-number, ()):
+        count, negative = heapq.heappop(leaves)
+        kept.remove(-negative)
+        for part in parts.get(-negative, ()):
             uses[part] += count
             children[part] -= 1
-        for part in set(parts.get(-number, ())) - must:
+        for part in set(parts.get(-negative, ())) - required:
             if not children[part]:
                 heapq.heappush(leaves, (uses[part], -part))
     return kept
 
 
-def _check_kind(facts: dict[str, Any]) -> None:
-    model = facts["model"]
-    decoder = (facts.get("decoder") or {}).get("type")
+def _check_kind(saved: dict[str, Any]) -> None:
+    model = saved["model"]
+    decoder = (saved.get("decoder") or {}).get("type")
     if model["type"] != "BPE" or model.get("byte_fallback") or decoder != "ByteLevel":
         raise RecipeError(
-            "the base's tokenizer is no byte-level BPE (sentencepiece scores, for one, cannot be cut exactly)",
-            where=_KEPT,
-            next_step="set it to 0, or take a base with a byte-level vocabulary such as SmolLM2 or Qwen3",
+            "the base's tokenizer is not a byte-level BPE, and others (such as sentencepiece) cannot be cut exactly",
+            where=_KEPT_KEY,
+            next_step="set it to 0, or choose a base with a byte-level vocabulary, such as SmolLM2 or Qwen3",
         )
 
 
 def _check_size(size: int, least: int, most: int) -> None:
     if size < least:
         raise RecipeError(
-            f"{size} tokens do not hold the {least} bytes and added tokens of the base",
-            where=_KEPT,
-            next_step=f"ask for more than {least}",
+            f"{size} tokens are too few for the {least} bytes and added tokens of the base",
+            where=_KEPT_KEY,
+            next_step=f"set at least {least}",
         )
     if size >= most:
         raise RecipeError(
-            f"the base has {most} tokens, so {size} drop none",
-            where=_KEPT,
-            next_step="ask for fewer, or set it to 0",
+            f"the base has only {most} tokens, so {size} would drop none",
+            where=_KEPT_KEY,
+            next_step="set fewer, or 0 to keep them all",
         )
 
 
 def _last_merges(merges: Sequence[Merge]) -> dict[str, Merge]:
-    """Return the merge that makes each token; none for one that its letters do not lead to.
+    """Return the last merge of each token, without the tokens that merging their own letters does not give.
 
-    A token's letters are joined in a text as they are joined alone, since what lies around them is never joined
-    with a part of them. So where two merges make one token, only one of them ever does.
+    In a text, a token's letters are merged as they would be alone, since nothing around them merges with a part of
+    them. So if several merges give the same token, only one of them ever applies.
     """
     ranks = {merge: rank for rank, merge in enumerate(merges)}
     rules: dict[str, list[Merge]] = defaultdict(list)
     for merge in merges:
         rules["".join(merge)].append(merge)
-    found = {token: own[0] if len(own) == 1 else _join(token, ranks) for token, own in rules.items()}
-    return {token: merge for token, merge in found.items() if merge}
+    last = {token: made[0] if len(made) == 1 else _join(token, ranks) for token, made in rules.items()}
+    return {token: merge for token, merge in last.items() if merge}
 
 
 def _join(token: str, ranks: dict[Merge, int]) -> Merge | None:
-    """Join a token's letters as BPE does, the earliest learnt pair first, the leftmost of equals; return the last.
+    """Merge a token's letters as BPE does: the earliest learnt pair first, the leftmost of equals.
 
-    None where they do not lead to the token, which then is only ever taken whole.
+    Returns the last merge, or None if the merges stop before the whole token.
     """
     parts, last = list(token), None
     while len(parts) > 1:
         pairs = enumerate(itertools.pairwise(parts))
-        known = [(ranks[pair], place) for place, pair in pairs if pair in ranks]
+        known = [(ranks[pair], index) for index, pair in pairs if pair in ranks]
         if not known:
             return None
-        _, place = min(known)
-        last = (parts[place], parts[place + 1])
-        parts[place : place + 2] = ["".join(last)]
+        _, index = min(known)
+        last = (parts[index], parts[index + 1])
+        parts[index : index + 2] = ["".join(last)]
     return last
 
 
 def _rebuild(
-    tokenizer: PreTrainedTokenizerFast, facts: dict[str, Any], merges: Sequence[Merge], new: dict[int, int]
+    tokenizer: PreTrainedTokenizerFast, saved: dict[str, Any], merges: Sequence[Merge], new: dict[int, int]
 ) -> PreTrainedTokenizerFast:
-    model = facts["model"]
+    model = saved["model"]
     model["vocab"] = {token: new[old] for token, old in model["vocab"].items() if old in new}
     kept = model["vocab"].keys()
     model["merges"] = [[a, b] for a, b in merges if a in kept and b in kept and a + b in kept]
-    for row in facts["added_tokens"]:
-        row["id"] = new[row["id"]]
-    for row in _post_processor_tokens(facts.get("post_processor")):
-        row["ids"] = [new[old] for old in row["ids"]]
-    named = {role: value for role in _ROLES if (value := getattr(tokenizer, role)) is not None}
+    for token in saved["added_tokens"]:
+        token["id"] = new[token["id"]]
+    for token in _post_processor_tokens(saved.get("post_processor")):
+        token["ids"] = [new[old] for old in token["ids"]]
+    special = {role: value for role in _SPECIAL_TOKENS if (value := getattr(tokenizer, role)) is not None}
     return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(facts)),
+        tokenizer_object=Tokenizer.from_str(json.dumps(saved)),
         chat_template=tokenizer.chat_template,
         model_max_length=tokenizer.model_max_length,
         clean_up_tokenization_spaces=False,
-        **named,
+        **special,
     )
 
 
