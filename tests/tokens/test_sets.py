@@ -98,7 +98,9 @@ def test_an_exchange_longer_than_the_context_is_left_out_and_named(tmp_path: Pat
 
 def test_a_conversation_without_an_answer_is_an_error_that_names_its_line(tmp_path: Path) -> None:
     mute = Conversation("talks.jsonl", 41, (SYSTEM, Message("user", "Hello?")))
-    with pytest.raises(CorpusError, match=r"talks\.jsonl:41: the conversation has no message of the assistant"):
+    with pytest.raises(
+        CorpusError, match=r"talks\.jsonl:41: the conversation has no message of the assistant"
+    ):
         sft(tmp_path, talk(1, 1), mute)
 
 
