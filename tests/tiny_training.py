@@ -10,16 +10,17 @@ from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from small_vocabulary import write_bpe
-from tinsmith.base.progress import PlainProgress
-from tinsmith.recipe import TrainConfig
-from tinsmith.tokens.batches import Batches
+from tinsmith.base.progress import PlainProgress, SilentProgress
+from tinsmith.recipe import ModelConfig, TrainConfig
+from tinsmith.tokens.batches import Batch, Batches, make_batch
 from tinsmith.tokens.shards import ShardWriter, TokenSet
 from tinsmith.tokens.tokenizer import load_tokenizer, save_tokenizer
 from tinsmith.train.distributed import ALONE, Ranks
 from tinsmith.train.engine import Engine
 from tinsmith.train.loop import fit
-from tinsmith.train.mixture import Mixture, MixtureComponent
-from tinsmith.train.objectives import NextToken
+from tinsmith.train.mixture import Mixture, MixtureComponent, make_mixture, open_sets
+from tinsmith.train.objectives import Setup
+from tinsmith.train.objectives.next_token import NextToken
 
 VOCABULARY = 360
 
@@ -41,6 +42,16 @@ def tiny_llama(seed: int = 0) -> LlamaForCausalLM:
         pad_token_id=2,
     )
     return LlamaForCausalLM(config)
+
+
+def document(seed: int, length: int) -> list[int]:
+    """Return random token ids."""
+    return np.random.default_rng(seed).integers(3, VOCABULARY, length).tolist()
+
+
+def batch_of(*documents: list[int]) -> Batch:
+    """Lay documents end to end, with every token but the first of each a target."""
+    return make_batch([(np.array(ids, np.uint32), np.ones(len(ids), np.uint8)) for ids in documents])
 
 
 def write_tokens(directory: Path, documents: int = 40, context: int = 64) -> TokenSet:
@@ -82,6 +93,13 @@ def config(budget: str = "6 steps", **more: object) -> TrainConfig:
 def make_batches(tokens: TokenSet, section: TrainConfig, seed: int = 7) -> Batches:
     """Return the batches that the stage would make."""
     return Batches(tokens, batch_tokens=section.batch_tokens, micro_rows=section.micro_rows, seed=seed)
+
+
+def mixture_of(section: TrainConfig, tokenize: Path, progress: SilentProgress | None = None) -> Mixture:
+    """Return the mixture that the stage would make of the token sets below `tokenize`."""
+    model = ModelConfig(base=str(tokenize.parent / "base"))
+    setup = Setup(section, model, tokenize, progress or SilentProgress())
+    return make_mixture(setup, open_sets(section, tokenize), seed=7)
 
 
 def make_engine(

@@ -22,12 +22,12 @@ from tinsmith.base.launch import WorkerGroup
 from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import DistilConfig, DpoConfig
 from tinsmith.tokens.shards import TokenSet
-from tinsmith.train.distil import Distil
 from tinsmith.train.distributed import ALONE, Ranks, gather, join
 from tinsmith.train.engine import Engine
 from tinsmith.train.loop import fit
 from tinsmith.train.mixture import Mixture, MixtureComponent
-from tinsmith.train.preference import Dpo
+from tinsmith.train.objectives.distil import Distil
+from tinsmith.train.objectives.dpo import Dpo
 from tinsmith.train.teachers import LiveTeacher, Source, Vocabulary
 from tiny_training import VOCABULARY, config, make_batches, make_engine, tiny_llama
 

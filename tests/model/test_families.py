@@ -20,8 +20,8 @@ from tinsmith.model.load import load_model
 from tinsmith.model.presets import PRESETS
 from tinsmith.parity.gate import check_parity
 from tinsmith.recipe import PackageConfig
+from tinsmith.train.attention import check_output_layer
 from tinsmith.train.checkpoint import save_trained
-from tinsmith.train.objectives import check_output_layer
 from tiny_model import TEXTS, tiny_family, tiny_tokenizer
 from tiny_training import config, make_engine, write_tokens
 

@@ -14,8 +14,7 @@ import small_models
 from small_models import tiny_model
 from tinsmith.base.errors import RecipeError, TrainingError
 from tinsmith.base.progress import SilentProgress
-from tinsmith.model import lora as adapt_module
-from tinsmith.model.lora import adapt, merge
+from tinsmith.model import lora
 from tinsmith.recipe import LoraConfig
 from tinsmith.train.loop import fit
 from tiny_training import config, make_engine, tiny_llama, write_tokens
@@ -36,7 +35,7 @@ def _with_phi(monkeypatch: pytest.MonkeyPatch) -> None:
 def adapted(family: str, *, trained: bool = True, **options: object) -> PreTrainedModel:
     """Return a tiny model with adapters that change its answers."""
     model = tiny_model(family)
-    adapt(model, LoraConfig.model_validate({"rank": 4, **options}), seed=1)
+    lora.add(model, LoraConfig.model_validate({"rank": 4, **options}), seed=1)
     if trained:
         torch.manual_seed(2)
         with torch.no_grad():
@@ -52,12 +51,12 @@ def logits(model: nn.Module) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_folded_in_adapters_leave_a_plain_model_with_the_same_answers(family: str, tmp_path: Path) -> None:
+def test_merged_adapters_leave_a_plain_model_with_the_same_answers(family: str, tmp_path: Path) -> None:
     plain, model = tiny_model(family), adapted(family)
     before = logits(model)
     assert (before - logits(plain)).abs().max() > 0.1
     assert type(model) is type(plain)
-    assert merge(model, IDS) < 1e-5
+    assert lora.merge(model, IDS) < 1e-5
     assert not hasattr(model, "peft_config")
     assert [type(module) for module in model.modules()] == [type(module) for module in plain.modules()]
     assert model.state_dict().keys() == plain.state_dict().keys()
@@ -68,7 +67,7 @@ def test_folded_in_adapters_leave_a_plain_model_with_the_same_answers(family: st
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
-def test_a_fold_that_changes_answers_is_an_error(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_merge_that_changes_answers_is_an_error(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = adapted(family)
     whole = PeftLinear.merge
     layers = [module for module in model.modules() if isinstance(module, PeftLinear)]
@@ -78,15 +77,15 @@ def test_a_fold_that_changes_answers_is_an_error(family: str, monkeypatch: pytes
             whole(layer)
 
     monkeypatch.setattr(PeftLinear, "merge", forgetful)
-    with pytest.raises(TrainingError, match="with the adapters folded in, logits differ"):
-        merge(model, IDS)
+    with pytest.raises(TrainingError, match="merging the adapters changes logits"):
+        lora.merge(model, IDS)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_fresh_adapters_change_nothing_and_all_linear_layers_of_the_blocks_have_one(family: str) -> None:
     plain, model = tiny_model(family), adapted(family, trained=False)
     torch.testing.assert_close(logits(model), logits(plain), rtol=0, atol=1e-5)
-    _, blocks = adapt_module.blocks_of(plain)
+    _, blocks = lora.blocks_of(plain)
     matrices = [w for m in blocks.modules() for n, w in m.named_parameters(recurse=False) if w.ndim == 2]
     trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
     assert len(trained) == 2 * len(matrices)
@@ -99,7 +98,7 @@ def test_the_seed_decides_the_adapters() -> None:
         model = tiny_model()
         torch.rand(drawn_before)
         state = torch.get_rng_state()
-        adapt(model, LoraConfig(rank=4), seed=seed)
+        lora.add(model, LoraConfig(rank=4), seed=seed)
         assert torch.equal(torch.get_rng_state(), state)
         return next(weight for name, weight in model.named_parameters() if "lora_A" in name)
 
@@ -125,7 +124,7 @@ def test_outputs_and_gradients_are_those_of_the_definition(kind: torch.dtype, bi
     holder = nn.Module()
     holder.config = type("Config", (), {"num_hidden_layers": 1})
     holder.blocks = nn.ModuleList([nn.Sequential(nn.Linear(24, 40, bias=bias))])
-    adapt(holder, LoraConfig(rank=3, alpha=6.0), seed=1)
+    lora.add(holder, LoraConfig(rank=3, alpha=6.0), seed=1)
     layer = holder.blocks[0][0]
     a, b = layer.lora_A["default"].weight, layer.lora_B["default"].weight
     nn.init.normal_(b, std=0.3)
@@ -167,7 +166,7 @@ def lora_run(tokens: Path, out: Path, stop_at: int | None = None) -> PreTrainedM
     """Train adapters for six steps; a checkpoint follows each. The process may stop before a step."""
     model = tiny_llama()
     section = config("6 steps", trainable="lora", checkpoint_seconds=1e-9, lora={"rank": 4, "dropout": 0.1})
-    adapt(model, section.lora, seed=7)
+    lora.add(model, section.lora, seed=7)
     engine = make_engine(write_tokens(tokens), section, model)
     gradients = engine.gradients
 
@@ -185,7 +184,7 @@ def lora_run(tokens: Path, out: Path, stop_at: int | None = None) -> PreTrainedM
 def test_training_moves_adapters_only_and_a_stopped_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     model = lora_run(tmp_path / "tokens", tmp_path / "plain")
     fresh = tiny_llama()
-    adapt(fresh, LoraConfig(rank=4), seed=7)
+    lora.add(fresh, LoraConfig(rank=4), seed=7)
     for (name, start), end in zip(fresh.named_parameters(), model.parameters(), strict=True):
         assert torch.equal(start, end) == ("lora_" not in name), name
     with pytest.raises(RuntimeError, match="stopped"):

@@ -24,7 +24,7 @@ from tinsmith.gguf.writer import write_gguf
 from tinsmith.model.blocks import Skipper, blocks_of, sample_loss
 from tinsmith.model.export import save_model
 from tinsmith.model.load import parameter_count
-from tinsmith.model.prune import drop_layers, narrow_mlp, slice_vocabulary, streamline, streamlined
+from tinsmith.model.prune import drop_layers, narrow_mlp, prune, prune_cached, slice_vocabulary
 from tinsmith.recipe import StreamlineConfig
 from tiny_model import tiny_tokenizer
 
@@ -126,14 +126,14 @@ def test_special_tokens_get_their_new_numbers() -> None:
 
 
 def test_a_token_that_the_model_does_not_have_is_an_error() -> None:
-    with pytest.raises(TrainingError, match="no token 400"):
+    with pytest.raises(TrainingError, match="the token 400, and the model does not"):
         slice_vocabulary(build("llama"), [3, 400])
 
 
 @pytest.mark.parametrize("family", CONFIGS)
 def test_a_layer_that_does_nothing_is_the_one_that_goes_and_costs_nothing(family: str) -> None:
     model = build(family)
-    gone = [2, 3] if family == "gemma3" else [2]  # its layers of two kinds come in turns
+    gone = [2, 3] if family == "gemma3" else [2]  # its layers of two kinds alternate
     for place in gone:
         make_identity(model, place)
     sample = own_words(model)
@@ -178,7 +178,7 @@ def loss_with(model: PreTrainedModel, blocks: torch.nn.ModuleList) -> float:
 
 
 def test_only_layers_of_little_influence_are_tried_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tinsmith.model.prune._TRIED", 2)
+    monkeypatch.setattr("tinsmith.model.prune._CANDIDATES", 2)
     model = build("llama")
     skipper = Skipper(model, SAMPLE)
     skipper.read()
@@ -206,7 +206,7 @@ def test_a_family_whose_layers_know_their_numbers_is_refused() -> None:
     with torch.no_grad():
         for weights in model.parameters():
             weights.mul_(8)
-    with pytest.raises(TrainingError, match="counts its layers"):
+    with pytest.raises(TrainingError, match="depend on their number"):
         drop_layers(model, 3, SAMPLE, SilentProgress())
 
 
@@ -230,18 +230,18 @@ def test_channels_that_are_never_active_go_and_cost_nothing(family: str, tmp_pat
 
 def test_sizes_that_are_not_there_are_named() -> None:
     model = build("llama")
-    with pytest.raises(RecipeError, match="has 4 layers, so 4 drop none") as caught:
+    with pytest.raises(RecipeError, match="has 4 layers, so keeping 4 removes none") as caught:
         drop_layers(model, 4, SAMPLE, SilentProgress())
     assert "train.streamline.layers" in str(caught.value)
-    with pytest.raises(RecipeError, match="are 128 wide, so 160 cuts nothing") as caught:
+    with pytest.raises(RecipeError, match="are 128 wide, so 160 would not shrink them") as caught:
         narrow_mlp(model, 160, SAMPLE)
     assert "train.streamline.mlp" in str(caught.value)
-    with pytest.raises(RecipeError, match="100 channels fit into no 8-bit") as caught:
+    with pytest.raises(RecipeError, match="blocks of 32 channels, and 100 is not a multiple") as caught:
         narrow_mlp(model, 100, SAMPLE)
-    assert "ask for 96" in str(caught.value)
-    with pytest.raises(RecipeError, match="in turns of 2") as caught:
+    assert "set it to 96" in str(caught.value)
+    with pytest.raises(RecipeError, match="repeat with a period of 2") as caught:
         drop_layers(build("gemma3"), 3, SAMPLE, SilentProgress())
-    assert "ask for one of [2]" in str(caught.value)
+    assert "set it to one of [2]" in str(caught.value)
     with pytest.raises(RecipeError, match="the MLPs of a bloom cannot be narrowed"):
         narrow_mlp(build("bloom"), 64, SAMPLE)
 
@@ -250,7 +250,7 @@ def test_a_streamlined_model_opens_everywhere_and_its_cost_is_told(tmp_path: Pat
     model = build("llama")
     before, sample = parameter_count(model), drawn(len(KEPT))
     config = StreamlineConfig(vocabulary=len(KEPT), layers=3, mlp=96)
-    smaller, report = streamline(model, config, sample, KEPT, SilentProgress())
+    smaller, report = prune(model, config, sample, KEPT, SilentProgress())
     assert report["parameters_before"] == before
     assert report["parameters_after"] == parameter_count(smaller) < before
     assert report["loss_before"] == pytest.approx(
@@ -260,14 +260,14 @@ def test_a_streamlined_model_opens_everywhere_and_its_cost_is_told(tmp_path: Pat
     assert [(report[name]["before"], report[name]["after"]) for name in ("vocabulary", "layers", "mlp")] == [
         (VOCABULARY, len(KEPT)), (LAYERS, 3), (INNER, 96)
     ]  # fmt: skip
-    again, second = streamline(build("llama"), config, sample, KEPT, SilentProgress())
+    again, second = prune(build("llama"), config, sample, KEPT, SilentProgress())
     assert {**report, "seconds": 0} == {**second, "seconds": 0}
     assert all(torch.equal(a, b) for a, b in zip(smaller.parameters(), again.parameters(), strict=True))
 
 
 def test_a_shallower_narrower_model_becomes_gguf(tmp_path: Path) -> None:
     config = StreamlineConfig(layers=2, mlp=96)
-    smaller, _ = streamline(build("llama"), config, SAMPLE, None, SilentProgress())
+    smaller, _ = prune(build("llama"), config, SAMPLE, None, SilentProgress())
     save_model(smaller, tiny_tokenizer(), tmp_path / "model", "float32")
     opened = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     torch.testing.assert_close(logits(opened, SAMPLE[0]), logits(smaller, SAMPLE[0]), rtol=0, atol=1e-6)
@@ -279,9 +279,8 @@ def test_a_shallower_narrower_model_becomes_gguf(tmp_path: Path) -> None:
 
 def test_surgery_is_done_once_and_then_kept(tmp_path: Path) -> None:
     config = StreamlineConfig(layers=3)
-    first, report = streamlined(lambda: build("llama"), config, SAMPLE, None, tmp_path, SilentProgress())
-    (tmp_path / ".streamlined.partial").mkdir()  # as a kill would leave
-    again, same = streamlined(
+    first, report = prune_cached(lambda: build("llama"), config, SAMPLE, None, tmp_path, SilentProgress())
+    again, same = prune_cached(
         lambda: pytest.fail("done again"), config, SAMPLE, None, tmp_path, SilentProgress()
     )
     assert report == same

@@ -16,7 +16,8 @@ from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import ModelConfig, TrainConfig
 from tinsmith.tokens.shards import ShardWriter, TokenSet
 from tinsmith.tokens.tokenizer import save_tokenizer
-from tinsmith.train.parts import make_mixture
+from tinsmith.train.mixture import make_mixture
+from tinsmith.train.objectives import Setup
 from tiny_model import tiny_tokenizer, write_trained
 from tiny_training import VOCABULARY, config, tiny_llama, write_pairs, write_tokens
 
@@ -183,7 +184,7 @@ def test_an_example_that_outgrows_its_share_of_a_step_is_told(
     section = config("2 steps", objective={"next_token": 3, "sft": 1}, batch_tokens=batch_tokens)
     sets = {"next_token": TokenSet(tmp_path), "sft": TokenSet(tmp_path / "sft")}
     model = ModelConfig(base="none")
-    make_mixture(section, sets, model=model, tokenize=tmp_path, seed=7, progress=Told())
+    make_mixture(Setup(section, model, tmp_path, Told()), sets, seed=7)
     assert [line.split(":")[0].strip() for line in said if "its share of a step" in line] == told
 
 

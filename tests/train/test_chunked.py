@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 import tinsmith.train.chunked as chunked
-from tinsmith.train.chunked import chunked_log_probs, chunked_loss
+from tinsmith.train.chunked import chunked_cross_entropy, chunked_log_probs, chunked_loss
 
 STATES, WORDS = 50, 97
 
@@ -83,3 +84,42 @@ def test_in_bfloat16_the_way_back_sees_the_logits_of_the_way_forward() -> None:
     (slope,) = torch.autograd.grad(total, given[2])
     # Probabilities add up to one, so what each token gains the others lose; other logits would break the sum.
     assert float(slope.sum()) == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+@pytest.mark.parametrize("biased", [False, True])
+def test_chunks_give_the_plain_loss_and_gradients(
+    monkeypatch: pytest.MonkeyPatch, rows: int, biased: bool
+) -> None:
+    monkeypatch.setattr(chunked, "_LOGITS_OF_CROSS_ENTROPY", rows * 97)
+    torch.manual_seed(0)
+    leaves = [torch.randn(50, 16, requires_grad=True), torch.randn(97, 16, requires_grad=True)]
+    leaves += [torch.randn(97, requires_grad=True)] * biased
+    labels = torch.randint(0, 97, (50,))
+    hidden, weight, *bias = (leaf.double() for leaf in leaves)
+    plain = cross_entropy(hidden @ weight.T + sum(bias), labels, reduction="sum")
+    expected = torch.autograd.grad(plain / 3, leaves)
+    ours = chunked_cross_entropy(leaves[0], leaves[1], labels, *leaves[2:])
+    got = torch.autograd.grad(ours / 3, leaves)
+    torch.testing.assert_close(ours.double(), plain)
+    torch.testing.assert_close(got, expected)
+
+
+def test_a_bias_learns_where_nothing_else_does() -> None:
+    torch.manual_seed(0)
+    hidden, weight, bias = torch.randn(5, 8), torch.randn(9, 8), torch.randn(9, requires_grad=True)
+    chunked_cross_entropy(hidden, weight, torch.arange(5), bias).backward()
+    assert bias.grad is not None
+    assert bias.grad.abs().sum() > 0
+
+
+def test_whole_logits_never_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunked, "_LOGITS_OF_CROSS_ENTROPY", 4 * 500)
+    seen: list[int] = []
+    plain = torch.Tensor.logsumexp
+    monkeypatch.setattr(
+        torch.Tensor, "logsumexp", lambda self, **k: seen.append(self.numel()) or plain(self, **k)
+    )
+    chunked_cross_entropy(torch.randn(90, 8), torch.randn(500, 8), torch.zeros(90, dtype=torch.int64))
+    assert len(seen) == 23
+    assert max(seen) == 4 * 500

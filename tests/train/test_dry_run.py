@@ -35,14 +35,14 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> TokenSet:
 
 def limit_tokens(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     """Let a micro-batch of more than so many tokens run out of memory."""
-    whole = Engine._accumulate
+    whole = Engine._backward
 
     def limited(self: Engine, part: MixtureComponent, batch: Batch, scale: float) -> dict[str, float]:
         if batch.ids.shape[1] > most:
             raise torch.OutOfMemoryError(f"CUDA out of memory: {batch.ids.shape[1]} tokens")
         return whole(self, part, batch, scale)
 
-    monkeypatch.setattr(Engine, "_accumulate", limited)
+    monkeypatch.setattr(Engine, "_backward", limited)
 
 
 def test_no_step_has_a_bigger_micro_batch_than_the_dry_run(tokens: TokenSet) -> None:

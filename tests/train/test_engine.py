@@ -15,7 +15,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 import tinsmith.train.loop as loop_module
-import tinsmith.train.runtime as settle_module
+import tinsmith.train.runtime as runtime
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import SilentProgress
@@ -117,7 +117,7 @@ def test_ctrl_c_keeps_the_step_and_goes_on(tmp_path: Path) -> None:
     told = Told()
     resumed = run(tokens, tmp_path / "out", config("9 steps"), told)
     assert weights_equal(resumed.model, plain.model)
-    assert "going on at step 4" in told.lines[-1]
+    assert "resuming at step 4" in told.lines[-1]
 
 
 def test_ctrl_c_in_the_middle_of_gradients_keeps_the_step(
@@ -125,7 +125,7 @@ def test_ctrl_c_in_the_middle_of_gradients_keeps_the_step(
 ) -> None:
     tokens = write_tokens(tmp_path / "tokens")
     plain = run(tokens, tmp_path / "plain", config("5 steps"))
-    whole = Engine._accumulate
+    whole = Engine._backward
     calls = itertools.count(1)
 
     def interrupted(self: Engine, part: MixtureComponent, batch: Batch, scale: float) -> dict[str, float]:
@@ -133,7 +133,7 @@ def test_ctrl_c_in_the_middle_of_gradients_keeps_the_step(
             raise KeyboardInterrupt
         return whole(self, part, batch, scale)
 
-    monkeypatch.setattr(Engine, "_accumulate", interrupted)
+    monkeypatch.setattr(Engine, "_backward", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(tokens, tmp_path / "out", config("5 steps"))
     monkeypatch.undo()
@@ -315,7 +315,7 @@ def test_auto_precision_takes_the_faster_says_so_and_keeps_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens, section = write_tokens(tmp_path / "tokens"), config("2 steps", precision="auto")
-    monkeypatch.setattr(settle_module, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda device: True)
     for faster, slower in (("bfloat16", "float32"), ("float32", "bfloat16")):
         pace = {faster: 1.0, slower: 4.0}
         monkeypatch.setattr(
@@ -333,7 +333,7 @@ def test_auto_precision_takes_the_faster_says_so_and_keeps_it(
 def test_auto_precision_measures_no_bfloat16_where_the_processor_has_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settle_module, "has_bfloat16", lambda device: False)
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda device: False)
     told = Told()
     engine = run(
         write_tokens(tmp_path / "tokens"), tmp_path / "out", config("1 steps", precision="auto"), told
@@ -375,7 +375,7 @@ def test_auto_compiles_long_runs_only(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/" + name)
     mixture = make_engine(write_tokens(tmp_path), config()).mixture
     chosen = [
-        settle_module._choose_compile(config(budget, compile="auto"), mixture, 0.01, Told())
+        runtime._choose_compile(config(budget, compile="auto"), mixture, 0.01, Told())
         for budget in ("8m", "2h", "100 steps", "10000 steps", "100k tokens", "1M tokens", "1000 epochs")
     ]
     assert chosen == [False, True, False, True, False, True, True]
@@ -385,5 +385,5 @@ def test_a_log_that_lacks_steps_is_an_error(tmp_path: Path) -> None:
     tokens = write_tokens(tmp_path / "tokens")
     run(tokens, tmp_path / "out", config("3 steps", checkpoint_seconds=1e-6))
     (tmp_path / "out" / "log.jsonl").write_text(json.dumps({"step": 0, "seconds": 1}) + "\n")
-    with pytest.raises(TrainingError, match="does not tell of all 3 steps"):
+    with pytest.raises(TrainingError, match="should list each of the 3 steps"):
         run(tokens, tmp_path / "out", config("6 steps"))

@@ -24,7 +24,7 @@ def test_resuming_cuts_both_files_back_and_says_what_is_lost(tmp_path: Path) -> 
         journal.add(row(step), Decision(step, step / 5, 0.1))
     again = Journal(tmp_path)
     assert again.resume(TrainProgress(3, 30, 1.5), said.append) == TrainProgress(3, 30, 1.5)
-    assert said == ["  going on at step 3; 1 s of work after the last checkpoint is made again"]
+    assert said == ["  resuming at step 3; 1 s of work after the last checkpoint is repeated"]
     assert [r["step"] for r in again.rows] == [0, 1, 2]
     for name in ("log", "schedule"):
         assert [r["step"] for r in read_rows(tmp_path / f"{name}.jsonl")] == [0, 1, 2]

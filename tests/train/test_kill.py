@@ -92,6 +92,6 @@ def test_killed_runs_end_with_the_same_bits(
     assert writing, "no kill came while a checkpoint was being written"
     last = worker(sets, out, section)
     last.join(100)
-    assert "going on at step" in (out / "said.txt").read_text()
+    assert "resuming at step" in (out / "said.txt").read_text()
     assert (out / "final.safetensors").read_bytes() == (tmp_path / "plain" / "final.safetensors").read_bytes()
     assert log_of(out) == log_of(tmp_path / "plain")

@@ -24,7 +24,7 @@ from tinsmith.train.journal import Journal, summarise
 from tinsmith.train.loop import fit, replay
 from tinsmith.train.loss_spikes import Rollback, detect_spike, is_skipped, not_finite, rate_factor
 from tinsmith.train.mixture import Mixture, MixtureComponent
-from tinsmith.train.objectives import NextToken
+from tinsmith.train.objectives.next_token import NextToken
 from tiny_training import VOCABULARY, config, make_batches, tiny_llama, weights_equal, write_tokens
 
 
@@ -235,7 +235,7 @@ def test_a_step_can_be_read_again(tokens: TokenSet, dropout: float) -> None:
 def test_trouble_that_stays_stops_the_run_with_a_clear_word(
     tokens: TokenSet, tmp_path: Path, rollbacks: int
 ) -> None:
-    ending = r", after going back 2 times already" if rollbacks else ""
+    ending = r", after 2 rollbacks" if rollbacks else ""
     with pytest.raises(TrainingError, match=rf"the loss is not finite at step 5{ending}\n  -> lower train"):
         run(tokens, tmp_path / "out", (3, 4, 5) if rollbacks else (5,), rollbacks=rollbacks)
     assert (tmp_path / "out" / "rollbacks.jsonl").exists() == bool(rollbacks)

@@ -25,16 +25,17 @@ from small_vocabulary import TEXT, write_bpe
 from tinsmith.base.errors import RunError, TrainingError
 from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import SilentProgress
+from tinsmith.model.output_layer import output_layer
 from tinsmith.recipe import ModelConfig, TokenizeConfig
 from tinsmith.stages.tokenize import tokenize
 from tinsmith.tokens.batches import Batch, make_batch
 from tinsmith.tokens.encoding import encode
 from tinsmith.tokens.shards import ShardWriter, TokenSet
 from tinsmith.tokens.tokenizer import load_tokenizer
+from tinsmith.train.attention import last_hidden
 from tinsmith.train.dry_run import saved_bytes
 from tinsmith.train.engine import Engine
 from tinsmith.train.loop import fit
-from tinsmith.train.objectives import last_hidden, output_layer
 from tiny_training import (
     VOCABULARY,
     config,

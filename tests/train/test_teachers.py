@@ -17,8 +17,7 @@ from transformers import (
 
 from tinsmith.base.errors import TrainingError
 from tinsmith.tokens.batches import Batch, make_batch
-from tinsmith.train.attention import NAME
-from tinsmith.train.objectives import last_hidden
+from tinsmith.train.attention import NAME, last_hidden
 from tinsmith.train.teachers import check_teacher
 from tiny_training import tiny_llama
 

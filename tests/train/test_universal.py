@@ -21,7 +21,7 @@ from tinsmith.tokens.encoding import encode
 from tinsmith.tokens.shards import ShardWriter, TokenSet
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.attention import isolate_sequences
-from tinsmith.train.distil import Distil
+from tinsmith.train.objectives.distil import Distil
 from tinsmith.train.teachers import Source
 from tinsmith.train.universal import Spelling, UniversalTeacher, align
 from tiny_model import tiny_tokenizer
@@ -231,7 +231,7 @@ def test_loss_and_gradients_are_the_plain_ones(
         assert figures["compared"] == count
         compared, places = compared + count, places + len(batch.labels)
     assert places / 4 < compared < places
-    assert "11 of 11 sequences looked at are spelled alike" in told.lines[-1]
+    assert "11 of 11 sampled sequences are spelled alike" in told.lines[-1]
 
 
 def test_a_step_does_not_depend_on_its_micro_batches(tokens: TokenSet, tokenizers: dict) -> None:
@@ -253,7 +253,7 @@ def test_settings_that_mean_nothing_here_are_refused(
     tokens: TokenSet, tokenizers: dict, setting: dict[str, float]
 ) -> None:
     batches = make_batches(tokens, config())
-    with pytest.raises(TrainingError, match=f"{next(iter(setting))}: means nothing"):
+    with pytest.raises(TrainingError, match=f"{next(iter(setting))}: has no meaning"):
         prepared(batches, tokenizers, settings(**setting))
 
 
@@ -267,7 +267,7 @@ def test_a_teacher_that_cannot_read_it_is_refused(
         model.config.max_position_embeddings = 20
         return model
 
-    with pytest.raises(TrainingError, match="it reads 20 tokens at most"):
+    with pytest.raises(TrainingError, match="reads 20 at most"):
         prepared(batches, tokenizers, settings(), make=short)
     monkeypatch.setattr(Spelling, "spell", lambda self, ids: [b"?"] * len(ids))
     with pytest.raises(TrainingError, match="the student's tokenizer decodes"):

@@ -1,4 +1,4 @@
-"""The blocks of a model, whatever its family calls them: found, skipped, and looked at from between."""
+"""The blocks of a model of any family: find them, skip them, and record the states between them."""
 
 from __future__ import annotations
 
@@ -36,32 +36,32 @@ def _summed_loss(model: PreTrainedModel, ids: Tensor) -> float:
 
 
 class Skipper:
-    """Read a sample through a model some of whose blocks are skipped: their output is then their input."""
+    """Run a sample through a model with some blocks skipped: a skipped block returns its input."""
 
     def __init__(self, model: PreTrainedModel, sample: Sequence[Tensor]) -> None:
         self.model, self.sample = model.eval(), sample
         self.blocks = blocks_of(model)[1]
-        self.gone: set[int] = set()
+        self.skipped: set[int] = set()
         self._states: list[list[Tensor]] = []
         self._in_tuples = False
 
     @torch.no_grad()
     def read(self) -> float:
-        """Return the loss without the blocks in `gone`, and remember the states between blocks."""
+        """Return the loss without the `skipped` blocks, and record the states between blocks."""
         self._states = []
         total = 0.0
         for ids in self.sample:
             states: list[Tensor] = []
-            with self._watching(states), self._skipping(self.gone):
+            with self._recording(states), self._skipping(self.skipped):
                 total += _summed_loss(self.model, ids)
             self._states.append(states)
         return total / self._tokens()
 
     @torch.no_grad()
     def loss_without(self, blocks: range) -> float:
-        """Return the loss without some further blocks. What lies before them is not computed again."""
+        """Return the loss without some more blocks, reusing the recorded states before them."""
         total = 0.0
-        before, later = range(blocks.stop), self.gone.difference(range(blocks.stop))
+        before, later = range(blocks.stop), self.skipped.difference(range(blocks.stop))
         for ids, states in zip(self.sample, self._states, strict=True):
             with self._skipping(before, states[blocks.start]), self._skipping(later):
                 total += _summed_loss(self.model, ids)
@@ -70,7 +70,7 @@ class Skipper:
     def influence(self, blocks: range) -> float:
         """Return 1 - the mean cosine of the states before and after some blocks (ShortGPT, Men et al. 2024)."""
         before, after = (
-            torch.cat([states[place][0] for states in self._states]) for place in (blocks.start, blocks.stop)
+            torch.cat([states[block][0] for states in self._states]) for block in (blocks.start, blocks.stop)
         )
         return 1 - float(nn.functional.cosine_similarity(before.double(), after.double()).mean())
 
@@ -78,8 +78,8 @@ class Skipper:
         return sum(len(ids) - 1 for ids in self.sample)
 
     @contextmanager
-    def _watching(self, states: list[Tensor]) -> Iterator[None]:
-        """Gather the state (1, T, H) before each block, and the one after the last."""
+    def _recording(self, states: list[Tensor]) -> Iterator[None]:
+        """Collect the state (1, T, H) before each block, and the one after the last."""
 
         def enter(_: nn.Module, args: Any, kwargs: Any) -> None:
             states.append(args[0] if args else kwargs["hidden_states"])
@@ -95,14 +95,14 @@ class Skipper:
             yield
 
     @contextmanager
-    def _skipping(self, places: Iterable[int], state: Tensor | None = None) -> Iterator[None]:
-        """Let some blocks pass on what they get, or `state` where it is given."""
+    def _skipping(self, numbers: Iterable[int], state: Tensor | None = None) -> Iterator[None]:
+        """Make some blocks return their input, or `state` if given."""
 
         def forward(hidden_states: Tensor, *_: Any, **__: Any) -> Any:
             passed = hidden_states if state is None else state
             return (passed, None) if self._in_tuples else passed
 
-        skipped = [self.blocks[place] for place in places]
+        skipped = [self.blocks[number] for number in numbers]
         for block in skipped:
             block.forward = forward
         try:

@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
 import gguf
-from tinsmith.base.errors import AssetError
+from tinsmith.base.errors import AssetError, TrainingError
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
@@ -81,6 +81,17 @@ def reads_back(model_dir: Path) -> bool:
 def parameter_count(model: PreTrainedModel) -> int:
     """Count distinct parameters; tied weights count once."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def check_context(model: PreTrainedModel, longest: int, *, where: str) -> None:
+    """Raise TrainingError where a sequence of `longest` tokens exceeds the model's context."""
+    limit = getattr(model.config, "max_position_embeddings", None)
+    if limit is not None and longest > limit:
+        raise TrainingError(
+            f"the longest sequence has {longest} tokens, and this {model.config.model_type} reads {limit} at most",
+            where=where,
+            next_step=f"lower tokenize.context to {limit} or less",
+        )
 
 
 def _from_directory(path: Path, dtype: torch.dtype) -> PreTrainedModel:

@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA, Hu et al. 2021): trained beside frozen weights, then folded into them, which is proven."""
+"""Low-rank adapters (LoRA, Hu et al. 2021): trained beside frozen weights, then merged into them exactly."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from tinsmith.model.blocks import blocks_of
 from tinsmith.recipe import LoraConfig
 
 _NAME = "default"
-# Folding changes the order of sums only: measured up to 2e-6 of the largest logit, of a wrong fold 1e-2 and more.
+# Merging changes only the order of sums: measured up to 2e-6 of the largest logit, and 1e-2 for a wrong merge.
 _MERGE_TOLERANCE = 5e-5
 
 
-def adapt(model: PreTrainedModel, config: LoraConfig, *, seed: int) -> None:
-    """Freeze a model and put adapters beside its linear layers, in place. They change nothing until trained.
+def add(model: PreTrainedModel, config: LoraConfig, *, seed: int) -> None:
+    """Freeze a model and add adapters to its linear layers, in place. They change nothing until trained.
 
-    The model keeps its class and its ways. The same seed gives the same adapters. Raises RecipeError for a target
-    that names no linear layer within the blocks.
+    The model keeps its class. The same seed gives the same adapters. Raises RecipeError for a target that names no
+    linear layer within the blocks.
     """
-    found = _targets(model, config.targets)
+    targets = _targets(model, config.targets)
     plan = PeftConfig(
         r=config.rank,
-        lora_alpha=config.alpha,  # type: ignore[arg-type] # peft divides it, whatever it declares
+        lora_alpha=config.alpha,  # type: ignore[arg-type] # peft declares an int and takes a float
         lora_dropout=config.dropout,
-        target_modules=found,
+        target_modules=targets,
     )
     plan._register_custom_module({nn.Linear: _Adapted, Conv1D: _Adapted})
     with torch.random.fork_rng(devices=[]):
@@ -42,10 +42,10 @@ def adapt(model: PreTrainedModel, config: LoraConfig, *, seed: int) -> None:
 
 @torch.no_grad()
 def merge(model: PreTrainedModel, sample: Tensor) -> float:
-    """Fold the adapters into the weights, in place; what is left is the plain model, with nothing frozen.
+    """Merge the adapters into the weights, in place, and unfreeze the plain model that is left.
 
     Returns the largest difference between the logits of `sample` (1, T) before and after, as a fraction of the
-    largest logit. Raises TrainingError where it is more than float32 rounds.
+    largest logit. Raises TrainingError where it exceeds the rounding of float32.
     """
     model.eval()
     sample = sample.to(model.device)
@@ -60,9 +60,9 @@ def merge(model: PreTrainedModel, sample: Tensor) -> float:
     difference = float((after - before).abs().max() / before.abs().max())
     if not difference <= _MERGE_TOLERANCE:
         raise TrainingError(
-            f"with the adapters folded in, logits differ by {difference:.1e} of the largest one",
+            f"merging the adapters changes logits by {difference:.1e} of the largest one",
             where="train.lora",
-            next_step="lower train.learning_rate: adapters as large as the weights cannot be folded in exactly",
+            next_step="lower train.learning_rate: adapters as large as the weights cannot be merged exactly",
         )
     return difference
 
@@ -85,7 +85,7 @@ def _targets(model: PreTrainedModel, wanted: tuple[str, ...]) -> list[str]:
 
 
 class _Adapted(PeftLinear):
-    """A linear layer with an adapter, of peft's making but for its forward and backward pass.
+    """peft's linear layer with an adapter, but with a faster forward and backward pass.
 
     peft's own reads and writes a layer's output three times (product, scaling, sum), casts its input twice under
     autocast, and casts the frozen weights, which never change, in every pass.
@@ -97,25 +97,25 @@ class _Adapted(PeftLinear):
         self._rounded: Tensor | None = None
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """Return x W' + b + scaling x A' B', in the precision of the autocast that is in force."""
+        """Return x W' + b + scaling x A' B', in the precision of the active autocast."""
         if self.training and not isinstance(self.lora_dropout[_NAME], nn.Identity):
             return super().forward(x, *args, **kwargs)
         device = x.device.type
-        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         a, b = self.lora_A[_NAME].weight, self.lora_B[_NAME].weight
         result: Tensor = _LowRank.apply(
-            x, self._frozen(kind), self.base_layer.bias, a, b, self.scaling[_NAME], kind
+            x, self._frozen(dtype), self.base_layer.bias, a, b, self.scaling[_NAME], dtype
         )
         return result
 
-    def _frozen(self, kind: torch.dtype) -> Tensor:
-        """Return the frozen weights (out, in), rounded once."""
+    def _frozen(self, dtype: torch.dtype) -> Tensor:
+        """Return the frozen weights (out, in), cast once."""
         weight = self.base_layer.weight
-        if weight.dtype == kind:
+        if weight.dtype == dtype:
             self._rounded = None
         else:
             if self._rounded is None:
-                self._rounded = weight.detach().to(kind)
+                self._rounded = weight.detach().to(dtype)
             weight = self._rounded
         return weight.T if self.fan_in_fan_out else weight
 
@@ -130,13 +130,13 @@ class _LowRank(torch.autograd.Function):
         a: Tensor,
         b: Tensor,
         scaling: float,
-        kind: Any,
+        dtype: Any,
     ) -> Tensor:
-        ctx.scaling, ctx.shape, ctx.kind = scaling, x.shape, x.dtype
-        rows = x.reshape(-1, x.shape[-1]).to(kind)
-        a, b = a.to(kind), b.to(kind)
+        ctx.scaling, ctx.shape, ctx.dtype = scaling, x.shape, x.dtype
+        rows = x.reshape(-1, x.shape[-1]).to(dtype)
+        a, b = a.to(dtype), b.to(dtype)
         low = rows @ a.T
-        result = nn.functional.linear(rows, weight, None if bias is None else bias.to(kind))
+        result = nn.functional.linear(rows, weight, None if bias is None else bias.to(dtype))
         result.addmm_(low, b.T, alpha=scaling)
         ctx.save_for_backward(rows, weight, a, b, low)
         return result.view(*x.shape[:-1], -1)
@@ -148,6 +148,6 @@ class _LowRank(torch.autograd.Function):
         inner = (slope @ b).mul_(ctx.scaling)
         of_x = None
         if ctx.needs_input_grad[0]:
-            of_x = (slope @ weight).addmm_(inner, a).view(ctx.shape).to(ctx.kind)
+            of_x = (slope @ weight).addmm_(inner, a).view(ctx.shape).to(ctx.dtype)
         of_a, of_b = inner.T @ rows, (slope.T @ low).mul_(ctx.scaling)
         return of_x, None, None, of_a, of_b, None, None

@@ -1,12 +1,11 @@
-"""A smaller model out of a bigger one: fewer tokens, fewer layers, narrower MLPs, each cut where it costs least.
+"""Prune a model: fewer tokens, fewer layers, narrower MLPs, each cut where it costs least.
 
-What is cut is decided on a sample of training tokens. What is left is a stock model with a configuration of its own.
+A sample of training tokens decides what to remove. The result is a stock model with its own configuration.
 """
 
 from __future__ import annotations
 
 import copy
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -19,7 +18,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from tinsmith.base.errors import RecipeError, TrainingError
-from tinsmith.base.files import read_json, write_json
+from tinsmith.base.files import atomic_path, read_json, write_json
 from tinsmith.base.progress import Progress
 from tinsmith.model.blocks import Skipper, blocks_of, sample_loss
 from tinsmith.model.load import load_model, parameter_count
@@ -28,14 +27,14 @@ from tinsmith.recipe import StreamlineConfig
 Report = dict[str, Any]
 
 _WHERE = "train.streamline"
-_TRIED = 8  # units of least influence whose absence is tried out at each cut
-_BLOCK = 32  # rows of quantised tensors come in blocks of so many numbers
-_SAME_LOSS = 1e-3  # nats; a layer skipped and a layer gone are the same but for rounding
-# The MLPs that are known: what writes the channels, by the name of what reads them.
+_CANDIDATES = 8  # units of least influence whose removal is tried at each cut
+_BLOCK = 32  # quantised formats store rows in blocks of so many numbers
+_SAME_LOSS = 1e-3  # nats; skipping a layer and removing it differ only by rounding
+# The supported MLPs: the layers that write the inner channels, by the name of the layer that reads them.
 _WRITERS = {"down_proj": ("gate_proj", "up_proj"), "fc2": ("fc1",), "c_proj": ("c_fc",)}
 
 
-def streamlined(
+def prune_cached(
     load: Callable[[], PreTrainedModel],
     config: StreamlineConfig,
     sample: Sequence[Tensor],
@@ -43,29 +42,27 @@ def streamlined(
     cache: Path,
     progress: Progress,
 ) -> tuple[PreTrainedModel, Report]:
-    """Return the smaller model and what was measured, as `streamline` does, made once and then kept in `cache`."""
-    place = cache / "streamlined"
-    if not place.exists():
-        model, report = streamline(load(), config, sample, kept, progress)
-        partial = cache / ".streamlined.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        model.save_pretrained(partial)
-        write_json(partial / "streamline.json", report)
-        partial.rename(place)
-    return load_model(place), read_json(place / "streamline.json")
+    """Return the pruned model and its report, as `prune` does; computed once and then read from `cache`."""
+    saved = cache / "streamlined"
+    if not saved.exists():
+        model, report = prune(load(), config, sample, kept, progress)
+        with atomic_path(saved) as partial:
+            model.save_pretrained(partial)
+            write_json(partial / "streamline.json", report)
+    return load_model(saved), read_json(saved / "streamline.json")
 
 
-def streamline(
+def prune(
     model: PreTrainedModel,
     config: StreamlineConfig,
     sample: Sequence[Tensor],
     kept: Sequence[int] | None,
     progress: Progress,
 ) -> tuple[PreTrainedModel, Report]:
-    """Return a smaller model, and what each cut cost on a sample of training sequences (T,), in nats a token.
+    """Return a smaller model, and the loss after each cut on a sample of training sequences (T,), in nats a token.
 
     `kept` are the old ids of the tokens that stay; the sample is in new ids. Deterministic. Raises RecipeError for
-    sizes that the model does not have.
+    sizes that do not fit the model.
     """
     start, before = time.perf_counter(), parameter_count(model)
     original = sample if kept is None else [torch.tensor(kept)[ids] for ids in sample]
@@ -88,27 +85,27 @@ def streamline(
     report["parameters_after"] = parameter_count(model)
     report["seconds"] = time.perf_counter() - start
     losses = f"{report['loss_before']:.3f} to {report['loss_after_surgery']:.3f} nats a token"
-    progress.say(f"  streamlined: {before:,} to {report['parameters_after']:,} parameters, loss {losses}")
+    progress.say(f"  pruned: {before:,} to {report['parameters_after']:,} parameters, loss {losses}")
     return model, report
 
 
 def slice_vocabulary(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
-    """Return a model of the `kept` old token ids only, in that order: its logits are the old one's for them.
+    """Return a model of the `kept` old token ids only, in that order, with the old logits for them.
 
     Raises TrainingError for an id that the model does not have.
     """
     if max(kept) >= model.get_input_embeddings().weight.shape[0]:
         raise TrainingError(
-            f"the model has no token {max(kept)}, which its tokenizer has",
+            f"its tokenizer has the token {max(kept)}, and the model does not",
             where=_WHERE + ".vocabulary",
-            next_step="set it to 0, or take a base whose tokenizer fits",
+            next_step="set it to 0, or use a base whose tokenizer matches",
         )
-    places = {old: new for new, old in enumerate(kept)}
+    new_ids = {old: new for new, old in enumerate(kept)}
     config = copy.deepcopy(model.config)
     config.vocab_size = len(kept)
     for role in ("bos", "eos", "pad"):
         name = f"{role}_token_id"
-        setattr(config, name, _renumbered(getattr(config, name, None), places))
+        setattr(config, name, _renumbered(getattr(config, name, None), new_ids))
     tables = {
         id(tensor)
         for table in (model.get_input_embeddings(), model.get_output_embeddings())
@@ -121,36 +118,36 @@ def slice_vocabulary(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedM
 def drop_layers(
     model: PreTrainedModel, number: int, sample: Sequence[Tensor], progress: Progress
 ) -> tuple[PreTrainedModel, Report]:
-    """Return a model of `number` layers, and what was measured on the way. Raises RecipeError.
+    """Return a model of `number` layers, and the measurements that chose them. Raises RecipeError.
 
-    Greedy: of the layers with the least influence on the hidden state (ShortGPT, Men et al. 2024) those are tried
-    out, and the one goes whose absence costs the least loss (as in SLEB, Song et al. 2024); then all anew. Where
-    layers of two kinds take turns, as in gemma3, whole turns go, so that the order of the rest stays.
+    Greedy: try out the layers with the least influence on the hidden state (ShortGPT, Men et al. 2024), remove the one
+    whose absence costs the least loss (SLEB, Song et al. 2024), and repeat. Where layers of two kinds alternate, as in
+    gemma3, whole periods are removed, so that the pattern stays.
     """
     skipper = Skipper(model, sample)
     total, units = len(skipper.blocks), _units(model.config)
     _check_layers(model.config, number, len(units[0]))
     loss = skipper.read()
-    influence = [skipper.influence(range(place, place + 1)) for place in range(total)]
+    influence = [skipper.influence(range(layer, layer + 1)) for layer in range(total)]
     cuts: list[Report] = []
     with progress.task("choosing layers", (total - number) // len(units[0]), "cuts") as advance:
-        while total - len(skipper.gone) > number:
-            ranked = sorted(units, key=skipper.influence)[:_TRIED]
+        while total - len(skipper.skipped) > number:
+            ranked = sorted(units, key=skipper.influence)[:_CANDIDATES]
             losses = {unit: skipper.loss_without(unit) for unit in ranked}
             best = min(ranked, key=losses.__getitem__)
             tried = [{"layers": list(unit), "loss": losses[unit]} for unit in ranked]
             cuts.append({"layers": list(best), "influence": skipper.influence(best), "tried": tried})
             units.remove(best)
-            skipper.gone |= set(best)
+            skipper.skipped |= set(best)
             loss = skipper.read()
             advance(1)
-    kept = [place for place in range(total) if place not in skipper.gone]
+    kept = [layer for layer in range(total) if layer not in skipper.skipped]
     smaller = _with_layers(model, kept)
     if not abs(sample_loss(smaller, sample) - loss) <= _SAME_LOSS:
         raise TrainingError(
-            f"a {model.config.model_type} counts its layers: with some gone, the others compute something else",
+            f"the layers of a {model.config.model_type} depend on their number, so removing some changes the others",
             where=_WHERE + ".layers",
-            next_step="set it to 0, or take a base of another family such as llama or qwen3",
+            next_step="set it to 0, or use a base of another family such as llama or qwen3",
         )
     facts = {"before": total, "after": number, "kept": kept, "influence": influence, "cuts": cuts}
     return smaller, {**facts, "loss": loss}
@@ -159,10 +156,10 @@ def drop_layers(
 def narrow_mlp(
     model: PreTrainedModel, width: int, sample: Sequence[Tensor]
 ) -> tuple[PreTrainedModel, Report]:
-    """Return a model whose MLPs keep the `width` most active channels, and the share of all activity that is theirs.
+    """Return a model whose MLPs keep the `width` most active channels, and the share of activity that these have.
 
-    Activity is the mean absolute activation over the sample (Minitron, Muralidharan et al. 2024). Times the norm of
-    the weights that read a channel it chose worse on SmolLM2. Raises RecipeError.
+    Activity is the mean absolute activation over the sample (Minitron, Muralidharan et al. 2024). Weighting it by the
+    norm of the weights that read a channel chose worse on SmolLM2. Raises RecipeError.
     """
     reader, field = _mlp_names(model)
     before = _inner_width(getattr(blocks_of(model)[1][0].mlp, reader))
@@ -170,12 +167,12 @@ def narrow_mlp(
     tensors = _tensors(model)
     prefix, blocks = blocks_of(model)
     shares = []
-    for number, activity in enumerate(_activity(model, reader, sample)):
+    for block, activity in enumerate(_activity(model, reader, sample)):
         keep = activity.argsort(descending=True, stable=True)[:width].sort().values
         shares.append(float(activity[keep].sum() / activity.sum()))
         for name in (reader, *_WRITERS[reader]):
-            layer = f"{prefix}.{number}.mlp.{name}"
-            inputs = (name == reader) != isinstance(getattr(blocks[number].mlp, name), Conv1D)
+            layer = f"{prefix}.{block}.mlp.{name}"
+            inputs = (name == reader) != isinstance(getattr(blocks[block].mlp, name), Conv1D)
             tensors[f"{layer}.weight"] = tensors[f"{layer}.weight"].index_select(int(inputs), keep)
             if name != reader and f"{layer}.bias" in tensors:
                 tensors[f"{layer}.bias"] = tensors[f"{layer}.bias"][keep]
@@ -187,7 +184,7 @@ def narrow_mlp(
 
 
 def _activity(model: PreTrainedModel, reader: str, sample: Sequence[Tensor]) -> list[Tensor]:
-    """Return, for each block, the summed absolute activation of its inner channels (W,) over a sample."""
+    """Return for each block the summed absolute activation of its inner channels (W,) over a sample."""
     readers = [getattr(block.mlp, reader) for block in blocks_of(model)[1]]
     sums = [torch.zeros((), dtype=torch.float64) for _ in readers]
 
@@ -203,15 +200,15 @@ def _activity(model: PreTrainedModel, reader: str, sample: Sequence[Tensor]) -> 
 
 
 def _mlp_names(model: PreTrainedModel) -> tuple[str, str]:
-    """Return what reads the inner channels of each MLP, and the field of the configuration that holds their number."""
+    """Return the name of the layer that reads an MLP's inner channels, and the configuration field of their number."""
     blocks = blocks_of(model)[1]
     for reader in _WRITERS:
         if all(isinstance(getattr(getattr(block, "mlp", None), reader, None), nn.Module) for block in blocks):
             return reader, "n_inner" if hasattr(model.config, "n_inner") else "intermediate_size"
     raise RecipeError(
-        f"the MLPs of a {model.config.model_type} cannot be narrowed: its configuration holds no width of theirs",
+        f"the MLPs of a {model.config.model_type} cannot be narrowed: its configuration has no field for their width",
         where=_WHERE + ".mlp",
-        next_step="set it to 0, or take a base of another family such as llama, qwen3, gemma3, phi or gpt2",
+        next_step="set it to 0, or use a base of another family such as llama, qwen3, gemma3, phi or gpt2",
     )
 
 
@@ -222,66 +219,66 @@ def _inner_width(reader: nn.Module) -> int:
 def _check_width(width: int, before: int) -> None:
     if width >= before:
         raise RecipeError(
-            f"the MLPs of the base are {before} wide, so {width} cuts nothing",
+            f"the MLPs of the base are {before} wide, so {width} would not shrink them",
             where=_WHERE + ".mlp",
-            next_step=f"ask for fewer than {before}, or set it to 0",
+            next_step=f"set it below {before}, or to 0",
         )
     if width % _BLOCK:
         raise RecipeError(
-            f"{width} channels fit into no 8-bit and no 4-bit format, whose blocks hold {_BLOCK}",
+            f"8-bit and 4-bit formats store blocks of {_BLOCK} channels, and {width} is not a multiple",
             where=_WHERE + ".mlp",
-            next_step=f"ask for {max(_BLOCK, round(width / _BLOCK) * _BLOCK)}; best is a multiple of 256",
+            next_step=f"set it to {max(_BLOCK, round(width / _BLOCK) * _BLOCK)}; a multiple of 256 is best",
         )
 
 
 def _units(config: PreTrainedConfig) -> list[range]:
-    """Return what can be dropped as one: single layers, or whole turns where layers of several kinds take turns."""
+    """Return what can be removed as one: single layers, or whole periods where layers of several kinds alternate."""
     total = config.num_hidden_layers
     kinds = getattr(config, "layer_types", None) or [""] * total
-    turn = next(n for n in range(1, total + 1) if all(kinds[i] == kinds[i - n] for i in range(n, total)))
-    return [range(start, start + turn) for start in range(0, total - turn + 1, turn)]
+    period = next(n for n in range(1, total + 1) if all(kinds[i] == kinds[i - n] for i in range(n, total)))
+    return [range(start, start + period) for start in range(0, total - period + 1, period)]
 
 
-def _check_layers(config: PreTrainedConfig, number: int, turn: int) -> None:
+def _check_layers(config: PreTrainedConfig, number: int, period: int) -> None:
     total = config.num_hidden_layers
     if number >= total:
         raise RecipeError(
-            f"the base has {total} layers, so {number} drop none",
+            f"the base has {total} layers, so keeping {number} removes none",
             where=_WHERE + ".layers",
-            next_step=f"ask for fewer than {total}, or set it to 0",
+            next_step=f"set it below {total}, or to 0",
         )
-    possible = list(range(total - turn, 0, -turn))
+    possible = list(range(total - period, 0, -period))
     if number not in possible:
         raise RecipeError(
-            f"the {total} layers of the base come in turns of {turn}, which are dropped whole",
+            f"the {total} layers of the base repeat with a period of {period}, and only whole periods can be removed",
             where=_WHERE + ".layers",
-            next_step=f"ask for one of {possible}" if possible else "set it to 0",
+            next_step=f"set it to one of {possible}" if possible else "set it to 0",
         )
 
 
 def _with_layers(model: PreTrainedModel, kept: Sequence[int]) -> PreTrainedModel:
-    """Return a model of some of the layers, renumbered."""
+    """Return a model of the `kept` layers, renumbered."""
     config = copy.deepcopy(model.config)
     config.num_hidden_layers = len(kept)
     if getattr(config, "layer_types", None):
-        config.layer_types = [config.layer_types[place] for place in kept]
+        config.layer_types = [config.layer_types[layer] for layer in kept]
     prefix = blocks_of(model)[0] + "."
-    places = {str(old): str(new) for new, old in enumerate(kept)}
+    new_numbers = {str(old): str(new) for new, old in enumerate(kept)}
     tensors = {}
     for name, tensor in _tensors(model).items():
         if name.startswith(prefix):
             old, _, rest = name.removeprefix(prefix).partition(".")
-            if old not in places:
+            if old not in new_numbers:
                 continue
-            name = f"{prefix}{places[old]}.{rest}"
+            name = f"{prefix}{new_numbers[old]}.{rest}"
         tensors[name] = tensor
     return _rebuild(config, tensors)
 
 
-def _renumbered(ids: int | list[int] | None, places: dict[int, int]) -> int | list[int] | None:
+def _renumbered(ids: int | list[int] | None, new_ids: dict[int, int]) -> int | list[int] | None:
     if isinstance(ids, list):
-        return [places[old] for old in ids if old in places] or None
-    return None if ids is None else places.get(ids)
+        return [new_ids[old] for old in ids if old in new_ids] or None
+    return None if ids is None else new_ids.get(ids)
 
 
 def _tensors(model: PreTrainedModel) -> dict[str, Tensor]:
@@ -290,7 +287,7 @@ def _tensors(model: PreTrainedModel) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _rebuild(config: PreTrainedConfig, tensors: dict[str, Tensor]) -> PreTrainedModel:
-    """Make a model of a configuration and load it with weights, every one of which must fit."""
+    """Make a model of a configuration and load weights, all of which must match."""
     with torch.random.fork_rng(devices=[]):
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     model.load_state_dict(tensors)

@@ -14,7 +14,7 @@ from tinsmith.base.progress import Progress
 from tinsmith.gguf.families import refuse_unwritable
 from tinsmith.gguf.metadata import refuse_unwritable_tokenizer
 from tinsmith.model.families import create
-from tinsmith.model.load import load_model
+from tinsmith.model.load import check_context, load_model
 from tinsmith.recipe import ModelConfig, TrainConfig
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.tokens.tokenizer import load_tokenizer
@@ -24,8 +24,8 @@ from tinsmith.train.engine import Engine
 from tinsmith.train.journal import summarise
 from tinsmith.train.loop import fit
 from tinsmith.train.memory import freed_memory_kept
-from tinsmith.train.objectives import check_context
-from tinsmith.train.parts import make_mixture, open_sets
+from tinsmith.train.mixture import make_mixture, open_sets
+from tinsmith.train.objectives import Setup
 from tinsmith.train.prepare import finalize_model, model_statistics, prepare_model
 
 
@@ -39,58 +39,46 @@ def train(
     progress: Progress,
     workers: WorkerGroup | None = None,
 ) -> dict[str, float]:
-    """Write `model/`, `log.jsonl` and, on a budget in time, `schedule.jsonl`. Goes on where a kill left off.
+    """Write `model/`, `log.jsonl` and, on a time budget, `schedule.jsonl`; resume after a crash.
 
-    All processes of a workers come here together; the first writes and returns the statistics, the others nothing.
+    All `workers` call this together; the main one writes and returns the statistics, the others return nothing.
     Raises AssetError for the base or the teacher, TrainingError for a token set, a teacher that cannot teach it, a
-    loss that is not finite, or checkpoints that are all damaged.
+    loss that diverges, or checkpoints that are all damaged.
     """
+    setup = Setup(config, model, tokenize, progress)
     sets = open_sets(config, tokenize)
     with join(workers, config.device, progress) as ranks, freed_memory_kept():
-        # The model is renamed into place when training is over, and only then are checkpoints removed.
+        # The model is renamed into place when training is done, and only then are checkpoints removed.
         if not ranks.broadcast((out / "model").exists()):
-            _make_model(config, model, sets, tokenize, seed, out, progress, ranks)
+            _make_model(setup, sets, seed, out, ranks)
     if not ranks.is_main:
         return {}
-    for leftover in ("checkpoints", "cache"):
-        shutil.rmtree(out / leftover, ignore_errors=True)
+    for leftover in (out / "checkpoints", out / "cache", *out.glob(".*.partial")):
+        shutil.rmtree(leftover, ignore_errors=True)
     return summarise(out, {name: tokens.tokens for name, tokens in sets.items()}) | model_statistics(out)
 
 
-def _make_model(
-    config: TrainConfig,
-    model: ModelConfig,
-    sets: dict[str, TokenSet],
-    tokenize: Path,
-    seed: int,
-    out: Path,
-    progress: Progress,
-    ranks: Ranks,
-) -> None:
+def _make_model(setup: Setup, sets: dict[str, TokenSet], seed: int, out: Path, ranks: Ranks) -> None:
+    """Train, and write `out/model` from the main process."""
+    config, model, tokenize = setup.config, setup.model, setup.tokenize
     tokenizer = load_tokenizer(tokenize / "tokenizer")
-    shaped_on = next(iter(sets.values()))
+    sample_set = next(iter(sets.values()))
+    longest = max(int(tokens.lengths.max()) for tokens in sets.values())
     start = prepare_model(
-        lambda: _start(model, tokenizer, max(int(each.lengths.max()) for each in sets.values()), seed),
-        config,
-        shaped_on,
-        tokenize=tokenize,
-        seed=seed,
-        out=out,
-        progress=progress,
-        ranks=ranks,
+        lambda: _start(model, tokenizer, longest, seed), setup, sample_set, seed=seed, out=out, ranks=ranks
     )
     for tokens in sets.values():
         _check_vocabulary(start, tokens, tokenize)
-        check_context(start, tokens, where="tokenize.context")
-    # Before hours are spent on what could not be handed over.
+        check_context(start, int(tokens.lengths.max()), where="tokenize.context")
+    # Fail before hours are spent on a model that could not be exported.
     refuse_unwritable(start.config, Path(model.scratch or model.base))
     refuse_unwritable_tokenizer(tokenize / "tokenizer")
-    mixture = make_mixture(config, sets, model=model, tokenize=tokenize, seed=seed, progress=progress)
+    mixture = make_mixture(setup, sets, seed=seed)
     engine = Engine(start, config, mixture, seed=seed, ranks=ranks)
-    fit(engine, out=out, progress=progress)
+    fit(engine, out=out, progress=setup.progress)
     gather(engine.model, ranks)
     if ranks.is_main:
-        trained = finalize_model(engine.model, config, shaped_on, seed=seed, out=out, ranks=ranks)
+        trained = finalize_model(engine.model, config, sample_set, seed=seed, out=out, ranks=ranks)
         save_trained(trained, tokenizer, out / "model")
 
 
@@ -106,7 +94,7 @@ def _check_vocabulary(model: PreTrainedModel, tokens: TokenSet, where: Path) -> 
     rows = model.get_input_embeddings().weight.shape[0]
     if tokens.vocabulary > rows:
         raise TrainingError(
-            f"the tokens are of {tokens.vocabulary} kinds, the model knows {rows}",
+            f"the token set has a vocabulary of {tokens.vocabulary}, and the model one of {rows}",
             where=str(where),
             next_step="use the base's own tokenizer",
         )

@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
+from tinsmith.base.errors import TrainingError
+from tinsmith.model.output_layer import output_layer_error
 from tinsmith.tokens.batches import Batch
 from tinsmith.train.blocked import LONGEST, blocked_attention
 
 NAME = "tinsmith_sequences"
+_LOGIT_TOLERANCE = 1e-3
 
 
 @torch.compiler.disable
@@ -91,6 +94,31 @@ def isolated_inputs(model: PreTrainedModel, batch: Batch) -> Iterator[dict[str, 
     else:
         for ids in batch.ids.split(batch.lengths, dim=1):
             yield {"input_ids": ids, "use_cache": False}
+
+
+def last_hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """Return the last hidden states (1, T, H) of sequences that do not see each other."""
+    states = [model.base_model(**inputs).last_hidden_state for inputs in isolated_inputs(model, batch)]
+    return states[0] if len(states) == 1 else torch.cat(states, dim=1)
+
+
+def target_hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """Return the last hidden states (S, H) at a batch's target positions, which predict its labels."""
+    return last_hidden(model, batch)[0, batch.target_positions]
+
+
+def check_output_layer(model: PreTrainedModel, sample: Batch) -> None:
+    """Raise TrainingError where logits are not hidden states times output weights, plus bias, as losses assume.
+
+    `sample` holds one sequence.
+    """
+    (inputs,) = isolated_inputs(model, sample)
+    if not output_layer_error(model, inputs) <= _LOGIT_TOLERANCE:
+        raise TrainingError(
+            f"{model.config.model_type} scales or shifts its logits, which the losses here do not support",
+            where="model.base",
+            next_step="use a base of another family such as llama, qwen3 or gemma3",
+        )
 
 
 def _window(length: int, window: int | None, device: torch.device) -> Tensor | None:

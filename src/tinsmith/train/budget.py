@@ -1,4 +1,4 @@
-"""How far training is, as pure functions of what was done: progress from 0 to 1, and the learning rate over it."""
+"""Training progress from 0 to 1 as a pure function of what was done, and the learning rate over it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinsmith.recipe import Budget, TrainConfig
 
 @dataclass(frozen=True)
 class TrainProgress:
-    """What lies behind: steps, tokens, and seconds spent inside steps."""
+    """What is done: steps, tokens, and seconds spent inside steps."""
 
     step: int = 0
     tokens: int = 0
@@ -20,7 +20,7 @@ class TrainProgress:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a time budget decides before a step; a list of them makes the run repeatable."""
+    """What a time budget decides before a step; with a list of these the run can be repeated."""
 
     step: int
     progress: float
@@ -47,10 +47,10 @@ SCHEDULES = {"trapezoid": trapezoid, "cosine": cosine}
 def progress_of(
     budget: Budget, epoch_tokens: int, done: TrainProgress, next_tokens: int, next_seconds: float
 ) -> float | None:
-    """Return the progress at the middle of the next step, or None where the budget is spent.
+    """Return the progress at the middle of the next step, or None when the budget is spent.
 
     A time budget is spent when the next step would overrun it by more than half the step, so the end lies within
-    half a step of the budget. Every budget pays for one step at least.
+    half a step of the budget. Every budget allows at least one step.
     """
     behind, ahead, total = {
         "steps": (float(done.step), 1.0, budget.amount),
@@ -65,22 +65,22 @@ def progress_of(
 
 
 class Pace:
-    """Foretell a step's seconds from the pace of the latest steps."""
+    """Estimate a step's seconds from the latest steps."""
 
-    KEPT = 5  # steps: the machine's pace changes
+    KEPT = 5  # steps, since the machine's pace changes
 
     def __init__(self, seconds_per_token: float) -> None:
         self._guess, self._paces = seconds_per_token, list[float]()
 
     def record(self, tokens: int, seconds: float) -> None:
-        """Remember a step that was done."""
+        """Record a finished step."""
         self._paces = [*self._paces, seconds / tokens][-self.KEPT :]
 
     def estimate(self, tokens: int) -> float:
-        """Return the seconds that a step of so many tokens will take: the median pace, whatever hiccups were."""
+        """Return the seconds that a step of this many tokens will take, by the median pace."""
         return statistics.median(self._paces or [self._guess]) * tokens
 
 
 def rate_at(progress: float, config: TrainConfig) -> float:
-    """Return the learning rate at a progress, by the schedule that the section asks for."""
+    """Return the learning rate at a progress, by the configured schedule."""
     return config.learning_rate * SCHEDULES[config.schedule](progress, config.warmup, config.decay)

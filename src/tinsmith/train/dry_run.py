@@ -1,6 +1,6 @@
-"""A dry run before the first step: does the largest micro-batch of the run fit into memory? If not, smaller ones.
+"""A dry run before the first step: shrink micro-batches until the largest one fits into memory.
 
-The gradient of a step does not depend on how it is cut into micro-batches, so the global batch stays as it is.
+A step's gradient does not depend on its micro-batches, so the global batch stays as it is.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from tinsmith.tokens.batches import Batch, Batches, make_batch
 from tinsmith.train.engine import Engine
 from tinsmith.train.memory import available_bytes, is_out_of_memory
 from tinsmith.train.mixture import MixtureComponent
-from tinsmith.train.objectives import NextToken
+from tinsmith.train.objectives.next_token import NextToken
 
 _STEPS_AHEAD = 500
-_FEW, _MORE = 32, 128  # tokens of the two forward passes that memory is estimated from
+_FEW, _MORE = 32, 128  # tokens of two forward passes, from which memory is extrapolated
 _SMALLER = (
-    "set train.activation_checkpointing, lower tokenize.context, take train.trainable = 'lora' "
+    "set train.activation_checkpointing, lower tokenize.context, use train.trainable = 'lora' "
     "or a smaller model"
 )
 
 
 def fit_into_memory(engine: Engine, settings: Path, progress: Progress) -> None:
-    """Choose each component's micro-batches so that the largest fits; keep what `settings` says, or write it there.
+    """Choose each component's micro-batches so that the largest fits, or reuse the choice saved in `settings`.
 
-    Raises TrainingError where not even the longest sequence alone fits.
+    Raises TrainingError where not even the longest sequence fits alone.
     """
     known = engine.ranks.broadcast(read_json(settings)["micro_tokens"] if engine.ranks.is_main else None)
     for component in engine.mixture.components:
@@ -47,8 +47,8 @@ def fit_into_memory(engine: Engine, settings: Path, progress: Progress) -> None:
 
 
 @contextmanager
-def exhaustion_named(when: str) -> Iterator[None]:
-    """Turn an allocation that fails in the block into a TrainingError that says when, and what to do."""
+def explain_exhaustion(when: str) -> Iterator[None]:
+    """Turn a failed allocation in the block into a TrainingError that says when it failed and what to do."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -59,7 +59,7 @@ def exhaustion_named(when: str) -> Iterator[None]:
 
 
 def _find_fitting(engine: Engine, component: MixtureComponent, progress: Progress) -> int:
-    """Return the tokens of a micro-batch: what was asked for, or so many halves of it as must be."""
+    """Return the tokens of a micro-batch: the configured number, halved until it fits."""
     while True:
         batch = largest_batch(component.batches)
         problem = _try(engine, component, batch)
@@ -74,13 +74,13 @@ def _find_fitting(engine: Engine, component: MixtureComponent, progress: Progres
             )
         component.batches.micro_tokens = tokens // 2
         progress.say(
-            f"  {component.name}: {tokens} tokens at once do not fit into memory ({problem}); trying {tokens // 2}, "
-            "more often, in a step of the same size"
+            f"  {component.name}: {tokens} tokens at once do not fit into memory ({problem}); trying {tokens // 2} "
+            "in more passes, which leaves the step's size unchanged"
         )
 
 
 def largest_batch(batches: Batches) -> Batch:
-    """Return the biggest micro-batch to be expected: the longest sequences together, or one of the coming epoch."""
+    """Return the largest micro-batch to expect: the longest sequences together, or one of the coming epoch."""
     filled = _fill_up(batches, batches.micro_tokens)
     seen, step = 0, 0
     while seen < batches.tokens.tokens and step < _STEPS_AHEAD:
@@ -90,7 +90,7 @@ def largest_batch(batches: Batches) -> Batch:
 
 
 def _fill_up(batches: Batches, most: int) -> Batch:
-    """Return the longest sequence, and the longest ones that fit beside it into a micro-batch of `most` tokens."""
+    """Return the longest sequence with the longest others that fit beside it into `most` tokens."""
     lengths = batches.tokens.lengths.reshape(-1, batches.tokens.group).sum(axis=1)
     ascending = np.argsort(lengths, kind="stable")
     chosen, end = [int(ascending[-1])], len(ascending) - 1
@@ -102,7 +102,7 @@ def _fill_up(batches: Batches, most: int) -> Batch:
 
 
 def _try(engine: Engine, component: MixtureComponent, batch: Batch) -> str:
-    """Return why a micro-batch does not fit beside gradients and what optimisers remember, or nothing."""
+    """Return why a micro-batch does not fit beside gradients and optimiser states, or nothing."""
     problem = _estimate(engine, batch)
     if not problem:
         held: list[Tensor] = []
@@ -124,9 +124,8 @@ def _try(engine: Engine, component: MixtureComponent, batch: Batch) -> str:
 def _estimate(engine: Engine, batch: Batch) -> str:
     """Return why a micro-batch cannot fit into main memory, or nothing.
 
-    Linux promises memory that it does not have and kills who takes it, so it must be known before. The estimate
-    is a lower bound: gradients, states of optimisers, and what is kept for the way back, extended from a few
-    tokens to all.
+    Linux overcommits memory and kills the process that uses it, so it must be known before. The estimate is a lower
+    bound: gradients, optimiser states, and activations kept for the backward pass, extrapolated from few tokens.
     """
     if engine.ranks.device.type != "cpu" or engine.ranks.size > 1:
         return ""
@@ -142,10 +141,10 @@ def _estimate(engine: Engine, batch: Batch) -> str:
 
 
 def saved_bytes(engine: Engine, batch: Batch) -> int:
-    """Count the bytes that the forward pass of a batch keeps for the way back, weights left out."""
+    """Count the bytes that a batch's forward pass keeps for the backward pass, without weights."""
     own = {parameter.untyped_storage().data_ptr() for parameter in engine.model.parameters()}
     seen: dict[int, int] = {}
-    held: list[Tensor] = []  # so that no address is given out twice
+    held: list[Tensor] = []  # so that no address is reused
 
     def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -156,7 +155,7 @@ def saved_bytes(engine: Engine, batch: Batch) -> int:
 
     lowered = torch.autocast("cpu", dtype=torch.bfloat16, enabled=engine.precision == "bfloat16")
     watched = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-    # Compiled, a model keeps less, and hooks would have it compiled anew.
+    # A compiled model keeps less, and hooks would recompile it.
     with torch.compiler.set_stance("force_eager"), lowered, watched:
         NextToken().loss(engine.model, batch)
     return sum(seen.values())

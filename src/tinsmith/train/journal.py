@@ -1,4 +1,4 @@
-"""What a run writes while it trains: a row per step, per decision and per return to earlier weights; no half rows."""
+"""What a run writes while it trains: a whole row per step, per decision and per rollback."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ from tinsmith.train.loss_spikes import Rollback, is_skipped
 
 
 class Journal:
-    """Append rows to `log.jsonl` and `schedule.jsonl`; cut both back to the step that a run resumes at.
+    """Append rows to `log.jsonl` and `schedule.jsonl`; truncate both to the step that a run resumes at.
 
-    `rollbacks.jsonl` is never cut: what it tells holds for all that is still to come.
+    `rollbacks.jsonl` is never truncated, since rollbacks affect all later steps.
     """
 
     def __init__(self, out: Path, ranks: Ranks = ALONE) -> None:
-        """Open the journal in `out`; of several processes the first reads and writes, and all know the rows."""
+        """Open the journal in `out`. The main process reads and writes it; all processes have its rows."""
         self._ranks = ranks
         self._paths = {name: out / f"{name}.jsonl" for name in ("log", "schedule", "rollbacks")}
         self.rows: list[dict[str, Any]] = []
         self.rollbacks = [Rollback(**row) for row in ranks.broadcast(read_rows(self._paths["rollbacks"]))]
 
     def resume(self, done: TrainProgress, say: Callable[[str], None]) -> TrainProgress:
-        """Keep the rows of the steps that the checkpoint holds; return it with all seconds that stay spent.
+        """Keep the rows of the checkpoint's steps; return it with all seconds spent, discarded steps included.
 
         Raises TrainingError where rows are missing.
         """
         if self._ranks.is_main:
-            self._cut_back(done, say)
+            self._truncate(done, say)
         self.rows = self._ranks.broadcast(self.rows)
-        thrown_away = math.fsum(rollback.seconds for rollback in self.rollbacks)
-        return replace(done, seconds=seconds_of(self.rows) + thrown_away)
+        discarded = math.fsum(rollback.seconds for rollback in self.rollbacks)
+        return replace(done, seconds=seconds_of(self.rows) + discarded)
 
-    def _cut_back(self, done: TrainProgress, say: Callable[[str], None]) -> None:
+    def _truncate(self, done: TrainProgress, say: Callable[[str], None]) -> None:
         rows = read_rows(self._paths["log"])
         self.rows = [row for row in rows if row["step"] < done.step]
-        wanted = [step for step in range(done.step) if not is_skipped(step, self.rollbacks)]
-        if [row["step"] for row in self.rows] != wanted:
+        expected = [step for step in range(done.step) if not is_skipped(step, self.rollbacks)]
+        if [row["step"] for row in self.rows] != expected:
             raise TrainingError(
-                f"it does not tell of all {done.step} steps before the checkpoint",
+                f"rows are missing: it should list each of the {done.step} steps before the checkpoint",
                 where=str(self._paths["log"]),
-                next_step="remove the stage's directory to train anew",
+                next_step="remove the stage's directory to train from the start",
             )
         decisions = [row for row in read_rows(self._paths["schedule"]) if row["step"] < done.step]
         write_jsonl(self._paths["log"], self.rows)
@@ -61,25 +61,23 @@ class Journal:
             write_jsonl(self._paths["schedule"], decisions)
         lost = seconds_of(rows[len(self.rows) :])
         if done.step or rows:
-            say(
-                f"  going on at step {done.step}; {lost:.0f} s of work after the last checkpoint is made again"
-            )
+            say(f"  resuming at step {done.step}; {lost:.0f} s of work after the last checkpoint is repeated")
 
     def add(self, row: dict[str, Any], decision: Decision | None) -> None:
-        """Append a step, and the decision before it where there is one."""
+        """Append a step, and the decision before it if there is one."""
         if decision is not None:
             self._append("schedule", asdict(decision))
         self._append("log", row)
         self.rows.append(row)
 
     def go_back(self, rollback: Rollback) -> None:
-        """Append a return to earlier weights, at once on disk."""
+        """Append a rollback, and flush it to disk."""
         self._append("rollbacks", asdict(rollback))
         self.rollbacks.append(rollback)
         self.flush()
 
     def flush(self) -> None:
-        """Have all rows on disk, so that no checkpoint is ahead of its log."""
+        """Flush all rows to disk, so that no checkpoint is ahead of its log."""
         for path in self._paths.values():
             if self._ranks.is_main and path.exists():
                 with path.open("rb") as file:
@@ -87,7 +85,7 @@ class Journal:
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
         if self._ranks.is_main:
-            # One write, so that a kill leaves the line whole or, at worst, cut: then it is no row.
+            # One write: a crash leaves the line whole or cut off, and readers drop a cut line.
             with self._paths[name].open("ab") as file:
                 file.write((json.dumps(row, allow_nan=False) + "\n").encode())
 
@@ -98,11 +96,10 @@ def seconds_of(rows: Sequence[dict[str, Any]]) -> float:
 
 
 def summarise(out: Path, set_tokens: Mapping[str, int]) -> dict[str, float]:
-    """Return the statistics of the run in `out`: counts, returns, and the mean loss of its first and last twentieth.
+    """Return the statistics of the run in `out`: counts, rollbacks, and the mean loss of its first and last twentieth.
 
-    `loader_share` is the share of the steps' seconds that went into making batches. Beside `first_loss` and
-    `final_loss` there are `first_loss_NAME`, `final_loss_NAME` and `epochs_NAME` of each of several objectives,
-    whose token sets hold `set_tokens`.
+    `loader_share` is the share of the steps' seconds spent on making batches. `set_tokens` are the sizes of the
+    objectives' token sets; several objectives also get `first_loss_NAME`, `final_loss_NAME` and `epochs_NAME`.
     """
     rows, rollbacks = read_rows(out / "log.jsonl"), read_rows(out / "rollbacks.jsonl")
     edge = max(1, len(rows) // 20)
@@ -128,7 +125,7 @@ def summarise(out: Path, set_tokens: Mapping[str, int]) -> dict[str, float]:
 
 
 def _epochs(rows: Sequence[dict[str, Any]], set_tokens: Mapping[str, int]) -> dict[str, float]:
-    """Return how often the token set of each of several objectives was read."""
+    """Return how often each of several objectives read its token set."""
     if len(set_tokens) < 2:
         return {}
     read = {name: sum(row.get(f"tokens_{name}", 0) for row in rows) for name in set_tokens}
@@ -137,26 +134,24 @@ def _epochs(rows: Sequence[dict[str, Any]], set_tokens: Mapping[str, int]) -> di
 
 def _mean_losses(when: str, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     names = sorted({name for row in rows for name in row if name == "loss" or name.startswith("loss_")})
-    # A step whose part had nothing to learn from tells no loss of it.
+    # A step in which a component had no targets has no loss of it.
     return {f"{when}_{name}": statistics.fmean(row[name] for row in rows if name in row) for name in names}
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold back Ctrl-C and SIGTERM until the block is done: half-moved weights would belong to no step."""
+    """Delay Ctrl-C and SIGTERM until the block is done: half-updated weights would belong to no step."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     held: list[tuple[int, Any]] = []
     signals = (signal.SIGINT, signal.SIGTERM)
-    usual = {
-        each: signal.signal(each, lambda number, frame: held.append((number, frame))) for each in signals
-    }
+    usual = {name: signal.signal(name, lambda *caught: held.append(caught)) for name in signals}
     try:
         yield
     finally:
-        for each, handler in usual.items():
-            signal.signal(each, handler)
+        for name, handler in usual.items():
+            signal.signal(name, handler)
         if held:
             _handle(*held[0], usual[signal.Signals(held[0][0])])
 
@@ -169,7 +164,7 @@ def _handle(number: int, frame: Any, handler: Any) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a journal's file; what a kill cut off behind the last line's end is none."""
+    """Return the rows of a journal's file, without a last line that a crash cut off."""
     if not path.exists():
         return []
     lines = path.read_bytes().split(b"\n")

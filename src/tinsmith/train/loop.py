@@ -1,4 +1,4 @@
-"""The loop: budgets, schedule, checkpoints and journal around the engine, exact over any kill and any return."""
+"""The training loop: budgets, schedule, checkpoints and journal around the engine, bit-exact over crashes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinsmith.base.progress import Advance, Progress
 from tinsmith.recipe import Budget
 from tinsmith.train.budget import Decision, Pace, TrainProgress, progress_of, rate_at
 from tinsmith.train.checkpoint import drop_after, load_checkpoint, save_checkpoint
-from tinsmith.train.dry_run import exhaustion_named, fit_into_memory
+from tinsmith.train.dry_run import explain_exhaustion, fit_into_memory
 from tinsmith.train.engine import Engine
 from tinsmith.train.journal import Journal, seconds_of, uninterrupted
 from tinsmith.train.loss_spikes import (
@@ -23,8 +23,8 @@ from tinsmith.train.loss_spikes import (
     REACH,
     Diverged,
     Rollback,
+    caused_by_data,
     detect_spike,
-    is_of_the_data,
     is_skipped,
     rate_factor,
     rollback_step,
@@ -34,38 +34,38 @@ from tinsmith.train.runtime import choose_runtime
 
 
 def fit(engine: Engine, *, out: Path, progress: Progress) -> list[dict[str, Any]]:
-    """Train up to the budget, going on from `out/checkpoints`; return the rows of `out/log.jsonl`.
+    """Train up to the budget, resuming from `out/checkpoints`; return the rows of `out/log.jsonl`.
 
-    Budgets in steps, tokens and epochs are exact to the bit however often the run is killed. A budget in time
-    counts the seconds inside steps, and `out/schedule.jsonl` holds what `replay` needs to repeat the run. A loss
-    that is not finite or jumps makes the run go back, `train.rollbacks` times; then it raises TrainingError.
+    Budgets in steps, tokens and epochs are bit-exact however often the run is killed. A time budget counts the
+    seconds inside steps, and `out/schedule.jsonl` holds what `replay` needs to repeat the run. A loss that is not
+    finite or jumps rolls the run back, `train.rollbacks` times; then it raises TrainingError.
     """
     ranks, checkpoints, journal = engine.ranks, out / "checkpoints", Journal(out, engine.ranks)
-    with exhaustion_named("before the first step"):
-        settings = choose_runtime(engine, checkpoints, progress)
+    with explain_exhaustion("before the first step"):
+        runtime = choose_runtime(engine, checkpoints, progress)
         engine.prepare(out / "cache", progress)
-    watch = Pace(settings.seconds_per_token)
+    pace = Pace(runtime.seconds_per_token)
     engine.shard()
     fit_into_memory(engine, checkpoints / "settings.json", progress)
     while True:
-        # A return is a resumption: the same door, and one more line in the journal.
+        # A rollback is a resumption from an earlier checkpoint, with one more line in the journal.
         done = load_checkpoint(checkpoints, engine.model, engine.optimizers, progress.say, ranks)
         done = journal.resume(done, progress.say)
         if not done.step and engine.config.rollbacks:
             save_checkpoint(checkpoints, engine.model, engine.optimizers, done, ranks)
         try:
             with ranks.coordinated_stop() as check:
-                _train(engine, done, checkpoints, journal, watch, progress, check)
-            _check_that_something_moved(journal.rows, engine.config.budget)
+                _train(engine, done, checkpoints, journal, pace, progress, check)
+            _check_weights_moved(journal.rows, engine.config.budget)
             return journal.rows
-        except Diverged as trouble:
-            _go_back(trouble, engine, checkpoints, journal, progress)
+        except Diverged as diverged:
+            _roll_back(diverged, engine, checkpoints, journal, progress)
 
 
 def replay(engine: Engine, decisions: Sequence[Decision]) -> None:
-    """Repeat a run on a time budget from its schedule: the same weights, bit for bit.
+    """Repeat a run on a time budget from its schedule, with bit-identical weights.
 
-    Steps that were left out after trouble are not in the schedule, and rates that were halved are halved there.
+    The schedule lacks the steps that were skipped after a divergence, and holds the rates that were halved.
     """
     for decision in decisions:
         engine.gradients(decision.step)
@@ -77,25 +77,30 @@ def _train(
     done: TrainProgress,
     checkpoints: Path,
     journal: Journal,
-    watch: Pace,
+    pace: Pace,
     progress: Progress,
     check: Callable[[], None],
 ) -> None:
-    """Train on from `done` to the end of the budget. Raises Diverged; the weights have then not moved by it."""
+    """Train from `done` to the end of the budget. Raises Diverged before the weights move."""
     config, mixture, budget = engine.config, engine.mixture, Budget.parse(engine.config.budget)
     saved = done.seconds
+
+    def save() -> None:
+        journal.flush()
+        save_checkpoint(checkpoints, engine.model, engine.optimizers, done, engine.ranks, reach=REACH)
+
     for row in journal.rows[-Pace.KEPT :]:
-        watch.record(row["tokens"], row["seconds"])
+        pace.record(row["tokens"], row["seconds"])
     try:
         with _bar(budget, mixture, done, progress) as advance:
             while True:
                 check()
                 tokens = mixture.step_tokens(done.step)
-                at = progress_of(budget, mixture.epoch_tokens, done, tokens, watch.estimate(tokens))
+                at = progress_of(budget, mixture.epoch_tokens, done, tokens, pace.estimate(tokens))
                 if at is None:
                     break
                 if is_skipped(done.step, journal.rollbacks):
-                    # Its tokens count: the run ends where in the data it would have ended.
+                    # Its tokens count, so that the run ends at the same place in the data.
                     done = replace(done, step=done.step + 1, tokens=done.tokens + tokens)
                     advance(0.0 if budget.kind == "seconds" else tokens)
                     continue
@@ -104,80 +109,74 @@ def _train(
                 facts = _gradients(engine, step, journal)
                 with uninterrupted():
                     engine.update(rate)
-                    # The first process's clock is everybody's: what hangs on time is then decided alike.
+                    # All processes use the main one's clock, so that they decide alike.
                     seconds = engine.ranks.broadcast(time.perf_counter() - start)
                     done = TrainProgress(step + 1, done.tokens + tokens, done.seconds + seconds)
                     row = {"step": step, "tokens": tokens, "seconds": seconds, "learning_rate": rate}
                     journal.add(row | facts, Decision(step, at, rate) if budget.kind == "seconds" else None)
-                watch.record(tokens, seconds)
+                pace.record(tokens, seconds)
                 advance(seconds if budget.kind == "seconds" else tokens)
                 if done.seconds - saved >= config.checkpoint_seconds:
-                    journal.flush()
-                    save_checkpoint(
-                        checkpoints, engine.model, engine.optimizers, done, engine.ranks, reach=REACH
-                    )
+                    save()
                     saved = done.seconds
     except KeyboardInterrupt:
         progress.say(f"  interrupted: keeping step {done.step}")
         engine.optimizers.drop_gradients()
-        journal.flush()
-        save_checkpoint(checkpoints, engine.model, engine.optimizers, done, engine.ranks, reach=REACH)
+        save()
         raise
     journal.flush()
 
 
 def _gradients(engine: Engine, step: int, journal: Journal) -> dict[str, float]:
-    """Compute a step's gradients. Raises Diverged, which then knows the seconds that it cost, or TrainingError."""
+    """Compute a step's gradients. Raises Diverged, with the seconds that the step took, or TrainingError."""
     start, config = time.perf_counter(), engine.config
     try:
-        with exhaustion_named(f"at step {step}"):
+        with explain_exhaustion(f"at step {step}"):
             facts = engine.gradients(step)
         losses = [*(row["loss"] for row in journal.rows[-PAST:]), facts["loss"]]
-        trouble = detect_spike(losses, step, factor=config.spike, rate=config.learning_rate)
-        if trouble and not _came_with_the_data(engine, trouble, journal):
-            engine.optimizers.drop_gradients()
-            raise trouble
+        diverged = detect_spike(losses, step, factor=config.spike, rate=config.learning_rate)
+        if diverged:
+            # Damaged weights read the last step before the jump worse than it was read then.
+            before = next(row for row in reversed(journal.rows) if row["step"] < diverged.first)
+            if not caused_by_data(diverged, before["loss"], engine.loss(before["step"])):
+                engine.optimizers.drop_gradients()
+                raise diverged
         return facts
-    except Diverged as trouble:
-        trouble.seconds = time.perf_counter() - start
+    except Diverged as diverged:
+        diverged.seconds = time.perf_counter() - start
         raise
 
 
-def _came_with_the_data(engine: Engine, trouble: Diverged, journal: Journal) -> bool:
-    """Read the last step before a jump again: weights that took harm read it worse than they did then."""
-    before = next(row for row in reversed(journal.rows) if row["step"] < trouble.first)
-    return is_of_the_data(trouble, before["loss"], engine.loss(before["step"]))
-
-
-def _go_back(
-    trouble: Diverged, engine: Engine, checkpoints: Path, journal: Journal, progress: Progress
+def _roll_back(
+    diverged: Diverged, engine: Engine, checkpoints: Path, journal: Journal, progress: Progress
 ) -> None:
-    """Note in the journal what is left out from now on, and leave no checkpoint that the trouble may be in.
+    """Record in the journal the steps to skip, after removing checkpoints that may be affected.
 
-    Checkpoints go first: killed between the two, the run meets the same trouble again and comes here again.
+    Checkpoints go first: killed between the two, the run diverges again at the same step and returns here.
     """
     times = len(journal.rollbacks)
     if times >= engine.config.rollbacks:
-        tried = f", after going back {times} times already" if times else ""
-        raise TrainingError(trouble.what + tried, where=trouble.where, next_step=trouble.next_step)
-    back_to = rollback_step(trouble)
+        tried = f", after {times} rollbacks" if times else ""
+        raise TrainingError(diverged.what + tried, where=diverged.where, next_step=diverged.next_step)
+    back_to = rollback_step(diverged)
     kept = engine.ranks.broadcast(drop_after(checkpoints, back_to) if engine.ranks.is_main else None)
-    lost = seconds_of([row for row in journal.rows if row["step"] >= kept]) + trouble.seconds
-    skipped = {str(step): engine.mixture.step_tokens(step) for step in range(trouble.first, trouble.step + 1)}
-    journal.go_back(Rollback(trouble.step, trouble.what, back_to, skipped, lost))
+    lost = seconds_of([row for row in journal.rows if row["step"] >= kept]) + diverged.seconds
+    steps = range(diverged.first, diverged.step + 1)
+    skipped = {str(step): engine.mixture.step_tokens(step) for step in steps}
+    journal.go_back(Rollback(diverged.step, diverged.what, back_to, skipped, lost))
     progress.say(
-        f"  {trouble.what}: back to step {back_to}, from there on at half the rate "
-        f"and without step {' and '.join(skipped) if len(skipped) < 3 else f'{trouble.first} to {trouble.step}'}"
+        f"  {diverged.what}: back to step {back_to}, from there on at half the rate "
+        f"and without step {' and '.join(skipped) if len(skipped) < 3 else f'{steps[0]} to {steps[-1]}'}"
     )
 
 
-def _check_that_something_moved(rows: Sequence[dict[str, Any]], budget: str) -> None:
-    """Raise TrainingError where the schedule was over before the first step: the weights are then the start's."""
+def _check_weights_moved(rows: Sequence[dict[str, Any]], budget: str) -> None:
+    """Raise TrainingError where the learning rate was 0 in every step, so that nothing was learnt."""
     if rows and not any(row["learning_rate"] for row in rows):
         raise TrainingError(
-            f"nothing was learnt: a step takes {rows[0]['seconds']:.3g} s here, the whole budget is {budget}",
+            f"nothing was learnt: a step takes {rows[0]['seconds']:.3g} s here, and the whole budget is {budget}",
             where="train.budget",
-            next_step="raise it, or lower train.batch_tokens; a few dozen steps are the least that teach",
+            next_step="raise it, or lower train.batch_tokens; a model needs at least a few dozen steps",
         )
 
 

@@ -1,17 +1,21 @@
-"""What a step is made of: objectives, the batches that each learns from, and their shares of the step."""
+"""What a step is made of: objectives, the batches of each, and their shares of the step."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from tinsmith.base.errors import TrainingError
+from tinsmith.recipe import EXAMPLE_FILES, OBJECTIVES, TrainConfig
 from tinsmith.tokens.batches import Batches
-from tinsmith.train.objectives import Objective
+from tinsmith.tokens.shards import TokenSet
+from tinsmith.train.objectives import Objective, Setup, make_objective
 
 
 @dataclass(frozen=True)
 class MixtureComponent:
-    """An objective, what it learns from, and its share of a step's tokens and of its loss."""
+    """An objective, its batches, and its share of a step's tokens and loss."""
 
     name: str
     objective: Objective
@@ -20,7 +24,7 @@ class MixtureComponent:
 
 
 class Mixture:
-    """The components of a run. Budgets in epochs count readings of all token sets taken together."""
+    """The components of a run. An epoch reads the token sets of all components once."""
 
     def __init__(self, components: Sequence[MixtureComponent]) -> None:
         self.components = tuple(components)
@@ -34,3 +38,41 @@ class Mixture:
     def step_tokens(self, step: int) -> int:
         """Count the tokens of a step."""
         return sum(component.batches.step_tokens(step) for component in self.components)
+
+
+def open_sets(config: TrainConfig, tokenize: Path) -> dict[str, TokenSet]:
+    """Open the token set of each objective. Raises TrainingError where one is missing, empty or without targets."""
+    sets = {}
+    for name in config.shares:
+        folder = OBJECTIVES[name].tokens
+        if not (tokenize / folder / "tokens.json").exists():
+            source = f"tokenize.{EXAMPLE_FILES[folder]}" if folder else "documents"
+            raise TrainingError(
+                f"there are no tokens for the objective {name}",
+                where=str(tokenize / folder),
+                next_step=f"name {source} in the recipe and run the stage tokenize with this train.objective",
+            )
+        sets[name] = TokenSet(tokenize / folder)
+    return sets
+
+
+def make_mixture(setup: Setup, sets: Mapping[str, TokenSet], *, seed: int) -> Mixture:
+    """Give each objective its batches and its share of a step's tokens and loss.
+
+    Raises AssetError for the teacher, TrainingError where it cannot teach these tokens.
+    """
+    config, components = setup.config, []
+    for name, share in config.shares.items():
+        batches = Batches(
+            sets[name],
+            batch_tokens=max(1, round(config.batch_tokens * share)),
+            micro_rows=config.micro_rows,
+            seed=seed,
+        )
+        if len(config.shares) > 1 and batches.longest > batches.batch_tokens:
+            setup.progress.say(
+                f"  {name}: its share of a step is {batches.batch_tokens} tokens, and its longest example has "
+                f"{batches.longest}; such steps are larger, but its share of the loss stays {share:.0%}"
+            )
+        components.append(MixtureComponent(name, make_objective(name, setup), batches, share))
+    return Mixture(components)

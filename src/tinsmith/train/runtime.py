@@ -1,4 +1,4 @@
-"""How steps are computed, decided once on this machine and kept over kills, since a change would change the bits."""
+"""Choose precision and torch.compile once and save the choice, so that resumed runs stay bit-identical."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from tinsmith.base.progress import Progress
 from tinsmith.model.load import has_bfloat16
 from tinsmith.recipe import Budget, TrainConfig
 from tinsmith.tokens.batches import Batch, make_batch
+from tinsmith.train.attention import check_output_layer
 from tinsmith.train.engine import Engine
 from tinsmith.train.mixture import Mixture, MixtureComponent
-from tinsmith.train.objectives import NextToken, check_output_layer
+from tinsmith.train.objectives.next_token import NextToken
 
 _COMPILE_PAYS_SECONDS = 2400.0  # compiling takes minutes and gains some percent
-_REHEARSAL_TOKENS = 128
-_BFLOAT16_PAYS = 1.1  # how many times as fast bfloat16 must be: it rounds, so it must be worth it
+_SAMPLE_TOKENS = 128
+_BFLOAT16_PAYS = 1.1  # bfloat16 rounds, so it must be this many times as fast
 
 
 @dataclass(frozen=True)
 class RuntimeChoice:
-    """How steps are computed."""
+    """How steps are computed; `settings.json` beside the checkpoints."""
 
     precision: str
     compiled: bool
@@ -32,15 +33,15 @@ class RuntimeChoice:
 
 
 def choose_runtime(engine: Engine, checkpoints: Path, progress: Progress) -> RuntimeChoice:
-    """Decide how steps are computed, once, and tell; a resumed run keeps what was decided."""
-    # What the first process measures holds for all.
-    decided = _decide(engine, checkpoints / "settings.json", progress) if engine.ranks.is_main else None
-    settings = RuntimeChoice(**engine.ranks.broadcast(decided))
-    engine.compute_in(settings.precision, compiled=settings.compiled and engine.ranks.size == 1)
-    return settings
+    """Choose how steps are computed, report it and apply it; a resumed run keeps the choice."""
+    # The main process measures for all.
+    chosen = _choose(engine, checkpoints / "settings.json", progress) if engine.ranks.is_main else None
+    choice = RuntimeChoice(**engine.ranks.broadcast(chosen))
+    engine.compute_in(choice.precision, compiled=choice.compiled and engine.ranks.size == 1)
+    return choice
 
 
-def _decide(engine: Engine, path: Path, progress: Progress) -> dict[str, Any]:
+def _choose(engine: Engine, path: Path, progress: Progress) -> dict[str, Any]:
     if path.exists():
         return dict(read_json(path))
     sample = _sample(engine).to(engine.ranks.device)
@@ -50,37 +51,37 @@ def _decide(engine: Engine, path: Path, progress: Progress) -> dict[str, Any]:
     compiled = _choose_compile(engine.config, engine.mixture, pace, progress)
     if compiled and engine.ranks.size > 1:
         progress.say("  eager mode: several processes train together")
-    decided = asdict(RuntimeChoice(precision, compiled, pace))
-    write_json(path, decided)
-    return decided
+    chosen = asdict(RuntimeChoice(precision, compiled, pace))
+    write_json(path, chosen)
+    return chosen
 
 
 def _sample(engine: Engine) -> Batch:
-    """Return the beginning of the first step: enough to measure and to check."""
+    """Return the first tokens of the first step, to measure and check with."""
     first = engine.mixture.components[0].batches.step(0)[0]
-    length = min(_REHEARSAL_TOKENS, first.lengths[0])
+    length = min(_SAMPLE_TOKENS, first.lengths[0])
     ids = first.ids[0, :length].numpy()
     return make_batch([(ids, (ids == ids).astype("uint8"))])
 
 
 def _choose_precision(engine: Engine, sample: Batch, progress: Progress) -> tuple[str, float]:
     """Return the precision and its seconds per token."""
-    asked, size = engine.config.precision, len(sample.ids[0])
+    wanted, size = engine.config.precision, len(sample.ids[0])
     component = MixtureComponent("next_token", NextToken(), engine.mixture.components[0].batches)
     engine.time_microbatch(
         component, sample, "float32"
-    )  # the first pass pays for memory that later ones find ready
-    if asked == "auto" and not has_bfloat16(engine.ranks.device):
-        progress.say("  precision: float32 (this processor multiplies no bfloat16)")
-        asked = "float32"
-    if asked != "auto":
-        return asked, engine.time_microbatch(component, sample, asked) / size
-    # In turns and the best of three: a neighbour's burst must not decide the whole run.
+    )  # the first pass allocates memory that later ones reuse
+    if wanted == "auto" and not has_bfloat16(engine.ranks.device):
+        progress.say("  precision: float32 (this processor has no bfloat16 instructions)")
+        wanted = "float32"
+    if wanted != "auto":
+        return wanted, engine.time_microbatch(component, sample, wanted) / size
+    # Alternate, and take the best of three: other programs' load must not decide the whole run.
     rounds = [
         {name: engine.time_microbatch(component, sample, name) for name in ("float32", "bfloat16")}
         for _ in range(3)
     ]
-    seconds = {name: min(each[name] for each in rounds) for name in rounds[0]}
+    seconds = {name: min(timed[name] for timed in rounds) for name in rounds[0]}
     faster = seconds["bfloat16"] * _BFLOAT16_PAYS < seconds["float32"]
     precision = "bfloat16" if faster else "float32"
     figures = ", ".join(f"{name} {size / value:,.0f} tokens/s" for name, value in seconds.items())

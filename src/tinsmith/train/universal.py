@@ -1,4 +1,4 @@
-"""A teacher with a tokenizer of its own: it reads the same text, and is heard where both have just ended a token."""
+"""A teacher with another tokenizer: it reads the same text and is compared where both have just ended a token."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
+from torch.nn.functional import linear, pad
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.progress import Progress
+from tinsmith.model.load import check_context
+from tinsmith.model.output_layer import output_layer
 from tinsmith.recipe import DistilConfig
 from tinsmith.tokens.batches import Batch, Batches, make_batch
 from tinsmith.tokens.encoding import context_token, encode
 from tinsmith.train.chunked import ChunkLoss
-from tinsmith.train.distil import universal_distance
-from tinsmith.train.objectives import output_layer
 from tinsmith.train.teachers import WHERE, Source, check_teacher, teacher_hidden
 
-_SURVEYED = 200  # sequences looked at before the first step, to say how much can be compared
+_SAMPLE_SEQUENCES = 200  # read before the first step, to report how much can be compared
 
 
 class Spelling:
-    """The bytes that each token of a tokenizer stands for."""
+    """The bytes that each token of a tokenizer represents."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
-        """Raise TrainingError for a tokenizer that is neither byte-level nor made of sentence pieces."""
+        """Raise TrainingError for a tokenizer that is neither byte-level nor SentencePiece."""
         self.tokenizer = tokenizer
         backend = json.loads(tokenizer.backend_tokenizer.to_str())
         steps = list(_decoder_steps(backend["decoder"]))
         kinds = {step["type"] for step in steps}
         if not kinds & {"ByteLevel", "ByteFallback", "Metaspace"}:
             raise TrainingError(
-                "a tokenizer here cuts neither bytes nor sentence pieces",
+                "one of the two tokenizers is neither byte-level nor SentencePiece, so their tokens cannot be aligned",
                 where=WHERE,
-                next_step="take a teacher of the student's own tokenizer",
+                next_step="use a teacher with the student's own tokenizer",
             )
         self._byte_level = "ByteLevel" in kinds
-        # A sentence-piece model puts a space before a text, and takes it away again when it decodes.
+        # A SentencePiece model puts a space before a text and removes it again when it decodes.
         self._drops_space = any(
             step.get("start") or (step["type"] == "Metaspace" and step["prepend_scheme"] != "never")
             for step in steps
@@ -76,72 +76,68 @@ class Spelling:
 class UniversalTeacher:
     """Universal Logit Distillation (Boizard et al. 2024, arXiv:2402.12030), aligned by bytes.
 
-    The teacher reads the text that the student's tokens spell, behind its own token for the beginning. Where both
-    have ended a token at the same byte, both foretell what follows the same text, and the sorted probabilities
-    of their next tokens are compared by their L1 distance. Places where only the student has a boundary count
-    nothing, and so do sequences that one of the tokenizers does not spell byte for byte.
+    The teacher reads the text that the student's tokens spell, after its own begin token. Where both end a token at
+    the same byte, both predict what follows the same text; there, the L1 distance of their sorted next-token
+    probabilities counts. Positions where only the student ends a token count nothing, nor do sequences that a
+    tokenizer does not spell byte for byte.
     """
 
     scale = 1.0
 
     def __init__(self, config: DistilConfig, source: Source, student: Spelling, teacher: Spelling) -> None:
-        """Raise TrainingError for settings that mean nothing between two vocabularies."""
+        """Raise TrainingError for settings that have no meaning between two vocabularies."""
         for name, value in (("reverse", config.reverse), ("top_k", config.top_k)):
             if value:
                 raise TrainingError(
-                    "means nothing for a teacher with another tokenizer: probabilities are compared by rank",
+                    "has no meaning for a teacher with another tokenizer, whose probabilities are compared by rank",
                     where=f"train.distil.{name}",
                     next_step="set it to 0",
                 )
         self.config, self.source, self.student, self.teacher = config, source, student, teacher
 
     def prepare(self, model: PreTrainedModel, batches: Batches, cache: Path, progress: Progress) -> None:
-        """Open the teacher and say how much of the text both cut alike. Raises TrainingError if nothing is."""
+        """Open the teacher and report how many token boundaries both share. Raises TrainingError if there are none."""
         self._model = self.source.load().eval().requires_grad_(False).to(model.device)
         tokens = batches.tokens
-        self._most = getattr(self._model.config, "max_position_embeddings", None) or 1 << 30
-        surveyed = np.linspace(0, len(tokens) - 1, min(len(tokens), _SURVEYED), dtype=np.int64)
-        texts = [tokens.sequence(int(number))[0].tolist() for number in surveyed]
+        sampled = np.linspace(0, len(tokens) - 1, min(len(tokens), _SAMPLE_SEQUENCES), dtype=np.int64)
+        texts = [tokens.sequence(int(number))[0].tolist() for number in sampled]
         for ids in texts:
             self._check_student(ids)
-        found = [self._align(ids) for ids in texts]
-        pairs, places = sum(len(places) for _, places in found), sum(map(len, texts))
-        exact = sum(1 for _, places in found if places)
+        aligned = [self._align(ids) for ids in texts]
+        shared = sum(len(pairs) for _, pairs in aligned)
         progress.say(
-            f"  teacher: it cuts the text as the student does at {pairs / places:.0%} of the places; "
-            f"{exact} of {len(texts)} sequences looked at are spelled alike"
+            f"  teacher: it ends a token with the student at {shared / sum(map(len, texts)):.0%} of the positions; "
+            f"{sum(1 for _, pairs in aligned if pairs)} of {len(texts)} sampled sequences are spelled alike"
         )
-        if not pairs:
+        if not shared:
             raise TrainingError(
-                "its tokens never end where the student's do",
-                where=WHERE,
-                next_step="take another teacher",
+                "its tokens never end where the student's do", where=WHERE, next_step="use another teacher"
             )
-        sample = next(ids for ids, places in found if places)[:64]
+        sample = next(ids for ids, pairs in aligned if pairs)[:64]
         check_teacher(self._model, make_batch([_unmarked(sample)]))
 
     def compare(self, batch: Batch) -> tuple[ChunkLoss, dict[str, float]]:
-        """Return the distance at the places where both have a boundary; `compared` counts them."""
+        """Return the distance at the positions where both end a token; `compared` counts them."""
         reading, rows = self._reading(batch)
         device = batch.ids.device
         if reading is None:
             return lambda logits, _: logits.new_zeros(()), {"compared": 0.0}
         hidden, output = teacher_hidden(self._model, reading), output_layer(self._model)
-        heard = torch.tensor(rows, device=device)
+        compared = torch.tensor(rows, device=device)
 
-        def judge(logits: Tensor, part: slice) -> Tensor:
-            within = (heard >= part.start) & (heard < part.stop)
+        def distance(logits: Tensor, chunk: slice) -> Tensor:
+            within = (compared >= chunk.start) & (compared < chunk.stop)
             with torch.no_grad():
                 theirs = linear(hidden[within], *output).float()
-            return universal_distance(logits[heard[within] - part.start], theirs, self.config.temperature)
+            return universal_distance(logits[compared[within] - chunk.start], theirs, self.config.temperature)
 
-        return judge, {"compared": float(len(rows))}
+        return distance, {"compared": float(len(rows))}
 
     def _reading(self, batch: Batch) -> tuple[Batch | None, list[int]]:
-        """Return what the teacher reads, with the places to hear it at, and the student's rows that they are for."""
-        rows_of = {place: row for row, place in enumerate(batch.target_positions.tolist())}
+        """Return what the teacher reads, its target positions, and the student's row that each is compared with."""
+        rows_of = {position: row for row, position in enumerate(batch.target_positions.tolist())}
         read: list[list[int]] = []
-        places: list[int] = []
+        positions: list[int] = []
         rows: list[int] = []
         start = 0
         for ids in batch.ids[0].split(batch.lengths):
@@ -152,7 +148,7 @@ class UniversalTeacher:
                 offset = sum(map(len, read))
                 read.append(reading)
                 rows += [rows_of[ours] for ours, _ in pairs]
-                places += [offset + theirs for _, theirs in pairs]
+                positions += [offset + theirs for _, theirs in pairs]
         if not rows:
             return None, rows
         whole, device = make_batch([_unmarked(ids) for ids in read]), batch.ids.device
@@ -160,18 +156,13 @@ class UniversalTeacher:
             whole,
             ids=whole.ids.to(device),
             positions=whole.positions.to(device),
-            target_positions=torch.tensor(places, device=device),
+            target_positions=torch.tensor(positions, device=device),
         ), rows
 
     def _align(self, ids: Sequence[int]) -> tuple[list[int], list[tuple[int, int]]]:
-        """Return what the teacher reads of one sequence, and pairs of places with the same text before them."""
+        """Return what the teacher reads of one sequence, and pairs of positions that follow the same text."""
         reading, pairs = align(ids, self.student, self.teacher)
-        if len(reading) > self._most:
-            raise TrainingError(
-                f"it reads {self._most} tokens at most, and one of the sequences has {len(reading)}",
-                where=WHERE,
-                next_step="lower tokenize.context",
-            )
+        check_context(self._model, len(reading), where=WHERE)
         return reading, pairs
 
     def _check_student(self, ids: Sequence[int]) -> None:
@@ -182,39 +173,37 @@ class UniversalTeacher:
             raise TrainingError(
                 f"the student's tokenizer decodes {decoded[:40]!r}, and its tokens spell {spelled[:40]!r}",
                 where=WHERE,
-                next_step="take a teacher of the student's own tokenizer",
+                next_step="use a teacher with the student's own tokenizer",
             )
 
 
 def align(
     ids: Sequence[int], student: Spelling, teacher: Spelling
 ) -> tuple[list[int], list[tuple[int, int]]]:
-    """Return the teacher's tokens for the text that ids spell, and pairs (place in ids, place in those).
+    """Return the teacher's tokens for the text that ids spell, and pairs (position in ids, position in those).
 
-    At the places of a pair both have read the same bytes; a letter that a cut went through, which only the student
-    has seen the end of, is left aside. No pairs where special tokens stand within the text, or where the teacher's
-    tokens do not spell it byte for byte.
+    At the positions of a pair both have read the same bytes. A character cut by the sequence's start or end is left
+    out. There are no pairs where special tokens interrupt the text, or where the teacher's tokens do not spell it.
     """
-    plain = [place for place, number in enumerate(ids) if number not in student.special]
+    plain = [position for position, token in enumerate(ids) if token not in student.special]
     if not plain or plain != list(range(plain[0], plain[-1] + 1)):
         return [], []
-    first, spelled = plain[0], student.spell([ids[place] for place in plain])
+    first, spelled = plain[0], student.spell([ids[position] for position in plain])
     head, text = _whole_letters(b"".join(spelled))
     if not text:
         return [], []
-    own = encode(teacher.tokenizer, text)
-    parts = teacher.spell(own)
-    if b"".join(parts) != text.encode():
+    tokens = encode(teacher.tokenizer, text)
+    respelled = teacher.spell(tokens)
+    if b"".join(respelled) != text.encode():
         return [], []
-    reading = [context_token(teacher.tokenizer), *own]
-    theirs = {end: place for place, end in enumerate(accumulate(map(len, parts), initial=head))}
-    ours = {end: first - 1 + place for place, end in enumerate(accumulate(map(len, spelled), initial=0))}
-    pairs = [(place, theirs[end]) for end, place in ours.items() if place >= 0 and end in theirs]
-    return reading, pairs
+    theirs = {end: index for index, end in enumerate(accumulate(map(len, respelled), initial=head))}
+    ours = {end: first - 1 + index for index, end in enumerate(accumulate(map(len, spelled), initial=0))}
+    pairs = [(position, theirs[end]) for end, position in ours.items() if position >= 0 and end in theirs]
+    return [context_token(teacher.tokenizer), *tokens], pairs
 
 
 def _whole_letters(data: bytes) -> tuple[int, str]:
-    """Return where whole letters begin and the text up to the last whole one: a cut may go through a letter."""
+    """Return where whole characters begin, and the text of all whole ones: a sequence may be cut within one."""
     head = 0
     while head < min(3, len(data)) and data[head] & 0xC0 == 0x80:
         head += 1
@@ -224,6 +213,26 @@ def _whole_letters(data: bytes) -> tuple[int, str]:
         if error.reason != "unexpected end of data":
             return head, ""
         return head, data[head : head + error.start].decode()
+
+
+def universal_distance(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Return the summed L1 distance of sorted probabilities (Universal Logit Distillation, arXiv:2402.12030).
+
+    Logits (n, V) and (n, W) of any two vocabularies; the shorter rows are padded with zeros.
+    """
+    ours, theirs = (_sorted((logits / temperature).softmax(dim=1)) for logits in (student, teacher))
+    width = max(ours.shape[1], theirs.shape[1])
+    ours, theirs = (pad(rows, (0, width - rows.shape[1])) for rows in (ours, theirs))
+    return (ours - theirs).abs().sum()
+
+
+def _sorted(values: Tensor) -> Tensor:
+    """Sort each row of (n, V) in descending order."""
+    if values.device.type != "cpu":
+        return values.sort(dim=1, descending=True).values
+    # On the CPU numpy sorts with vector instructions, at least four times as fast as torch.
+    order = np.argsort(-values.detach().numpy(), axis=1)
+    return values.gather(1, torch.from_numpy(order))
 
 
 def _unmarked(
@@ -237,7 +246,7 @@ def _decoder_steps(decoder: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
 
 
 def _byte_letters() -> dict[str, int]:
-    """Return the byte that each letter of a byte-level vocabulary stands for, as GPT-2 defined it."""
+    """Return the byte for each character of a byte-level vocabulary, as GPT-2 defined it."""
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in plain]
     return {chr(byte): byte for byte in plain} | {chr(256 + n): byte for n, byte in enumerate(others)}

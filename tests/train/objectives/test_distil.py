@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,19 +11,27 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import tinsmith.train.chunked as chunked
 from plain_references import as_double, assert_same, gradients_of, ours, plain_logits, sharp_llama
+from small_models import byte_tokenizer
+from tinsmith.base.assets import resolve_model
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import DistilConfig
 from tinsmith.tokens.batches import Batch, Batches
 from tinsmith.tokens.shards import ShardWriter, TokenSet
+from tinsmith.tokens.tokenizer import save_tokenizer
+from tinsmith.tokens.vocabulary import restrict_vocabulary
 from tinsmith.train.attention import isolate_sequences
-from tinsmith.train.distil import Distil, divergence, in_buckets
-from tinsmith.train.teachers import CachedTeacher, LiveTeacher, Source, Vocabulary
-from tiny_training import VOCABULARY, config, make_batches, write_tokens
+from tinsmith.train.engine import Engine
+from tinsmith.train.loop import fit
+from tinsmith.train.objectives.distil import Distil, choose_teacher
+from tinsmith.train.teachers import CachedTeacher, LiveTeacher, Source, Vocabulary, divergence, in_buckets
+from tinsmith.train.universal import UniversalTeacher
+from tiny_model import tiny_model, tiny_tokenizer, write_trained
+from tiny_training import VOCABULARY, config, make_batches, mixture_of, write_tokens
 
 KEPT = sorted(np.random.default_rng(4).choice(VOCABULARY, 90, replace=False).tolist())
 
@@ -308,9 +317,9 @@ def test_a_cache_of_anything_else_is_refused(tokens: TokenSet, tmp_path: Path) -
 
 def test_teachers_that_cannot_teach_are_refused(tokens: TokenSet, tmp_path: Path) -> None:
     student, batches = sharp_llama(0), make_batches(tokens, config())
-    with pytest.raises(TrainingError, match="it knows 360 tokens, and 400 are asked"):
+    with pytest.raises(TrainingError, match="it has 360 tokens, and the student has 400"):
         prepared(settings(), batches, tmp_path, student, vocabulary=Vocabulary(400))
-    with pytest.raises(TrainingError, match="leave none to stand for the others"):
+    with pytest.raises(TrainingError, match="leave no other token to sum up"):
         prepared(settings(top_k=VOCABULARY), batches, tmp_path, student)
     warped = sharp_llama(1)
     warped.lm_head.register_forward_hook(lambda *call: call[2] * 2)
@@ -326,3 +335,77 @@ def test_the_teacher_stays_as_it_is(tokens: TokenSet, tmp_path: Path) -> None:
     assert not teacher.training
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in teacher.parameters())
     assert all(torch.equal(before[name], each) for name, each in teacher.state_dict().items())
+
+
+class Told(SilentProgress):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_trained(tmp_path_factory.mktemp("teacher") / "big")
+
+
+def chosen(teacher: Path, tokenize: Path, **more: object) -> tuple[object, str]:
+    section = config(objective="distil", distil={"teacher": str(teacher), **more}).distil
+    told = Told()
+    return choose_teacher(section, resolve_model(str(teacher)), tokenize, told), told.lines[-1]
+
+
+def test_the_teacher_is_chosen_by_its_tokenizer_and_said(teacher: Path, tmp_path: Path) -> None:
+    save_tokenizer(tiny_tokenizer(), tmp_path / "same" / "tokenizer")
+    found, said = chosen(teacher, tmp_path / "same")
+    assert isinstance(found, LiveTeacher)
+    assert found.vocabulary.kept is None
+    assert said == "  teacher: big, compared over the same tokens, in memory"
+    found, said = chosen(teacher, tmp_path / "same", top_k=8)
+    assert isinstance(found, CachedTeacher)
+    assert said.endswith("its top 8 cached on disk")
+
+    smaller, kept = restrict_vocabulary(tiny_tokenizer(), [0] * 400, 300)
+    save_tokenizer(smaller, tmp_path / "kept" / "tokenizer")
+    (tmp_path / "kept" / "kept.json").write_text(json.dumps({"kept": kept}))
+    found, said = chosen(teacher, tmp_path / "kept")
+    assert isinstance(found, LiveTeacher)
+    assert found.vocabulary.kept.tolist() == kept
+    assert "the 300 tokens that were kept" in said
+    # Ids that do not fit to the teacher's tokens are no map.
+    (tmp_path / "kept" / "kept.json").write_text(json.dumps({"kept": kept[1:] + kept[:1]}))
+    assert isinstance(chosen(teacher, tmp_path / "kept")[0], UniversalTeacher)
+
+    save_tokenizer(byte_tokenizer(), tmp_path / "other" / "tokenizer")
+    found, said = chosen(teacher, tmp_path / "other")
+    assert isinstance(found, UniversalTeacher)
+    assert "another tokenizer" in said
+
+
+def test_the_model_that_streamline_began_with_teaches_where_no_other_is_named(tmp_path: Path) -> None:
+    base = write_trained(tmp_path / "base")
+    write_tokens(tmp_path / "tokenize")
+    save_tokenizer(tiny_tokenizer(), tmp_path / "tokenize" / "tokenizer")
+    section = config(objective="distil", streamline={"layers": 1})
+    told = Told()
+    (part,) = mixture_of(section, tmp_path / "tokenize", told).components
+    assert told.lines == ["  teacher: base, compared over the same tokens, in memory"]
+    assert part.objective.teacher.source.identity == resolve_model(str(base)).sha256
+    with pytest.raises(ValueError, match=r"name distil\.teacher"):
+        config(objective="distil")
+
+
+@pytest.mark.parametrize("top_k", [0, 16])
+def test_a_student_becomes_like_its_teacher(tmp_path: Path, top_k: int) -> None:
+    teacher = write_trained(tmp_path / "base")
+    write_tokens(tmp_path / "tokenize", documents=6)
+    save_tokenizer(tiny_tokenizer(), tmp_path / "tokenize" / "tokenizer")
+    torch.manual_seed(0)
+    student = AutoModelForCausalLM.from_config(tiny_model().config)
+    distil = {"teacher": str(teacher), "share": 1.0, "top_k": top_k}
+    section = config("15 steps", objective="distil", distil=distil, learning_rate=1e-2, rollbacks=0)
+    engine = Engine(student, section, mixture_of(section, tmp_path / "tokenize"), seed=7)
+    rows = fit(engine, out=tmp_path / "out", progress=SilentProgress())
+    assert rows[-1]["divergence"] < 0.8 * rows[0]["divergence"]
+    assert rows[0]["loss"] == pytest.approx(rows[0]["divergence"], rel=1e-5)

@@ -20,7 +20,7 @@ from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.engine import Engine
 from tinsmith.train.loop import fit
 from tinsmith.train.mixture import Mixture, MixtureComponent
-from tinsmith.train.preference import Dpo
+from tinsmith.train.objectives.dpo import Dpo
 from tiny_training import VOCABULARY, config, make_batches, tiny_llama, write_pairs, write_tokens
 
 BETA = 0.3
@@ -142,7 +142,7 @@ def test_a_reference_of_another_model_or_other_pairs_is_refused(pairs: TokenSet,
 
 def test_sets_without_pairs_and_answers_without_tokens_are_refused(tmp_path: Path) -> None:
     single = write_tokens(tmp_path / "single", documents=4)
-    with pytest.raises(TrainingError, match="no pairs"):
+    with pytest.raises(TrainingError, match="does not hold pairs"):
         prepared(make_batches(single, config()), tmp_path / "cache")
     hollow = write_pairs(tmp_path / "hollow", count=3, empty=3)
     with pytest.raises(TrainingError, match="the rejected answer of pair 1 has no token to learn"):

@@ -1,53 +1,26 @@
 from __future__ import annotations
 
-import json
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
 
 from plain_references import plain_logits
-from small_models import byte_tokenizer
-from tinsmith.base.assets import resolve_model
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import SilentProgress
-from tinsmith.recipe import ModelConfig, TrainConfig
+from tinsmith.recipe import OBJECTIVES, ModelConfig
 from tinsmith.tokens.shards import ShardWriter
-from tinsmith.tokens.tokenizer import save_tokenizer
-from tinsmith.tokens.vocabulary import restrict_vocabulary
 from tinsmith.train.engine import Engine
 from tinsmith.train.loop import fit
-from tinsmith.train.mixture import Mixture
-from tinsmith.train.objectives import NextToken
-from tinsmith.train.parts import choose_teacher, make_mixture, open_sets
-from tinsmith.train.preference import Dpo
-from tinsmith.train.teachers import CachedTeacher, LiveTeacher
-from tinsmith.train.universal import UniversalTeacher
-from tiny_model import tiny_model, tiny_tokenizer, write_trained
-from tiny_training import VOCABULARY, config, tiny_llama, weights_equal, write_pairs, write_tokens
-
-
-class Told(SilentProgress):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, message: str) -> None:
-        self.lines.append(message)
-
-
-def mixture_of(section: TrainConfig, tokenize: Path, progress: SilentProgress | None = None) -> Mixture:
-    return make_mixture(
-        section,
-        open_sets(section, tokenize),
-        model=ModelConfig(base=str(tokenize.parent / "base")),
-        tokenize=tokenize,
-        seed=7,
-        progress=progress or SilentProgress(),
-    )
+from tinsmith.train.mixture import open_sets
+from tinsmith.train.objectives import Setup, make_objective
+from tinsmith.train.objectives.dpo import Dpo
+from tinsmith.train.objectives.next_token import NextToken
+from tiny_training import VOCABULARY, config, mixture_of, tiny_llama, weights_equal, write_pairs, write_tokens
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +47,23 @@ def test_a_missing_set_is_named(tokenize: Path) -> None:
     with pytest.raises(TrainingError, match="no tokens for the objective sft") as caught:
         open_sets(config(objective="sft"), tokenize)
     assert "tokenize.conversations" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_has_a_module(name: str) -> None:
+    assert hasattr(import_module(f"tinsmith.train.objectives.{name}"), "create")
+
+
+def test_an_unknown_objective_is_an_error(tokenize: Path) -> None:
+    setup = Setup(config(), ModelConfig(), tokenize, SilentProgress())
+    with pytest.raises(TrainingError, match=r"sense needs a row in recipe/objectives\.py and a module"):
+        make_objective("sense", setup)
+
+
+def test_a_row_without_a_module_is_an_error(tokenize: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(OBJECTIVES, "sense", OBJECTIVES["next_token"])
+    with pytest.raises(TrainingError, match=r"a module train/objectives/sense\.py"):
+        mixture_of(config(objective="sense"), tokenize)
 
 
 class Stopped(Exception):
@@ -152,69 +142,3 @@ def test_only_answers_are_learnt_from_in_conversations(tmp_path: Path) -> None:
         # Ours are clipped to a norm of one.
         expected = theirs.grad / max(1.0, facts["grad_norm"])
         torch.testing.assert_close(mine.grad, expected, rtol=1e-3, atol=1e-6)
-
-
-@pytest.fixture(scope="module")
-def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_trained(tmp_path_factory.mktemp("teacher") / "big")
-
-
-def chosen(teacher: Path, tokenize: Path, **more: object) -> tuple[object, str]:
-    section = config(objective="distil", distil={"teacher": str(teacher), **more}).distil
-    told = Told()
-    return choose_teacher(section, resolve_model(str(teacher)), tokenize, told), told.lines[-1]
-
-
-def test_the_teacher_is_chosen_by_its_tokenizer_and_said(teacher: Path, tmp_path: Path) -> None:
-    save_tokenizer(tiny_tokenizer(), tmp_path / "same" / "tokenizer")
-    found, said = chosen(teacher, tmp_path / "same")
-    assert isinstance(found, LiveTeacher)
-    assert found.vocabulary.kept is None
-    assert said == "  teacher: big, compared over the same tokens, in memory"
-    found, said = chosen(teacher, tmp_path / "same", top_k=8)
-    assert isinstance(found, CachedTeacher)
-    assert said.endswith("its 8 likeliest, cached on disk")
-
-    smaller, kept = restrict_vocabulary(tiny_tokenizer(), [0] * 400, 300)
-    save_tokenizer(smaller, tmp_path / "kept" / "tokenizer")
-    (tmp_path / "kept" / "kept.json").write_text(json.dumps({"kept": kept}))
-    found, said = chosen(teacher, tmp_path / "kept")
-    assert isinstance(found, LiveTeacher)
-    assert found.vocabulary.kept.tolist() == kept
-    assert "the 300 tokens that were kept" in said
-    # Ids that do not fit to the teacher's tokens are no map.
-    (tmp_path / "kept" / "kept.json").write_text(json.dumps({"kept": kept[1:] + kept[:1]}))
-    assert isinstance(chosen(teacher, tmp_path / "kept")[0], UniversalTeacher)
-
-    save_tokenizer(byte_tokenizer(), tmp_path / "other" / "tokenizer")
-    found, said = chosen(teacher, tmp_path / "other")
-    assert isinstance(found, UniversalTeacher)
-    assert "a tokenizer of its own" in said
-
-
-def test_the_model_that_streamline_began_with_teaches_where_no_other_is_named(tmp_path: Path) -> None:
-    base = write_trained(tmp_path / "base")
-    write_tokens(tmp_path / "tokenize")
-    save_tokenizer(tiny_tokenizer(), tmp_path / "tokenize" / "tokenizer")
-    section = config(objective="distil", streamline={"layers": 1})
-    told = Told()
-    (part,) = mixture_of(section, tmp_path / "tokenize", told).components
-    assert told.lines == ["  teacher: base, compared over the same tokens, in memory"]
-    assert part.objective.teacher.source.identity == resolve_model(str(base)).sha256
-    with pytest.raises(ValueError, match=r"name distil\.teacher"):
-        config(objective="distil")
-
-
-@pytest.mark.parametrize("top_k", [0, 16])
-def test_a_student_becomes_like_its_teacher(tmp_path: Path, top_k: int) -> None:
-    teacher = write_trained(tmp_path / "base")
-    write_tokens(tmp_path / "tokenize", documents=6)
-    save_tokenizer(tiny_tokenizer(), tmp_path / "tokenize" / "tokenizer")
-    torch.manual_seed(0)
-    student = AutoModelForCausalLM.from_config(tiny_model().config)
-    distil = {"teacher": str(teacher), "share": 1.0, "top_k": top_k}
-    section = config("15 steps", objective="distil", distil=distil, learning_rate=1e-2, rollbacks=0)
-    engine = Engine(student, section, mixture_of(section, tmp_path / "tokenize"), seed=7)
-    rows = fit(engine, out=tmp_path / "out", progress=SilentProgress())
-    assert rows[-1]["divergence"] < 0.8 * rows[0]["divergence"]
-    assert rows[0]["loss"] == pytest.approx(rows[0]["divergence"], rel=1e-5)

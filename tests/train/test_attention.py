@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+from tinsmith.base.errors import TrainingError
+from tinsmith.train.attention import check_output_layer, isolate_sequences, last_hidden
+from tiny_training import VOCABULARY, batch_of, document, tiny_llama
+
+
+def test_no_document_sees_another() -> None:
+    model = tiny_llama().eval()
+    isolate_sequences(model)
+    one, own = document(1, 40), document(2, 25)
+    with torch.no_grad():
+        first = last_hidden(model, batch_of(one, own))[0, 40:]
+        second = last_hidden(model, batch_of(document(9, 40), own))[0, 40:]
+        before = last_hidden(model, batch_of(own, one))[0, :25]
+        after = last_hidden(model, batch_of(own, document(9, 40)))[0, :25]
+    assert torch.equal(first, second)
+    assert torch.equal(before, after)
+    torch.testing.assert_close(first, before)
+
+
+def test_no_gradient_crosses_documents() -> None:
+    model = tiny_llama()
+    isolate_sequences(model)
+    batch = batch_of(document(1, 20), document(2, 15))
+    embedded: list[torch.Tensor] = []
+    model.get_input_embeddings().register_forward_hook(
+        lambda *call: embedded.append(call[2]) or call[2].retain_grad()
+    )
+    last_hidden(model, batch)[0, 20:].sum().backward()
+    grad = embedded[0].grad
+    assert grad is not None
+    assert torch.equal(grad[0, :20], torch.zeros_like(grad[0, :20]))
+    assert float(grad[0, 20:].abs().sum()) > 0
+
+
+def test_sliding_windows_are_kept() -> None:
+    torch.manual_seed(0)
+    sizes = {"vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 64, "head_dim": 16}
+    layers = {"num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1}
+    model = Gemma3ForCausalLM(
+        Gemma3TextConfig(**sizes, **layers, sliding_window=8, sliding_window_pattern=2)
+    ).eval()
+    ids, other = document(1, 30), document(2, 12)
+    with torch.no_grad():
+        expected = model.base_model(input_ids=torch.tensor([ids])).last_hidden_state[0]
+        isolate_sequences(model)
+        got = last_hidden(model, batch_of(other, ids))[0, 12:]
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_that_scales_its_logits_is_refused() -> None:
+    model = tiny_llama().eval()
+    isolate_sequences(model)
+    check_output_layer(model, batch_of(document(1, 9)))
+    model.lm_head.register_forward_hook(lambda *call: call[2] * 2)
+    with pytest.raises(TrainingError, match="scales or shifts its logits"):
+        check_output_layer(model, batch_of(document(1, 9)))
