@@ -37,7 +37,7 @@ def test_a_long_vocabulary_is_passed_over_and_the_model_is_the_same(
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     passed_over = load._Reader(file).fields["tokenizer.ggml.tokens"]
     assert len(passed_over.data) == len(tokens.data)
-    assert len(passed_over.components) < 10 < len(tokens.components)
+    assert len(passed_over.parts) < 10 < len(tokens.parts)
 
 
 def test_a_vocabulary_that_runs_past_the_end_is_told(

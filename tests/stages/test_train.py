@@ -99,7 +99,7 @@ def test_a_model_that_is_too_small_for_the_tokens_is_an_error(tmp_path: Path) ->
     write_tokens(tmp_path / "tokens")
     facts = json.loads((tmp_path / "tokens" / "tokens.json").read_text())
     (tmp_path / "tokens" / "tokens.json").write_text(json.dumps({**facts, "vocabulary": 10**6}))
-    with pytest.raises(TrainingError, match="the tokens are of 1000000 kinds"):
+    with pytest.raises(TrainingError, match="the token set has a vocabulary of 1000000"):
         run(tmp_path)
 
 
@@ -109,7 +109,7 @@ def test_a_sequence_that_the_model_cannot_read_is_told_before_training(tmp_path:
     base.config.max_position_embeddings = 32
     base.save_pretrained(tmp_path / "base")
     with pytest.raises(
-        TrainingError, match=r"tokenize\.context: .* reads 32\n  -> lower tokenize\.context to 32"
+        TrainingError, match=r"tokenize\.context: .* reads 32 at most\n  -> lower tokenize\.context to 32"
     ):
         run(tmp_path, model=ModelConfig(base=str(tmp_path / "base")))
 
@@ -123,7 +123,7 @@ def test_fresh_weights_read_what_they_are_taught_where_their_family_can(tmp_path
     writer.close([0], {"context": 2100, "vocabulary": VOCABULARY})
     arguments = {"section": config("1 steps"), "model": ModelConfig(scratch=f"{family}@300k")}
     if family == "gpt2":
-        with pytest.raises(TrainingError, match="2100 tokens, and gpt2 here reads 2048"):
+        with pytest.raises(TrainingError, match="2100 tokens, and this gpt2 reads 2048"):
             run(tmp_path, **arguments)
     else:
         run(tmp_path, **arguments)

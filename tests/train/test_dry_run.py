@@ -68,7 +68,7 @@ def test_what_does_not_fit_is_halved_and_stays_so_with_the_same_gradients(
     fit(tight, out=tmp_path / "tight", progress=told)
     lines = [line for line in told.lines if "do not fit into memory (CUDA out of memory: " in line]
     assert [line.split("; ")[1] for line in lines] == [
-        f"trying {tokens}, more often, in a step of the same size" for tokens in (127, 63)
+        f"trying {tokens} in more passes, which leaves the step's size unchanged" for tokens in (127, 63)
     ]
     assert tight.mixture.components[0].batches.micro_tokens <= 100
     assert read_json(tmp_path / "tight" / "checkpoints" / "settings.json")["micro_tokens"] == {

@@ -339,7 +339,7 @@ def test_auto_precision_measures_no_bfloat16_where_the_processor_has_none(
         write_tokens(tmp_path / "tokens"), tmp_path / "out", config("1 steps", precision="auto"), told
     )
     assert engine.precision == "float32"
-    assert told.lines == ["  precision: float32 (this processor multiplies no bfloat16)"]
+    assert told.lines == ["  precision: float32 (this processor has no bfloat16 instructions)"]
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_killed_run_ends_with_the_same_bits(
 
 def test_without_the_kept_tokens_nothing_is_cut(base: Path) -> None:
     (base.parent / "tokens" / "kept.json").unlink()
-    with pytest.raises(TrainingError, match="does not say which tokens are kept"):
+    with pytest.raises(TrainingError, match="no list of the tokens that are kept"):
         run(base, config("4 steps", streamline={"vocabulary": VOCABULARY}))
 
 
