@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tinsmith.base.cores import usable_cores
 from tinsmith.meter import energy
 from tinsmith.meter.counters import WrappingCounters, open_gpu, open_rapl
 from tinsmith.meter.energy import BUSY_WATTS_PER_CORE, IDLE_WATTS_PER_CORE, EnergyMeter, Reading, load_model
-from tinsmith.meter.machine import usable_cores
 
 BURN = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass"
 

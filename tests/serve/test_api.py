@@ -65,7 +65,7 @@ ASK = {"messages": [{"role": "user", "content": "The licence?"}], "max_tokens": 
 def test_models(client):
     assert [model.id for model in client.models.list()] == ["tiny-q8_0"]
     assert client.models.retrieve("tiny-q8_0").owned_by == "tinsmith"
-    with pytest.raises(openai.NotFoundError, match="there is 'tiny-q8_0'"):
+    with pytest.raises(openai.NotFoundError, match="this server has 'tiny-q8_0'"):
         client.models.retrieve("gpt")
 
 
@@ -109,7 +109,7 @@ def test_another_model_is_refused(client):
     ("content", "kind", "status", "words"),
     [
         (b"{}", "text/plain", 415, "application/json"),
-        (b"{", "application/json", 400, "no valid JSON"),
+        (b"{", "application/json", 400, "not valid JSON"),
         (b"[]", "application/json", 400, "JSON object"),
         (b'{"messages": 3}', "application/json", 400, "messages"),
         (b'"' + b"x" * 9_000_000 + b'"', "application/json", 413, "8,000,000 bytes"),
@@ -184,7 +184,7 @@ def test_a_taken_port_is_told_before_the_model_is_loaded(bundle):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(RunError, match="cannot listen there"):
+        with pytest.raises(RunError, match="cannot listen on this address"):
             serve(bundle, port=taken.getsockname()[1])
 
 

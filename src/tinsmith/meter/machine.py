@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import os
 import platform
 import shutil
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from tinsmith.base.cores import usable_cores
 from tinsmith.meter.counters import load_nvml, nvml_handles
 
 # The kernel's names, in the order in which they matter for training on a processor.
@@ -62,13 +62,6 @@ def describe_cpu() -> dict[str, Any]:
         "flags": tuple(flag for flag in FLAGS if flag in flags),
         "virtual": "hypervisor" in flags,
     }
-
-
-def usable_cores() -> int:
-    """Count the cores that this process may run on, at least 1."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def describe_gpus(library: Any | None = None) -> list[dict[str, Any]]:

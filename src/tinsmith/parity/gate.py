@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from scipy.stats import binom
 
+from tinsmith.base.cores import usable_cores
 from tinsmith.base.errors import ParityError
 from tinsmith.base.progress import Advance, Progress
 from tinsmith.gguf.families import context_length
@@ -45,7 +46,7 @@ from tinsmith.parity.differences import (
 )
 from tinsmith.parity.sides import GgufSide, Head, ServerSide, TorchSide, Trained
 from tinsmith.recipe import PackageConfig
-from tinsmith.serve.runtime import LlamaServer, usable_cores
+from tinsmith.serve.runtime import LlamaServer
 
 _ANSWERS, _SERVED_ANSWERS = 8, 24
 _CHUNK = 256

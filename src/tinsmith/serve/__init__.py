@@ -1,1 +1,1 @@
-"""A bundle's model behind the OpenAI API on loopback, and a page to try it."""
+"""Serve a model: llama.cpp's server, an HTTP API with a page, and a chat in the terminal."""

@@ -1,9 +1,9 @@
-"""The HTTP service for people and programs: OpenAI's routes and a page to try the model.
+"""Serve a model over HTTP: OpenAI's routes, and a page to try the model.
 
-It stands before llama.cpp's server, which has dozens of routes, answers any web page (CORS *) and compares
-keys byte by byte, and which therefore listens on loopback under a random key. Here are three routes, no
-CORS, a key compared in constant time and, on loopback, only answers to requests that name loopback, so that
-no web page gets in by rebinding a name.
+This service is a proxy before llama.cpp's server, which has dozens of routes, answers any web page (CORS *) and
+compares keys byte by byte. So that server listens on loopback under a random key, and this one offers three routes, no
+CORS, and a key compared in constant time. On loopback it answers only requests for a loopback name, which stops web
+pages that rebind a host name.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ from tinsmith.base.errors import RunError
 from tinsmith.gguf.header import read_metadata
 from tinsmith.serve.runtime import ONE_REQUEST_EACH, LlamaServer, find_gguf
 
-# The page may do nothing but ask the server that it came from.
+# The page may only connect to the server that it came from.
 _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
 _MAX_BODY_BYTES = 8_000_000
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class _Refusal(Exception):
-    """An answer in OpenAI's shape of errors."""
+    """An error response in OpenAI's format."""
 
     def __init__(
-        self, status: int, message: str, kind: str = "invalid_request_error", code: str | None = None
+        self, status: int, message: str, code: str | None = None, *, type: str = "invalid_request_error"
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
+        self.body = {"error": {"message": message, "type": type, "param": None, "code": code}}
 
 
 def create_app(backend: LlamaServer, *, api_key: str | None, hosts: frozenset[str] | None = None) -> FastAPI:
-    """Return the app before a running server; `hosts` are the only names it answers to (None: any)."""
+    """Return the app for a running server; `hosts` are the only host names that it answers to (None: any)."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -94,23 +94,18 @@ def _add_routes(app: FastAPI, *, needs_key: bool) -> None:
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [_model_facts(app)]}
+        return {"object": "list", "data": [_model_entry(app)]}
 
     @app.get("/v1/models/{name}")
     async def one_model(name: str) -> dict[str, Any]:
         _check_model(app, name)
-        return _model_facts(app)
+        return _model_entry(app)
 
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
         body = await _read_body(app, request)
         if not app.state.chats:
-            raise _Refusal(
-                400,
-                "this model has no chat template; use /v1/completions",
-                "invalid_request_error",
-                "no_chat",
-            )
+            raise _Refusal(400, "this model has no chat template; use /v1/completions", "no_chat")
         return await _forward(app, "/v1/chat/completions", body)
 
     @app.post("/v1/completions")
@@ -119,7 +114,7 @@ def _add_routes(app: FastAPI, *, needs_key: bool) -> None:
 
     @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE", "PATCH"])
     async def unknown(path: str) -> Response:
-        raise _Refusal(404, f"there is no /{path} here", code="unknown_url")
+        raise _Refusal(404, f"unknown route /{path}; see /v1/models, /v1/chat/completions", "unknown_url")
 
 
 def serve(
@@ -132,16 +127,19 @@ def serve(
 ) -> None:
     """Serve a bundle's model or a GGUF file until Ctrl-C. Raises BundleError, AssetError, RunError."""
     gguf = find_gguf(bundle_or_gguf, format)
-    # Bound before the model is loaded, so that a taken port is told at once.
+    # Bind before loading the model, so that a port in use is reported at once.
     sock = _bind(host, port)
     with sock, LlamaServer(gguf, alias=model_name(bundle_or_gguf, gguf), slots=2) as backend:
         app = create_app(backend, api_key=api_key, hosts=_LOOPBACK_NAMES if _is_loopback(host) else None)
         address, number = sock.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
-        print(f"serving {gguf.name} on http://{shown}:{number} (Ctrl-C ends)", flush=True)
+        print(f"serving {gguf.name} on http://{shown}:{number} (Ctrl-C to stop)", flush=True)
         if not _is_loopback(host) and not api_key:
-            print("  whoever reaches this address may use it; --api-key asks for a key", flush=True)
-        # An answer that still streams must not keep the server from stopping.
+            print(
+                "  anyone who can reach this address can use the model; set --api-key to require a key",
+                flush=True,
+            )
+        # An answer that is still streaming must not keep the server from stopping.
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=2)
         try:
             uvicorn.Server(config).run(sockets=[sock])
@@ -150,23 +148,24 @@ def serve(
 
 
 def model_name(bundle_or_gguf: Path, gguf: Path) -> str:
-    """Return the name under which a model is served: run and format of a bundle, or the file's own."""
+    """Return the model's name in the API: run and format of a bundle, or the file's name."""
     if bundle_or_gguf.is_file():
         return gguf.stem
-    place = bundle_or_gguf.resolve()
-    # A run's directory is runs/NAME/bundle; a bundle that was moved is called as its folder is.
-    return f"{place.parent.name if place.name == 'bundle' else place.name}-{gguf.stem.removeprefix('model-')}"
+    directory = bundle_or_gguf.resolve()
+    # In a run it is runs/NAME/bundle; a bundle that was moved takes its folder's name.
+    run = directory.parent.name if directory.name == "bundle" else directory.name
+    return f"{run}-{gguf.stem.removeprefix('model-')}"
 
 
 def _bind(host: str, port: int) -> socket.socket:
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        sock = socket.socket(family, kind, protocol)
+        family, type, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, type, protocol)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(address)
     except (OSError, OverflowError) as error:
         raise RunError(
-            f"cannot listen there ({error})",
+            f"cannot listen on this address ({error})",
             where=f"{host}:{port}",
             next_step="choose another --port",
         ) from error
@@ -182,51 +181,41 @@ def _is_loopback(host: str) -> bool:
 
 def _check_host(request: Request, hosts: frozenset[str] | None) -> None:
     if hosts is not None and request.url.hostname not in hosts:
-        raise _Refusal(
-            421,
-            f"{request.url.hostname} is not the name of this machine",
-            "invalid_request_error",
-            "wrong_host",
-        )
+        raise _Refusal(421, f"{request.url.hostname} is not a name of this server", "wrong_host")
 
 
 def _check_key(request: Request, api_key: str | None) -> None:
     if not api_key:
         return
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    right = hmac.compare_digest(given.strip().encode(), api_key.encode())
-    if scheme.lower() != "bearer" or not right:
+    correct = hmac.compare_digest(given.strip().encode(), api_key.encode())
+    if scheme.lower() != "bearer" or not correct:
         message = "wrong API key" if given else "no API key; send Authorization: Bearer KEY"
-        raise _Refusal(401, message, code="invalid_api_key")
+        raise _Refusal(401, message, "invalid_api_key")
 
 
 def _check_model(app: FastAPI, name: str) -> None:
     if name != app.state.model:
-        raise _Refusal(
-            404,
-            f"no model {name!r} here; there is {app.state.model!r}",
-            "invalid_request_error",
-            "model_not_found",
-        )
+        raise _Refusal(404, f"unknown model {name!r}; this server has {app.state.model!r}", "model_not_found")
 
 
-def _model_facts(app: FastAPI) -> dict[str, Any]:
+def _model_entry(app: FastAPI) -> dict[str, Any]:
     return {"id": app.state.model, "object": "model", "created": app.state.started, "owned_by": "tinsmith"}
 
 
 async def _read_body(app: FastAPI, request: Request) -> dict[str, Any]:
-    # A browser sends other types across origins without asking; JSON it must ask for, and is refused.
+    # A browser sends other types across origins without a preflight; for JSON it needs one, which is refused.
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise _Refusal(415, "send application/json")
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
         if len(data) > _MAX_BODY_BYTES:
-            raise _Refusal(413, f"more than {_MAX_BODY_BYTES:,} bytes")
+            raise _Refusal(413, f"the request has more than {_MAX_BODY_BYTES:,} bytes")
     try:
         body = json.loads(data)
     except ValueError as error:
-        raise _Refusal(400, f"no valid JSON: {error}") from None
+        raise _Refusal(400, f"not valid JSON: {error}") from None
     if not isinstance(body, dict):
         raise _Refusal(400, "send a JSON object")
     if "model" in body:
@@ -235,12 +224,12 @@ async def _read_body(app: FastAPI, request: Request) -> dict[str, Any]:
 
 
 async def _forward(app: FastAPI, path: str, body: dict[str, Any]) -> Response:
-    """Pass a request on and its answer back, piece by piece where it streams."""
+    """Forward a request and return the answer, piece by piece if it streams."""
     client: httpx.AsyncClient = app.state.client
     try:
         answer = await client.send(client.build_request("POST", path, json=body), stream=True)
     except httpx.TransportError as error:
-        raise _Refusal(502, f"the model's server does not answer ({error})", "server_error") from error
+        raise _Refusal(502, f"the model's server does not answer ({error})", type="server_error") from error
     media = answer.headers.get("content-type", "application/json")
     if media.startswith("text/event-stream"):
         return StreamingResponse(_pieces(answer), answer.status_code, media_type=media)
@@ -250,7 +239,7 @@ async def _forward(app: FastAPI, path: str, body: dict[str, Any]) -> Response:
 
 
 async def _pieces(answer: httpx.Response) -> AsyncIterator[bytes]:
-    # Closing the answer when the reader leaves makes llama.cpp stop generating.
+    # Closing the answer when the client disconnects makes llama.cpp stop generating.
     try:
         async for piece in answer.aiter_raw():
             yield piece

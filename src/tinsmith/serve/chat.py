@@ -1,4 +1,4 @@
-"""A chat with a bundle's model in the terminal."""
+"""Chat with a bundle's model in the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinsmith.base.errors import AssetError, RunError
 from tinsmith.gguf.header import read_metadata
 from tinsmith.serve.runtime import LlamaServer, find_gguf
 
-_HELP = "empty line or /new: begin anew, /exit or Ctrl-D: end, Ctrl-C: stop an answer"
+_HELP = "empty line or /new: start over, /exit or Ctrl-D: quit, Ctrl-C: stop an answer"
 
 
 def chat(
@@ -27,13 +27,15 @@ def chat(
     source: TextIO | None = None,
     sink: TextIO | None = None,
 ) -> None:
-    """Talk with a model, one line a turn, until the input ends. Raises BundleError, AssetError, RunError."""
+    """Chat with a model, one line per turn, until the input ends. Raises BundleError, AssetError, RunError."""
     source, sink = source or sys.stdin, sink or sys.stdout
     gguf = find_gguf(bundle_or_gguf, format)
     with LlamaServer(gguf) as server, server.client() as client:
         if "tokenizer.chat_template" not in read_metadata(gguf):
             raise AssetError(
-                "has no chat template", where=str(gguf), next_step="use tinsmith serve and /v1/completions"
+                "has no chat template",
+                where=str(gguf),
+                next_step="use tinsmith serve and its route /v1/completions",
             )
         opening = [{"role": "system", "content": system}] if system else []
         messages = list(opening)
@@ -64,7 +66,7 @@ def _lines(source: TextIO, sink: TextIO) -> Iterator[str]:
 
 
 def _answer(client: httpx.Client, body: dict[str, object], sink: TextIO) -> str:
-    """Print an answer while it comes; return what came, the whole of it or up to Ctrl-C."""
+    """Print an answer as it streams; return it, or its part before Ctrl-C."""
     pieces: list[str] = []
     try:
         with client.stream("POST", "/v1/chat/completions", json={**body, "stream": True}) as reply:
@@ -76,7 +78,7 @@ def _answer(client: httpx.Client, body: dict[str, object], sink: TextIO) -> str:
     except KeyboardInterrupt:
         print(" [stopped]", end="", file=sink)
     except httpx.TransportError as error:
-        raise RunError(f"the model's server ended ({error})", next_step="start the chat again") from error
+        raise RunError(f"the model's server stopped ({error})", next_step="start the chat again") from error
     print(file=sink, flush=True)
     return "".join(pieces)
 
@@ -94,4 +96,4 @@ def _deltas(reply: httpx.Response) -> Iterator[str]:
 
 def _refusal(body: bytes) -> RunError:
     message = json.loads(body)["error"]["message"]
-    return RunError(f"the model refused: {message}", next_step="begin anew with /new, or ask for less")
+    return RunError(f"the model refused: {message}", next_step="start over with /new, or send less text")

@@ -1,6 +1,6 @@
-"""The child process that runs llama.cpp's server: settings come on standard input, its address goes out.
+"""Run llama.cpp's server as a child process: read settings from standard input, print the address.
 
-It ends when its standard input closes, so it never outlives the process that started it, however that ends.
+It ends when its standard input closes, so it never outlives the process that started it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 
 
 def main() -> None:
-    """Start the server from one line of JSON, print one line {"address"}, wait for the end of input."""
+    """Read one line of JSON settings, start the server, print one line {"address"}, wait for the end of input."""
     answer = os.fdopen(os.dup(1), "w")
-    # Whatever the library prints belongs into the log, not between us and the parent.
+    # Send whatever the library prints to the log, away from the pipe to the parent.
     os.dup2(2, 1)
     settings = json.loads(sys.stdin.readline())
 
@@ -23,7 +23,7 @@ def main() -> None:
     server = Server(_parameters(settings))
     print(json.dumps({"address": server.listening_address}), file=answer, flush=True)
     sys.stdin.read()
-    # The server's own destructor waits for running generations; nobody does any more.
+    # Skip the server's destructor, which would wait for running generations.
     os._exit(0)
 
 
@@ -33,15 +33,15 @@ def _parameters(settings: dict[str, Any]) -> Any:
     params = CommonParams()
     params.model.path = settings["gguf"]
     params.model_alias = {settings["alias"]}
-    params.hostnames = [settings["host"]]
-    params.port = settings["port"]
-    params.api_keys = [settings["api_key"]] if settings["api_key"] else []
+    params.hostnames = ["127.0.0.1"]
+    params.port = 0  # any free one
+    params.api_keys = [settings["api_key"]]
     params.n_ctx = settings["context"]
     params.n_parallel = settings["slots"]
     params.kv_unified = True
     for processor in (params.cpuparams, params.cpuparams_batch):
         processor.n_threads = settings["threads"]
-        # Waiting threads that spin take the processor from whoever else computes.
+        # Do not let waiting threads spin, which would slow everything else down.
         processor.poll = 0
     params.ui = False
     params.endpoint_slots = False

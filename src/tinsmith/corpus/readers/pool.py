@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 import tinsmith
+from tinsmith.base.cores import usable_cores
 from tinsmith.base.errors import CorpusError
 from tinsmith.base.files import sha256_file
 from tinsmith.corpus.read import ReadResult
@@ -38,11 +39,6 @@ class FileLimits:
     ocr: bool = False
 
 
-def cpu_count() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def read_files(
     paths: Sequence[Path], limits: FileLimits, *, workers: int = 0, command: Sequence[str] = ()
 ) -> Iterator[tuple[ReadResult, float]]:
@@ -56,7 +52,7 @@ def read_files(
     """
     pool = _Pool(paths, limits, command or COMMAND)
     try:
-        yield from pool.run(min(workers or cpu_count(), len(paths)))
+        yield from pool.run(min(workers or usable_cores(), len(paths)))
     finally:
         pool.close()
 
