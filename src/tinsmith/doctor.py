@@ -1,4 +1,4 @@
-"""What this machine can do, and what is missing."""
+"""Check what this machine can do and what is missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tinsmith.meter.machine import describe_machine
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the examination: `mark` is ok, note or missing."""
+    """One checked item; `mark` is ok, note or missing."""
 
     mark: str
     what: str
@@ -23,13 +23,13 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Yield what was found, one thing at a time."""
+    """Check one thing after another and yield each finding."""
     machine = describe_machine()
     version = ".".join(map(str, sys.version_info[:3]))
     yield Finding(
         "ok" if (3, 11) <= sys.version_info[:2] <= (3, 12) else "missing",
         "Python",
-        f"{version} (3.11 or 3.12 wanted)",
+        f"{version} (needs 3.11 or 3.12)",
     )
     yield Finding("ok", "processor", ", ".join(f"{key} {value}" for key, value in machine.items()))
     yield _memory_and_disk()
@@ -45,7 +45,7 @@ def examine() -> Iterator[Finding]:
         yield Finding(
             "ok" if cached else "note",
             name,
-            "cached" if cached else "fetched when a recipe first asks for it",
+            "cached" if cached else "downloaded when a recipe first needs it",
         )
 
 
@@ -58,13 +58,13 @@ def _memory_and_disk() -> Finding:
     return Finding(
         "ok" if enough else "missing",
         "memory and disk",
-        f"{memory:.0f} GB, {free:.0f} GB free here (8 and 6 wanted)",
+        f"{memory:.0f} GB, {free:.0f} GB free here (needs 8 and 6)",
     )
 
 
 def _compiler() -> Finding:
     compiler = next((name for name in ("g++", "c++", "clang++") if shutil.which(name)), None)
-    result = compiler or "none: training runs uncompiled, which short runs do anyway"
+    result = compiler or "none: training runs without torch.compile, as short runs do anyway"
     return Finding("ok" if compiler else "note", "C++ compiler", result)
 
 
@@ -81,6 +81,8 @@ def _namespaces() -> Finding:
         shutil.which("unshare") and subprocess.run(command, capture_output=True, check=False).returncode == 0
     )
     result = (
-        "builds can be run with the network cut off" if able else "cannot be cut off from the network here"
+        "builds can run without network access"
+        if able
+        else "not available: builds cannot be isolated from the network"
     )
     return Finding("ok" if able else "note", "network namespaces", result)

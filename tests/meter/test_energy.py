@@ -38,6 +38,15 @@ def test_a_child_that_ended_counts(no_hardware: Path) -> None:
     assert meter.reading.seconds >= 0.4
 
 
+def test_processor_time_never_falls(monkeypatch: pytest.MonkeyPatch) -> None:
+    totals = iter([1.0, 6.0, 4.0])  # the last without a child that has ended and was not waited for
+    monkeypatch.setattr(energy._Tree, "_cpu_now", lambda self, children: next(totals))
+    tree = energy._Tree()
+    tree.sample()
+    tree.sample()
+    assert tree.cpu_seconds == 5.0
+
+
 def test_work_before_the_block_does_not_count(no_hardware: Path) -> None:
     exec(compile(BURN.format(seconds=0.3), "burn", "exec"), {})
     with EnergyMeter(powercap=no_hardware) as meter:
@@ -131,7 +140,7 @@ def test_rapl_counts_packages_and_memory_and_survives_a_wrap(tmp_path: Path) -> 
     memory.write_text("150000\n")
     counter.sample()
     assert counter.joules == pytest.approx(0.2 + 0.05)
-    assert counter.name == "RAPL: 1 processor package with memory, all load on the machine"
+    assert counter.name == "RAPL: 1 processor package with memory, the whole machine's load"
 
 
 def test_meter_prefers_rapl_and_says_what_it_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,4 +197,4 @@ def test_gpu_energy_stands_beside_that_of_the_processor(
     reading = meter.reading
     assert reading.joules_low >= 250
     assert reading.method.startswith("load model: ")
-    assert reading.method.endswith("+ NVML: 1 board, all their load")
+    assert reading.method.endswith("+ NVML: 1 board, their whole load")

@@ -1,1 +1,1 @@
-"""Seconds, joules, memory, carbon and money, and what a build will probably take."""
+"""Measure time, energy and memory, convert them to carbon and money, and estimate what a build will take."""

@@ -1,4 +1,4 @@
-"""From joules to grams of CO2e and money, and what well-known runs took."""
+"""Convert joules to grams of CO2e and money; compare with the energy of well-known training runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinsmith.base.errors import RecipeError
 
 JOULES_PER_KWH = 3.6e6
 GRID_SOURCE = "Ember; Energy Institute; with major processing by Our World in Data, CC BY 4.0"
-EMBODIED = "Making the machine (embodied carbon) is not included."
+EMBODIED = "The manufacture of the machine (embodied carbon) is not included."
 
 # One economy seat London to New York one way: 5,555 km at 0.150 kg CO2e a passenger-kilometre, radiative
 # forcing included (UK DESNZ conversion factors, 2024).
@@ -22,13 +22,13 @@ FLIGHT_T_CO2E = 5_555 * 0.150 / 1000
 FLIGHT_SOURCE = (
     "UK DESNZ greenhouse gas conversion factors 2024: 5,555 km at 0.150 kg CO2e with radiative forcing"
 )
-# Luccioni, Viguier and Ligozat, arXiv:2211.02001: energy in MWh and t CO2e, by what is counted.
+# Luccioni, Viguier and Ligozat, arXiv:2211.02001: (what is counted, MWh, t CO2e).
 BLOOM_ACCOUNTS = (
     ("dynamic energy of the training run alone", 433.0, 24.7),
     ("with idle nodes and infrastructure", 690.0, 39.3),
-    ("with the making of the machines as well", None, 50.5),
+    ("with the manufacture of the machines as well", None, 50.5),
 )
-# Watts of a board at full load, used only where a run's energy was not published.
+# Nominal watts of a board, used only if a run's energy was not published.
 BOARD_WATTS = {"V100": 300.0, "A100-40GB": 400.0, "A100-80GB": 400.0, "H100-80GB": 700.0}
 YARDSTICKS = ("GPT-3 175B (V100)", "BLOOM 176B", "Llama-2 70B", "Phi-2", "SmolLM-135M", "nanochat d32")
 
@@ -45,7 +45,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Footprint:
-    """What an amount of joules comes to, as (low, central, high) ranges; building overhead (PUE) included."""
+    """Energy, carbon and cost as low, central and high estimates, including the data centre's overhead (PUE)."""
 
     kwh_low: float
     kwh: float
@@ -65,7 +65,7 @@ class Footprint:
 
 @dataclass(frozen=True)
 class Yardstick:
-    """A published training run. `derived`: its energy is board hours times nominal watts, by us."""
+    """A published training run. If `derived`, its energy is our estimate: board hours times nominal watts."""
 
     run: str
     parameters: float
@@ -81,20 +81,20 @@ class Yardstick:
 
 
 def grid(country: str) -> Grid:
-    """Look up a grid by ISO 3166 alpha-3 code, or WORLD. Raises RecipeError that names the nearest code."""
+    """Look up a grid by ISO 3166 alpha-3 code or WORLD. Raises RecipeError that suggests the nearest code."""
     known = _grids()
-    if found := known.get(country.upper()):
-        return found
-    by_name = {row.country.lower(): code for code, row in known.items()}
+    if country.upper() in known:
+        return known[country.upper()]
+    by_name = {grid.country.lower(): code for code, grid in known.items()}
     names = difflib.get_close_matches(country.lower(), by_name, n=1, cutoff=0.6)
     codes = (
         [by_name[names[0]]] if names else difflib.get_close_matches(country.upper(), known, n=1, cutoff=0.5)
     )
     hint = f"; did you mean {codes[0]} ({known[codes[0]].country})?" if codes else ""
     raise RecipeError(
-        f"{country!r} is no country code with a known grid{hint}",
+        f"no grid is known for the country code {country!r}{hint}",
         where="meter.country",
-        next_step="write an ISO 3166 alpha-3 code such as DEU, or WORLD for the average",
+        next_step="use an ISO 3166 alpha-3 code such as DEU, or WORLD for the average",
     )
 
 
@@ -108,8 +108,8 @@ def footprint(
     machine_price_per_hour: float = 0.0,
     currency: str = "EUR",
 ) -> Footprint:
-    """Turn joules (low, central, high) and wall seconds into kWh, g CO2e and money."""
-    g = grid(country).g_co2e_per_kwh
+    """Convert joules (low, central, high) and wall-clock seconds to kWh, g CO2e and money."""
+    grams = grid(country).g_co2e_per_kwh
     kwh = [j * pue / JOULES_PER_KWH for j in joules]
     rent = seconds / 3600 * machine_price_per_hour
     money = [k * price_per_kwh + rent for k in kwh]
@@ -117,9 +117,9 @@ def footprint(
         kwh_low=kwh[0],
         kwh=kwh[1],
         kwh_high=kwh[2],
-        g_co2e_low=kwh[0] * g,
-        g_co2e=kwh[1] * g,
-        g_co2e_high=kwh[2] * g,
+        g_co2e_low=kwh[0] * grams,
+        g_co2e=kwh[1] * grams,
+        g_co2e_high=kwh[2] * grams,
         money_low=money[0],
         money=money[1],
         money_high=money[2],
@@ -128,17 +128,17 @@ def footprint(
 
 
 def yardsticks() -> tuple[Yardstick, ...]:
-    """Return the well-known runs to stand beside ours, biggest energy first."""
+    """Return the well-known runs to compare with, largest energy first."""
     rows = _read("published_runs.csv")
     for before, row in itertools.pairwise(rows):
         if row["note"] == "as above":
             row["note"] = before["note"]
-    found = [_yardstick(row) for row in rows if row["run"] in YARDSTICKS]
-    return tuple(sorted(found, key=lambda row: -row.mwh))
+    runs = [_yardstick(row) for row in rows if row["run"] in YARDSTICKS]
+    return tuple(sorted(runs, key=lambda run: -run.mwh))
 
 
 def flights(t_co2e: float) -> float:
-    """Return how many economy seats London to New York, one way, an amount of CO2e equals."""
+    """Convert t CO2e to economy seats London to New York, one way."""
     return t_co2e / FLIGHT_T_CO2E
 
 

@@ -1,4 +1,4 @@
-"""Energy counters of the hardware, where they may be read: RAPL (processor) and NVML (NVIDIA boards)."""
+"""Read the hardware's energy counters, where permitted: RAPL (processor) and NVML (NVIDIA boards)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MICRO, MILLI = 1e-6, 1e-3
 
 
 class Counter(Protocol):
-    """A cumulative counter: call `sample` now and then, read `joules` since it was opened."""
+    """A cumulative counter: call `sample` regularly, read the `joules` since it was opened."""
 
     name: str
     joules: float
@@ -22,7 +22,7 @@ class Counter(Protocol):
 
 
 class WrappingCounters:
-    """Sum of raw counters; each begins again from zero at its limit, or at any time where that is 0."""
+    """The sum of raw counters. Each restarts from zero at its limit, or at any time if its limit is 0."""
 
     def __init__(
         self, name: str, reads: Sequence[Callable[[], int]], limits: Sequence[int], unit: float
@@ -32,9 +32,9 @@ class WrappingCounters:
         self._last = [read() for read in reads]
 
     def sample(self) -> None:
-        """Add the differences; a value below the last one means that the counter began again."""
+        """Add the differences; a value below the last one means that the counter restarted."""
         for n, read in enumerate(self._reads):
-            # A look that fails loses nothing: the counter goes on, and the next look catches up.
+            # A failed read loses nothing: the counter keeps counting, and the next read catches up.
             with contextlib.suppress(OSError):
                 now, last, limit = read(), self._last[n], self._limits[n]
                 step = now - last if now >= last else now - last + limit if limit else now
@@ -43,7 +43,7 @@ class WrappingCounters:
 
 
 def open_rapl(powercap: Path = Path("/sys/class/powercap")) -> Counter | None:
-    """Open the package and memory zones of Linux powercap; None where none may be read."""
+    """Open the package and memory zones of Linux powercap; None if they may not be read."""
     zones = [zone for zone in sorted(powercap.glob("intel-rapl:*")) if _counts(zone)]
     try:
         limits = [int((zone / "max_energy_range_uj").read_text()) for zone in zones]
@@ -52,7 +52,7 @@ def open_rapl(powercap: Path = Path("/sys/class/powercap")) -> Counter | None:
         if not packages:
             return None
         memory = "with memory" if len(zones) > packages else "without memory"
-        name = f"RAPL: {packages} processor package{'s' * (packages > 1)} {memory}, all load on the machine"
+        name = f"RAPL: {packages} processor package{'s' * (packages > 1)} {memory}, the whole machine's load"
         return WrappingCounters(name, reads, limits, MICRO)
     except OSError:
         # Most systems let only the administrator read them, since they leak secrets of other processes.
@@ -60,7 +60,7 @@ def open_rapl(powercap: Path = Path("/sys/class/powercap")) -> Counter | None:
 
 
 def _counts(zone: Path) -> bool:
-    # `core` and `uncore` are parts of their package, and `psys` overlaps with it.
+    # `core` and `uncore` are part of their package, and `psys` overlaps with it.
     return _zone_name(zone).startswith(("package", "dram"))
 
 
@@ -75,7 +75,7 @@ def _reader(path: Path) -> Callable[[], int]:
 
 
 def load_nvml() -> Any | None:
-    """Load and start the library that comes with NVIDIA's driver; None where there is none."""
+    """Load and start the library of NVIDIA's driver; None without a driver."""
     try:
         library = ctypes.CDLL("libnvidia-ml.so.1")
         return library if library.nvmlInit_v2() == 0 else None
@@ -84,20 +84,20 @@ def load_nvml() -> Any | None:
 
 
 def open_gpu(library: Any | None = None) -> Counter | None:
-    """Open the energy counters of all NVIDIA boards, of Volta and later; None where there is none."""
+    """Open the energy counters of all NVIDIA boards (Volta and later); None without one."""
     library = library or load_nvml()
     if library is None:
         return None
     reads = [_nvml_reader(library, handle) for handle in nvml_handles(library)]
     try:
-        name = f"NVML: {len(reads)} board{'s' * (len(reads) > 1)}, all their load"
+        name = f"NVML: {len(reads)} board{'s' * (len(reads) > 1)}, their whole load"
         return WrappingCounters(name, reads, [0] * len(reads), MILLI) if reads else None
     except OSError:
         return None
 
 
 def nvml_handles(library: Any) -> list[ctypes.c_void_p]:
-    """Return a handle per board."""
+    """Return a handle for each board."""
     count = ctypes.c_uint()
     if library.nvmlDeviceGetCount_v2(ctypes.byref(count)):
         return []

@@ -1,4 +1,4 @@
-"""Seconds, joules and memory of a piece of work, as a range with the name of the method."""
+"""Measure the time, energy and memory of a block of code; energy is a range with the name of its method."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ import psutil
 from tinsmith.meter.counters import Counter, open_gpu, open_rapl
 from tinsmith.meter.machine import describe_cpu
 
-# A busy core with its share of cache and memory controller. Low: server parts of 96 and more cores (360 W
-# over 96 is 3.8 W, part of it drawn idle too). High: desktop parts at full clock. Central: 32 to 64 cores.
+# (low, central, high) for a busy core with its share of cache and memory controller. Low: server processors with 96
+# or more cores (360 W / 96 is 3.8 W, part of it idle power). High: desktop processors at full clock. Central: 32 to 64.
 BUSY_WATTS_PER_CORE = (3.0, 6.0, 12.0)
-# What memory, board, fans and power supply draw in any case, per core that this machine shows.
+# Power of memory, board, fans and power supply even when idle, per core that this machine shows.
 IDLE_WATTS_PER_CORE = (0.5, 1.5, 4.0)
-# RAPL sees processor and often memory, but neither board nor power supply.
+# Factors for the upper bound: RAPL covers processor and often memory, but neither board nor power supply.
 UNSEEN_BY_RAPL = 1.35
 UNSEEN_BY_NVML = 1.1
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a piece of work took: joules, wall and processor seconds, peak memory of the process tree."""
+    """What a block of code used: joules, wall-clock and processor seconds, peak memory of the process tree."""
 
     joules_low: float
     joules: float
@@ -41,7 +41,7 @@ class Reading:
     peak_rss_bytes: int
 
     def __add__(self, other: Reading) -> Reading:
-        """Add a later attempt: amounts add up, the peak is the higher one, both methods are named."""
+        """Add a later attempt: sum the amounts, keep the higher peak, name both methods."""
         methods = (
             [self.method] if other.method in self.method.split("; then ") else [self.method, other.method]
         )
@@ -66,10 +66,10 @@ class Reading:
 
 
 class EnergyMeter:
-    """Measure everything between entry and exit, children included.
+    """Measure everything between entry and exit of a `with` block, child processes included.
 
-    `reading` may be read at any time. `on_sample` gets it at the start and every `sample_seconds`, from
-    another thread, so that a killed process leaves a trace of what it used.
+    `reading` can be read at any time. `on_sample` receives it at the start and every `sample_seconds`, from another
+    thread, so that a killed process leaves a record of what it used.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class EnergyMeter:
         self._start = self._end = 0.0
 
     def __enter__(self) -> EnergyMeter:
-        """Start to measure."""
+        """Start measuring."""
         self._start = time.monotonic()
         self._sample()
         self._report()
@@ -98,7 +98,7 @@ class EnergyMeter:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Take the last sample; the reading stands still from here."""
+        """Take the last sample; the reading no longer changes."""
         self._stop.set()
         self._thread.join()
         self._sample()
@@ -106,7 +106,7 @@ class EnergyMeter:
 
     @property
     def reading(self) -> Reading:
-        """What was used so far, or in all once the block has ended."""
+        """Return what was used so far, or in all once the block has ended."""
         if not self._end:
             self._sample()
         seconds = (self._end or time.monotonic()) - self._start
@@ -117,20 +117,20 @@ class EnergyMeter:
             )
 
     def _watch(self) -> None:
-        shown = time.monotonic()
+        reported = time.monotonic()
         pause = self._tree_seconds
         while not self._stop.wait(pause):
             before = time.monotonic()
             self._sample()
             now = time.monotonic()
-            # Where a look at the process tree is slow, look less often: the meter takes two per cent at most.
+            # If reading the process tree is slow, read it less often: the meter takes 2% of the time at most.
             pause = max(self._tree_seconds, 50 * (now - before))
-            if now - shown >= self._sample_seconds:
-                shown = now
+            if now - reported >= self._sample_seconds:
+                reported = now
                 self._report()
 
     def _report(self) -> None:
-        # A disk that cannot take the sample is the stage's to report; measuring goes on.
+        # The stage itself will report a full disk; keep measuring.
         with contextlib.suppress(OSError):
             if self._on_sample:
                 self._on_sample(self.reading)
@@ -150,7 +150,7 @@ class EnergyMeter:
                     j,
                     j,
                     j * UNSEEN_BY_RAPL,
-                    f"{self._rapl.name}, up to {UNSEEN_BY_RAPL - 1:.0%} added for what it does not see",
+                    f"{self._rapl.name}, up to {UNSEEN_BY_RAPL - 1:.0%} added for what it does not measure",
                 )
             ]
         else:
@@ -163,23 +163,23 @@ class EnergyMeter:
 
 
 def load_model(seconds: float, cpu_seconds: float) -> tuple[float, float, float, str]:
-    """Return joules (low, central, high) and the method's name, from wall and processor seconds alone."""
+    """Estimate joules (low, central, high) from wall-clock and processor seconds; also name the method."""
     cpu = describe_cpu()
     cores, model = cpu["cores"], cpu["model"]
     joules = [
         seconds * cores * idle + cpu_seconds * busy
         for idle, busy in zip(IDLE_WATTS_PER_CORE, BUSY_WATTS_PER_CORE, strict=True)
     ]
-    whose = (
+    machine = (
         f"{cores} of an unknown number of cores ({model})" if cpu["virtual"] else f"{cores} cores ({model})"
     )
     busy_range = f"{BUSY_WATTS_PER_CORE[0]:g} to {BUSY_WATTS_PER_CORE[2]:g} W a busy core"
     idle_range = f"{IDLE_WATTS_PER_CORE[0]:g} to {IDLE_WATTS_PER_CORE[2]:g} W a core for the idle machine"
-    return joules[0], joules[1], joules[2], f"load model: {whose}, {busy_range} and {idle_range}"
+    return joules[0], joules[1], joules[2], f"load model: {machine}, {busy_range} and {idle_range}"
 
 
 class _Tree:
-    """Processor seconds and peak memory of this process and all below it, ended children included."""
+    """Processor seconds and peak memory of this process and its descendants, including ended ones."""
 
     def __init__(self) -> None:
         self.process = psutil.Process()
@@ -190,12 +190,12 @@ class _Tree:
 
     def sample(self) -> None:
         children = self._children()
-        # A child that ends between two looks is missing until it was waited for, so the total never falls.
+        # A child that has ended is missing until it is waited for, so never let the total fall.
         self.cpu_seconds = max(self.cpu_seconds, self._cpu_now(children) - self.cpu_before)
         rss = self.process.memory_info().rss + sum(_rss_of(child) for child in children)
-        # The kernel's own high-water marks see spikes between looks; ours counts only if it rose meanwhile.
-        # Those of children are asked one by one: getrusage would report our own former peak as theirs,
-        # since a child has our memory for the moment before its program starts.
+        # The kernel's high-water marks catch spikes between samples; our own counts only if it rose since the start.
+        # Read the children's one by one: getrusage would report our former peak as theirs, because a child briefly
+        # shares our memory before its program starts.
         own = _maxrss()
         marks = [own if own > self.maxrss_before else 0, *map(_high_water, children)]
         self.peak_rss_bytes = int(max([self.peak_rss_bytes, rss, *marks]))
@@ -206,7 +206,7 @@ class _Tree:
         return []
 
     def _cpu_now(self, children: list[psutil.Process]) -> float:
-        # Own times first: a child that ends in between is then counted by nobody for a moment, never twice.
+        # Read our own times first: a child that ends in between is then missing for a moment, but never counted twice.
         own = os.times()
         return own.user + own.system + own.children_user + own.children_system + sum(map(_cpu_of, children))
 
@@ -235,7 +235,7 @@ def _quietly(read: Callable[[], float]) -> float:
 
 
 def _high_water(process: psutil.Process) -> int:
-    """Return the most memory that a process had resident since its program started; 0 where no kernel says so."""
+    """Return a process's peak resident memory in bytes; 0 if the kernel does not report it."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):

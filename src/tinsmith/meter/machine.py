@@ -1,4 +1,4 @@
-"""What this machine is: for manifests, for the planner, for `tinsmith doctor`."""
+"""Describe this machine, for manifests, the planner and `tinsmith doctor`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import psutil
 from tinsmith.base.cores import usable_cores
 from tinsmith.meter.counters import load_nvml, nvml_handles
 
-# The kernel's names, in the order in which they matter for training on a processor.
+# The kernel's names, most important for training first.
 FLAGS = (
     "avx2",
     "fma",
@@ -31,7 +31,7 @@ FLAGS = (
 
 
 def describe_machine(directory: Path = Path(".")) -> dict[str, Any]:
-    """Return processor, memory, boards and free disk of `directory`, as JSON values. Imports no torch."""
+    """Describe processor, memory, GPUs and the free disk of `directory` as JSON values, without importing torch."""
     cpu = describe_cpu()
     return {
         "cpu": cpu["model"],
@@ -52,7 +52,7 @@ def describe_machine(directory: Path = Path(".")) -> dict[str, Any]:
 
 @functools.cache
 def describe_cpu() -> dict[str, Any]:
-    """Return `model`, `cores` (that this process may use), `flags`, `virtual` (guest of a hypervisor)."""
+    """Return `model`, usable `cores`, `flags`, and whether it is `virtual` (under a hypervisor)."""
     info = _cpuinfo(Path("/proc/cpuinfo"))
     flags = set(info.get("flags", info.get("Features", "")).split())
     model = info.get("model name") or platform.processor() or platform.machine()
@@ -65,7 +65,7 @@ def describe_cpu() -> dict[str, Any]:
 
 
 def describe_gpus(library: Any | None = None) -> list[dict[str, Any]]:
-    """Return name and memory of each NVIDIA board that the driver shows; empty where there is no driver."""
+    """Return name and memory of each NVIDIA board; empty without a driver."""
     library = library or load_nvml()
     return [_describe_gpu(library, handle) for handle in nvml_handles(library)] if library else []
 
@@ -82,7 +82,7 @@ def _describe_gpu(library: Any, handle: ctypes.c_void_p) -> dict[str, Any]:
 
 
 def _cpuinfo(path: Path) -> dict[str, str]:
-    """Return the fields of the first processor; empty where the file is missing (not Linux)."""
+    """Return the fields of the first processor; empty if the file is missing (not Linux)."""
     if not path.exists():
         return {}
     first = path.read_text(encoding="utf-8", errors="replace").split("\n\n", 1)[0]
