@@ -22,7 +22,19 @@ def test_help_imports_nothing_heavy():
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "[]"
-    for verb in ("init", "plan", "build", "report", "chat", "serve", "verify", "models", "doctor"):
+    for verb in (
+        "init",
+        "plan",
+        "build",
+        "report",
+        "chat",
+        "serve",
+        "verify",
+        "trace",
+        "forget",
+        "models",
+        "doctor",
+    ):
         assert f"  {verb} " in result.stdout
 
 

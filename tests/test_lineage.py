@@ -232,4 +232,4 @@ def test_the_two_verbs_speak_text_and_json(folder: Path) -> None:
     found = json.loads(tinsmith("forget", "secret.txt", "--run", root, "--json").stdout)
     assert found["documents"][0]["source"].endswith("secret.txt")
     assert "FORGOTTEN" in tinsmith("trace", "secret.txt", "--run", root).stdout
-    assert "reads again" in tinsmith("forget", "secret.txt", "--run", root, "--undo").stdout
+    assert "will include again" in tinsmith("forget", "secret.txt", "--run", root, "--undo").stdout

@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints. Nothing heavy is imported before a verb needs it."""
+"""The command line: parse, call, print. Nothing heavy is imported before a command needs it."""
 
 from __future__ import annotations
 
@@ -25,29 +25,30 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-RecipePath = Annotated[Path, typer.Argument(help="A recipe in TOML.")]
-BundlePath = Annotated[Path, typer.Argument(help="A bundle, as `tinsmith build` makes it.")]
+RecipePath = Annotated[Path, typer.Argument(help="The recipe, a TOML file.")]
+BundlePath = Annotated[Path, typer.Argument(help="The bundle directory that `tinsmith build` made.")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="Override a field: section.field=value. May be repeated.")
+    list[str] | None,
+    typer.Option("--set", help="Override a field of the recipe: section.field=value. Repeatable."),
 ]
-Until = Annotated[str | None, typer.Option(help="Stop after this stage.")]
+Until = Annotated[str | None, typer.Option(help="Stop after this stage, such as tokenize.")]
 
 
 @app.command()
 def init(
-    directory: Annotated[Path, typer.Argument(help="Directory to make; the recipe goes into it.")],
-    documents: Annotated[str, typer.Option(help="Folder, file, glob or named corpus with your documents.")],
+    directory: Annotated[Path, typer.Argument(help="Directory to create for the recipe.")],
+    documents: Annotated[str, typer.Option(help="Your documents: a folder, file, glob or named corpus.")],
 ) -> None:
     """Write a commented recipe for your own documents."""
     from tinsmith.recipe.toml import write_recipe
 
     path = write_recipe(directory, documents)
-    print(f"wrote {path}\nlook at it, then: tinsmith plan {path}")
+    print(f"wrote {path}\nread it, then run: tinsmith plan {path}")
 
 
 @app.command()
 def plan(recipe: RecipePath, set_: Overrides = None, until: Until = None) -> None:
-    """Say stage by stage what is cached, what would run and why, and what it will take."""
+    """Show which stages would run, why, and what they will take."""
     from tinsmith.pipeline.plan import describe_plan
     from tinsmith.recipe.toml import load_recipe
 
@@ -56,7 +57,7 @@ def plan(recipe: RecipePath, set_: Overrides = None, until: Until = None) -> Non
 
 @app.command()
 def build(recipe: RecipePath, set_: Overrides = None, until: Until = None) -> None:
-    """Run what is not yet done. May be stopped at any moment; the same command goes on.
+    """Run the stages that are not done yet. Stop it at any time; the same command continues.
 
     Under torchrun, several processes train together.
     """
@@ -67,7 +68,7 @@ def build(recipe: RecipePath, set_: Overrides = None, until: Until = None) -> No
     from tinsmith.recipe.toml import load_recipe
 
     workers = find_workers(os.environ)
-    with _one_voice(workers):
+    with _report_once(workers):
         if workers and not workers.is_main:
             follow(workers)
             return
@@ -82,7 +83,7 @@ def build(recipe: RecipePath, set_: Overrides = None, until: Until = None) -> No
 
 @app.command()
 def report(bundle: BundlePath) -> None:
-    """Make report.html and evidence.json anew from what the bundle holds."""
+    """Rebuild report.html and evidence.json of a bundle."""
     from tinsmith.bundle import rebuild
 
     print(f"report: {rebuild(bundle).resolve()}")
@@ -91,7 +92,9 @@ def report(bundle: BundlePath) -> None:
 @app.command()
 def chat(
     bundle: BundlePath,
-    format_: Annotated[str, typer.Option("--format", help="such as q4_k_m; empty takes the smallest.")] = "",
+    format_: Annotated[
+        str, typer.Option("--format", help="GGUF format, such as q4_k_m; default: the smallest.")
+    ] = "",
 ) -> None:
     """Chat with a bundle's model in the terminal."""
     from tinsmith.serve.chat import chat as talk
@@ -103,15 +106,20 @@ def chat(
 def serve(
     bundle: BundlePath,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; loopback unless you say otherwise.")
+        str, typer.Option(help="Address to listen on; the default is this machine only.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8080,
+    port: Annotated[int, typer.Option(help="Port; 0 picks a free one.")] = 8080,
     api_key: Annotated[
-        str | None, typer.Option(envvar="TINSMITH_API_KEY", help="Key that clients must send.")
+        str | None, typer.Option(envvar="TINSMITH_API_KEY", help="Key that clients must send; default: none.")
     ] = None,
-    format_: Annotated[str, typer.Option("--format", help="such as q4_k_m; empty takes the smallest.")] = "",
+    format_: Annotated[
+        str, typer.Option("--format", help="GGUF format, such as q4_k_m; default: the smallest.")
+    ] = "",
 ) -> None:
-    """Serve a bundle's model: OpenAI-compatible, with a page to try it at /."""
+    """Serve a bundle's model as an OpenAI-compatible API.
+
+    A page at / lets you try the model in a browser.
+    """
     from tinsmith.serve.api import serve as run
 
     run(bundle, host=host, port=port, api_key=api_key, format=format_ or None)
@@ -121,52 +129,59 @@ def serve(
 def verify(
     bundle: BundlePath,
     deep: Annotated[
-        bool, typer.Option("--deep", help="Load the model and let it answer a sample of the exam again.")
+        bool, typer.Option("--deep", help="Also load the model and score a sample of its exam items again.")
     ] = False,
 ) -> None:
-    """Check every hash of a bundle, and compute every figure again from the stored items."""
+    """Check a bundle's hashes and recompute all its figures.
+
+    Figures are recomputed from the items stored in the bundle.
+    """
     from tinsmith.bundle import verify as check
 
-    found = check(bundle, deep=deep)
-    print(f"{bundle}: {found.files} files, {found.bytes / 1e6:,.0f} MB, every hash as written")
-    print(f"{found.figures:,} figures computed again from the stored items, each as written")
+    checked = check(bundle, deep=deep)
+    print(f"{bundle}: {checked.files} files, {checked.bytes / 1e6:,.0f} MB, every hash matches")
+    print(f"{checked.figures:,} figures recomputed from the stored items, all match")
     if deep:
-        print(f"{found.items} items scored again by the model, each as written")
+        print(f"{checked.items} items scored again by the model, all match")
 
 
-RunPath = Annotated[
-    Path | None, typer.Option(help="Directory of a run; without it the only one below runs/.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
+RunPath = Annotated[Path | None, typer.Option(help="Directory of a run; default: the only one in runs/.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the full result as JSON.")]
 
 
 @app.command()
 def trace(
     what: Annotated[
-        str, typer.Argument(help="A passage, or a document: doc_id, path or file name; - reads.")
+        str,
+        typer.Argument(help="A passage, or a document's doc_id, path or file name; - reads standard input."),
     ],
     run: RunPath = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say which documents a passage came from, or what became of a document."""
+    """Show where a passage came from, or what became of a document."""
     from tinsmith.lineage.render import tell_trace
     from tinsmith.lineage.tables import find_run
     from tinsmith.lineage.trace import trace as look
 
-    found = look(find_run(run), sys.stdin.read() if what == "-" else what)
-    print(json.dumps(found, ensure_ascii=False, indent=2) if as_json else tell_trace(found))
+    result = look(find_run(run), sys.stdin.read() if what == "-" else what)
+    print(json.dumps(result, ensure_ascii=False, indent=2) if as_json else tell_trace(result))
 
 
 @app.command()
 def forget(
-    document: Annotated[str, typer.Argument(help="doc_id, path or file name.")],
+    document: Annotated[str, typer.Argument(help="The document's doc_id, path or file name.")],
     run: RunPath = None,
-    reason: Annotated[str, typer.Option(help="Why, for the list; never write text of the document.")] = "",
-    with_copies: Annotated[bool, typer.Option("--with-copies", help="Its near-duplicates too.")] = False,
-    undo: Annotated[bool, typer.Option("--undo", help="Take it off the list again.")] = False,
+    reason: Annotated[str, typer.Option(help="Reason to record; do not quote the document.")] = "",
+    with_copies: Annotated[
+        bool, typer.Option("--with-copies", help="Also forget its near-duplicates.")
+    ] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Remove it from the list again.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Mark a document, say what bears it; the next build runs without it."""
+    """Leave a document out of the next build.
+
+    Also shows which files, models and bundles it is part of.
+    """
     from tinsmith.lineage.forget import forget as mark
     from tinsmith.lineage.forget import remember
     from tinsmith.lineage.render import tell_forgotten
@@ -174,26 +189,26 @@ def forget(
 
     root = find_run(run)
     if undo:
-        print("the next build reads again: " + ", ".join(remember(root, document)))
+        print("the next build will include again: " + ", ".join(remember(root, document)))
         return
-    found = mark(root, document, reason=reason, with_copies=with_copies)
-    print(json.dumps(found, ensure_ascii=False, indent=2) if as_json else tell_forgotten(found, document))
+    result = mark(root, document, reason=reason, with_copies=with_copies)
+    print(json.dumps(result, ensure_ascii=False, indent=2) if as_json else tell_forgotten(result, document))
 
 
 @app.command()
 def models() -> None:
-    """List named models and corpora: licence, size, hash, whether cached."""
+    """List the named models and corpora with licence and hash."""
     from tinsmith.base.assets import KNOWN, is_cached
 
     for named in KNOWN.values():
-        state = "cached" if is_cached(named.name) else "not fetched yet"
+        state = "cached" if is_cached(named.name) else "not downloaded"
         print(f"{named.name:20} {named.kind:7} {named.megabytes:>5} MB  {state:16} {named.licence}")
         print(f"{'':20} {named.about}; {named.attribution}; sha256 {named.sha256[:16]}...")
 
 
 @app.command()
 def doctor() -> None:
-    """Say what this machine can do, and what is missing."""
+    """Check what this machine can do and what is missing."""
     from tinsmith.doctor import examine
 
     for finding in examine():
@@ -201,15 +216,17 @@ def doctor() -> None:
 
 
 @contextmanager
-def _one_voice(workers: WorkerGroup | None) -> Iterator[None]:
-    """Tell that a build was stopped, or why; of several processes the first to fail tells, for all of them."""
+def _report_once(workers: WorkerGroup | None) -> Iterator[None]:
+    """Report once why a build stopped: of several processes, only the first to fail reports."""
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
         first = workers is None or workers.first_to_fail()
         if isinstance(error, KeyboardInterrupt):
             if workers is None or workers.is_main:
-                print("\nstopped; what is done is kept. The same command goes on from here.", file=sys.stderr)
+                print(
+                    "\nstopped; finished work is kept. The same command continues from here.", file=sys.stderr
+                )
             raise typer.Exit(130) from None
         if not first:
             raise typer.Exit(1) from None
@@ -217,7 +234,7 @@ def _one_voice(workers: WorkerGroup | None) -> Iterator[None]:
 
 
 def main() -> NoReturn:
-    """Run the command line; print a person's mistakes without a traceback."""
+    """Run the command line; print mistakes of the user without a traceback."""
     from tinsmith.base.errors import TinsmithError
 
     signal.signal(signal.SIGTERM, _terminate)
