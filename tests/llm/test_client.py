@@ -1,5 +1,9 @@
-"""Teachers are asked over real HTTP: three shapes, repeats, budgets, a cache; keys are never seen."""
+"""Models are asked over real HTTP: three providers, retries, budgets, a cache; keys are never shown."""
 
+import contextlib
+import io
+import json
+import time
 from pathlib import Path
 
 import pytest
@@ -78,7 +82,7 @@ def test_what_is_busy_is_asked_again(server, tmp_path):
 
 def test_who_asks_to_be_paid_ends_it_with_the_place_and_without_the_key(server, tmp_path):
     server.status = 402
-    with pytest.raises(LLMError, match=r"wants to be paid first(.|\n)*top up") as caught:
+    with pytest.raises(LLMError, match=r"requires payment(.|\n)*top up") as caught:
         ask(server, tmp_path)
     assert caught.value.where == "refine.synthesis.teacher"
     assert SECRET not in str(caught.value)
@@ -102,7 +106,7 @@ def test_a_missing_key_is_told_before_anything_is_asked(server, tmp_path, monkey
 def test_one_that_is_too_slow_is_given_up(server, tmp_path):
     server.seconds = 1.0
     questions = [Request(f"Question: {n}?") for n in range(8)]
-    with pytest.raises(LLMError, match=r"8 questions in a row got no answer \(timeout"):
+    with pytest.raises(LLMError, match=r"8 questions in a row got no answer from openai:\S+:m \(timeout"):
         ask(server, tmp_path, questions, seconds_per_answer=0.05, parallel=8)
 
 
@@ -131,3 +135,62 @@ def test_nobody_listening_is_said(tmp_path):
 def test_a_teacher_without_a_model_is_a_mistake_of_the_recipe(server, tmp_path):
     with pytest.raises(RecipeError, match=r"refine\.synthesis\.teacher\.model: names no model"):
         ask(server, tmp_path, model="")
+
+
+def reply(handler, status: int, body: bytes) -> None:
+    handler.send_response(status)
+    handler.send_header("content-type", "application/json")
+    handler.send_header("content-length", str(len(body)))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def test_a_key_that_the_server_repeats_is_not_shown(server, tmp_path):
+    body = json.dumps({"error": {"message": f"wrong key {SECRET}"}}).encode()
+    server.handle = lambda handler: reply(handler, 401, body)
+    with pytest.raises(LLMError, match=r"wrong key \[key\]") as caught:
+        ask(server, tmp_path)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_field_that_the_endpoint_rejects_is_left_out_from_then_on(server, tmp_path):
+    answer, sent = server.handle, []
+
+    def handle(handler):
+        raw = handler.rfile.read(int(handler.headers["content-length"]))
+        sent.append("temperature" in json.loads(raw))
+        if sent[-1]:
+            reply(handler, 400, b'{"error": {"param": "temperature", "message": "unsupported"}}')
+        else:
+            handler.rfile = io.BytesIO(raw)
+            answer(handler)
+
+    server.handle = handle
+    outcomes, _ = ask(server, tmp_path, parallel=1)
+    assert all(isinstance(outcome, Answer) for outcome in outcomes)
+    assert sent == [True] + [False] * 6
+
+
+def test_a_reply_that_trickles_in_ends_with_the_time_limit(server, tmp_path):
+    def handle(handler):
+        handler.send_response(200)
+        handler.send_header("content-length", "100")
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                handler.wfile.write(b" ")
+                time.sleep(0.05)
+
+    server.handle = handle
+    began = time.monotonic()
+    outcomes, _ = ask(server, tmp_path, QUESTIONS[:1], seconds_per_answer=0.2)
+    assert outcomes[0].reason == "timeout"
+    assert time.monotonic() - began < 4 * 0.2 + 2
+
+
+def test_a_damaged_cached_answer_is_asked_again(server, tmp_path):
+    ask(server, tmp_path, QUESTIONS[:1])
+    next(tmp_path.rglob("*.json")).write_text('{"text": ')
+    outcomes, _ = ask(server, tmp_path, QUESTIONS[:1])
+    assert isinstance(outcomes[0], Answer)
+    assert len(server.asked) == 2

@@ -139,7 +139,7 @@ def test_an_endpoint_that_gives_up_in_the_middle_keeps_what_it_said(server, tmp_
     server.handle = handle
     config, found, rows = ask(tmp_path, endpoint(server))
     assert [row["failure"] for row in rows["api"]] == [""] * 5 + ["stopped"] * 7
-    assert "refuses the key" in rows["api"][-1]["detail"]
+    assert "rejects the key in RIVAL_KEY" in rows["api"][-1]["detail"]
     assert SECRET not in json.dumps(rows)
     assert found["systems"][0]["asked"] == 5
     check(tmp_path, config, found)

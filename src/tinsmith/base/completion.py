@@ -1,4 +1,4 @@
-"""What is asked of a model in words, and what comes back: an answer, or the reason why there is none."""
+"""A question to a language model, and its outcome: an answer or a failure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Request:
-    """One question to a model. `schema` is a JSON schema for the answer where the endpoint knows such."""
+    """One question. `schema` is a JSON schema for the answer, used where the endpoint supports one."""
 
     prompt: str
     system: str = ""
@@ -21,7 +21,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model said and what it took; `cost` is money, `joules` None where nobody could measure them."""
+    """A model's answer and its cost: money in the recipe's currency, `joules` or None if not measured."""
 
     text: str
     input_tokens: int
@@ -29,14 +29,14 @@ class Answer:
     seconds: float
     cost: float = 0.0
     joules: float | None = None
-    whole: bool = True  # False where max_tokens cut it off
-    estimated: bool = False  # tokens counted by length, since the endpoint did not say
+    whole: bool = True  # False if max_tokens cut it off
+    estimated: bool = False  # the endpoint reported no token counts; they are derived from lengths
     cached: bool = False
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a question has no answer: a reason, one word, and what was seen."""
+    """Why a question has no answer: the reason in one word, and a detail."""
 
     reason: str
     detail: str

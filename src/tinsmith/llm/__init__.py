@@ -1,1 +1,1 @@
-"""Models that are asked over HTTP: one protocol, three providers' shapes, a cache and a budget."""
+"""Ask language models over HTTP: three providers, a cache and a budget."""

@@ -1,4 +1,4 @@
-"""Many questions: several at a time, answers in order, out of the cache where it has them, within a budget."""
+"""Ask many questions concurrently, with outcomes in order, a cache and a budget."""
 
 from __future__ import annotations
 
@@ -13,35 +13,41 @@ from dataclasses import dataclass, field, replace
 from tinsmith.base.completion import Answer, Failure, Request
 from tinsmith.base.errors import LLMError
 from tinsmith.llm.cache import AnswerCache
-from tinsmith.llm.client import Teacher, estimate_tokens
+from tinsmith.llm.client import LLMClient, estimate_tokens
 
 MAX_FAILURES_IN_A_ROW = 8
-OVER = "budget"  # the reason of questions that were not asked any more
-_AHEAD = 2  # questions taken per thread before their turn
+OVER = "budget"  # the failure reason of questions that exceed the budget
+_AHEAD = 2  # questions read from the input in advance, per thread
 
 
 @dataclass
 class Budget:
-    """What may be spent, and what was: money 0 is no limit; `until` is a time of the monotonic clock.
+    """Limits on money (0 is no limit) and time (`until` on the monotonic clock), and the money spent so far.
 
-    Cached answers count as paid, so that a build that was killed and goes on spends no more than one that was
-    not.
+    Cached answers count as paid, so that a resumed build spends no more than an uninterrupted one.
     """
 
     max_cost: float = 0.0
     until: float = float("inf")
+    price_per_million_input: float = 0.0
+    price_per_million_output: float = 0.0
     spent: float = 0.0
-    over: str = ""
+    over: str = ""  # why no more questions are asked
 
     @classmethod
     def of_minutes(cls, max_cost: float, max_minutes: float) -> Budget:
-        """Return a budget whose time runs from now on."""
+        """Return a budget whose time starts now."""
         return cls(max_cost, time.monotonic() + 60 * max_minutes)
+
+    def cost(self, input_tokens: int, output_tokens: int) -> float:
+        """Return the price of a number of tokens."""
+        millions = input_tokens * self.price_per_million_input + output_tokens * self.price_per_million_output
+        return millions / 1e6
 
 
 @dataclass
 class Tally:
-    """What the questions of a run took; `joules` is None where an answer's could not be measured."""
+    """Totals over questions; `joules` is None if they were not measured for every answer."""
 
     answers: int = 0
     cached: int = 0
@@ -69,7 +75,7 @@ class Tally:
 
 @dataclass
 class _Pending:
-    """A question on its way, and the most that its answer may cost."""
+    """A submitted question, its outcome, and the highest cost of its answer."""
 
     request: Request
     outcome: Future[Answer | Failure]
@@ -79,7 +85,7 @@ class _Pending:
 
 @dataclass
 class _Run:
-    teacher: Teacher
+    client: LLMClient
     cache: AnswerCache | None
     budget: Budget
     parallel: int
@@ -87,15 +93,15 @@ class _Run:
     waiting: deque[_Pending] = field(default_factory=deque)
     todo: queue.SimpleQueue[_Pending | None] = field(default_factory=queue.SimpleQueue)
     threads: list[threading.Thread] = field(default_factory=list)
-    refused: BaseException | None = None
+    error: BaseException | None = None  # of an earlier question; every other one would meet it too
 
     def submit(self, request: Request) -> None:
-        """Take a question on: out of the cache, to a thread, or not any more."""
+        """Answer a question from the cache, queue it, or fail it if the budget is used up."""
         pending = _Pending(request, Future())
         self.waiting.append(pending)
-        found = self.cache.get(self.teacher.identity, request) if self.cache else None
-        if found is not None:
-            pending.outcome.set_result(found)
+        cached = self.cache.get(self.client.identity, request) if self.cache else None
+        if cached is not None:
+            pending.outcome.set_result(cached)
         elif self._may_ask(pending):
             self._start_threads()
             self.todo.put(pending)
@@ -103,17 +109,17 @@ class _Run:
             pending.outcome.set_result(Failure(OVER, self.budget.over))
 
     def _may_ask(self, pending: _Pending) -> bool:
-        budget, teacher = self.budget, self.teacher
+        budget = self.budget
         if not budget.over and time.monotonic() >= budget.until:
             budget.over = "max_minutes is used up"
         if budget.over or not budget.max_cost:
             return not budget.over
-        pending.bound = _cost(teacher, estimate_tokens(pending.request), pending.request.max_tokens)
-        # Answers under way count with the most that they may cost. Before one more is refused, all of them are
-        # waited for, so that it hangs on costs alone and not on who was faster.
+        pending.bound = budget.cost(estimate_tokens(pending.request), pending.request.max_tokens)
+        # Pending answers count with their highest cost. Before the next question is refused, wait for all of them,
+        # so that the decision depends on costs alone and not on timing.
         for earlier in self.waiting:
-            held = sum(other.bound for other in self.waiting if not other.settled)
-            if budget.spent + held <= budget.max_cost:
+            reserved = sum(other.bound for other in self.waiting if not other.settled)
+            if budget.spent + reserved <= budget.max_cost:
                 return True
             if earlier is not pending:
                 self._settle(earlier)
@@ -123,10 +129,10 @@ class _Run:
         return False
 
     def _settle(self, pending: _Pending) -> Answer | Failure:
-        """Wait for an outcome and book what it cost, once."""
+        """Wait for an outcome and add its cost to the budget, once."""
         outcome = pending.outcome.result()
         if isinstance(outcome, Answer):
-            outcome = replace(outcome, cost=_cost(self.teacher, outcome.input_tokens, outcome.output_tokens))
+            outcome = replace(outcome, cost=self.budget.cost(outcome.input_tokens, outcome.output_tokens))
         if not pending.settled:
             pending.settled = True
             self.budget.spent += outcome.cost if isinstance(outcome, Answer) else 0.0
@@ -138,33 +144,33 @@ class _Run:
 
     def _start_threads(self) -> None:
         if len(self.threads) < self.parallel:
-            # Daemons, so that Ctrl-C need not wait for a slow answer.
-            self.threads.append(threading.Thread(target=self._work, daemon=True, name="asking"))
+            # Daemons, so that Ctrl-C does not wait for a slow answer.
+            self.threads.append(threading.Thread(target=self._work, daemon=True, name="llm"))
             self.threads[-1].start()
 
     def _work(self) -> None:
         while (pending := self.todo.get()) is not None:
-            if self.refused is not None:  # who wants a key or money wants it for the next question too
-                pending.outcome.set_exception(self.refused)
+            if self.error is not None:
+                pending.outcome.set_exception(self.error)
                 continue
             try:
                 pending.outcome.set_result(self._ask(pending.request))
             except BaseException as error:
-                self.refused = error
+                self.error = error
                 pending.outcome.set_exception(error)
 
     def _ask(self, request: Request) -> Answer | Failure:
-        outcome = self.teacher.ask(request, until=self.budget.until)
+        outcome = self.client.ask(request, until=self.budget.until)
         if isinstance(outcome, Answer):
             outcome = replace(outcome, joules=self.joules() if self.joules else None)
             if self.cache:
-                self.cache.put(self.teacher.identity, request, outcome)
+                self.cache.put(self.client.identity, request, outcome)
         elif outcome.reason == "time":
             outcome = Failure(OVER, "max_minutes is used up")
         return outcome
 
     def stop(self) -> None:
-        """Let the threads end; what nobody has begun is not asked."""
+        """Drop queued questions and let the threads end."""
         while True:
             try:
                 self.todo.get_nowait()
@@ -175,7 +181,7 @@ class _Run:
 
 
 def ask_many(
-    teacher: Teacher,
+    client: LLMClient,
     requests: Iterable[Request],
     *,
     cache: AnswerCache | None = None,
@@ -184,12 +190,12 @@ def ask_many(
     joules: Callable[[], float] | None = None,
     tally: Tally | None = None,
 ) -> Iterator[Answer | Failure]:
-    """Yield one outcome per question, in order. Questions are taken from `requests` only shortly before.
+    """Yield one outcome per question, in order. `requests` is read only shortly in advance.
 
-    `joules` returns what was used since it was last called. Raises LLMError where the teacher refuses, or
-    gives nothing MAX_FAILURES_IN_A_ROW times in a row; answers that came before are in the cache.
+    `joules` returns the energy used since its last call. Raises LLMError if the endpoint refuses, or fails
+    MAX_FAILURES_IN_A_ROW times in a row; earlier answers are in the cache.
     """
-    run = _Run(teacher, cache, budget or Budget(), parallel, joules)
+    run = _Run(client, cache, budget or Budget(), parallel, joules)
     failures: list[Failure] = []
 
     def checked(outcome: Answer | Failure) -> Answer | Failure:
@@ -200,7 +206,7 @@ def ask_many(
         elif outcome.reason != OVER:
             failures.append(outcome)
         if len(failures) >= MAX_FAILURES_IN_A_ROW:
-            raise _no_answers(teacher, failures)
+            raise _no_answers(client, failures)
         return outcome
 
     try:
@@ -214,16 +220,10 @@ def ask_many(
         run.stop()
 
 
-def _no_answers(teacher: Teacher, failures: list[Failure]) -> LLMError:
-    seen = "; ".join(dict.fromkeys(f"{failure.reason}: {failure.detail}" for failure in failures[:3]))
+def _no_answers(client: LLMClient, failures: list[Failure]) -> LLMError:
+    reasons = "; ".join(dict.fromkeys(f"{failure.reason}: {failure.detail}" for failure in failures[:3]))
     return LLMError(
-        f"{len(failures)} questions in a row got no answer ({seen})",
-        where=teacher.identity,
-        next_step="see whether the endpoint is up and fits teacher.kind; then build again: "
-        "what was answered is kept and not asked anew",
+        f"{len(failures)} questions in a row got no answer from {client.identity} ({reasons})",
+        where=client.where,
+        next_step="check that the endpoint is up and its `kind` is right, then build again: answers so far are kept",
     )
-
-
-def _cost(teacher: Teacher, read: int, written: int) -> float:
-    money = read * teacher.price_per_million_input + written * teacher.price_per_million_output
-    return money / 1e6

@@ -1,4 +1,4 @@
-"""One question over HTTP: time limit, repeats with growing pauses, and the reason where no answer comes."""
+"""Ask a model one question over HTTP, with a time limit and retries with growing pauses."""
 
 from __future__ import annotations
 
@@ -8,222 +8,211 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import httpx
 
 from tinsmith.base.completion import Answer, Failure, Request
 from tinsmith.base.errors import LLMError
-from tinsmith.llm.key import Key
-from tinsmith.llm.providers import OPTIONAL, SHAPES, Said, without
+from tinsmith.llm.key import ApiKey
+from tinsmith.llm.providers import OPTIONAL, PROVIDERS, Reply, without
 
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
 MAX_REPLY_BYTES = 8_000_000
-BYTES_PER_TOKEN = 4  # of English text in usual vocabularies, for endpoints that do not count
-_REPEATED = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
-_PAY = ("insufficient_quota", "billing", "credit balance", "payment", "insufficient balance")
-
-
-class Teacher(Protocol):
-    """Whoever answers questions; `identity` names model and place in the cache."""
-
-    identity: str
-    price_per_million_input: float
-    price_per_million_output: float
-
-    def ask(self, request: Request, *, until: float = float("inf")) -> Answer | Failure:
-        """Answer one question before the monotonic clock shows `until`; may be called from several threads."""
-
-    def close(self) -> None:
-        """Give up what is open; questions under way fail."""
+BYTES_PER_TOKEN = 4  # of English text in common vocabularies, for endpoints that report no token counts
+_RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
+_PAYMENT_WORDS = ("insufficient_quota", "billing", "credit balance", "payment", "insufficient balance")
 
 
 class _Slow(Exception):
-    """The answer takes longer than it may."""
+    """The answer exceeds its time limit."""
 
 
 class _Broken(Exception):
-    """The reply is not what the endpoint promises: a reason and what was seen."""
+    """The reply violates the endpoint's protocol: the reason and detail of a failure."""
 
 
 @dataclass
 class LLMClient:
-    """A model behind an endpoint of one of SHAPES. `where` names its place in the recipe, for messages.
+    """A model behind an endpoint of one of PROVIDERS. `where` is its section of the recipe, for messages.
 
-    `url` empty takes the provider's own; one without a path gets the provider's. Loopback is never asked
-    through a proxy; elsewhere the environment's proxy and certificates count.
+    An empty `url` means the provider's own; one without a path gets the provider's path. Loopback addresses are
+    never reached through a proxy; for others the proxy and certificates of the environment apply. `identity` names
+    model and endpoint in the cache.
     """
 
     kind: str
     model: str
     url: str = ""
-    key: Key = field(default_factory=lambda: Key(""))
-    where: str = "teacher"
+    key: ApiKey = field(default_factory=lambda: ApiKey(""))
+    where: str = "endpoint"
     identity: str = ""
     seconds_per_answer: float = 120.0
-    price_per_million_input: float = 0.0
-    price_per_million_output: float = 0.0
     parallel: int = 1
 
     def __post_init__(self) -> None:
-        self._shape = SHAPES[self.kind]
-        self.url = _complete(self.url, self._shape.url)
-        self.key.header, self.key.prefix = self._shape.key_header, self._shape.key_prefix
+        self._provider = PROVIDERS[self.kind]
+        self.url = _complete(self.url, self._provider.url)
+        self.key.header, self.key.prefix = self._provider.key_header, self._provider.key_prefix
         self.identity = self.identity or f"{self.kind}:{self.url}:{self.model}"
-        self._refused: frozenset[str] = frozenset()
-        if self.kind == "openai" and self.url == self._shape.url:
-            self._refused = frozenset({"max_tokens"})
+        self._rejected: frozenset[str] = frozenset()
+        if self.kind == "openai" and self.url == self._provider.url:
+            self._rejected = frozenset({"max_tokens"})
         self._stop = threading.Event()
         self._client = httpx.Client(
             auth=self.key,
-            headers=dict(self._shape.headers),
+            headers=dict(self._provider.headers),
             timeout=httpx.Timeout(
                 self.seconds_per_answer, connect=min(CONNECT_SECONDS, self.seconds_per_answer)
             ),
             limits=httpx.Limits(max_connections=self.parallel, max_keepalive_connections=self.parallel),
             trust_env=not is_loopback(self.url),
-            # A redirect could carry question and key to somewhere that the recipe does not name.
+            # A redirect could send question and key to a host that the recipe does not name.
             follow_redirects=False,
         )
 
     def close(self) -> None:
-        """End pauses at once and close connections."""
+        """End pauses at once and close connections; pending questions fail."""
         self._stop.set()
         self._client.close()
 
     def ask(self, request: Request, *, until: float = float("inf")) -> Answer | Failure:
-        """Return an answer or why there is none. Raises LLMError where every other question would fail too."""
-        began, failure = time.monotonic(), Failure("time", "the time was up before it was asked")
+        """Return an answer, or a failure if there is none before the monotonic clock shows `until`. Thread-safe.
+
+        Raises LLMError for errors that every other question would meet too: no key, no payment, no such model.
+        """
+        began, failure = time.monotonic(), Failure("time", "the time was up before the request")
         for attempt in range(ATTEMPTS):
             seconds = min(self.seconds_per_answer, until - time.monotonic())
             if seconds <= 0 or self._stop.is_set():
                 return failure
-            asked = time.monotonic()
+            sent = time.monotonic()
             outcome, pause = self._try(request, seconds)
-            if isinstance(outcome, Said):
-                return self._answer(request, outcome, time.monotonic() - asked)
+            if isinstance(outcome, Reply):
+                return self._answer(request, outcome, time.monotonic() - sent)
             failure = outcome
             if pause is None:
                 return failure
             pause = max(pause, min(FIRST_PAUSE_SECONDS * 2**attempt, LONGEST_PAUSE_SECONDS))
             if attempt + 1 == ATTEMPTS or time.monotonic() + pause >= until or self._stop.wait(pause):
                 break
-        taken = time.monotonic() - began
-        return Failure(
-            failure.reason, f"{failure.detail}; gave up after {attempt + 1} tries in {taken:.1f} s"
-        )
+        tried = f"gave up after {attempt + 1} tries in {time.monotonic() - began:.1f} s"
+        return Failure(failure.reason, f"{failure.detail}; {tried}")
 
-    def _try(self, request: Request, seconds: float) -> tuple[Said | Failure, float | None]:
-        """Ask once. Returns the outcome, and for a failure worth repeating how long to wait at least."""
+    def _try(self, request: Request, seconds: float) -> tuple[Reply | Failure, float | None]:
+        """Ask once. Returns the outcome, and the least seconds to wait if a retry makes sense."""
         try:
             status, headers, content = self._send(request, seconds)
-            return self._judge(status, headers, content)
+            return self._classify(status, headers, content)
         except (_Slow, httpx.TimeoutException):
-            return Failure("timeout", f"no whole answer within {seconds:.0f} s"), 0.0
+            return Failure("timeout", f"no complete answer within {seconds:.0f} s"), 0.0
         except httpx.ConnectError as error:
             return Failure("unreachable", f"{self.url}: {self.key.scrub(str(error))}"), 0.0
         except httpx.TransportError as error:
             return Failure("broken_off", self.key.scrub(f"{type(error).__name__}: {error}")), 0.0
         except RuntimeError:
-            # httpx says so of a client that another thread has closed.
+            # httpx raises this if another thread has closed the client.
             if not self._stop.is_set():
                 raise
-            return Failure("time", "stopped while it was asked"), None
+            return Failure("time", "stopped during the request"), None
         except _Broken as broken:
             return Failure(*broken.args), None
 
     def _send(self, request: Request, seconds: float) -> tuple[int, httpx.Headers, str]:
-        refused = self._refused
-        body = without(self._shape.body(self.model, request), refused)
-        address, ends = self.url + self._shape.path(self.model), time.monotonic() + seconds
+        rejected = self._rejected
+        body = without(self._provider.body(self.model, request), rejected)
+        deadline = time.monotonic() + seconds
         timeout = httpx.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
-        with self._client.stream("POST", address, json=body, timeout=timeout) as reply:
+        with self._client.stream("POST", self._address, json=body, timeout=timeout) as reply:
             data = bytearray()
             for piece in reply.iter_bytes():
                 data += piece
-                # A read limit alone would let a reply that drips go on for ever.
-                if time.monotonic() > ends:
+                # A read timeout alone would never end a reply that trickles in.
+                if time.monotonic() > deadline:
                     raise _Slow
                 if len(data) > MAX_REPLY_BYTES:
                     raise _Broken("rubbish", f"a reply of more than {MAX_REPLY_BYTES:,} bytes")
             text = self.key.scrub(data.decode("utf-8", "replace"))
-        if reply.status_code in (400, 422) and (more := self._newly_refused(body, text) - refused):
-            self._refused = refused | more
-            return self._send(request, max(ends - time.monotonic(), 0.1))
+        if reply.status_code in (400, 422) and (more := _rejected_fields(body, text) - rejected):
+            self._rejected = rejected | more
+            return self._send(request, max(deadline - time.monotonic(), 0.1))
         return reply.status_code, reply.headers, text
 
-    def _newly_refused(self, body: dict[str, Any], text: str) -> frozenset[str]:
-        """Return the optional fields of a body that an endpoint's complaint names."""
-        error = _error_of(text)
-        named = f"{error.get('param') or ''} {error.get('message') or ''}"
-        return frozenset(name for name in OPTIONAL if name in body and name in named)
+    @property
+    def _address(self) -> str:
+        return self.url + self._provider.path(self.model)
 
-    def _judge(self, status: int, headers: httpx.Headers, text: str) -> tuple[Said | Failure, float | None]:
+    def _classify(
+        self, status: int, headers: httpx.Headers, text: str
+    ) -> tuple[Reply | Failure, float | None]:
         if status == 200:
             return self._read(headers, text), None
-        said = _first_words(_error_of(text).get("message") or text)
-        asks_to_be_paid = status == 402 or (
-            status in (400, 403, 429) and any(w in text.lower() for w in _PAY)
-        )
-        if asks_to_be_paid:
+        message = _shorten(_error_of(text).get("message") or text)
+        mentions_payment = any(word in text.lower() for word in _PAYMENT_WORDS)
+        if status == 402 or (status in (400, 403, 429) and mentions_payment):
             raise self._fatal(
-                f"wants to be paid first (status {status}: {said})",
-                "top up the account, or name another teacher; what was answered is kept",
+                f"requires payment (status {status}: {message})",
+                "top up the account, or name another model; answers so far are kept",
             )
         if status in (401, 403):
-            missing = self.key or "none is sent, since key_variable is empty"
-            shown = f"in {self.key.name}" if self.key else missing
+            key = f"the key in {self.key.name}" if self.key else "a request without a key"
             raise self._fatal(
-                f"refuses the key (status {status}: {said}); the key: {shown}",
-                f"name the environment variable that holds a valid key in {self.where}.key_variable",
+                f"rejects {key} (status {status}: {message})",
+                f"name the environment variable that contains a valid key in {self.where}.key_variable",
             )
         if status in (404, 405) or 300 <= status < 400:
-            to = f", points to {headers['location']}" if 300 <= status < 400 and "location" in headers else ""
-            raise self._fatal(
-                f"has no model {self.model!r} or no such route (status {status}{to}: {said})",
-                f"check {self.where}.model and {self.where}.url; the address asked was "
-                f"{self.url}{self._shape.path(self.model)}",
+            to = (
+                f", redirect to {headers['location']}"
+                if 300 <= status < 400 and "location" in headers
+                else ""
             )
-        if status in _REPEATED:
-            return Failure(f"status_{status}", said), _retry_after(headers)
-        return Failure(f"status_{status}", said), None
+            raise self._fatal(
+                f"has no model {self.model!r} or no such path (status {status}{to}: {message})",
+                f"check {self.where}.model and {self.where}.url; the request went to {self._address}",
+            )
+        return Failure(f"status_{status}", message), _retry_after(headers) if status in _RETRIED else None
 
     def _fatal(self, what: str, next_step: str) -> LLMError:
         return LLMError(f"{self.url} {what}", where=self.where, next_step=next_step)
 
-    def _read(self, headers: httpx.Headers, text: str) -> Said | Failure:
+    def _read(self, headers: httpx.Headers, text: str) -> Reply | Failure:
         kind = headers.get("content-type", "").partition(";")[0].strip()
         try:
-            reply = json.loads(text)
+            body = json.loads(text)
         except (ValueError, RecursionError):
-            what = (
-                "JSON that breaks off or is damaged" if "json" in kind else f"{kind or 'no type'}, not JSON"
-            )
-            return Failure("rubbish", f"{what}: {_first_words(text)}")
+            what = "truncated or damaged JSON" if "json" in kind else f"{kind or 'no content type'}, not JSON"
+            return Failure("rubbish", f"{what}: {_shorten(text)}")
         try:
-            said = self._shape.read(reply)
+            reply = self._provider.read(body)
         except (KeyError, IndexError, TypeError, AttributeError):
-            return Failure("rubbish", f"JSON of another shape: {_first_words(text)}")
-        if not isinstance(said.text, str):
-            return Failure("rubbish", f"JSON of another shape: {_first_words(text)}")
-        if said.refused:
-            return Failure("refused", said.refused)
-        if not said.text.strip():
-            return Failure("empty", "max_tokens went into thinking" if not said.whole else "it said nothing")
-        return said
+            return Failure("rubbish", f"unexpected JSON: {_shorten(text)}")
+        if not isinstance(reply.text, str):
+            return Failure("rubbish", f"unexpected JSON: {_shorten(text)}")
+        if reply.refusal:
+            return Failure("refused", reply.refusal)
+        if not reply.text.strip():
+            return Failure("empty", "no text" if reply.whole else "all of max_tokens went into thinking")
+        return reply
 
-    def _answer(self, request: Request, said: Said, seconds: float) -> Answer:
-        counted = isinstance(said.input_tokens, int) and isinstance(said.output_tokens, int)
-        read = said.input_tokens if isinstance(said.input_tokens, int) else estimate_tokens(request)
-        wrote = said.output_tokens if isinstance(said.output_tokens, int) else _tokens(said.text)
-        return Answer(said.text, read, wrote, seconds, whole=said.whole, estimated=not counted)
+    def _answer(self, request: Request, reply: Reply, seconds: float) -> Answer:
+        counted = isinstance(reply.input_tokens, int) and isinstance(reply.output_tokens, int)
+        read = reply.input_tokens if isinstance(reply.input_tokens, int) else estimate_tokens(request)
+        written = reply.output_tokens if isinstance(reply.output_tokens, int) else _tokens(reply.text)
+        return Answer(reply.text, read, written, seconds, whole=reply.whole, estimated=not counted)
+
+
+def _rejected_fields(body: dict[str, Any], text: str) -> frozenset[str]:
+    """Return the optional fields of a request body that an endpoint's error message names."""
+    error = _error_of(text)
+    named = f"{error.get('param') or ''} {error.get('message') or ''}"
+    return frozenset(name for name in OPTIONAL if name in body and name in named)
 
 
 def estimate_tokens(request: Request) -> int:
-    """Return about how many tokens a question has, from its length."""
+    """Estimate the tokens of a question from its length."""
     return _tokens(request.system) + _tokens(request.prompt) + 8
 
 
@@ -232,7 +221,7 @@ def _tokens(text: str) -> int:
 
 
 def is_loopback(url: str) -> bool:
-    """Say whether an address is of this machine."""
+    """Return whether an address is on this machine."""
     host = httpx.URL(url).host
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -240,9 +229,9 @@ def is_loopback(url: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _complete(url: str, own: str) -> str:
-    given = (url or own).rstrip("/")
-    return given if httpx.URL(given).path.strip("/") else given + httpx.URL(own).path
+def _complete(url: str, default: str) -> str:
+    url = (url or default).rstrip("/")
+    return url if httpx.URL(url).path.strip("/") else url + httpx.URL(default).path
 
 
 def _error_of(text: str) -> dict[str, Any]:
@@ -258,13 +247,13 @@ def _error_of(text: str) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else {"message": str(inner)}
 
 
-def _first_words(text: str, characters: int = 200) -> str:
+def _shorten(text: str, characters: int = 200) -> str:
     shown = " ".join(str(text)[: 4 * characters].split())
     return shown[:characters] + ("..." if len(shown) > characters else "") or "an empty reply"
 
 
 def _retry_after(headers: httpx.Headers) -> float:
-    """Return the seconds that a reply asks to wait; 0 where it does not, or not clearly."""
+    """Return the seconds of the header Retry-After, or 0 if it is missing or invalid."""
     value = headers.get("retry-after", "")
     try:
         return max(0.0, float(value))

@@ -1,4 +1,4 @@
-"""A provider's key: read from an environment variable, sent in one header, shown nowhere."""
+"""API keys: read from an environment variable, sent in one header, never shown."""
 
 from __future__ import annotations
 
@@ -10,31 +10,30 @@ import httpx
 from tinsmith.base.errors import LLMError
 
 
-class Key(httpx.Auth):
-    """A secret that goes into a header when a request leaves, and stands in no repr, log or message."""
+class ApiKey(httpx.Auth):
+    """A secret that is added to requests when they are sent, and is in no repr, log or message."""
 
     def __init__(self, secret: str, *, name: str = "") -> None:
         self._secret, self.name = secret, name
         self.header = self.prefix = ""
 
     @classmethod
-    def read(cls, variable: str, *, where: str) -> Key:
-        """Read a key from an environment variable; no variable means no key. Raises LLMError."""
+    def read(cls, variable: str, *, where: str) -> ApiKey:
+        """Read a key from an environment variable, or no key if `variable` is empty. Raises LLMError."""
         if not variable:
             return cls("")
         secret = os.environ.get(variable, "").strip()
         if not secret:
             raise LLMError(
-                f"the environment variable {variable} is not set, or empty",
+                f"the environment variable {variable} is not set or empty",
                 where=f"{where}.key_variable",
-                next_step=f"put the key there: export {variable}=...",
+                next_step=f"set it to the key: export {variable}=...",
             )
         if not (secret.isascii() and secret.isprintable()):
             raise LLMError(
-                f"what the environment variable {variable} holds cannot be a key: it has characters "
-                "that no header can carry",
+                f"the environment variable {variable} does not contain a key: it has non-ASCII or control characters",
                 where=f"{where}.key_variable",
-                next_step="copy the key anew, without line breaks",
+                next_step="copy the key again, without line breaks",
             )
         return cls(secret, name=variable)
 
@@ -42,14 +41,14 @@ class Key(httpx.Auth):
         return bool(self._secret)
 
     def __repr__(self) -> str:
-        return f"Key({self.name or 'none'})"
+        return f"ApiKey({self.name or 'none'})"
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Put the key into its header."""
+        """Add the key to the headers."""
         if self._secret:
             request.headers[self.header] = self.prefix + self._secret
         yield request
 
     def scrub(self, text: str) -> str:
-        """Return a text in which the key, should a server repeat it, is not to be read."""
+        """Replace the key in a text, in case a server repeats it."""
         return text.replace(self._secret, "[key]") if self._secret else text

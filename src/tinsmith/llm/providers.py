@@ -1,4 +1,4 @@
-"""How three providers want to be asked, and where their answers keep text, tokens and refusals."""
+"""The request and reply formats of three providers."""
 
 from __future__ import annotations
 
@@ -8,41 +8,41 @@ from typing import Any
 
 from tinsmith.base.completion import Request
 
-# Fields that some models or servers refuse; they are left out, or called otherwise, once one did.
+# Fields that some models or servers reject; after the first rejection they are omitted or renamed.
 OPTIONAL = ("temperature", "seed", "response_format", "output_config", "max_tokens")
 _RENAMED = {"max_tokens": "max_completion_tokens"}
 
 
 @dataclass(frozen=True)
-class Said:
-    """The parts of a provider's answer that matter; None where it does not say."""
+class Reply:
+    """The parts of a provider's reply that are used; token counts are None if not reported."""
 
     text: str
     input_tokens: int | None
     output_tokens: int | None
     whole: bool
-    refused: str = ""
+    refusal: str = ""
 
 
 @dataclass(frozen=True)
-class Shape:
-    """One provider: its own address, where questions go, the header of the key, and both directions."""
+class Provider:
+    """A provider: its default address, the header of the key, the path, and how to write requests and read replies."""
 
     url: str
     key_header: str
     key_prefix: str
     path: Callable[[str], str]
     body: Callable[[str, Request], dict[str, Any]]
-    read: Callable[[dict[str, Any]], Said]
+    read: Callable[[dict[str, Any]], Reply]
     headers: tuple[tuple[str, str], ...] = ()
 
 
-def without(body: dict[str, Any], refused: frozenset[str]) -> dict[str, Any]:
-    """Return a body in which refused fields are left out, or have their other name."""
+def without(body: dict[str, Any], rejected: frozenset[str]) -> dict[str, Any]:
+    """Return a request body without the rejected fields, or with their alternative names."""
     return {
-        _RENAMED.get(k, k) if k in refused else k: v
-        for k, v in body.items()
-        if k not in refused or k in _RENAMED
+        _RENAMED.get(name, name) if name in rejected else name: value
+        for name, value in body.items()
+        if name not in rejected or name in _RENAMED
     }
 
 
@@ -62,10 +62,10 @@ def _openai_body(model: str, request: Request) -> dict[str, Any]:
     return body
 
 
-def _openai_read(reply: dict[str, Any]) -> Said:
+def _openai_read(reply: dict[str, Any]) -> Reply:
     choice = reply["choices"][0]
     message, usage = choice["message"], reply.get("usage") or {}
-    return Said(
+    return Reply(
         message.get("content") or "",
         usage.get("prompt_tokens"),
         usage.get("completion_tokens"),
@@ -89,13 +89,13 @@ def _anthropic_body(model: str, request: Request) -> dict[str, Any]:
     return body
 
 
-def _anthropic_read(reply: dict[str, Any]) -> Said:
+def _anthropic_read(reply: dict[str, Any]) -> Reply:
     text = "".join(part["text"] for part in reply["content"] if part.get("type") == "text")
     usage, stop = reply.get("usage") or {}, reply.get("stop_reason")
-    # What a cache of the provider's read or wrote is part of the question too.
-    read = [usage.get(f"{kind}input_tokens") for kind in ("", "cache_creation_", "cache_read_")]
-    total = None if read[0] is None else sum(number or 0 for number in read)
-    return Said(
+    # Tokens that the provider read from or wrote to its cache are a part of the prompt.
+    counts = [usage.get(f"{kind}input_tokens") for kind in ("", "cache_creation_", "cache_read_")]
+    total = None if counts[0] is None else sum(count or 0 for count in counts)
+    return Reply(
         text, total, usage.get("output_tokens"), stop != "max_tokens", stop if stop == "refusal" else ""
     )
 
@@ -115,24 +115,24 @@ def _gemini_body(model: str, request: Request) -> dict[str, Any]:
     return body
 
 
-def _gemini_read(reply: dict[str, Any]) -> Said:
+def _gemini_read(reply: dict[str, Any]) -> Reply:
     usage = reply.get("usageMetadata") or {}
-    written = usage.get("candidatesTokenCount")
-    # Thoughts are not shown, but counted and paid for as output.
-    total = None if written is None else written + (usage.get("thoughtsTokenCount") or 0)
+    shown = usage.get("candidatesTokenCount")
+    # Thoughts are not shown, but are billed as output.
+    total = None if shown is None else shown + (usage.get("thoughtsTokenCount") or 0)
     blocked = (reply.get("promptFeedback") or {}).get("blockReason", "")
     if blocked and not reply.get("candidates"):
-        return Said("", usage.get("promptTokenCount"), total, True, blocked)
+        return Reply("", usage.get("promptTokenCount"), total, True, blocked)
     candidate = reply["candidates"][0]
     finish = candidate.get("finishReason") or "STOP"
     parts = (candidate.get("content") or {}).get("parts") or []
     text = "".join(part.get("text", "") for part in parts if not part.get("thought"))
-    refused = "" if finish in ("STOP", "MAX_TOKENS") else finish
-    return Said(text, usage.get("promptTokenCount"), total, finish != "MAX_TOKENS", refused)
+    refusal = "" if finish in ("STOP", "MAX_TOKENS") else finish
+    return Reply(text, usage.get("promptTokenCount"), total, finish != "MAX_TOKENS", refusal)
 
 
-SHAPES = {
-    "openai": Shape(
+PROVIDERS = {
+    "openai": Provider(
         "https://api.openai.com/v1",
         "Authorization",
         "Bearer ",
@@ -140,7 +140,7 @@ SHAPES = {
         _openai_body,
         _openai_read,
     ),
-    "anthropic": Shape(
+    "anthropic": Provider(
         "https://api.anthropic.com/v1",
         "x-api-key",
         "",
@@ -149,7 +149,7 @@ SHAPES = {
         _anthropic_read,
         (("anthropic-version", "2023-06-01"),),
     ),
-    "gemini": Shape(
+    "gemini": Provider(
         "https://generativelanguage.googleapis.com/v1beta",
         "x-goog-api-key",
         "",

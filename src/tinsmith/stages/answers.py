@@ -27,7 +27,7 @@ from tinsmith.evaluate.families.generative_table import (
 )
 from tinsmith.evaluate.items import BASE, CONTROLS, OURS, OURS_4BIT, Item
 from tinsmith.evaluate.own_questions import read_open_questions
-from tinsmith.llm.key import Key
+from tinsmith.llm.key import ApiKey
 from tinsmith.recipe import EndpointConfig, EvaluateConfig, LLMConfig
 from tinsmith.stages.teachers import Asking, open_teacher
 
@@ -56,7 +56,7 @@ def check_words(config: EvaluateConfig) -> None:
                 next_step="give it a name of its own",
             )
         taken.add(endpoint.name)
-        Key.read(endpoint.key_variable, where=f"evaluate.endpoints.{number}")
+        ApiKey.read(endpoint.key_variable, where=f"evaluate.endpoints.{number}")
     if config.questions and not config.asked_in_words and (unasked := read_open_questions(config.questions)):
         raise RecipeError(
             f"{', '.join(unasked)}: questions without choices are answered in words alone, and none are asked so",

@@ -13,7 +13,7 @@ from tinsmith.base.errors import RecipeError
 from tinsmith.llm.batch import Budget, Tally, ask_many
 from tinsmith.llm.cache import AnswerCache
 from tinsmith.llm.client import LLMClient
-from tinsmith.llm.key import Key
+from tinsmith.llm.key import ApiKey
 from tinsmith.meter.energy import EnergyMeter
 from tinsmith.recipe import LLMConfig
 from tinsmith.serve.runtime import LlamaServer
@@ -73,6 +73,9 @@ def open_teacher(config: LLMConfig, *, where: str, folder: Path) -> Iterator[Ask
         teacher, joules = _local(config, where, stack) if config.kind == "local" else _remote(config, where)
         stack.callback(teacher.close)
         budget = Budget.of_minutes(config.max_cost, config.max_minutes)
+        if config.kind != "local":
+            budget.price_per_million_input = config.price_per_million_input
+            budget.price_per_million_output = config.price_per_million_output
         yield Asking(teacher, AnswerCache(folder), budget, config.parallel, joules)
 
 
@@ -81,11 +84,9 @@ def _remote(config: LLMConfig, where: str) -> tuple[LLMClient, None]:
         config.kind,
         config.model,
         config.url,
-        Key.read(config.key_variable, where=f"{where}.key_variable"),
+        ApiKey.read(config.key_variable, where=f"{where}.key_variable"),
         where=where,
         seconds_per_answer=config.seconds_per_answer,
-        price_per_million_input=config.price_per_million_input,
-        price_per_million_output=config.price_per_million_output,
         parallel=config.parallel,
     )
     return teacher, None
@@ -109,7 +110,7 @@ def _local(
         "openai",
         asset.name,
         f"{server.base_url}/v1",
-        Key(server.api_key),
+        ApiKey(server.api_key),
         where=where,
         identity=f"local:{asset.sha256}",
         seconds_per_answer=config.seconds_per_answer,
