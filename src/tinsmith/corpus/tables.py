@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tinsmith.base.files import atomic_path
 from tinsmith.corpus.engine import DataFrame, col, read_parquet
 
 _GROUP_BYTES = 16_000_000  # of a row group
@@ -26,14 +27,16 @@ class TableWriter:
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self.path, self.partial = path, path.with_name(f".{path.name}.partial")
-        self.schema, self.rows, self._bytes = schema, 0, 0
+        self.path, self.schema = path, schema
+        self.rows = self._bytes = 0
         self._tables: list[pa.Table] = []
         self._rows: list[dict[str, Any]] = []
 
     def __enter__(self) -> TableWriter:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = pq.ParquetWriter(self.partial, self.schema, compression="zstd")
+        with contextlib.ExitStack() as stack:
+            partial = stack.enter_context(atomic_path(self.path))
+            self._writer = stack.enter_context(pq.ParquetWriter(partial, self.schema, compression="zstd"))
+            self._open = stack.pop_all()
         return self
 
     def add(self, table: pa.Table) -> None:
@@ -72,15 +75,13 @@ class TableWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
+        if error is not None:
+            self._open.__exit__(kind, error, trace)
+            return
+        with self._open:
             self._gather_rows()
             if self._tables:
                 self._flush()
-        self._writer.close()
-        if error is None:
-            os.replace(self.partial, self.path)
-        else:
-            self.partial.unlink(missing_ok=True)
 
 
 def data_bytes(path: Path) -> int:
