@@ -14,8 +14,8 @@ from tinsmith.corpus.rights import REASONS, TEXTLESS, Labels, Rights, read_regis
 from tinsmith.recipe import RightsConfig
 
 
-def judge(config: RightsConfig, source: str = "docs/a.txt", licence: str = "", **meta: object):
-    return Rights(config).judge(source, "0" * 64, licence, json.dumps(meta))
+def check(config: RightsConfig, source: str = "docs/a.txt", licence: str = "", **meta: object):
+    return Rights(config).check(source, "0" * 64, licence, json.dumps(meta))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_the_nearest_statement_wins_for_each_label_on_its_own(tmp_path: Path) ->
     config = RightsConfig(rules=rules, file=str(register))
     own = {"License": "GPLv3", "classification": "restricted"}
     found = {
-        source: judge(config, source, licence="from-corpus", **meta)[:2]
+        source: check(config, source, licence="from-corpus", **meta)[:2]
         for source, meta in {
             "docs/contracts/one.txt": own,  # the file names it; its pattern gives the access label
             "docs/contracts/other.txt": own,  # the first rule that fits, before what the document says
@@ -90,13 +90,13 @@ def test_the_nearest_statement_wins_for_each_label_on_its_own(tmp_path: Path) ->
 
 def test_what_metadata_hold_is_read_whatever_its_form() -> None:
     config = RightsConfig()
-    assert judge(config, license=["MIT License", "CC BY 4.0"], ACCESS=" Internal ")[:2] == (
+    assert check(config, license=["MIT License", "CC BY 4.0"], ACCESS=" Internal ")[:2] == (
         "MIT AND CC-BY-4.0",
         "Internal",
     )
-    assert judge(config, license={"id": "MIT"}, access=3)[:2] == ("", "")
+    assert check(config, license={"id": "MIT"}, access=3)[:2] == ("", "")
     for meta in ("", "[1]", "{broken"):
-        assert Rights(config).judge("a", "0", "MIT", meta) == ("MIT", "", None)
+        assert Rights(config).check("a", "0", "MIT", meta) == ("MIT", "", None)
 
 
 @pytest.mark.parametrize(
@@ -126,32 +126,97 @@ def test_denied_is_stronger_than_allowed_and_expressions_count_whole(licence, al
 
 def test_a_refused_document_says_by_which_label() -> None:
     config = RightsConfig(deny_licences=("GPL*",), allow_access=("public", "internal"))
-    assert judge(config, licence="GPLv2", access="public")[2] == (
+    assert check(config, licence="GPLv2", access="public")[2] == (
         "licence_refused",
         "GPL-2.0-only is denied by GPL*",
     )
-    assert judge(config, licence="MIT", access="Secret")[2] == (
+    assert check(config, licence="MIT", access="Secret")[2] == (
         "access_refused",
         "Secret is not among those allowed",
     )
-    assert judge(config, licence="MIT", access="Public")[2] is None
+    assert check(config, licence="MIT", access="Public")[2] is None
     assert set(REASONS) == TEXTLESS == {"forgotten", "licence_refused", "access_refused"}
 
 
 def test_what_is_forgotten_goes_by_file_path_and_text() -> None:
     rights = Rights(RightsConfig(), ErasureList(frozenset({"d1"}), frozenset({"s1"}), frozenset({"a.txt"})))
-    assert rights.judge("b.txt", "s1", "", "{}")[2] == ("forgotten", "file")
-    assert rights.judge("a.txt", "s2", "", "{}")[2] == ("forgotten", "file")
-    assert rights.judge("b.txt", "s2", "", "{}")[2] is None
-    assert rights.judge_document("d1") == ("forgotten", "text")
-    assert rights.judge_document("d2") is None
+    assert rights.check("b.txt", "s1", "", "{}")[2] == ("forgotten", "file")
+    assert rights.check("a.txt", "s2", "", "{}")[2] == ("forgotten", "file")
+    assert rights.check("b.txt", "s2", "", "{}")[2] is None
+    assert rights.check_erased("d1") == ("forgotten", "text")
+    assert rights.check_erased("d2") is None
 
 
-def test_rows_and_rules_that_fit_no_document_are_named(tmp_path: Path) -> None:
+SOURCES = ("docs/board/a.pdf", "docs/board/b.pdf", "docs/news/c.txt")
+
+
+def faults(*rules: dict[str, str], register: Path | None = None, sources: tuple[str, ...] = SOURCES) -> str:
+    try:
+        Rights(RightsConfig(rules=rules, file=str(register or ""))).check_all_apply(sources)
+    except RecipeError as error:
+        return str(error)
+    return ""
+
+
+def test_a_rule_that_matches_no_document_is_named_with_its_place(tmp_path: Path) -> None:
     register = tmp_path / "r.csv"
-    register.write_text("source;licence\n".replace(";", ",") + "gone.txt,MIT\na.txt,MIT\n*.pdf,MIT\n")
-    config = RightsConfig(rules=({"path": "old/*", "access": "x"}, {"path": "docs/*"}), file=str(register))
-    assert Rights(config).unused(["docs/a.txt", "docs/b.txt"]) == ["gone.txt", "*.pdf", "old/*"]
+    register.write_text("source,licence\ngone.txt,MIT\na.pdf,MIT\n*.doc,MIT\n")
+    told = faults({"path": "bord/*", "access": "x"}, {"path": "news/*", "access": "y"}, register=register)
+    assert f"{register}, line 2 (gone.txt) matches no document" in told
+    assert f"{register}, line 4 (*.doc) matches no document" in told
+    assert "curate.rights.rules[0] (bord/*) matches no document" in told
+    assert "line 3" not in told
+    assert "rules[1]" not in told
+    assert "\n  -> correct the pattern" in told
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        ({"path": "*", "access": "public"}, {"path": "board/*", "access": "secret"}),
+        ({"path": "*.pdf", "access": "public"}, {"path": "board/*", "access": "secret"}),
+        ({"path": "*", "access": "public"}, {"path": "*", "access": "secret"}),
+    ],
+)
+def test_a_rule_behind_a_broader_one_is_named_with_what_overrules_it(
+    rules: tuple[dict[str, str], ...],
+) -> None:
+    told = faults(*rules)
+    first, second = (rule["path"] for rule in rules)
+    assert (
+        f"rules[1] ({second}) is overruled for every document it matches by curate.rights.rules[0] ({first})"
+        in told
+    )
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        ({"path": "board/a*", "access": "secret"}, {"path": "board/*", "access": "internal"}),
+        ({"path": "*", "access": "public"}, {"path": "board/*", "licence": "MIT"}),  # another label
+        ({"path": "*", "access": "public"}, {"path": "board/*", "access": "public"}),  # says the same
+        # A default for documents to come.
+        (
+            {"path": "board/*", "access": "secret"},
+            {"path": "news/*", "access": "public"},
+            {"path": "*", "access": "secret"},
+        ),
+    ],
+)
+def test_rules_that_label_something_pass(rules: tuple[dict[str, str], ...]) -> None:
+    assert faults(*rules) == ""
+
+
+def test_of_many_faults_the_first_are_named() -> None:
+    told = faults(*({"path": f"none{number}", "access": "x"} for number in range(25)))
+    assert "none9" in told
+    assert "none10" not in told
+    assert "and 15 more" in told
+
+
+def test_a_rule_that_sets_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="a rule that sets nothing: give docs/"):
+        RightsConfig(rules=({"path": "docs/*"},))
 
 
 @pytest.mark.parametrize(
@@ -161,9 +226,9 @@ def test_rows_and_rules_that_fit_no_document_are_named(tmp_path: Path) -> None:
         (b"source,owner\na,me\n", "needs the columns"),
         (b"", "it has none of these"),
         (b"source,licence\n,MIT\n", "line 2 has no source"),
-        (b"source,licence\na,\n", "line 2 has neither licence nor access for a"),
-        (b"source,licence\na,MIT\nb,MIT\na,GPL\n", "line 4 says another thing of a"),
-        (b"source,licence\n\xe4,MIT\n", "is no CSV in UTF-8"),
+        (b"source,licence\na,\n", "line 2 sets neither licence nor access for a"),
+        (b"source,licence\na,MIT\nb,MIT\na,GPL\n", "line 4 contradicts an earlier line on a"),
+        (b"source,licence\n\xe4,MIT\n", "is not CSV in UTF-8"),
     ],
 )
 def test_a_mistake_in_the_file_is_told_with_its_line(tmp_path: Path, content: bytes, words: str) -> None:
@@ -183,4 +248,5 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_a_file_as_spreadsheets_write_it(tmp_path: Path) -> None:
     path = tmp_path / "register.csv"
     path.write_bytes(b'\xef\xbb\xbfAccess,Source,License,note\r\n internal ,"a, b.txt",MIT,x\r\n\r\n')
-    assert read_register(path) == {"a, b.txt": Labels("MIT", "internal")}
+    (row,) = read_register(path).values()
+    assert row == ("a, b.txt", Labels("MIT", "internal"), f"{path}, line 2")

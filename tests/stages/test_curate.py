@@ -6,8 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tinsmith.base.erasure import ErasureList
 from tinsmith.base.errors import CorpusError, RecipeError
-from tinsmith.base.files import read_jsonl
+from tinsmith.base.files import read_jsonl, write_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.text.repair import document_id
 from tinsmith.recipe import CurateConfig, IngestConfig, Recipe
@@ -329,6 +330,42 @@ def test_what_was_refused_hidden_and_replaced_is_counted_beside_the_documents(tm
     private = {row["type"]: row for row in rows(out, "privacy.jsonl")}
     assert private["email"] == {"type": "email", "action": "replace", "count": 2, "documents": 1}
     assert private["person"]["count"] is None  # not looked for, which is not the same as none
+
+
+def test_a_rights_rule_that_labels_no_document_stops_the_stage(tmp_path):
+    texts = {"docs/board/minutes.txt": prose("harbour"), "docs/news.txt": prose("orchard")}
+    register = tmp_path / "register.csv"
+    register.write_text("source,access\nnews.txt,public\nold/*,secret\n")
+    rights = {
+        "file": str(register),
+        "rules": [{"path": "bord/*", "access": "secret"}],
+        "deny_access": ["secret"],
+    }
+    with pytest.raises(RecipeError) as caught:
+        run(tmp_path, texts, rights=rights)
+    assert "curate.rights.rules[0] (bord/*) matches no document" in str(caught.value)
+    assert f"{register}, line 3 (old/*) matches no document" in str(caught.value)
+    assert "line 2" not in str(caught.value)
+    rights = {"rules": [{"path": "*", "access": "public"}, {"path": "board/*", "access": "secret"}]}
+    with pytest.raises(RecipeError, match=r"rules\[1\] \(board/\*\) is overruled"):
+        run(tmp_path, texts, "behind", rights=rights)
+    rights = {"rules": list(reversed(rights["rules"])), "deny_access": ["secret"]}
+    assert set(kept(run(tmp_path, texts, "mended", rules=(), rights=rights))) == {"docs/news.txt"}
+
+
+def test_rules_count_files_that_ingest_dropped_or_was_made_to_forget(tmp_path):
+    folder, out = ingest(tmp_path / "ingest", {"a.txt": prose("harbour")}), tmp_path / "out"
+    out.mkdir()
+    write_jsonl(
+        folder / "files.jsonl", [{"source": "a.txt"}, {"source": "scanned.pdf"}, {"source": "gone.txt"}]
+    )
+    paths = ("scanned.pdf", "gone.txt", "erased.txt")
+    config = CurateConfig(rights={"rules": [{"path": path, "access": "secret"} for path in paths]})
+    arguments = {"ingest": folder, "seed": 7, "out": out, "progress": SilentProgress()}
+    with pytest.raises(RecipeError, match=r"rules\[2\] \(erased.txt\) matches no document"):
+        curate(config, **arguments)
+    curate(config, **arguments, forgotten=ErasureList(sources=frozenset({"erased.txt"})))
+    assert set(kept(out)) == {"a.txt"}
 
 
 def test_of_versions_the_newest_stays(tmp_path):

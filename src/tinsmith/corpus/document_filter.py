@@ -17,7 +17,7 @@ from tinsmith.corpus.dedup.versions import version_of
 from tinsmith.corpus.filters import RuleSets
 from tinsmith.corpus.privacy import REASONS as PRIVATE
 from tinsmith.corpus.privacy import Protector
-from tinsmith.corpus.rejection import Drop
+from tinsmith.corpus.rejection import Rejection
 from tinsmith.corpus.rights import TEXTLESS, Rights
 from tinsmith.corpus.text import language
 from tinsmith.corpus.text.dehyphenate import mend
@@ -71,7 +71,7 @@ class Judge:
 
     def judge(self, document: Document) -> dict[str, Any]:
         """Return the fields of FOUND for a document."""
-        licence, access, drop = self.rights.judge(*document[1:])
+        licence, access, drop = self.rights.check(*document[1:])
         size = len(document.text.encode("utf-8", "surrogatepass"))
         found: dict[str, Any] = {
             "licence": licence,
@@ -81,7 +81,7 @@ class Judge:
             "ingested_bytes": size,
             "counts": "",
         }
-        drop = drop or self.rights.judge_document(document_id(document.text))
+        drop = drop or self.rights.check_erased(document_id(document.text))
         if drop:
             sizes = dict.fromkeys(("repaired_bytes", "ruled_bytes", "bytes"), size)
             name = document_id(document.text)
@@ -104,7 +104,7 @@ class Judge:
             protected = self.protector.protect(text)
             text, drop, private = protected.text, protected.drop, protected.counts
         name = document_id(text)
-        drop = drop or self.rights.judge_document(name)
+        drop = drop or self.rights.check_erased(name)
         silent = drop is not None and drop.reason in SILENT
         counts = {"hidden": uncovered.counts, "privacy": private, "mended": {"words": words_mended}}
         return {
@@ -128,7 +128,7 @@ class Judge:
         return {"bands": self.signer.band_keys(minima), "sketch": sketch(minima).tobytes()}
 
 
-def _dropped(drop: Drop) -> dict[str, str]:
+def _dropped(drop: Rejection) -> dict[str, str]:
     return {"reason": drop.reason, "detail": drop.detail}
 
 

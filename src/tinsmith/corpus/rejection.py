@@ -1,12 +1,12 @@
-"""Why a document goes."""
+"""Why a document is dropped."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 
-class Drop(NamedTuple):
-    """Why a document is dropped: a reason code, and what was measured."""
+class Rejection(NamedTuple):
+    """A reason code, and what was measured."""
 
     reason: str
     detail: str

@@ -1,8 +1,7 @@
-"""Which documents may be learnt from: their licence, their access label, and what a person wants forgotten.
+"""Decide by licence, access label and erasure list which documents may be learnt from.
 
-Each label comes from the first of these that states it: the row of the file that fits the source (an exact
-name before a pattern, patterns in their order), the first rule whose path fits, the document itself (front
-matter or a field of its record), and for the licence the corpus or `ingest.licence`.
+A label comes from the first source that states it: a row of the register file with the exact name, a row with a
+pattern, a rule of the recipe, the document's own metadata; for the licence also the corpus or `ingest.licence`.
 """
 
 from __future__ import annotations
@@ -19,103 +18,149 @@ from typing import Any, NamedTuple
 from tinsmith.base.erasure import NOTHING, ErasureList
 from tinsmith.base.errors import RecipeError
 from tinsmith.corpus.licences import normalise, normalise_expression, refusal
-from tinsmith.corpus.rejection import Drop
+from tinsmith.corpus.rejection import Rejection
 from tinsmith.recipe import RightsConfig
 
-# Reason -> the field of the recipe that causes it, in the order in which they are asked.
+# Reason -> the recipe field that causes it, in the order of the checks.
 REASONS = {
     "forgotten": "",
     "licence_refused": "rights.allow_licences, rights.deny_licences",
     "access_refused": "rights.allow_access, rights.deny_access",
 }
-# A document that goes for one of these leaves its id, source and reason, and no text: not even in rejects.
+# A document rejected for one of these keeps its id, source and reason, but no text, not even among the rejects.
 TEXTLESS = frozenset(REASONS)
-UNKNOWN = "unknown"  # what patterns match where nothing states a label
+UNKNOWN = "unknown"  # what patterns match where no label is stated
 _LICENCE_KEYS = ("licence", "license", "spdx")
 _ACCESS_KEYS = ("access", "classification", "confidentiality", "sensitivity")
 _COLUMNS = {"source": "source", "licence": "licence", "license": "licence", "access": "access"}
 _MAGIC = re.compile(r"[*?\[]")
+_SHOWN = 10  # statements that an error names
 
 
 class Labels(NamedTuple):
-    """What is stated of a document's rights; empty where nothing is."""
+    """The licence and access label of a document; empty where not stated."""
 
     licence: str
     access: str
 
 
-class Rights:
-    """Judge documents by the recipe's rules, the file that they name, and what is forgotten.
+class Statement(NamedTuple):
+    """A rule or a row of the register: the labels of all sources that match its pattern, and where it is written."""
 
-    Holds nothing that changes, so threads and processes may share it. Raises RecipeError for a file that
-    cannot be read or says two things of one source.
+    pattern: str
+    labels: Labels
+    where: str
+
+    def __str__(self) -> str:
+        return f"{self.where} ({self.pattern})"
+
+
+class Rights:
+    """Look up the labels of documents and reject those that the recipe does not allow.
+
+    Immutable, so threads and processes may share it. Raises RecipeError for a register that cannot be read or
+    contradicts itself.
     """
 
     def __init__(self, config: RightsConfig, forgotten: ErasureList = NOTHING) -> None:
         self.config, self.forgotten = config, forgotten
-        rows = read_register(Path(config.file).expanduser()) if config.file else {}
-        # A name with a bracket in it may be meant as it stands, so patterns are looked up as names too.
-        self.named = rows
-        self.patterns = [(pattern, labels) for pattern, labels in rows.items() if _MAGIC.search(pattern)]
-        self.patterns += [(rule.path, Labels(rule.licence, rule.access)) for rule in config.rules]
+        # Keyed by name as well as matched as a pattern: a file name may itself hold a bracket.
+        self.register = read_register(Path(config.file).expanduser()) if config.file else {}
+        self.patterns = [row for row in self.register.values() if _MAGIC.search(row.pattern)]
+        self.patterns += [
+            Statement(rule.path, Labels(rule.licence, rule.access), f"curate.rights.rules[{number}]")
+            for number, rule in enumerate(config.rules)
+        ]
 
-    def judge(self, source: str, sha256: str, licence: str, meta: str) -> tuple[str, str, Drop | None]:
-        """Return (licence, access, why the document goes or None), licences by SPDX id where they have one.
+    def check(self, source: str, sha256: str, licence: str, meta: str) -> tuple[str, str, Rejection | None]:
+        """Return (licence, access, rejection or None); licences by SPDX id where they have one.
 
         `licence` and `meta` (a JSON object) are those of `ingest/documents.parquet`, `sha256` is the file's.
         """
         stated = self.stated(source)
-        own = _lower_keys(meta)
-        label = normalise_expression(stated.licence or _said(own, _LICENCE_KEYS) or licence)
-        access = stated.access or _said(own, _ACCESS_KEYS)
+        metadata = _lower_keys(meta)
+        label = normalise_expression(stated.licence or _first_label(metadata, _LICENCE_KEYS) or licence)
+        access = stated.access or _first_label(metadata, _ACCESS_KEYS)
         if self.forgotten.holds_file(source, sha256):
-            return label, access, Drop("forgotten", "file")
+            return label, access, Rejection("forgotten", "file")
         config = self.config
         why = refuse(label, config.allow_licences, config.deny_licences)
         if why:
-            return label, access, Drop("licence_refused", why)
+            return label, access, Rejection("licence_refused", why)
         why = refuse(access, config.allow_access, config.deny_access)
-        return label, access, Drop("access_refused", why) if why else None
+        return label, access, Rejection("access_refused", why) if why else None
 
-    def judge_document(self, doc_id: str) -> Drop | None:
-        """Return why a text goes by its id alone, asked of the id before and after its text is changed."""
-        return Drop("forgotten", "text") if self.forgotten.holds_document(doc_id) else None
+    def check_erased(self, doc_id: str) -> Rejection | None:
+        """Reject a text on the erasure list; check its id both before and after curation changes the text."""
+        return Rejection("forgotten", "text") if self.forgotten.holds_document(doc_id) else None
 
     def stated(self, source: str) -> Labels:
-        """Return what the file and the rules say of a source, each label from the first that states it."""
-        tails = _tails(source)
-        found = [self.named[tail] for tail in tails if tail in self.named]
-        found += [labels for pattern, labels in self.patterns if _fits(tails, pattern)]
+        """Return what the register and the rules state of a source, each label by the first that has it."""
+        found = [statement.labels for statement in self._matching(source)]
         return Labels(
             next((labels.licence for labels in found if labels.licence), ""),
             next((labels.access for labels in found if labels.access), ""),
         )
 
-    def unused(self, sources: Iterable[str]) -> list[str]:
-        """Return the rows of the file and the rules' paths that fit none of the sources, in their order."""
-        left = dict.fromkeys([*self.named, *(rule.path for rule in self.config.rules)])
+    def _matching(self, source: str) -> Iterator[Statement]:
+        """Yield the statements that match a source, the strongest first."""
+        tails = _tails(source)
+        yield from (self.register[tail] for tail in tails if tail in self.register)
+        yield from (statement for statement in self.patterns if _fits(tails, statement.pattern))
+
+    def check_all_apply(self, sources: Iterable[str]) -> None:
+        """Raise RecipeError for rules and register rows that give no source a label.
+
+        A misspelt pattern protects nothing, and neither does a rule behind a broader one. A last `*` may be
+        overruled everywhere: it is there for documents to come.
+        """
+        unmatched = dict.fromkeys([*self.register.values(), *self.patterns])
+        overruled: dict[Statement, dict[Statement, None]] = {}
+        applied: set[Statement] = set()
         for source in sources:
-            if not left:
-                break
-            tails = _tails(source)
-            for pattern in [each for each in left if each in tails or _fits(tails, each)]:
-                del left[pattern]
-        return list(left)
+            deciding: dict[str, Statement] = {}
+            for statement in self._matching(source):
+                unmatched.pop(statement, None)
+                for name, label in statement.labels._asdict().items():
+                    winner = deciding.setdefault(name, statement) if label else None
+                    if winner and getattr(winner.labels, name) == label:
+                        applied.add(statement)
+                    elif winner:
+                        overruled.setdefault(statement, {})[winner] = None
+        faults = [f"{statement} matches no document" for statement in unmatched]
+        faults += [
+            f"{statement} is overruled for every document it matches by {', '.join(map(str, [*winners][:3]))}"
+            for statement, winners in overruled.items()
+            if statement not in applied and (not _is_default(statement) or any(map(_is_default, winners)))
+        ]
+        if faults:
+            more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+            raise RecipeError(
+                f"rules that label no document: {'; '.join(faults[:_SHOWN])}{more}",
+                where="curate.rights",
+                next_step="correct the pattern, put a narrow rule before a broad one, or remove the rule",
+            )
 
 
-def read_register(path: Path) -> dict[str, Labels]:
-    """Read a CSV file with the columns source and licence, access or both; return labels by source or pattern.
+def _is_default(statement: Statement) -> bool:
+    return not statement.pattern.strip("*")
 
-    Raises RecipeError where it cannot be read, lacks a column, or says two things of one source.
+
+def read_register(path: Path) -> dict[str, Statement]:
+    """Read a CSV file with the columns source and licence, access or both; return its rows by source or pattern.
+
+    Raises RecipeError where it cannot be read, lacks a column, sets nothing, or contradicts itself.
     """
-    rows: dict[str, Labels] = {}
+    rows: dict[str, Statement] = {}
     for line, row in _read_csv(path):
         source, labels = row.get("source", ""), Labels(row.get("licence", ""), row.get("access", ""))
         if not source or not any(labels):
-            what = "no source" if not source else f"neither licence nor access for {source}"
-            raise _mistake(path, f"line {line} has {what}", "fill the cell, or remove the line")
-        if rows.setdefault(source, labels) != labels:
-            raise _mistake(path, f"line {line} says another thing of {source}", "keep one of its lines")
+            what = "has no source" if not source else f"sets neither licence nor access for {source}"
+            raise _register_error(path, f"line {line} {what}", "fill the cell, or remove the line")
+        if rows.setdefault(source, Statement(source, labels, f"{path}, line {line}")).labels != labels:
+            raise _register_error(
+                path, f"line {line} contradicts an earlier line on {source}", "keep one of them"
+            )
     return rows
 
 
@@ -125,8 +170,8 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             reader = csv.reader(file)
             names = [_COLUMNS.get(name.strip().lower(), "") for name in next(reader, [])]
             if "source" not in names or not {"licence", "access"} & set(names):
-                found = ", ".join(name for name in names if name) or "none of these"
-                raise _mistake(
+                found = ", ".join(filter(None, names)) or "none of these"
+                raise _register_error(
                     path,
                     f"needs the columns source, licence, access; it has {found}",
                     "name them in its first line",
@@ -135,18 +180,20 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 if any(cell.strip() for cell in cells):
                     yield reader.line_num, {n: c.strip() for n, c in zip(names, cells) if n}
     except OSError as error:
-        raise _mistake(path, f"cannot be read ({error.strerror})", "name a CSV file that is there") from None
+        raise _register_error(
+            path, f"cannot be read ({error.strerror})", "name an existing CSV file"
+        ) from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise _mistake(path, f"is no CSV in UTF-8 ({error})", "save it as CSV in UTF-8") from None
+        raise _register_error(path, f"is not CSV in UTF-8 ({error})", "save it as CSV in UTF-8") from None
 
 
-def _mistake(path: Path, what: str, next_step: str) -> RecipeError:
+def _register_error(path: Path, what: str, next_step: str) -> RecipeError:
     return RecipeError(f"{path}: {what}", where="curate.rights.file", next_step=next_step)
 
 
 @lru_cache(maxsize=4096)
 def refuse(label: str, allow: tuple[str, ...], deny: tuple[str, ...]) -> str:
-    """Return why a label, or an expression of several, is refused; empty where it is not.
+    """Return why a label, or an expression of several, is refused; empty if it is not.
 
     Patterns are those of fnmatch, in any case; a label that is not stated is matched as "unknown".
     """
@@ -163,14 +210,14 @@ def _refuse_single(label: str, allow: tuple[str, ...], deny: tuple[str, ...]) ->
 
 
 def _matches(label: str, pattern: str) -> bool:
-    forms = {label.casefold(), normalise(label).casefold()}
+    spellings = {label.casefold(), normalise(label).casefold()}
     wanted = {pattern.casefold()} | (set() if _MAGIC.search(pattern) else {normalise(pattern).casefold()})
-    return any(fnmatchcase(form, each) for form in forms for each in wanted)
+    return any(fnmatchcase(spelling, each) for spelling in spellings for each in wanted)
 
 
 @lru_cache(maxsize=4096)
 def _tails(source: str) -> tuple[str, ...]:
-    """Return a source and every tail of its path, as ingest.exclude sees it: `a/b.txt` is a tail of `docs/a/b.txt`."""
+    """Return a source and each tail of its path: `a/b.txt` is a tail of `docs/a/b.txt`. Same as ingest.exclude."""
     parts = source.replace(":", "/").split("/")
     return (source, *("/".join(parts[start:]) for start in range(len(parts))))
 
@@ -187,18 +234,18 @@ def _fits(tails: tuple[str, ...], pattern: str) -> bool:
 
 def _lower_keys(meta: str) -> dict[str, Any]:
     try:
-        said = json.loads(meta) if meta else {}
+        metadata = json.loads(meta) if meta else {}
     except ValueError:
         return {}
-    return {str(key).lower(): value for key, value in said.items()} if isinstance(said, dict) else {}
+    return {str(key).lower(): value for key, value in metadata.items()} if isinstance(metadata, dict) else {}
 
 
-def _said(said: dict[str, Any], keys: tuple[str, ...]) -> str:
-    """Return the first label that metadata hold; of a list all, since each may bind."""
+def _first_label(metadata: dict[str, Any], keys: tuple[str, ...]) -> str:
+    """Return the first label among the keys of some metadata; all labels of a list, since each may bind."""
     for key in keys:
-        value = said.get(key)
+        value = metadata.get(key)
         values = value if isinstance(value, list) else [value]
-        words = [each.strip() for each in values if isinstance(each, str) and each.strip()]
-        if words:
-            return " AND ".join(words)
+        labels = [each.strip() for each in values if isinstance(each, str) and each.strip()]
+        if labels:
+            return " AND ".join(labels)
     return ""

@@ -33,13 +33,21 @@ class IngestConfig(Section):
 
 
 class RightsRule(Section):
-    """Which licence and access label the documents of a path bear."""
+    """The licence and access label of the documents that match a path."""
 
     path: str = Field(
         description="glob pattern of the source or a tail of it, such as contracts/*.pdf; first fit counts"
     )
     licence: str = Field("", description="empty leaves what the document itself says")
     access: str = Field("", description="a word of your own, such as public, internal or secret")
+
+    @model_validator(mode="after")
+    def _sets_something(self) -> RightsRule:
+        if not self.licence and not self.access:
+            raise ValueError(
+                f"a rule that sets nothing: give {self.path} a licence or an access label, or remove it"
+            )
+        return self
 
 
 class RightsConfig(Section):

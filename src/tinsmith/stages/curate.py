@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from tinsmith.base.erasure import NOTHING, ErasureList
 from tinsmith.base.errors import CorpusError, RecipeError
-from tinsmith.base.files import write_json, write_jsonl
+from tinsmith.base.files import read_jsonl, write_json, write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.corpus import filters as rules
 from tinsmith.corpus.dedup.families import Decision
@@ -79,12 +79,13 @@ def curate(
     """Judge and deduplicate `ingest/documents.parquet`; write documents, rejects, funnel and what was protected.
 
     The seed chooses MinHash's permutations. Memory holds a few hundred megabytes of text whatever there is. Raises
-    CorpusError where nothing is left, RecipeError for an unknown language or a file of rights that cannot be read.
+    CorpusError if nothing is left, RecipeError for an unknown language or a rights rule that labels nothing.
     """
     _check_languages(config)
     work = out / ".work"
     shutil.rmtree(work, ignore_errors=True)
     judge = Judge(config, seed, forgotten)
+    judge.rights.check_all_apply(_sources(ingest, forgotten))
     judged = _judge(ingest / "documents.parquet", judge, work, progress)
     sorter = Sorter(work, judge.signer.banding if judge.signer else None)
     with progress.task("sort", len(judged), "parts") as advance:
@@ -120,6 +121,16 @@ def _check_languages(config: CurateConfig) -> None:
             where="curate.languages",
             next_step=f"choose among {known}",
         )
+
+
+def _sources(ingest: Path, forgotten: ErasureList) -> Iterator[str]:
+    """Yield every source that ingest saw, with repeats: documents, files that gave none, and what is forgotten."""
+    yield from forgotten.sources
+    if (files := ingest / "files.jsonl").exists():
+        yield from (row["source"] for row in read_jsonl(files))
+    with pq.ParquetFile(ingest / "documents.parquet") as file:
+        for batch in file.iter_batches(columns=["source"]):
+            yield from pc.unique(batch["source"]).to_pylist()
 
 
 def _judge(path: Path, judge: Judge, work: Path, progress: Progress) -> list[Path]:

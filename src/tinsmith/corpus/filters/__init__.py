@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tinsmith.corpus.filters import c4, fineweb, gopher
 from tinsmith.corpus.filters.scan import Scan, scan
-from tinsmith.corpus.rejection import Drop
+from tinsmith.corpus.rejection import Rejection
 from tinsmith.recipe import CurateConfig
 
 _SETS = {
@@ -29,7 +29,7 @@ class RuleSets:
         self.config = config
         self.reasons = {reason for name in config.rules for reason in _SETS[name]}
 
-    def judge(self, text: str, language: str = "") -> tuple[str, Drop | None]:
+    def judge(self, text: str, language: str = "") -> tuple[str, Rejection | None]:
         """Return a text as the rules leave it, and the first that drops it, or None.
 
         C4's may take lines out, and what follows judges the rest. Stop words are asked where the language is "en".
@@ -37,7 +37,7 @@ class RuleSets:
         read = scan(text)
         for name in self.config.rules:
             if not len(read.tokens):
-                return text, Drop("empty", "no words")
+                return text, Rejection("empty", "no words")
             if name == "c4":
                 before = text
                 text, drop = c4.judge(text, self.config.c4)
@@ -46,9 +46,9 @@ class RuleSets:
                 drop = self._judge(name, read, language)
             if drop:
                 return text, drop
-        return text, None if len(read.tokens) else Drop("empty", "no words")
+        return text, None if len(read.tokens) else Rejection("empty", "no words")
 
-    def _judge(self, name: str, read: Scan, language: str) -> Drop | None:
+    def _judge(self, name: str, read: Scan, language: str) -> Rejection | None:
         if name == "gopher":
             return gopher.judge(read, language, self.config.gopher)
         if name == "gopher_quality":

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith.corpus.filters.characters import ALPHANUMERIC, LETTER, SPACE, TERMINAL, UPPER, Kinds, kinds
-from tinsmith.corpus.rejection import Drop
+from tinsmith.corpus.rejection import Rejection
 from tinsmith.corpus.text.kernels import Codes, codes, compiled
 from tinsmith.recipe import C4Config
 
@@ -38,12 +38,12 @@ _NEWLINE, _FULL_STOP = 0x0A, 0x2E
 START, END, WORDS, LONGEST, TERMINATED, SENTENCES, COLUMNS = range(7)
 
 
-def judge(text: str, config: C4Config) -> tuple[str, Drop | None]:
+def judge(text: str, config: C4Config) -> tuple[str, Rejection | None]:
     """Return a text without the lines that go, and the rule that drops it as a whole, or None."""
     if config.bad_words:
         found = _pattern(config.bad_words).search(text)
         if found:
-            return text, Drop("bad_words", found.group().lower())
+            return text, Rejection("bad_words", found.group().lower())
     whole = text
     if config.citations and "[" in text:
         text = _CITATION.sub("", text)
@@ -58,7 +58,7 @@ def judge(text: str, config: C4Config) -> tuple[str, Drop | None]:
             return whole, drop
     sentences = int(rows[stays, SENTENCES].sum())
     if sentences < config.min_sentences:
-        return whole, Drop("too_few_sentences", f"{sentences} sentences")
+        return whole, Rejection("too_few_sentences", f"{sentences} sentences")
     if stays.all() and text is whole:
         return text, None
     return "\n".join(text[start:end] for start, end in rows[stays, : END + 1].tolist()), None
@@ -81,14 +81,14 @@ def _phrases(text: str, config: C4Config) -> dict[str, str]:
 
 def _judge_phrases(
     text: str, rows: NDArray[np.int64], stays: NDArray[np.bool_], phrases: dict[str, str]
-) -> Drop | None:
+) -> Rejection | None:
     """Mark the lines that a phrase takes out, and return the first drop that one causes."""
     for number in np.flatnonzero(stays):
         line = text[rows[number, START] : rows[number, END]].lower()
         for phrase, reason in phrases.items():
             if phrase in line:
                 if reason:
-                    return Drop(reason, f"line {number + 1}")
+                    return Rejection(reason, f"line {number + 1}")
                 stays[number] = False
     return None
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tinsmith.corpus.privacy.find import PLACEHOLDER, find
 from tinsmith.corpus.privacy.recogniser import Recogniser, load_recogniser
 from tinsmith.corpus.privacy.types import TYPES, Span
-from tinsmith.corpus.rejection import Drop
+from tinsmith.corpus.rejection import Rejection
 from tinsmith.recipe import PrivacyConfig
 
 # Reason of a rejection -> the field of the recipe that causes it.
@@ -20,7 +20,7 @@ class Protected(NamedTuple):
 
     text: str
     counts: dict[str, int]
-    drop: Drop | None
+    drop: Rejection | None
 
 
 class Protector:
@@ -47,7 +47,7 @@ class Protector:
         if fatal is not None:
             reason = "credential" if TYPES[fatal.type].credential else "personal_data"
             count = sum(span.type == fatal.type for span in spans)
-            return Protected(text, {}, Drop(reason, f"{fatal.type}: {count} found"))
+            return Protected(text, {}, Rejection(reason, f"{fatal.type}: {count} found"))
         return Protected(_replace(text, spans), dict(sorted(Counter(s.type for s in spans).items())), None)
 
 

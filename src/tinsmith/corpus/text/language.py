@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-from tinsmith.corpus.rejection import Drop
+from tinsmith.corpus.rejection import Rejection
 from tinsmith.corpus.text.kernels import compiled
 from tinsmith.recipe import CurateConfig
 
@@ -102,11 +102,11 @@ def _score(
     return scores
 
 
-def judge_language(language: str, probability: float, config: CurateConfig) -> Drop | None:
+def judge_language(language: str, probability: float, config: CurateConfig) -> Rejection | None:
     """Drop a document in a language not asked for, or an unsure one; keep all if none was asked for."""
     if not config.languages:
         return None
     detail = f"{language} {probability:.2f}"
     if probability < config.min_language_probability:
-        return Drop("language_unsure", detail)
-    return None if language in config.languages else Drop("language", detail)
+        return Rejection("language_unsure", detail)
+    return None if language in config.languages else Rejection("language", detail)
