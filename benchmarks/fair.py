@@ -18,7 +18,7 @@ def run(*, quick: bool) -> None:
     """Write `results/fair`."""
     quickly = ["train.budget=20s", "evaluate.documents=4", "evaluate.built_items=4"] if quick else []
     # Its vocabulary cannot be written as GGUF, for which a build refuses to train it. Here it is scored, not exported.
-    with mock.patch("tinsmith.stages.train.refuse_unwritable_tokenizer"):
+    with mock.patch("tinsmith.stages.train.run.refuse_unwritable_tokenizer"):
         bigger = build_recipe("fair", "fair-bigger", f"model.base={_RIVAL}", *quickly, until="train")
     rival = WORK / _TRAINED
     shutil.rmtree(rival, ignore_errors=True)

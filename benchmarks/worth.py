@@ -31,7 +31,7 @@ from tinsmith.base.progress import default_progress
 from tinsmith.corpus.split import hash_texts, measure_overlap, membership, stream_hashes
 from tinsmith.evaluate.families.bits import choose_documents
 from tinsmith.model.families import create
-from tinsmith.stages.tokenize import tokenize
+from tinsmith.stages.tokenize.run import tokenize
 from tinsmith.tokens.tokenizer import save_tokenizer
 from tinsmith.tokens.vocabulary import parse_size, train_vocabulary
 

@@ -12,9 +12,9 @@ from typing import Any
 from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus import engine
 from tinsmith.recipe import CurateConfig, RefineConfig, SplitConfig
-from tinsmith.stages.curate import curate
-from tinsmith.stages.refine import refine
-from tinsmith.stages.split import split
+from tinsmith.stages.curate.run import curate
+from tinsmith.stages.refine.run import refine
+from tinsmith.stages.split.run import split
 
 CURATE = CurateConfig(rules=("gopher_quality",), languages=("en",), keep="newest")
 REFINE = RefineConfig.model_validate(

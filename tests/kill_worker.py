@@ -19,8 +19,8 @@ import transformers  # noqa: F401
 
 from tinsmith.base.progress import SilentProgress
 from tinsmith.pipeline.build import build
-from tinsmith.pipeline.stages import STAGES
 from tinsmith.recipe.toml import load_recipe
+from tinsmith.stages import STAGES
 
 
 def schedule(seed, kills):

@@ -11,8 +11,8 @@ from stages.test_curate import kept, prose, rejected
 from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import CurateConfig, IngestConfig
-from tinsmith.stages.curate import curate
-from tinsmith.stages.ingest import ingest
+from tinsmith.stages.curate.run import curate
+from tinsmith.stages.ingest.run import ingest
 
 EXPECTED = {
     "bomb.docx": "unpacks_too_big",

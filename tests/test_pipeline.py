@@ -14,8 +14,8 @@ from tinsmith.base.files import write_atomic, write_json
 from tinsmith.base.progress import SilentProgress
 from tinsmith.pipeline.build import _changed_fields, _prepare, build, run_directory, stage_key
 from tinsmith.pipeline.manifests import KEY, METER
-from tinsmith.pipeline.stages import STAGES, Stage, configuration
 from tinsmith.recipe.toml import parse_recipe
+from tinsmith.stages import STAGES, Stage
 
 TALK = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 
@@ -126,7 +126,7 @@ def test_a_plan_names_the_field_that_changed(tmp_path: Path) -> None:
     (row,) = [each for each in STAGES if each.name == "tokenize"]
 
     def configured(**sections: dict[str, Any]) -> dict[str, Any]:
-        return configuration(row, parse_recipe(data(tmp_path, tasks=[task()], **sections), where="test"))
+        return row.configuration(parse_recipe(data(tmp_path, tasks=[task()], **sections), where="test"))
 
     mixed, plain = {"next_token": 0.5, "sft": 0.5}, {"next_token": 0.5}
     before = configured(train={"objective": mixed})
@@ -158,6 +158,6 @@ def test_what_bears_its_own_fingerprint_outlives_another_recipe(tmp_path: Path) 
     assert left() == scored
     assert not _prepare(partial, replace(row, version=row.version + 1), "a third")
     assert left() == set()
-    fill(replace(row, keeps=()))
-    _prepare(partial, replace(row, keeps=()), "another")
+    fill(replace(row, reusable=()))
+    _prepare(partial, replace(row, reusable=()), "another")
     assert left() == set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import tinsmith.stages.train as stage
+import tinsmith.stages.train.run as stage
 from tinsmith.base.launch import WorkerGroup
 from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import ModelConfig, TrainConfig

@@ -50,7 +50,7 @@ def start(work: Callable[[WorkerGroup, Path], None], directory: Path, store: TCP
     # A server that has imported everything once forks each process in a moment.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["tiny_workers", "tinsmith.cli", "tinsmith.pipeline.build", "tinsmith.stages.train"]
+        ["tiny_workers", "tinsmith.cli", "tinsmith.pipeline.build", "tinsmith.stages.train.run"]
     )
     arguments = [(work, directory, rank, store.port) for rank in range(SIZE)]
     processes = [context.Process(target=_enter, args=each) for each in arguments]

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.workers.job import Job, peak_rss_bytes, read_job, write_json
 from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import PRIVACY_DEFAULTS, CurateConfig
-from tinsmith.stages.curate import curate
+from tinsmith.stages.curate.run import curate
 
 
 def main(job: Job) -> None:

@@ -14,7 +14,7 @@ from benchmarks.workers.job import Job, Stamps, read_job, write_result
 from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import Advance, PlainProgress
 from tinsmith.recipe import ModelConfig, TrainConfig
-from tinsmith.stages.train import train
+from tinsmith.stages.train.run import train
 from tinsmith.tokens.batches import Batches
 from tinsmith.tokens.shards import ShardWriter, TokenSet
 from tinsmith.tokens.tokenizer import load_tokenizer, save_tokenizer

@@ -13,7 +13,7 @@ from tinsmith import load_recipe
 from tinsmith.base.files import read_json, read_jsonl
 from tinsmith.base.progress import PlainProgress
 from tinsmith.pipeline.build import build
-from tinsmith.stages.train import train
+from tinsmith.stages.train.run import train
 from tinsmith.tokens.shards import ShardWriter, TokenSet
 
 

@@ -19,7 +19,7 @@ from tinsmith import load_recipe
 from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import PlainProgress
 from tinsmith.model.load import load_model
-from tinsmith.stages.train import train
+from tinsmith.stages.train.run import train
 from tinsmith.tokens.encoding import context_token
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.tokens.tokenizer import load_tokenizer

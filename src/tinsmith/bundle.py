@@ -125,10 +125,11 @@ def _check_files(bundle: Path, manifest: dict[str, Any], *, skip: tuple[str, ...
 def rebuild(bundle: Path) -> Path:
     """Make the report anew from the bundle alone and note its hash; return the page."""
     from tinsmith.report.page import rebuild_report
+    from tinsmith.stages import PURPOSES
 
     manifest = _read_manifest(bundle)
     _check_files(bundle, manifest, skip=REBUILT)
-    rebuild_report(bundle)
+    rebuild_report(bundle, PURPOSES)
     for name in [name for name in manifest["outputs"] if name.startswith(_PAGES)]:
         del manifest["outputs"][name]
     for name in [*REBUILT, *(str(each) for each in list_files(bundle) if str(each).startswith(_PAGES))]:

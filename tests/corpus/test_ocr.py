@@ -15,7 +15,7 @@ from tinsmith.corpus.read import REASONS, read_file
 from tinsmith.corpus.readers import ocr
 from tinsmith.corpus.readers.boxes import Box, Page
 from tinsmith.recipe import IngestConfig
-from tinsmith.stages.ingest import ingest
+from tinsmith.stages.ingest.run import ingest
 
 SAID = "The tenant shall pay the rent on the first day of each month."
 
@@ -103,7 +103,7 @@ def test_pages_with_text_of_their_own_are_not_recognised(tmp_path: Path, monkeyp
 
 def test_without_the_extra_nothing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     scan(tmp_path / "scan.pdf")
-    monkeypatch.setattr("tinsmith.stages.ingest.missing_packages", lambda: ["rapidocr"])
+    monkeypatch.setattr("tinsmith.stages.ingest.run.missing_packages", lambda: ["rapidocr"])
     with pytest.raises(RecipeError, match=r"tinsmith\[ocr\]"):
         ingest(
             IngestConfig(sources=(str(tmp_path),), ocr=True), out=tmp_path / "out", progress=SilentProgress()

@@ -4,32 +4,37 @@ from typing import Any
 
 import pytest
 
-from tinsmith.meter.planner import estimate, measure_gflops
+from tinsmith.meter.planner import SHARE_OF_MATMUL_RATE, Cost, Scale, measure_gflops, vocabulary_size
 from tinsmith.recipe import Recipe
 from tinsmith.recipe.toml import parse_recipe
+from tinsmith.stages import STAGES
 
 
 def make_recipe(**sections: Any) -> Recipe:
     return parse_recipe({"name": "plan", "ingest": {"sources": ["docs"]}, **sections}, where="test")
 
 
-def by_stage(recipe: Recipe, **changes: Any) -> dict[str, dict[str, Any]]:
-    arguments = {"corpus_bytes": 16_000_000, "parameters": 134_500_000, "gflops": 100.0} | changes
-    return {row["stage"]: row for row in estimate(recipe, **arguments)}
+def by_stage(recipe: Recipe, *, gflops: float = 100.0, **changes: Any) -> dict[str, Cost]:
+    sizes = {
+        "corpus_bytes": 16_000_000,
+        "parameters": 134_500_000,
+        "teacher": 0,
+        "example_bytes": {},
+    } | changes
+    rate = gflops * 1e9 * SHARE_OF_MATMUL_RATE
+    scale = Scale(vocabulary=vocabulary_size(recipe.model), operations_per_second=rate, **sizes)
+    return {stage.name: stage.estimate(recipe, scale) for stage in STAGES}
 
 
-def test_every_stage_has_a_row_in_order() -> None:
-    rows = estimate(make_recipe(), 16_000_000, 134_500_000, 100.0)
-    order = ["ingest", "curate", "split", "refine", "tokenize", "train", "package", "evaluate", "report"]
-    assert [row["stage"] for row in rows] == order
-    assert all(row["minutes"] > 0 and row["memory_bytes"] > 0 and row["disk_bytes"] > 0 for row in rows)
+def test_every_stage_costs_time_memory_and_disk() -> None:
+    assert all(min(cost[:3]) > 0 for cost in by_stage(make_recipe()).values())
 
 
 def test_a_time_budget_is_kept_and_tells_its_tokens() -> None:
     row = by_stage(make_recipe(train={"budget": "8m"}))["train"]
-    assert 8 <= row["minutes"] < 8.5
+    assert 8 <= row.seconds / 60 < 8.5
     # 80 GFLOP/s over 6 operations per parameter: about 100 tokens a second.
-    assert row["tokens"] == pytest.approx(480 * 99, rel=0.02)
+    assert row.tokens == pytest.approx(480 * 99, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -38,31 +43,29 @@ def test_a_time_budget_is_kept_and_tells_its_tokens() -> None:
 def test_other_budgets_take_what_the_machine_needs(budget: str, tokens: float) -> None:
     slow = by_stage(make_recipe(train={"budget": budget}), gflops=50.0)["train"]
     fast = by_stage(make_recipe(train={"budget": budget}), gflops=100.0)["train"]
-    assert slow["tokens"] == pytest.approx(tokens, rel=1e-3)
-    assert 1.5 < slow["minutes"] / fast["minutes"] <= 2
+    assert slow.tokens == pytest.approx(tokens, rel=1e-3)
+    assert 1.5 < slow.seconds / fast.seconds <= 2
 
 
 def test_an_epoch_is_one_of_what_the_objectives_learn_from() -> None:
     files = {"conversations": ["talks.jsonl"]}
     talks = {"budget": "2 epochs", "objective": "sft"}
     few = by_stage(make_recipe(train=talks, tokenize=files), example_bytes={"sft": 420_000})["train"]
-    assert few["tokens"] == pytest.approx(2 * 100_000, rel=1e-3)
+    assert few.tokens == pytest.approx(2 * 100_000, rel=1e-3)
     both = {**talks, "objective": {"next_token": 0.5, "sft": 0.5}}
     more = by_stage(make_recipe(train=both, tokenize=files), example_bytes={"sft": 420_000})["train"]
-    assert more["tokens"] == pytest.approx(2 * (100_000 + 16e6 / 4.2), rel=1e-3)
+    assert more.tokens == pytest.approx(2 * (100_000 + 16e6 / 4.2), rel=1e-3)
 
 
 def test_formats_rivals_and_corpus_cost() -> None:
     small = by_stage(make_recipe(package={"formats": ["q8_0"]}))
     large = by_stage(make_recipe(evaluate={"rivals": ["other"]}), corpus_bytes=160_000_000)
-    assert large["package"]["disk_bytes"] > 1.5 * small["package"]["disk_bytes"]
-    assert large["evaluate"]["minutes"] > small["evaluate"]["minutes"]
-    assert large["curate"]["minutes"] > small["curate"]["minutes"]
-    ladder = by_stage(make_recipe(evaluate={"ladder": True}))["evaluate"]["tokens"]
-    assert ladder / by_stage(make_recipe())["evaluate"]["tokens"] == pytest.approx(5 / 3)
-    assert (
-        large["tokenize"]["tokens"] == 10 * small["tokenize"]["tokens"] or large["tokenize"]["tokens"] > 3e7
-    )
+    assert large["package"].disk_bytes > 1.5 * small["package"].disk_bytes
+    assert large["evaluate"].seconds > small["evaluate"].seconds
+    assert large["curate"].seconds > small["curate"].seconds
+    ladder = by_stage(make_recipe(evaluate={"ladder": True}))["evaluate"].tokens
+    assert ladder / by_stage(make_recipe())["evaluate"].tokens == pytest.approx(5 / 3)
+    assert large["tokenize"].tokens == 10 * small["tokenize"].tokens or large["tokenize"].tokens > 3e7
 
 
 def test_the_probe_measures_something_plausible() -> None:
@@ -75,7 +78,7 @@ def tokens_of(train: dict[str, Any], **more: Any) -> float:
         given["distil"] = {"teacher": "bigger"}
     files = {"preferences": ["pairs.jsonl"]}
     row = by_stage(make_recipe(train=given, tokenize=files), **more)["train"]
-    return float(row["tokens"])
+    return float(row.tokens)
 
 
 @pytest.mark.parametrize(
@@ -97,13 +100,13 @@ def test_what_is_trained_and_how_sets_the_operations(train: dict[str, Any], oper
 
 def test_adapters_take_a_quarter_of_the_memory_and_a_teacher_its_weights() -> None:
     whole, lora = (by_stage(make_recipe(train={"trainable": kind}))["train"] for kind in ("all", "lora"))
-    assert whole["memory_bytes"] - lora["memory_bytes"] == pytest.approx(11.8 * 134.5e6, rel=1e-6)
-    assert lora["disk_bytes"] < whole["disk_bytes"] / 3
+    assert whole.memory_bytes - lora.memory_bytes == pytest.approx(11.8 * 134.5e6, rel=1e-6)
+    assert lora.disk_bytes < whole.disk_bytes / 3
     taught = by_stage(make_recipe(), teacher=10**9)["train"]
-    assert taught["memory_bytes"] - whole["memory_bytes"] == 4 * 10**9
+    assert taught.memory_bytes - whole.memory_bytes == 4 * 10**9
 
 
 def test_a_small_vocabulary_makes_more_tokens() -> None:
-    own = by_stage(make_recipe(model={"scratch": "llama@15m", "tokenizer": "bpe@1k"}))["tokenize"]["tokens"]
-    base = by_stage(make_recipe())["tokenize"]["tokens"]
+    own = by_stage(make_recipe(model={"scratch": "llama@15m", "tokenizer": "bpe@1k"}))["tokenize"].tokens
+    base = by_stage(make_recipe())["tokenize"].tokens
     assert 1.4 < own / base < 1.7

@@ -14,9 +14,11 @@ from report import fake_curation
 from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import Recipe
 from tinsmith.recipe.toml import parse_recipe
-from tinsmith.stages.report import report
+from tinsmith.stages import STAGES as ALL_STAGES
+from tinsmith.stages.report.run import report
 
-STAGES = ("ingest", "curate", "split", "refine", "tokenize", "train", "package", "evaluate")
+INPUTS = {stage.name: stage.inputs for stage in ALL_STAGES}
+STAGES = INPUTS["report"]
 MACHINE = {
     "cpu": "Example CPU 9000",
     "cores": 2,
@@ -360,7 +362,7 @@ def _manifest(stage: str, directory: Path) -> None:
         "key": "k" * 64,
         "config": fake_curation.CONFIGS.get(stage, {}),
         "seed": 7,
-        "inputs": {},
+        "inputs": dict.fromkeys(INPUTS[stage], "d" * 64),
         "outputs": outputs,
         "digest": "d" * 64,
         "statistics": STATISTICS.get(stage, {}),

@@ -4,6 +4,7 @@ from typing import Any
 
 from tinsmith.report.answers import describe_answers
 from tinsmith.report.page import render
+from tinsmith.stages import PURPOSES
 
 
 def cell(subject: str, kind: str, value: float) -> dict[str, Any]:
@@ -44,8 +45,8 @@ def test_systems_stand_best_first_with_what_was_measured():
 
 def test_the_page_shows_them_apart_and_only_where_there_are_some(evidence):
     assert describe_answers({}) == evidence["answers"] == {}
-    assert "Answers in words" not in render(evidence)
-    page = render({**evidence, "answers": describe_answers(MEASURED)})
+    assert "Answers in words" not in render(evidence, PURPOSES)
+    page = render({**evidence, "answers": describe_answers(MEASURED)}, PURPOSES)
     section = page.partition('id="generated"')[2].partition("</section>")[0]
     for words in ("Answers in words", "api &lt;m&gt;", "75%", "Partial: api counts with 11 of 12."):
         assert words in section

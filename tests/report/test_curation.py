@@ -23,10 +23,11 @@ from tinsmith.corpus.rights import REASONS as RIGHTS
 from tinsmith.recipe import CurateConfig, RefineConfig, SplitConfig
 from tinsmith.report import curation, curation_view
 from tinsmith.report.page import rebuild_report, render
-from tinsmith.stages.curate import curate
-from tinsmith.stages.refine import refine
-from tinsmith.stages.report import report
-from tinsmith.stages.split import split
+from tinsmith.stages import PURPOSES
+from tinsmith.stages.curate.run import curate
+from tinsmith.stages.refine.run import refine
+from tinsmith.stages.report.run import report
+from tinsmith.stages.split.run import split
 
 BLOCKS = "td|th|tr|dt|dd|p|small|h2|h3|li|div|summary|caption|figure|figcaption"
 
@@ -37,7 +38,7 @@ def section(page: str) -> str:
 
 
 def words_of(evidence: dict[str, Any]) -> str:
-    apart = re.sub(rf"(?=</?(?:{BLOCKS})\b)", " ", section(render(evidence)))
+    apart = re.sub(rf"(?=</?(?:{BLOCKS})\b)", " ", section(render(evidence, PURPOSES)))
     return " ".join(Page(apart).text.split())
 
 
@@ -124,7 +125,9 @@ def test_the_picture_walks_from_what_was_read_to_what_was_learnt_from(evidence: 
 def test_what_documents_say_stays_text(evidence: dict[str, Any]) -> None:
     kept = {"action", "verdict", "group", "step", "reason", "type"}
     for spared in (frozenset[str](), kept):
-        page = Page(section(render(evidence | {"curation": _poisoned(evidence["curation"], spared)})))
+        page = Page(
+            section(render(evidence | {"curation": _poisoned(evidence["curation"], spared)}, PURPOSES))
+        )
         assert not [tag for tag, _ in page.tags if tag in {"script", "img"}]
         assert page.text.count(EVIL) > 30
 
@@ -282,7 +285,7 @@ def test_a_bundle_alone_gives_the_same_part(tmp_path: Path, bundle: Path) -> Non
     moved = tmp_path / "bundle"
     shutil.copytree(bundle, moved)
     before = section((moved / "report.html").read_text(encoding="utf-8"))
-    rebuild_report(moved)
+    rebuild_report(moved, PURPOSES)
     assert section((moved / "report.html").read_text(encoding="utf-8")) == before
 
 
@@ -291,8 +294,8 @@ def test_reasons_and_types_are_those_of_the_stages() -> None:
     from tinsmith.corpus.steps.planted.selftest import PAYLOADS
     from tinsmith.corpus.steps.synthesis import CHECKS
     from tinsmith.corpus.text.hidden import KINDS
-    from tinsmith.stages.curate import CAUSES
-    from tinsmith.stages.refine import STEPS
+    from tinsmith.stages.curate.run import CAUSES
+    from tinsmith.stages.refine.run import STEPS
 
     assert {*curation.REFUSED, "forgotten"} == set(RIGHTS)
     assert set(curation.PRIVATE) == set(PRIVATE)

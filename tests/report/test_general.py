@@ -4,6 +4,7 @@ from tinsmith.report.evidence import build_evidence
 from tinsmith.report.general import describe_general
 from tinsmith.report.page import render
 from tinsmith.report.verdict import not_proven
+from tinsmith.stages import PURPOSES
 
 _UNTOLD = "What the model forgot of general text and skills was not measured."
 
@@ -44,7 +45,7 @@ def test_each_outcome_is_said_in_points():
 def test_the_page_tells_what_was_forgotten_only_where_it_was_measured(bundle):
     evidence = build_evidence(bundle)
     assert _UNTOLD in evidence["not_proven"]
-    assert 'id="general"' not in render(evidence)
+    assert 'id="general"' not in render(evidence, PURPOSES)
     rows = [
         {"subject": name, "metric": "general_accuracy:arc_easy", "value": value, "low": 0.1, "high": 0.9}
         for name, value in (("trained", 0.5), ("base", 0.65))
@@ -52,7 +53,7 @@ def test_the_page_tells_what_was_forgotten_only_where_it_was_measured(bundle):
     evidence["metrics"] += rows
     evidence["comparisons"].append({"metric": "forgetting:arc_easy", "a": "trained", "b": "base"})
     evidence["general"] = describe_general([duel(-0.2, -0.1)], "trained")
-    page = render(evidence)
+    page = render(evidence, PURPOSES)
     assert "it forgot" in page
     assert "General ability: what it forgot" in page
     assert page.count("General accuracy, arc easy") == page.split('id="general"')[1].count(

@@ -7,6 +7,7 @@ import pytest
 
 from report.fake_runs import make_bundle
 from tinsmith.report.page import rebuild_report
+from tinsmith.stages import PURPOSES
 
 HOSTILE = '</p><script>alert(1)</script> & "quoted"'
 
@@ -56,7 +57,7 @@ def bundle(tmp_path):
         items / "leakage-trained.jsonl",
         [{"doc_id": "d0", "part": "train", "copies": 2, "loss": 0.125, "extracted": True}],
     )
-    rebuild_report(made)
+    rebuild_report(made, PURPOSES)
     return made
 
 
@@ -93,7 +94,7 @@ def test_many_questions_come_in_parts_and_old_parts_go(bundle):
     for name in ("trained", "gemma", "base", "trained-4bit"):
         rows = [_answer(number, 0, "fee", scores) for number in range(450)]
         _write(bundle / "items" / f"exam-{name}.jsonl", rows)
-    rebuild_report(bundle)
+    rebuild_report(bundle, PURPOSES)
     parts = sorted((bundle / "pages").glob("cloze-*.html"))
     assert [path.name for path in parts] == [f"cloze-0-shot-{n}.html" for n in (1, 2, 3)]
     assert [path.read_text().count("<article") for path in parts] == [200, 200, 50]
@@ -102,5 +103,5 @@ def test_many_questions_come_in_parts_and_old_parts_go(bundle):
 
 def test_without_items_there_are_no_pages(bundle):
     shutil.rmtree(bundle / "items")
-    rebuild_report(bundle)
+    rebuild_report(bundle, PURPOSES)
     assert not (bundle / "pages").exists()

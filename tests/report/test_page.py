@@ -13,6 +13,7 @@ from report.fake_runs import make_bundle, make_recipe
 from tinsmith.base.errors import BundleError
 from tinsmith.base.files import read_json, write_json
 from tinsmith.report.page import rebuild_report, render
+from tinsmith.stages import PURPOSES
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>.pdf"
 
@@ -169,7 +170,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
 
 def test_hostile_subject_names_stay_text_in_pictures(evidence: dict[str, Any]) -> None:
     rows = [{**row, "name": EVIL} if row["role"] == "rival" else row for row in evidence["subjects"]]
-    page = Page(render({**evidence, "subjects": rows}))
+    page = Page(render({**evidence, "subjects": rows}, PURPOSES))
     assert not [tag for tag, _ in page.tags if tag in {"script", "img"}]
 
 
@@ -183,7 +184,7 @@ def test_rebuild_from_the_bundle_alone_gives_the_same_bytes(tmp_path: Path) -> N
     before = {name: (moved / name).read_bytes() for name in names}
     for name in names:
         (moved / name).unlink()
-    assert rebuild_report(moved) == moved / "report.html"
+    assert rebuild_report(moved, PURPOSES) == moved / "report.html"
     assert {name: (moved / name).read_bytes() for name in names} == before
 
 
@@ -200,7 +201,7 @@ def test_a_bundle_with_a_recipe_only_still_has_a_page(tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()
     shutil.copy(whole / "recipe.json", bare)
-    rebuild_report(bare)
+    rebuild_report(bare, PURPOSES)
     page = read_page(bare)
     assert page.open == []
     for words in (
@@ -228,13 +229,13 @@ def test_any_missing_piece_is_survived(tmp_path: Path, bundle: Path, missing: st
     copy = tmp_path / "bundle"
     shutil.copytree(bundle, copy)
     shutil.rmtree(copy / missing) if (copy / missing).is_dir() else (copy / missing).unlink()
-    rebuild_report(copy)
+    rebuild_report(copy, PURPOSES)
     assert read_page(copy).open == []
 
 
 def test_a_directory_without_recipe_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"recipe\.json"):
-        rebuild_report(tmp_path)
+        rebuild_report(tmp_path, PURPOSES)
 
 
 def test_scratch_model_without_base(tmp_path: Path, bundle: Path) -> None:
@@ -246,7 +247,7 @@ def test_scratch_model_without_base(tmp_path: Path, bundle: Path) -> None:
     metrics["comparisons"] = [row for row in metrics["comparisons"] if row["b"] != "base"]
     write_json(copy / "data" / "metrics.json", metrics)
     write_json(copy / "recipe.json", make_recipe(model={"scratch": "llama@15m"}).model_dump(mode="json"))
-    rebuild_report(copy)
+    rebuild_report(copy, PURPOSES)
     page = read_page(copy)
     assert "llama@15m, fresh weights" in page.text
     assert "not compared with a base" in page.text

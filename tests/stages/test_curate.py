@@ -13,8 +13,8 @@ from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.text.repair import document_id
 from tinsmith.recipe import CurateConfig, IngestConfig, Recipe
 from tinsmith.recipe.toml import parse_recipe
-from tinsmith.stages.curate import curate
-from tinsmith.stages.ingest import ingest as read_files
+from tinsmith.stages.curate.run import curate
+from tinsmith.stages.ingest.run import ingest as read_files
 
 REGULATIONS = Path(__file__).parents[2] / ".." / "shared" / "data" / "cfpb-regs" / "regulation"
 TOPICS = ("harbour", "orchard", "railway", "library", "kitchen", "glacier", "theatre", "foundry")

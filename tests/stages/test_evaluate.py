@@ -27,7 +27,7 @@ from tinsmith.recipe import (
     ModelConfig,
     TaskConfig,
 )
-from tinsmith.stages.evaluate import evaluate
+from tinsmith.stages.evaluate.run import evaluate
 from tinsmith.tokens.canaries import make_canaries
 
 KINDS = {
@@ -475,7 +475,9 @@ def test_a_rival_with_a_small_context_is_told_before_anything_is_scored(run, tmp
 def test_two_documents_suffice_and_tokenizers_that_leave_one_are_told(run, tmp_path, monkeypatch):
     few = {"documents": 2, "rivals": (), "built_items": 0, "leakage_documents": 0, "shots": (0,)}
     assert _evaluate(run, tmp_path / "two", **few)["documents"] == 2
-    monkeypatch.setattr("tinsmith.stages.evaluate.restorable", lambda documents, tokenizers: documents[:1])
+    monkeypatch.setattr(
+        "tinsmith.stages.evaluate.run.restorable", lambda documents, tokenizers: documents[:1]
+    )
     with pytest.raises(
         CorpusError, match=r"1 held-out document\(s\) can be restored by the tokenizer of every"
     ):

@@ -17,7 +17,7 @@ from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.readers import pool
 from tinsmith.recipe import IngestConfig
-from tinsmith.stages.ingest import ingest
+from tinsmith.stages.ingest.run import ingest
 from tinsmith.stages.sources import present_files
 
 COLUMNS = ["doc_id", "text", "source", "sha256", "mime", "licence", "language", "meta"]

@@ -11,8 +11,8 @@ from tinsmith.base.files import list_files, read_json, read_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.model.export import save_model
 from tinsmith.recipe import GgufFormat, PackageConfig
-from tinsmith.stages import package as stage
-from tinsmith.stages.package import package
+from tinsmith.stages.package import run as stage
+from tinsmith.stages.package.run import package
 from tiny_model import TEXTS, tiny_model, tiny_tokenizer, write_trained
 
 CONFIG = PackageConfig(formats=("f16", "q8_0"), parity_prompts=18, parity_positions=200)

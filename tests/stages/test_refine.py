@@ -15,7 +15,7 @@ from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.text.repair import document_id
 from tinsmith.gguf.writer import write_gguf
 from tinsmith.recipe import RefineConfig
-from tinsmith.stages.refine import refine
+from tinsmith.stages.refine.run import refine
 from tiny_model import write_trained
 
 CLAUSE = "Neither party is liable for any delay that is due to causes beyond its reasonable control at all."

@@ -8,7 +8,7 @@ from report.fake_runs import make_recipe, make_runs
 from tinsmith.base.errors import RecipeError
 from tinsmith.base.files import list_files, read_json
 from tinsmith.base.progress import SilentProgress
-from tinsmith.stages.report import report
+from tinsmith.stages.report.run import report
 
 
 def test_stage_fills_the_bundle_and_counts_it(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.text.repair import document_id
 from tinsmith.recipe import SplitConfig
 from tinsmith.recipe.toml import parse_recipe
-from tinsmith.stages.split import split
+from tinsmith.stages.split.run import split
 
 CLAUSE = " ".join(f"clause{number}" for number in range(60))
 

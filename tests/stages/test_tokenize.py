@@ -14,7 +14,7 @@ from tinsmith.base.errors import CorpusError, RecipeError
 from tinsmith.base.files import read_json, read_jsonl, write_json
 from tinsmith.base.progress import PlainProgress
 from tinsmith.recipe import ModelConfig, TaskConfig, TokenizeConfig
-from tinsmith.stages.tokenize import tokenize
+from tinsmith.stages.tokenize.run import tokenize
 from tinsmith.tokens.encoding import encode, stop_ids
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.tokens.tasks import answer_text

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-import tinsmith.stages.train as stage
+import tinsmith.stages.train.run as stage
 from tinsmith.base.errors import AssetError, TrainingError
 from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import SilentProgress

@@ -21,8 +21,8 @@ from tinsmith.base.files import read_json, read_jsonl, write_json
 from tinsmith.base.launch import WorkerGroup
 from tinsmith.base.progress import SilentProgress
 from tinsmith.pipeline.build import run_directory, stage_key
-from tinsmith.pipeline.stages import STAGES
 from tinsmith.recipe.toml import load_recipe
+from tinsmith.stages import STAGES
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.train.checkpoint import load_checkpoint
 from tinsmith.train.distributed import Ranks, join

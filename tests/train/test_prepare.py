@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-import tinsmith.stages.train as stage
+import tinsmith.stages.train.run as stage
 import tiny_workers
 from small_vocabulary import write_bpe
 from tinsmith.base.errors import RecipeError, TrainingError

@@ -27,7 +27,7 @@ from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.model.output_layer import output_layer
 from tinsmith.recipe import ModelConfig, TokenizeConfig
-from tinsmith.stages.tokenize import tokenize
+from tinsmith.stages.tokenize.run import tokenize
 from tinsmith.tokens.batches import Batch, make_batch
 from tinsmith.tokens.encoding import encode
 from tinsmith.tokens.shards import ShardWriter, TokenSet

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import importlib
 import operator
 import os
 import shutil
@@ -32,8 +31,9 @@ from tinsmith.pipeline.manifests import (
     outputs_present,
     read_manifest,
 )
-from tinsmith.pipeline.stages import STAGES, Stage, configuration
 from tinsmith.recipe import Recipe
+from tinsmith.stages import STAGES, Stage
+from tinsmith.stages.stage import WHOLE_RECIPE
 
 _SEEN_SECONDS = 60.0  # a network file system may show a new directory that late
 
@@ -54,7 +54,8 @@ def run_directory(recipe: Recipe) -> Path:
 
 def plan(recipe: Recipe, until: str | None = None) -> list[Step]:
     """Say stage by stage what is cached and what would run, and why. Changes nothing."""
-    _check_start(recipe)
+    for stage in STAGES:
+        stage.check(recipe)
     root, steps, stale = run_directory(recipe), [], False
     for stage in _stages_until(until):
         manifest = read_manifest(root / stage.directory)
@@ -80,30 +81,24 @@ def build(
     Of several `workers`, the others wait in `follow` and are called for the stages that all work on together.
     """
     root = run_directory(recipe)
-    _check_start(recipe)
+    for stage in STAGES:
+        stage.check(recipe)
     stages = _stages_until(until)
-    scored = next((place for place, stage in enumerate(stages) if stage.name == "evaluate"), -1)
-    fetched = False
+    prefetched = False
     with _disk_errors(root), locked(root):
-        for place, stage in enumerate(stages):
+        for position, stage in enumerate(stages):
             _recover(root, stage)
             key = stage_key(stage, recipe, root)
             manifest = read_manifest(root / stage.directory)
             if manifest and manifest["key"] == key and outputs_present(root / stage.directory, manifest):
                 progress.say(f"{stage.name}: cached")
                 continue
-            if not fetched and place <= scored:
-                _fetch_rivals(recipe)
-                fetched = True
+            if not prefetched:
+                for later in stages[position:]:
+                    later.prefetch(recipe)
+                prefetched = True
             _run_stage(stage, recipe, root, key, progress, workers)
     return root
-
-
-def _fetch_rivals(recipe: Recipe) -> None:
-    if recipe.evaluate.rivals:
-        from tinsmith.evaluate.preflight import fetch_rivals
-
-        fetch_rivals(recipe.evaluate)
 
 
 def follow(workers: WorkerGroup) -> None:
@@ -113,7 +108,7 @@ def follow(workers: WorkerGroup) -> None:
         stage = next(stage for stage in STAGES if stage.name == order["stage"])
         partial = root / f"{stage.directory}.partial"
         _await_key(partial, order["key"], _SEEN_SECONDS)
-        _function(stage)(
+        stage.function()(
             **_arguments(stage, recipe, root), out=partial, progress=SilentProgress(), workers=workers
         )
 
@@ -130,39 +125,22 @@ def _await_key(partial: Path, key: str, seconds: float) -> None:
         time.sleep(0.2)
 
 
-def _check_start(recipe: Recipe) -> None:
-    """Refuse a misspelt shape, a damaged rival or questions that cannot be asked before any document is read.
-
-    Raises RecipeError, AssetError, or LLMError where the key of an endpoint is missing.
-    """
-    from tinsmith.evaluate.preflight import check_rivals
-    from tinsmith.stages.answers import check_words
-    from tinsmith.stages.sources import published_shape, question_stamps
-
-    if recipe.model.scratch and "@" not in recipe.model.scratch:
-        published_shape(recipe.model.scratch)
-    question_stamps(recipe.evaluate)
-    check_words(recipe.evaluate)
-    if recipe.evaluate.rivals:
-        check_rivals(recipe.evaluate)
-
-
 def stage_key(stage: Stage, recipe: Recipe, root: Path) -> str:
     """Hash all that a stage's outputs depend on: version, configuration, assets, inputs."""
     parts = {
         "stage": stage.name,
         "version": stage.version,
-        "config": configuration(stage, recipe),
+        "config": stage.configuration(recipe),
         "seed": recipe.seed if stage.seeded else None,
         "models": {name: assets.identify(name) for name in stage.models(recipe)},
         "sources": stage.files(recipe),
         "inputs": {name: manifest_of(root, name)["digest"] for name in stage.inputs},
     }
-    forgotten = read_forgotten(root).fingerprint if stage.forgets else ""
+    forgotten = read_forgotten(root).fingerprint if stage.honours_erasure else ""
     if forgotten:
         parts["forgotten"] = forgotten
-    if stage.name == "report":
-        # The report prints seconds and joules, which differ between equal outputs.
+    if stage.publishes:
+        # Manifests hold seconds and joules, which differ between equal outputs.
         parts["manifests"] = {name: sha256_file(root / name / MANIFEST) for name in stage.inputs}
     return sha256_json(parts)
 
@@ -194,7 +172,7 @@ def _why(
         return "not yet run"
     if manifest["key"] == key:
         return "a file of it is missing or has another size"
-    changed = _changed_fields(manifest["config"], configuration(stage, recipe))
+    changed = _changed_fields(manifest["config"], stage.configuration(recipe))
     if changed:
         return f"changed: {', '.join(changed)}"
     if stage.seeded and manifest["seed"] != recipe.seed:
@@ -202,7 +180,7 @@ def _why(
     moved = [n for n in stage.inputs if manifest["inputs"].get(n) != manifest_of(root, n)["digest"]]
     if moved:
         return f"changed input: {', '.join(moved)}"
-    return f"changed files, model or stage version{', or what is forgotten' * stage.forgets}"
+    return f"changed files, model or stage version{', or what is forgotten' * stage.honours_erasure}"
 
 
 def _changed_fields(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -222,16 +200,16 @@ def _run_stage(
 ) -> None:
     partial = root / f"{stage.directory}.partial"
     resumed = _prepare(partial, stage, key)
-    if stage.name == "report":
+    if stage.publishes:
         _check_producers(root, stage)
     progress.say(f"{stage.name}: {'goes on' if resumed else 'runs'}")
     arguments = _arguments(stage, recipe, root)
-    if workers and stage.shared:
+    if workers and stage.distributed:
         order = {"stage": stage.name, "recipe": recipe.model_dump(mode="json"), "key": key}
         workers.call(order | {"root": str(root.absolute())})
         arguments["workers"] = workers
     with _metered(partial / METER) as spent:
-        statistics = _function(stage)(**arguments, out=partial, progress=progress)
+        statistics = stage.function()(**arguments, out=partial, progress=progress)
     reading, attempts = spent()
     manifest = make_manifest(stage, recipe, root, key, partial, statistics, reading, attempts)
     write_json(partial / MANIFEST, manifest)
@@ -240,13 +218,6 @@ def _run_stage(
         f"{stage.name}: done in {reading.seconds:,.0f} s"
         + (f" over {attempts} attempts" if attempts > 1 else "")
     )
-
-
-def _function(stage: Stage) -> Callable[..., dict[str, float]]:
-    function: Callable[..., dict[str, float]] = getattr(
-        importlib.import_module(f"tinsmith.stages.{stage.name}"), stage.name
-    )
-    return function
 
 
 def _prepare(partial: Path, stage: Stage, key: str) -> bool:
@@ -276,7 +247,7 @@ def _kept(partial: Path, stage: Stage) -> list[Path]:
     """List the files that an attempt of another recipe left and this one may take up."""
     with contextlib.suppress(OSError, ValueError, KeyError):
         if read_json(partial / KEY)["version"] == stage.version:
-            found = (file for pattern in stage.keeps for file in partial.glob(pattern))
+            found = (file for pattern in stage.reusable for file in partial.glob(pattern))
             return [file.relative_to(partial) for file in found]
     return []
 
@@ -295,14 +266,14 @@ def _check_producers(root: Path, stage: Stage) -> None:
 
 def _arguments(stage: Stage, recipe: Recipe, root: Path) -> dict[str, Any]:
     arguments: dict[str, Any] = {"config": getattr(recipe, stage.name)}
-    if stage.name == "report":
+    if stage.sections == WHOLE_RECIPE:
         return arguments | {"recipe": recipe, "runs": {name: root / name for name in stage.inputs}}
     # A field of another section goes by its own name.
     arguments |= {
         section.rpartition(".")[2]: operator.attrgetter(section)(recipe) for section in stage.sections
     }
     arguments |= {name: root / name for name in stage.inputs}
-    arguments |= {"forgotten": read_forgotten(root)} if stage.forgets else {}
+    arguments |= {"forgotten": read_forgotten(root)} if stage.honours_erasure else {}
     return arguments | ({"seed": recipe.seed} if stage.seeded else {})
 
 

@@ -13,8 +13,8 @@ from tinsmith.base.errors import RunError
 from tinsmith.base.files import list_files, read_json, sha256_file, sha256_json
 from tinsmith.meter.energy import Reading
 from tinsmith.meter.machine import describe_machine
-from tinsmith.pipeline.stages import Stage, configuration
 from tinsmith.recipe import Recipe
+from tinsmith.stages import Stage
 
 MANIFEST = "manifest.json"
 KEY, METER = ".key.json", ".meter.json"  # of a stage that is not finished: no outputs
@@ -42,12 +42,12 @@ def make_manifest(
         "stage": stage.name,
         "version": stage.version,
         "key": key,
-        "config": configuration(stage, recipe),
+        "config": stage.configuration(recipe),
         "seed": recipe.seed,
         "inputs": {name: manifest_of(root, name)["digest"] for name in stage.inputs},
         "outputs": outputs,
         "digest": sha256_json(
-            {name: row["sha256"] for name, row in outputs.items() if name not in stage.measured}
+            {name: row["sha256"] for name, row in outputs.items() if name not in stage.nondeterministic}
         ),
         "statistics": statistics,
         "seconds": reading.seconds,
@@ -63,9 +63,8 @@ def make_manifest(
 
 
 def _assets_used(stage: Stage, recipe: Recipe) -> list[assets.Asset]:
-    if stage.name == "ingest":
-        return [assets.fetch(n) for n in recipe.ingest.sources if assets.is_corpus(n)]
-    return [assets.resolve_model(name) for name in stage.models(recipe)]
+    corpora = [assets.fetch(name) for name in stage.corpora(recipe)]
+    return corpora + [assets.resolve_model(name) for name in stage.models(recipe)]
 
 
 def _versions() -> dict[str, str]:

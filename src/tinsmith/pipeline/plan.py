@@ -7,9 +7,11 @@ from pathlib import Path
 
 from tinsmith.base import assets
 from tinsmith.evaluate.bootstrap import detectable
-from tinsmith.meter.planner import estimate, measure_gflops
+from tinsmith.meter.planner import SHARE_OF_MATMUL_RATE, Scale, measure_gflops, vocabulary_size
 from tinsmith.pipeline.build import plan, run_directory
 from tinsmith.recipe import EXAMPLE_FILES, OBJECTIVES, EvaluateConfig, Recipe, StreamlineConfig, TrainConfig
+from tinsmith.stages.sources import look_at, present_files
+from tinsmith.stages.train import published_shape
 
 # Standard deviations over documents of the difference between two models, of 135M and 270M, on licences.
 _SPREAD_BITS, _SPREAD_EXAM = 0.13, 0.42  # bits per byte; right or wrong
@@ -20,34 +22,37 @@ UNKNOWN_PARAMETERS = 500_000_000
 def describe_plan(recipe: Recipe, until: str | None = None) -> str:
     """Return what is trained, and a table: stage, cached or to run, minutes, tokens, disk, memory, and why."""
     steps = plan(recipe, until)
-    rate = measure_gflops()
-    rows = estimate(
-        recipe,
-        _corpus_bytes(recipe),
-        parameters(recipe),
-        rate,
-        teacher_parameters(recipe),
-        _example_bytes(recipe),
-    )
-    expected = {row["stage"]: row for row in rows}
+    gflops = measure_gflops()
+    scale = _scale(recipe, gflops)
     lines = [*describe_model(recipe), describe_power(recipe.evaluate), ""]
     lines.append(f"{'stage':10} {'state':8} {'minutes':>7} {'tokens':>10} {'disk':>9} {'memory':>9}  why")
     minutes = disk = 0.0
     for step in steps:
-        row = expected[step.stage.name]
         state = "cached" if step.cached else "to run"
         cells = f"{'':>7} {'':>10} {'':>9} {'':>9}"
         if not step.cached:
-            minutes, disk = minutes + row["minutes"], disk + row["disk_bytes"]
-            tokens = f"{row['tokens']:,}" if row["tokens"] else ""
-            disk_size, memory_size = _size(row["disk_bytes"]), _size(row["memory_bytes"])
-            cells = f"{row['minutes']:>7.1f} {tokens:>10} {disk_size:>9} {memory_size:>9}"
+            cost = step.stage.estimate(recipe, scale)
+            minutes, disk = minutes + cost.seconds / 60, disk + cost.disk_bytes
+            tokens = f"{int(cost.tokens):,}" if cost.tokens else ""
+            disk_size, memory_size = _size(cost.disk_bytes), _size(cost.memory_bytes)
+            cells = f"{cost.seconds / 60:>7.1f} {tokens:>10} {disk_size:>9} {memory_size:>9}"
         lines.append(f"{step.stage.name:10} {state:8} {cells}  {step.why}")
     lines.append(
         f"\nto run: about {minutes:.0f} minutes (within a factor of two; this machine multiplies matrices at "
-        f"{rate:,.0f} GFLOP/s), {_size(disk)} of disk, in {run_directory(recipe)}"
+        f"{gflops:,.0f} GFLOP/s), {_size(disk)} of disk, in {run_directory(recipe)}"
     )
     return "\n".join(lines)
+
+
+def _scale(recipe: Recipe, gflops: float) -> Scale:
+    return Scale(
+        corpus_bytes=_corpus_bytes(recipe),
+        parameters=parameters(recipe),
+        teacher=teacher_parameters(recipe),
+        vocabulary=vocabulary_size(recipe.model),
+        operations_per_second=gflops * 1e9 * SHARE_OF_MATMUL_RATE,
+        example_bytes=_example_bytes(recipe),
+    )
 
 
 def describe_power(config: EvaluateConfig) -> str:
@@ -134,15 +139,11 @@ def _scratch_parameters(scratch: str) -> int:
     name, _, size = scratch.partition("@")
     if size:
         return int(float(size[:-1]) * {"k": 1e3, "m": 1e6, "b": 1e9}[size[-1]])
-    from tinsmith.stages.sources import published_shape
-
     return published_shape(name).parameters
 
 
 def _corpus_bytes(recipe: Recipe) -> int:
     """Return the bytes of the sources; a named corpus not fetched yet counts with its known size."""
-    from tinsmith.stages.sources import look_at, present_files
-
     total = sum(look_at(path).st_size for path in present_files(recipe.ingest))
     for name in recipe.ingest.sources:
         if assets.is_corpus(name) and not assets.is_cached(name):

@@ -17,7 +17,6 @@ from tinsmith.base.progress import Progress
 from tinsmith.recipe import Recipe
 from tinsmith.report.curation import collect_curation
 
-STAGES = ("ingest", "curate", "split", "refine", "tokenize", "train", "package", "evaluate")
 LINKED = (
     ("package", "model", "model"),
     ("package", "gguf", "gguf"),
@@ -41,9 +40,8 @@ OVERLAP_EDGES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
 def collect(recipe: Recipe, runs: dict[str, Path], out: Path, progress: Progress) -> None:
     """Fill `out` from the stages' directories. What a stage did not write is left out; the page says so."""
     write_json(out / "recipe.json", recipe.model_dump(mode="json"))
-    for stage in STAGES:
-        manifest = runs.get(stage, Path("/nonexistent")) / "manifest.json"
-        if manifest.is_file():
+    for stage, directory in runs.items():
+        if (manifest := directory / "manifest.json").is_file():
             place(manifest, out / "manifests" / f"{stage}.json", link=False)
     for stage, source, target in LINKED:
         if stage in runs:

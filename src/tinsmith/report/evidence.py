@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from tinsmith.recipe import Recipe
 from tinsmith.recipe.toml import parse_recipe
 from tinsmith.report.answers import describe_answers
 from tinsmith.report.bias import describe_conduct
-from tinsmith.report.collect import STAGES, read_if_there
+from tinsmith.report.collect import read_if_there
 from tinsmith.report.curation import read_curation
 from tinsmith.report.general import describe_general
 from tinsmith.report.ladder import describe_ladder
@@ -84,8 +85,10 @@ def _read_recipe(bundle: Path) -> Recipe:
 
 
 def _read_manifests(bundle: Path) -> list[dict[str, Any]]:
-    found = (read_if_there(bundle / "manifests" / f"{stage}.json") for stage in STAGES)
-    return [manifest for manifest in found if manifest]
+    """Return the manifests of the stages, each after those that it builds on."""
+    manifests = {path.stem: read_json(path) for path in sorted((bundle / "manifests").glob("*.json"))}
+    order = TopologicalSorter({name: manifest["inputs"] for name, manifest in manifests.items()})
+    return [manifests[name] for name in order.static_order() if name in manifests]
 
 
 def _stage_row(manifest: dict[str, Any], recipe: Recipe) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,22 +32,27 @@ FILTERS = (
 )
 
 
-def rebuild_report(bundle: Path) -> Path:
-    """Make report.html, evidence.json and the pages of items anew from a bundle alone: same bundle, same bytes."""
+def rebuild_report(bundle: Path, purposes: Mapping[str, str]) -> Path:
+    """Make report.html, evidence.json and the pages of items from a bundle: same bundle, same bytes.
+
+    `purposes` says in a few words what each stage is for.
+    """
     evidence = build_evidence(bundle)
     write_json(bundle / "evidence.json", evidence)
-    write_atomic(bundle / "report.html", render(evidence))
+    write_atomic(bundle / "report.html", render(evidence, purposes))
     environment = _environment()
     environment.globals |= {"style": _style(environment), "classes": classes}
     write_item_pages(bundle, View(evidence), environment)
     return bundle / "report.html"
 
 
-def render(evidence: dict[str, Any]) -> str:
+def render(evidence: dict[str, Any], purposes: Mapping[str, str]) -> str:
     """Draw the page from evidence alone."""
     environment = _environment()
     page = environment.get_template("page.html")
-    return page.render(e=evidence, view=View(evidence), words=words, style=_style(environment))
+    return page.render(
+        e=evidence, view=View(evidence), purposes=purposes, words=words, style=_style(environment)
+    )
 
 
 def _environment() -> Environment:

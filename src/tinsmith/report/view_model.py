@@ -17,16 +17,6 @@ from tinsmith.report.plots import Mark, curve, intervals, scatter
 from tinsmith.report.verdict import BITS, OUR_FILES, is_exam
 
 JOULES_PER_KWH = 3.6e6
-STAGE_PURPOSE = {
-    "ingest": "files to text",
-    "curate": "fixed rules, duplicates",
-    "split": "held-out documents put aside",
-    "refine": "learnt from training documents",
-    "tokenize": "text to tokens",
-    "train": "learning",
-    "package": "exports and parity",
-    "evaluate": "measuring",
-}
 
 
 class View:
@@ -35,7 +25,6 @@ class View:
     def __init__(self, evidence: dict[str, Any]) -> None:
         self.evidence = evidence
         self.subjects = {row["subject"]: row for row in evidence["subjects"]}
-        self.purpose = STAGE_PURPOSE
         self.curation = CurationView(evidence["curation"])
 
     def name(self, subject: str) -> str:

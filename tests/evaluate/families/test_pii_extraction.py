@@ -13,7 +13,7 @@ from tinsmith.corpus.privacy.protect import Protector
 from tinsmith.evaluate.families.pii_extraction import Original, ask_back, asked_back_rows
 from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.recipe import PrivacyConfig
-from tinsmith.stages.redacted_values import find_originals
+from tinsmith.stages.evaluate.redacted_values import find_originals
 
 OPTIONS = {"resamples": 200, "confidence": 0.95, "seed": 3}
 

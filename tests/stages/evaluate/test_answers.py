@@ -15,7 +15,7 @@ from tinsmith.gguf.writer import write_gguf
 from tinsmith.llm import client
 from tinsmith.pipeline.build import plan
 from tinsmith.recipe import EndpointConfig, EvaluateConfig, IngestConfig, Recipe
-from tinsmith.stages.answers import answer_in_words, check_words
+from tinsmith.stages.evaluate.answers import answer_in_words, check_words
 from tiny_model import write_trained
 
 SECRET = "sk-not-to-be-seen-98765"

@@ -9,6 +9,7 @@ from tinsmith.base.progress import Progress
 from tinsmith.recipe import Recipe, ReportConfig
 from tinsmith.report.collect import collect
 from tinsmith.report.page import rebuild_report
+from tinsmith.stages import PURPOSES
 
 
 def report(
@@ -16,6 +17,6 @@ def report(
 ) -> dict[str, float]:
     """Fill `out` with the bundle of the finished stages `runs`; write report.html and evidence.json."""
     collect(recipe.model_copy(update={"report": config}), runs, out, progress)
-    page = rebuild_report(out)
+    page = rebuild_report(out, PURPOSES)
     sizes = [(out / name).stat().st_size for name in list_files(out)]
     return {"files": float(len(sizes)), "bytes": float(sum(sizes)), "page_bytes": float(page.stat().st_size)}

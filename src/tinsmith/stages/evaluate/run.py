@@ -60,8 +60,8 @@ from tinsmith.evaluate.run import Work, drop_others, measure
 from tinsmith.meter.energy import EnergyMeter
 from tinsmith.recipe import EXAMPLE_FILES, EvaluateConfig, MeterConfig, ModelConfig, TaskConfig
 from tinsmith.serve.runtime import LlamaServer
-from tinsmith.stages.answers import answer_in_words
-from tinsmith.stages.redacted_values import find_originals
+from tinsmith.stages.evaluate.answers import answer_in_words
+from tinsmith.stages.evaluate.redacted_values import find_originals
 from tinsmith.tokens.canaries import Canary
 
 SPEED_PROMPTS, SPEED_PROMPT_CHARACTERS = 3, 300

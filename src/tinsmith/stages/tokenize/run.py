@@ -17,7 +17,7 @@ from tinsmith.base.errors import CorpusError, RecipeError
 from tinsmith.base.files import write_json, write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.recipe import ModelConfig, TaskConfig, TokenizeConfig, token_sets
-from tinsmith.stages.examples import Examples
+from tinsmith.stages.tokenize.examples import Examples
 from tinsmith.tokens.canaries import Canary, make_canaries
 from tinsmith.tokens.encoding import context_token, encode, encode_all
 from tinsmith.tokens.shards import ShardWriter, visiting_order

@@ -28,7 +28,7 @@ from tinsmith.corpus.sorting import Sorter
 from tinsmith.corpus.tables import TableWriter
 from tinsmith.corpus.text import language
 from tinsmith.recipe import CurateConfig
-from tinsmith.stages.curate_tally import Tally
+from tinsmith.stages.curate.tally import Tally
 
 _BATCH = 32  # documents judged between two words to the progress bar
 _RANGE_BYTES = 64_000_000  # documents sorted at one time

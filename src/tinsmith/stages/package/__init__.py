@@ -1,0 +1,39 @@
+"""The stage *package*: export the trained model, and prove that the exports equal it."""
+
+from __future__ import annotations
+
+from tinsmith.meter.planner import BASE_MEMORY_BYTES, Cost, Scale
+from tinsmith.recipe import Recipe
+from tinsmith.stages.stage import Stage
+
+BYTES_PER_PARAMETER = {
+    "f16": 2.0,
+    "q8_0": 1.07,
+    "q6_k": 0.83,
+    "q5_k_m": 0.72,
+    "q4_k_m": 0.63,
+    "q3_k_m": 0.51,
+    "float32": 4.0,
+    "float16": 2.0,
+    "bfloat16": 2.0,
+}
+TOKENS_PER_PROMPT = 60
+
+
+def _estimate(recipe: Recipe, scale: Scale) -> Cost:
+    config = recipe.package
+    size = sum(BYTES_PER_PARAMETER[name] for name in (*config.formats, config.precision))
+    readers = len(config.formats) + 3  # trained, saved, server
+    tokens = (config.parity_positions + config.parity_prompts * TOKENS_PER_PROMPT) * readers
+    memory = BASE_MEMORY_BYTES + 10 * scale.parameters
+    return Cost(15 + scale.forward_seconds(tokens), size * scale.parameters, memory, tokens)
+
+
+STAGE = Stage(
+    "package",
+    version=1,
+    purpose="exports and parity",
+    estimate=_estimate,
+    inputs=("split", "tokenize", "train"),
+    nondeterministic=("parity.json", "items/parity.jsonl"),
+)

@@ -1,0 +1,58 @@
+"""The stage *refine*: compare and score training documents, and write new ones."""
+
+from __future__ import annotations
+
+from tinsmith.base.files import sha256_file
+from tinsmith.corpus.readers.sources import find_files
+from tinsmith.meter.planner import BASE_MEMORY_BYTES, COMPRESSED, CURATE_BYTES_PER_SECOND, Cost, Scale
+from tinsmith.recipe import LLMConfig, Recipe, RefineConfig
+from tinsmith.stages.sources import look_at
+from tinsmith.stages.stage import Stage
+
+STREAMING_BYTES = 1e9  # what slices of a corpus take in memory, whatever its size
+
+
+def _teachers(config: RefineConfig) -> list[LLMConfig]:
+    scoring = [config.score.teacher] if config.score.kind == "teacher" else []
+    return scoring + ([config.synthesis.teacher] if config.synthesis.items else [])
+
+
+def _local_models(recipe: Recipe) -> tuple[str, ...]:
+    """Return the models that run here; for those behind an endpoint only the name is known."""
+    teachers = _teachers(recipe.refine)
+    return tuple(dict.fromkeys(each.model for each in teachers if each.kind == "local" and each.model))
+
+
+def _estimate(recipe: Recipe, scale: Scale) -> Cost:
+    config, corpus = recipe.refine, scale.corpus_bytes
+    steps = sum(getattr(config, name) != type(getattr(config, name))() for name in type(config).model_fields)
+    waiting = 60 * sum(teacher.max_minutes for teacher in _teachers(config))
+    seconds = 2 + steps * corpus / CURATE_BYTES_PER_SECOND + waiting
+    return Cost(seconds, corpus * COMPRESSED, BASE_MEMORY_BYTES + STREAMING_BYTES)
+
+
+def _file_stamps(recipe: Recipe) -> list[str] | None:
+    """Return stamps of evaluation files and exemplars; None if the recipe names neither."""
+    from tinsmith.corpus.evaluation_files import find_files as find_evaluation_files
+
+    config, stamps = recipe.refine, []
+    if config.contamination.action != "off":
+        stamps += [
+            f"{path}:{sha256_file(path)}" for path in find_evaluation_files(config.contamination.files)
+        ]
+    if config.score.kind == "exemplars":
+        paths = (file.path for file in find_files(config.score.exemplars.sources).files)
+        stamps += [f"{path}:{look_at(path).st_size}:{look_at(path).st_mtime_ns}" for path in paths]
+    return stamps or None
+
+
+STAGE = Stage(
+    "refine",
+    version=1,
+    purpose="learnt from training documents",
+    estimate=_estimate,
+    inputs=("split",),
+    models=_local_models,
+    files=_file_stamps,
+    resumable=True,
+)

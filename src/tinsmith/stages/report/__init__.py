@@ -1,0 +1,24 @@
+"""The stage *report*: gather the bundle and draw its page."""
+
+from __future__ import annotations
+
+from tinsmith.meter.planner import BASE_MEMORY_BYTES, Cost, Scale
+from tinsmith.recipe import Recipe
+from tinsmith.stages.stage import WHOLE_RECIPE, Stage
+
+
+def _estimate(recipe: Recipe, scale: Scale) -> Cost:
+    # Hard links of what package wrote take no room.
+    return Cost(2, 2e6, BASE_MEMORY_BYTES)
+
+
+STAGE = Stage(
+    "report",
+    version=1,
+    purpose="bundle and page",
+    estimate=_estimate,
+    inputs=("ingest", "curate", "split", "refine", "tokenize", "train", "package", "evaluate"),
+    sections=WHOLE_RECIPE,
+    publishes=True,
+    directory="bundle",
+)

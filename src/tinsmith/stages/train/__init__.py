@@ -1,0 +1,100 @@
+"""The stage *train*: train the base, or fresh weights, on the token sets of its objectives."""
+
+from __future__ import annotations
+
+import difflib
+
+from tinsmith.base.errors import RecipeError
+from tinsmith.meter.planner import (
+    ACTIVATION_GRADIENT_OPERATIONS,
+    BASE_MEMORY_BYTES,
+    FORWARD_OPERATIONS,
+    WEIGHT_GRADIENT_OPERATIONS,
+    Cost,
+    Scale,
+)
+from tinsmith.model.presets import PRESETS, Preset
+from tinsmith.recipe import EXAMPLE_FILES, OBJECTIVES, Budget, Recipe, TrainConfig
+from tinsmith.stages.stage import Stage
+
+# Weights, gradients and two moments in float32; with adapters the weights, and little else.
+TRAINING_BYTES_PER_PARAMETER = {"all": 16.0, "lora": 4.2}
+LOGITS_AT_ONCE = 1 << 25
+
+
+def published_shape(name: str) -> Preset:
+    """Return a published shape. Raises RecipeError for an unknown name."""
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        raise RecipeError(
+            f"no published shape is called {name!r}" + (f"; did you mean {near[0]}?" if near else ""),
+            where="model.scratch",
+            next_step=f"write family@size, such as llama@15m, or one of {', '.join(PRESETS)}",
+        )
+    return PRESETS[name]
+
+
+def _check(recipe: Recipe) -> None:
+    if recipe.model.scratch and "@" not in recipe.model.scratch:
+        published_shape(recipe.model.scratch)
+
+
+def base_model(recipe: Recipe) -> tuple[str, ...]:
+    """Return the model that training starts from; fresh weights start from none."""
+    return () if recipe.model.scratch else (recipe.model.base,)
+
+
+def _base_and_teacher(recipe: Recipe) -> tuple[str, ...]:
+    teacher = recipe.train.distil.teacher if recipe.train.has_teacher else ""
+    return (*base_model(recipe), *([teacher] if teacher else []))
+
+
+def _estimate(recipe: Recipe, scale: Scale) -> Cost:
+    config = recipe.train
+    budget, rate = Budget.parse(config.budget), _tokens_per_second(config, scale)
+    tokens = {
+        "seconds": budget.amount * rate,
+        "tokens": budget.amount,
+        "steps": budget.amount * config.batch_tokens,
+        "epochs": budget.amount * _epoch_tokens(recipe, scale),
+    }[budget.kind]
+    state = TRAINING_BYTES_PER_PARAMETER[config.trainable] * scale.parameters
+    # A piece of a micro-batch's logits a few times over, and the teacher in float32.
+    logits = min(config.micro_rows * recipe.tokenize.context * scale.vocabulary, LOGITS_AT_ONCE)
+    memory = BASE_MEMORY_BYTES + state + 3 * 4 * logits + 4 * scale.teacher
+    # On disk lie the model and, while it runs, one checkpoint with its moments.
+    return Cost(10 + tokens / rate, state, memory, tokens)
+
+
+def _tokens_per_second(config: TrainConfig, scale: Scale) -> float:
+    """Return the rate of training; activation checkpointing repeats the forward pass."""
+    shares = [(share, OBJECTIVES[name]) for name, share in config.shares.items()]
+    reference = sum(share * spec.reference_passes for share, spec in shares)
+    operations = FORWARD_OPERATIONS * (1 + config.activation_checkpointing + reference)
+    operations += ACTIVATION_GRADIENT_OPERATIONS
+    operations += WEIGHT_GRADIENT_OPERATIONS if config.trainable == "all" else 0
+    teacher = FORWARD_OPERATIONS * sum(share * spec.teacher_passes for share, spec in shares)
+    return scale.operations_per_second / (operations * scale.parameters + teacher * scale.teacher)
+
+
+def _epoch_tokens(recipe: Recipe, scale: Scale) -> float:
+    """Return the tokens of all sets that are learnt from; tasks make about one example of each document."""
+    from_tasks = scale.corpus_bytes if recipe.tasks else 0
+    sizes = {tokens: scale.example_bytes.get(tokens, 0) + from_tasks for tokens in EXAMPLE_FILES}
+    sizes[""] = scale.corpus_bytes
+    return sum(sizes[OBJECTIVES[name].tokens] for name in recipe.train.shares) / scale.bytes_per_token
+
+
+STAGE = Stage(
+    "train",
+    version=1,
+    purpose="learning",
+    estimate=_estimate,
+    inputs=("tokenize",),
+    sections=("model",),
+    models=_base_and_teacher,
+    check=_check,
+    resumable=True,
+    distributed=True,
+    nondeterministic=("log.jsonl", "schedule.jsonl", "rollbacks.jsonl", "streamline.json", "adapters.json"),
+)
