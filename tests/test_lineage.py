@@ -17,7 +17,7 @@ from tinsmith.base.files import write_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.lineage.forget import forget, remember
 from tinsmith.lineage.passage import longest_run, search
-from tinsmith.lineage.render import tell_forgotten, tell_trace
+from tinsmith.lineage.render import render_forgotten, render_trace
 from tinsmith.lineage.tables import find_run
 from tinsmith.lineage.trace import trace
 from tinsmith.pipeline.build import build, locked
@@ -112,7 +112,7 @@ def test_a_forgotten_document_is_in_no_file_of_the_next_build(folder: Path) -> N
     found = forget(root, "secret.txt", reason="asked to")
     assert [Path(each["source"]).name for each in found["documents"]] == ["secret.txt", "same.md"]
     assert [Path(source).name for source in found["relatives"]] == ["nearly.txt"]
-    assert "--with-copies" in tell_forgotten(found, "secret.txt")
+    assert "--with-copies" in render_forgotten(found, "secret.txt")
     forget(root, "secret.txt", with_copies=True)
     (record,) = [each for each in before["documents"] if each["source"].endswith("records.jsonl")]
     forget(root, record["found"][0]["doc_id"][:12])
@@ -172,7 +172,7 @@ def test_what_became_of_a_document_is_told_from_file_to_tokens(folder: Path) -> 
         row["where"] for row in learnt["artefacts"]
     }
     assert parts["held_out"][0]["sequences"] == []
-    assert "part train" in tell_trace(trace(root, doc_id[:8]))
+    assert "part train" in render_trace(trace(root, doc_id[:8]))
     # Written from it, learnt from: what bears the document.
     written = pq.read_table(root / "refine" / "documents.parquet")
     rows = [
@@ -213,9 +213,9 @@ def test_mistakes_of_a_person_are_told(folder: Path, monkeypatch: pytest.MonkeyP
     with pytest.raises(RunError, match="another build"), locked(root):
         forget(root, "secret.txt")
     assert not (root / "forgotten.jsonl").exists()
-    with pytest.raises(RunError, match="holds no word"):
+    with pytest.raises(RunError, match="has no words"):
         trace(root, " -- ")
-    with pytest.raises(RunError, match="is no run"):
+    with pytest.raises(RunError, match="is not a run"):
         find_run(folder)
     monkeypatch.chdir(folder)
     assert find_run(None) == Path("runs/mine")

@@ -159,12 +159,12 @@ def trace(
     as_json: AsJson = False,
 ) -> None:
     """Show where a passage came from, or what became of a document."""
-    from tinsmith.lineage.render import tell_trace
+    from tinsmith.lineage.render import render_trace
     from tinsmith.lineage.tables import find_run
     from tinsmith.lineage.trace import trace as look
 
     result = look(find_run(run), sys.stdin.read() if what == "-" else what)
-    print(json.dumps(result, ensure_ascii=False, indent=2) if as_json else tell_trace(result))
+    print(json.dumps(result, ensure_ascii=False, indent=2) if as_json else render_trace(result))
 
 
 @app.command()
@@ -184,7 +184,7 @@ def forget(
     """
     from tinsmith.lineage.forget import forget as mark
     from tinsmith.lineage.forget import remember
-    from tinsmith.lineage.render import tell_forgotten
+    from tinsmith.lineage.render import render_forgotten
     from tinsmith.lineage.tables import find_run
 
     root = find_run(run)
@@ -192,7 +192,7 @@ def forget(
         print("the next build will include again: " + ", ".join(remember(root, document)))
         return
     result = mark(root, document, reason=reason, with_copies=with_copies)
-    print(json.dumps(result, ensure_ascii=False, indent=2) if as_json else tell_forgotten(result, document))
+    print(json.dumps(result, ensure_ascii=False, indent=2) if as_json else render_forgotten(result, document))
 
 
 @app.command()

@@ -164,7 +164,7 @@ def test_a_rival_that_cannot_be_scored_stops_the_build_before_a_document_is_read
     with pytest.raises(AssetError, match="no such model"):
         start(str(tmp_path / "nowhere"))
     (tmp_path / "notes.txt").write_text("no model")
-    with pytest.raises(AssetError, match="is no GGUF file"):
+    with pytest.raises(AssetError, match="is not a GGUF file"):
         start(str(tmp_path / "notes.txt"))
     (rival / "tokenizer.json").unlink()
     with pytest.raises(AssetError, match=r"rival: holds no tokenizer\.json"):

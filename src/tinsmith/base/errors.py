@@ -1,20 +1,20 @@
-"""What can go wrong by a person's hand, as one family of exceptions.
+"""The exceptions that a person can act on.
 
-TinsmithError            every mistake that a person can mend; the message names place, cause and next step
+TinsmithError            any of them; the message names place, cause and next step
 ├── RecipeError          the recipe: unknown field, value out of range, missing path
-├── AssetError           a named model or corpus: not known, not fetched, wrong hash, refused format
-├── CorpusError          the documents: none found, all dropped, held-out part too small
+├── AssetError           a named model or corpus: unknown, not fetched, wrong hash, unsafe format
+├── CorpusError          the documents: none found, all dropped, held-out split too small
 ├── TrainingError        training: no tokens, loss not finite, damaged checkpoint
 ├── ParityError          an export differs from what was trained
-├── EvidenceError        the finished model: a figure beyond the bounds of the recipe
-├── LLMError         the model that is asked: no key, nothing paid, no answer, nothing usable
+├── EvidenceError        the finished model: a figure outside the bounds of the recipe
+├── LLMError         a language model behind an endpoint: no key, not paid, no usable answer
 ├── RunError             the run directory: locked by another build, disk full, damaged stage
 └── BundleError          a bundle: a file is missing or its hash differs
 """
 
 
 class TinsmithError(Exception):
-    """A mistake that a person can mend: where it is, what is wrong, what to do next."""
+    """An error that a person can act on: where it is, what is wrong, what to do next."""
 
     def __init__(self, what: str, *, where: str = "", next_step: str = "") -> None:
         self.what, self.where, self.next_step = what, where, next_step
@@ -23,19 +23,19 @@ class TinsmithError(Exception):
 
 
 class RecipeError(TinsmithError):
-    """The recipe asks for something that cannot be."""
+    """The recipe is invalid."""
 
 
 class AssetError(TinsmithError):
-    """A named model or corpus cannot be had or trusted."""
+    """A named model or corpus is not available or not trustworthy."""
 
 
 class CorpusError(TinsmithError):
-    """The documents do not suffice."""
+    """The documents are insufficient."""
 
 
 class TrainingError(TinsmithError):
-    """Training cannot start or go on."""
+    """Training cannot start or continue."""
 
 
 class ParityError(TinsmithError):
@@ -43,11 +43,11 @@ class ParityError(TinsmithError):
 
 
 class EvidenceError(TinsmithError):
-    """The finished model does not meet what the recipe demands of it."""
+    """The finished model does not meet the bounds of the recipe."""
 
 
 class LLMError(TinsmithError):
-    """The model that is asked in words does not help."""
+    """A language model gives no usable answer."""
 
 
 class RunError(TinsmithError):
@@ -55,4 +55,4 @@ class RunError(TinsmithError):
 
 
 class BundleError(TinsmithError):
-    """A bundle is incomplete or was changed."""
+    """A bundle is incomplete or modified."""

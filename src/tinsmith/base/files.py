@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and their hashes."""
+"""Atomic files, JSON files, and hashes."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def write_atomic(path: Path, data: str | bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON, atomically; NaN and infinity are refused."""
+    """Write a value as indented JSON, atomically. Raises ValueError for NaN and infinity."""
     write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -81,7 +81,7 @@ def read_json(path: Path) -> Any:
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write one JSON object a line, atomically; NaN and infinity are refused."""
+    """Write one JSON object per line, atomically. Raises ValueError for NaN and infinity."""
     lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
     write_atomic(path, "".join(lines))
 
@@ -95,9 +95,9 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 
 def list_files(directory: Path) -> list[Path]:
     """Return all files below a directory, links to directories included, relative to it, sorted by name."""
-    found = (
-        Path(folder, name)
-        for folder, folders, names in os.walk(directory)
-        for name in [*names, *(each for each in folders if os.path.islink(os.path.join(folder, each)))]
+    paths = (
+        Path(parent, name)
+        for parent, folders, names in os.walk(directory)
+        for name in [*names, *(folder for folder in folders if os.path.islink(os.path.join(parent, folder)))]
     )
-    return sorted(path.relative_to(directory) for path in found)
+    return sorted(path.relative_to(directory) for path in paths)

@@ -1,4 +1,4 @@
-"""Progress of long work: a live bar on a terminal, plain lines elsewhere."""
+"""Progress of long tasks: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ Advance = Callable[[float], None]
 
 
 class Progress(Protocol):
-    """What a stage may tell the person who waits."""
+    """Reports the progress of a stage."""
 
     def say(self, message: str) -> None:
         """Print one line."""
 
     def task(self, what: str, total: float | None, unit: str) -> AbstractContextManager[Advance]:
-        """Open a counted piece of work; call the yielded function with each amount done, in `unit`."""
+        """Begin a task; call the yielded function with each amount done, in `unit`. A `total` of None is unknown."""
 
 
 class SilentProgress:
-    """Say nothing: for tests and library use."""
+    """Prints nothing: for tests and library use."""
 
     def say(self, message: str) -> None:
-        """Swallow the line."""
+        """Discard the line."""
 
     @contextmanager
     def task(self, what: str, total: float | None, unit: str) -> Iterator[Advance]:
-        """Count nothing."""
+        """Discard all amounts."""
         yield lambda amount: None
 
 
 class PlainProgress:
-    """Print a line at the start, at most every `seconds`, and at the end of each piece of work."""
+    """Prints a line at most every `seconds`, and at the end of each task that took a second or more."""
 
     def __init__(self, stream: TextIO | None = None, seconds: float = 10.0) -> None:
         self.stream = stream or sys.stderr
@@ -71,7 +71,7 @@ class PlainProgress:
 
 
 class LiveProgress:
-    """Draw a bar with rate and time left on a terminal."""
+    """Draws a bar with rate and time left on a terminal."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -84,7 +84,7 @@ class LiveProgress:
 
     @contextmanager
     def task(self, what: str, total: float | None, unit: str) -> Iterator[Advance]:
-        """Show a bar until the piece of work ends, then leave it away."""
+        """Show a bar until the task ends, then remove it."""
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 

@@ -1,4 +1,4 @@
-"""Which documents of a run a person means, by id, path or name."""
+"""Find documents of a run by id, path or file name."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _NEAR_NAMES = 5
 
 @dataclass
 class Document:
-    """A document of a run: its file, and the ids of its text as ingested and as curated.
+    """A document of a run: its file, and the ids of its ingested and curated text.
 
-    `whole_file` says that it is all that the file gives.
+    `whole_file` means all documents of the file.
     """
 
     source: str
@@ -36,12 +36,12 @@ class Document:
 
     @property
     def doc_ids(self) -> list[str]:
-        """Return all its ids, sorted."""
+        """Return all ids, sorted."""
         return sorted(self.ingested | self.curated)
 
 
 def find(root: Path, what: str) -> list[Document]:
-    """Return the documents that an id's beginning, a path, its tail or a file's name means; none for no match."""
+    """Return the documents that match the start of an id, a path, the tail of a path, or a file name."""
     ids: set[str] = set()
     sources: set[str] = set()
     for path in TABLES:
@@ -50,25 +50,25 @@ def find(root: Path, what: str) -> list[Document]:
                 ids |= set(table.filter(pc.starts_with(table["doc_id"], what))["doc_id"].to_pylist())
             sources |= {source for source in table["source"].to_pylist() if is_named(source, what)}
     sources |= {row["source"] for row in _files(root) if is_named(row["source"], what)}
-    gone = [row for row in read_rows(root) if not row["undone"]]
-    named = [row for row in gone if any(doc_id in ids for doc_id in row["doc_ids"])]
+    erased = [row for row in read_rows(root) if not row["undone"]]
+    named = [row for row in erased if any(doc_id in ids for doc_id in row["doc_ids"])]
     if _ID.fullmatch(what):
-        named = [row for row in gone if any(doc_id.startswith(what) for doc_id in row["doc_ids"])]
-    named += [row for row in gone if row["whole_file"] and is_named(row["source"], what)]
+        named = [row for row in erased if any(doc_id.startswith(what) for doc_id in row["doc_ids"])]
+    named += [row for row in erased if row["whole_file"] and is_named(row["source"], what)]
     sources |= {row["source"] for row in named if row["whole_file"]}
-    found = [*_by_source(root, sources), *_by_id(root, ids, sources)]
-    return _with_forgotten(found, named)
+    documents = [*_by_source(root, sources), *_by_id(root, ids, sources)]
+    return _with_forgotten(documents, named)
 
 
-def _with_forgotten(found: list[Document], rows: list[dict[str, Any]]) -> list[Document]:
-    """Add what only the list of the forgotten knows by now: the run itself holds no text of it any more."""
+def _with_forgotten(documents: list[Document], rows: list[dict[str, Any]]) -> list[Document]:
+    """Add documents that only the erasure list still knows, because the run no longer has their text."""
     for row in rows:
-        document = next((each for each in found if each.source == row["source"]), None)
+        document = next((known for known in documents if known.source == row["source"]), None)
         if document is None:
             document = Document(row["source"], row["sha256"], whole_file=row["whole_file"])
-            found.append(document)
+            documents.append(document)
         document.curated |= set(row["doc_ids"]) - document.ingested
-    return found
+    return documents
 
 
 def _files(root: Path) -> list[dict[str, Any]]:
@@ -77,16 +77,16 @@ def _files(root: Path) -> list[dict[str, Any]]:
 
 
 def is_named(source: str, what: str) -> bool:
-    """Say whether a source is meant by its path, or by a tail of it."""
+    """Return whether `what` is the path of a source or a tail of it."""
     return source == what or source.endswith((f"/{what}", f":{what}"))
 
 
-def refuse_unknown(root: Path, what: str) -> RunError:
-    """Return the error for a document that a run does not have, with names that are near."""
+def unknown_document(root: Path, what: str) -> RunError:
+    """Return the error for a document that a run does not have, with similar names."""
     names = [row["source"] for row in _files(root)]
     short = {name.rpartition("/")[2]: name for name in names}
-    near = difflib.get_close_matches(what.rpartition("/")[2], short, n=_NEAR_NAMES)
-    advice = f"did you mean {', '.join(short[name] for name in near)}? " if near else ""
+    similar = difflib.get_close_matches(what.rpartition("/")[2], short, n=_NEAR_NAMES)
+    advice = f"did you mean {', '.join(short[name] for name in similar)}? " if similar else ""
     return RunError(
         f"the run has no document {what!r}",
         where=str(root),
@@ -96,14 +96,14 @@ def refuse_unknown(root: Path, what: str) -> RunError:
 
 
 def copies(root: Path, documents: Iterable[Document]) -> list[Document]:
-    """Return the documents of other files with the very same text."""
+    """Return the documents of other files with exactly the same text."""
     known = list(documents)
     ids = {doc_id for document in known for doc_id in document.doc_ids}
     return _by_id(root, ids, {document.source for document in known})
 
 
 def relatives(root: Path, documents: Iterable[Document]) -> list[Document]:
-    """Return the documents that hold much the same text: near-duplicates, and others of the same cluster."""
+    """Return near-duplicates of the documents, and others of the same cluster."""
     known = list(documents)
     ids = {doc_id for document in known for doc_id in document.curated}
     rows = [row for path in (CURATED, REJECTED) for row in rows_where(root / path, "doc_id", ids)]
@@ -135,7 +135,7 @@ def _by_source(root: Path, sources: set[str]) -> list[Document]:
 
 
 def _by_id(root: Path, ids: set[str], without: set[str]) -> list[Document]:
-    """Return the documents of some ids, but for those of some files."""
+    """Return the documents with the given ids, except those of the files `without`."""
     if not ids:
         return []
     named = {row["source"] for path in TABLES for row in rows_where(root / path, "doc_id", ids)} - without
@@ -148,7 +148,7 @@ def _by_id(root: Path, ids: set[str], without: set[str]) -> list[Document]:
 
 
 def _part(root: Path, file: Document, ids: set[str]) -> Document:
-    """Return what a file of several documents has of some ids: both forms of each text."""
+    """Return the part of a multi-document file with the given ids: the ingested and curated form of each text."""
     before = rows_where(root / INGESTED, "source", {file.source}, text=True)
     after = [
         row
@@ -167,7 +167,7 @@ def _part(root: Path, file: Document, ids: set[str]) -> Document:
 
 
 def _nearest(row: dict[str, Any], others: list[dict[str, Any]]) -> set[str]:
-    """Return the id of the text that shares most with a row's, since repair may change some of its words."""
+    """Return the id of the text that shares most words with a row's, since repair may change some of them."""
     words = set(fold(row["text"] or ""))
     shares = {
         other["doc_id"]: len(words & theirs) / max(1, len(words | theirs))

@@ -1,4 +1,4 @@
-"""Put documents on a run's list of what must be forgotten, or take them off it."""
+"""Add documents to the erasure list of a run, or take them off it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 
 from tinsmith.base.erasure import read_rows, write_rows
 from tinsmith.base.errors import RunError
-from tinsmith.lineage.find import Document, copies, find, refuse_unknown, relatives
+from tinsmith.lineage.find import Document, copies, find, relatives, unknown_document
 from tinsmith.lineage.trace import describe
 from tinsmith.pipeline.build import locked
 
 
 def forget(root: Path, what: str, *, reason: str = "", with_copies: bool = False) -> dict[str, Any]:
-    """Mark a document, exact copies included, so that the next build runs without it.
+    """Mark a document and its exact copies, so that the next build leaves them out.
 
-    With `with_copies` its near-duplicates and the others of its cluster go too. Returns `{documents: those
-    marked, described as trace does, relatives: paths of those that stay}`. Raises RunError for a document that
-    the run does not have, and while a build works there.
+    `with_copies` also marks near-duplicates and the others of its cluster. Returns `{documents: those marked, as
+    trace describes them, relatives: paths of those that stay}`. Raises RunError for an unknown document, and
+    while a build is running.
     """
     with locked(root):
         meant = find(root, what)
         if not meant:
-            raise refuse_unknown(root, what)
+            raise unknown_document(root, what)
         marked = [*meant, *copies(root, meant)]
         near = _others(relatives(root, marked), marked)
         if with_copies:
@@ -39,9 +39,9 @@ def forget(root: Path, what: str, *, reason: str = "", with_copies: bool = False
 
 
 def remember(root: Path, what: str) -> list[str]:
-    """Undo a forgetting: return the paths that the next build reads again. Raises RunError where none is marked.
+    """Undo a forget: return the paths that the next build reads again. Raises RunError if none is marked.
 
-    Rows stay on the list, with the time at which they were undone.
+    Rows stay on the list, with the time of the undo.
     """
     with locked(root):
         rows = read_rows(root)
@@ -52,7 +52,7 @@ def remember(root: Path, what: str) -> list[str]:
             raise RunError(
                 f"{what!r} is not forgotten",
                 where=str(root),
-                next_step="forgotten.jsonl there lists what is",
+                next_step="see forgotten.jsonl there for the documents that are",
             )
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         write_rows(root, [{**row, "undone": now} if row in back else row for row in rows])

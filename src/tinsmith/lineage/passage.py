@@ -1,4 +1,4 @@
-"""Which texts of a run share words with a passage, and where."""
+"""Search the texts of a run for word sequences of a passage."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from tinsmith.corpus.text.words import fold
 from tinsmith.lineage.tables import INGESTED, REFINED, REJECTED, SPLIT, batches, made_from, matches_any
 
 ANCHOR_WORDS = 5
-LEAST_WORDS = 2 * ANCHOR_WORDS - 1  # of a shared run: any as long holds a whole anchor
-MOST_WORDS = 400  # of a passage that are searched for
+MIN_WORDS = 2 * ANCHOR_WORDS - 1  # of a shared run, which then contains a whole anchor
+MAX_WORDS = 400  # of a passage that are searched for
 _WORD = re.compile(r"[^\W_]+")
 _BETWEEN = r"[^\pL\pN]+"
 
 
 class Match(NamedTuple):
-    """The longest run that a text shares with the passage: words, and characters from start to end."""
+    """The longest run of words that a text shares with the passage: its length, and its characters [start, end)."""
 
     words: int
     start: int
@@ -28,18 +28,16 @@ class Match(NamedTuple):
 
 
 def search(root: Path, passage: str) -> dict[str, Any]:
-    """Return `{words, searched, documents}`: each document that shares a run, the longest first.
+    """Return `{words, searched, documents}`: the documents that share a run of words, longest run first.
 
-    A document is `{source, words, share, exact, found}`, `found` a row per table that has it: `stage, doc_id,
-    became, detail, words, start, end`, offsets in characters of that table's text. Case, punctuation and
-    white space do not count; runs below nine words count only where the passage is shorter.
-    Raises RunError for a passage without a word.
+    A document is `{source, words, share, exact, found}`; `found` has a row per table with it: `stage, doc_id,
+    became, detail, words, start, end`, offsets in characters of that table's text. Case, punctuation and white
+    space are ignored; runs of fewer than nine words count only if the passage is shorter.
+    Raises RunError for a passage without words.
     """
-    words = fold(passage)[:MOST_WORDS]
+    words = fold(passage)[:MAX_WORDS]
     if not words:
-        raise RunError(
-            "holds no word to search for", where="trace", next_step="give some words of the passage"
-        )
+        raise RunError("the passage has no words", where="trace", next_step="give some words of the passage")
     anchors = _anchors(words)
     documents: dict[str, dict[str, Any]] = {}
     last = REFINED if (root / REFINED).is_file() else SPLIT
@@ -47,7 +45,7 @@ def search(root: Path, passage: str) -> dict[str, Any]:
         for table in batches(root / path):
             for row in table.filter(matches_any(table["text"], anchors)).to_pylist():
                 match = longest_run(row["text"], words)
-                if match.words < min(len(words), LEAST_WORDS):
+                if match.words < min(len(words), MIN_WORDS):
                     continue
                 entry = documents.setdefault(
                     row["source"], {"source": row["source"], "words": 0, "found": []}
@@ -61,22 +59,22 @@ def search(root: Path, passage: str) -> dict[str, Any]:
 
 
 def _anchors(words: list[str]) -> list[str]:
-    """Return expressions of runs of words, one of which any long enough run of the passage holds."""
+    """Return patterns of consecutive words, so that any long enough run of the passage contains one."""
     starts = range(0, max(1, len(words) - ANCHOR_WORDS + 1), ANCHOR_WORDS)
     return [_BETWEEN.join(map(re.escape, words[start : start + ANCHOR_WORDS])) for start in starts]
 
 
 def longest_run(text: str, words: list[str]) -> Match:
-    """Return the longest run of a text's words that folded `words` hold too."""
+    """Return the longest run of a text's words that is also in the folded `words`."""
     folded, spans = [], []
-    for place in _WORD.finditer(text):
-        for word in fold(unicodedata.normalize("NFKC", place[0])):
+    for match in _WORD.finditer(text):
+        for word in fold(unicodedata.normalize("NFKC", match[0])):
             folded.append(word)
-            spans.append(place.span())
-    found = SequenceMatcher(None, folded, words, autojunk=False).find_longest_match()
-    if not found.size:
+            spans.append(match.span())
+    longest = SequenceMatcher(None, folded, words, autojunk=False).find_longest_match()
+    if not longest.size:
         return Match(0, 0, 0)
-    return Match(found.size, spans[found.a][0], spans[found.a + found.size - 1][1])
+    return Match(longest.size, spans[longest.a][0], spans[longest.a + longest.size - 1][1])
 
 
 def _found(path: Path, row: dict[str, Any], match: Match) -> dict[str, Any]:

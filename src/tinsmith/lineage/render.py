@@ -1,28 +1,28 @@
-"""What trace and forget found, for a person to read."""
+"""Render the results of trace and forget as text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-_MOST = 20  # documents of a passage, or rows of a kind, that are printed; --json gives all
+_LIMIT = 20  # documents of a passage, or rows of a list, that are printed; --json has all
 
 
-def tell_trace(found: dict[str, Any]) -> str:
-    """Return the lines of a trace."""
+def render_trace(found: dict[str, Any]) -> str:
+    """Render the result of `trace`."""
     if found["kind"] == "passage":
-        return "\n".join(_tell_passage(found))
-    return "\n\n".join("\n".join(_tell_document(document)) for document in found["documents"])
+        return "\n".join(_passage_lines(found))
+    return "\n\n".join("\n".join(_document_lines(document)) for document in found["documents"])
 
 
-def _tell_passage(found: dict[str, Any]) -> Iterator[str]:
+def _passage_lines(found: dict[str, Any]) -> Iterator[str]:
     cut = f" (the first {found['searched']} were searched for)" if found["searched"] < found["words"] else ""
     documents = found["documents"]
     if not documents:
-        yield f"{found['words']} words{cut}: in no document of this run, and no document is called so"
+        yield f"{found['words']} words{cut}: in no document of this run, and no document has this name"
         return
     yield f"{found['words']} words{cut}, {len(documents)} documents"
-    for entry in documents[:_MOST]:
+    for entry in documents[:_LIMIT]:
         how = "all of it" if entry["exact"] else f"{entry['words']} words in a row, {entry['share']:.0%}"
         yield f"\n{entry['source']}: {how}"
         for row in entry["found"]:
@@ -31,60 +31,60 @@ def _tell_passage(found: dict[str, Any]) -> Iterator[str]:
                 f"  {row['stage']:7} {row['doc_id'][:12]}  {row['became']}{detail}, "
                 f"characters {row['start']:,} to {row['end']:,}"
             )
-    if len(documents) > _MOST:
-        yield f"\n{len(documents) - _MOST} more: --json lists them"
+    if len(documents) > _LIMIT:
+        yield f"\n{len(documents) - _LIMIT} more: --json lists them"
 
 
-def _tell_document(document: dict[str, Any]) -> Iterator[str]:
+def _document_lines(document: dict[str, Any]) -> Iterator[str]:
     yield document["source"] + ("  FORGOTTEN" if document["forgotten"] else "")
     read = document["read"]
     if read:
         why = f": {read['reason']} {read['detail']}" if read["reason"] else f", {read['documents']} documents"
         yield f"  read      {read['status']}{why}; sha256 {read['sha256'][:16]}"
-    for row in document["ingested"][:_MOST]:
+    for row in document["ingested"][:_LIMIT]:
         yield f"  ingested  {row['doc_id']}, licence {row['licence'] or 'not stated'}"
-    for row in document["curated"][:_MOST]:
+    for row in document["curated"][:_LIMIT]:
         more = ", ".join(
             f"{name} {value}" for name, value in row.items() if name not in ("doc_id", "became") and value
         )
         yield f"  curated   {row['doc_id']}: {row['became']}" + (f", {more}" if more else "")
-    for row in document["refined"][:_MOST]:
+    for row in document["refined"][:_LIMIT]:
         yield f"  refined   {row['doc_id']}: {row['became']} by {row['step']}: {row['reason']} {row['detail']}"
     for row in document["sequences"]:
         yield f"  tokens    {row['tokens']:,} in {row['sequences']:,} sequences of {row['file']}"
     for name, rows in document["examples"].items():
         if rows:
             yield f"  {name:9} {rows} items"
-    for row in document["synthetic"][:_MOST]:
+    for row in document["synthetic"][:_LIMIT]:
         yield f"  written   {row['doc_id']} from it"
-    for name, title in (("copies", "same text"), ("relatives", "much alike")):
-        for source in document[name][:_MOST]:
-            yield f"  {title}  {source}"
-    for row in document["shared_runs"][:_MOST]:
+    for name, title in (("copies", "same text"), ("relatives", "similar")):
+        for source in document[name][:_LIMIT]:
+            yield f"  {title:9} {source}"
+    for row in document["shared_runs"][:_LIMIT]:
         yield f"  shares    {row['words']} words in a row with {row['doc_id']}, across the split"
     for row in document["artefacts"]:
         rows = f" ({row['rows']})" if "rows" in row else ""
-        yield f"  borne by  {row['where']}: {row['what']}{rows}"
+        yield f"  is in     {row['where']}: {row['what']}{rows}"
 
 
-def tell_forgotten(found: dict[str, Any], what: str) -> str:
-    """Return the lines about what was marked, what still bears it, and what to do next."""
+def render_forgotten(found: dict[str, Any], what: str) -> str:
+    """Render the result of `forget`: what was marked, what still contains it, and what to do next."""
     lines = [f"forgotten from the next build on: {len(found['documents'])} documents"]
     for document in found["documents"]:
         lines.append("")
-        lines += _tell_document({**document, "forgotten": False})
+        lines += _document_lines({**document, "forgotten": False})
         if any(row.get("part") == "held_out" for row in document["curated"]):
             lines.append(
-                "  it is held out: figures of evaluation change, and are of other documents than before"
+                "  it is held out: figures of the next evaluation are of other documents than before"
             )
     if found["relatives"]:
-        lines += ["", "these hold much of its text and stay:"]
-        lines += [f"  {source}" for source in found["relatives"][:_MOST]]
+        lines += ["", "these have much of its text and stay:"]
+        lines += [f"  {source}" for source in found["relatives"][:_LIMIT]]
         lines.append(f"-> to forget them too: tinsmith forget {what} --with-copies")
     lines += [
         "",
-        "Until `tinsmith build` has run to its end, everything named above still bears it. The build reads,",
-        "cuts and trains anew without it: weights are not unlearnt, but made again. Copies of the bundle",
-        "elsewhere, and the document's own file, are yours to remove.",
+        "Everything listed above still contains it until `tinsmith build` has finished. The build reads, splits",
+        "and trains again without it: weights are retrained, not unlearnt. You must remove the document's file",
+        "and copies of the bundle elsewhere yourself.",
     ]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""A run's tables, read a batch at a time: rows by document, and files that name one."""
+"""Read the tables of a run in batches: rows by document, and files that mention a document."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ INGESTED, CURATED = Path("ingest/documents.parquet"), Path("curate/documents.par
 REJECTED, SPLIT = Path("curate/rejects.parquet"), Path("split/documents.parquet")
 REFINED = Path("refine/documents.parquet")
 TABLES = (INGESTED, CURATED, REJECTED, SPLIT, REFINED)
-_BATCH = 512  # rows, whose texts are in memory at one time
+_BATCH = 512  # rows with their texts in memory at a time
 
 
 def find_run(run: Path | None) -> Path:
-    """Return the run's directory; without a name the only one below `runs`. Raises RunError."""
+    """Return the directory of a run, by default the only one below `runs`. Raises RunError."""
     if run is None:
-        found = sorted(path.parents[1] for path in Path("runs").glob("*/ingest/documents.parquet"))
-        if len(found) != 1:
-            named = ", ".join(map(str, found)) or "none"
+        runs = sorted(path.parents[1] for path in Path("runs").glob("*/ingest/documents.parquet"))
+        if len(runs) != 1:
+            names = ", ".join(map(str, runs)) or "none"
             raise RunError(
-                f"holds {len(found)} runs ({named})", where="runs", next_step="name one: --run runs/NAME"
+                f"has {len(runs)} runs ({names})", where="runs", next_step="name one: --run runs/NAME"
             )
-        return found[0]
+        return runs[0]
     if not (run / INGESTED).is_file():
         raise RunError(
-            "is no run: it has no finished stage ingest",
+            "is not a run: it has no finished stage ingest",
             where=str(run),
-            next_step="name the directory that `tinsmith build` printed, such as runs/NAME",
+            next_step="name the directory that `tinsmith build` printed, for example runs/NAME",
         )
     return run
 
 
 def batches(path: Path, columns: Collection[str] | None = None) -> Iterator[pa.Table]:
-    """Yield a Parquet file's rows, of the asked columns those that it has; nothing where it is missing."""
+    """Yield a Parquet file in batches, with those of the columns that it has; nothing if it is missing."""
     if not path.is_file():
         return
     with pq.ParquetFile(path) as file:
@@ -56,17 +56,17 @@ def batches(path: Path, columns: Collection[str] | None = None) -> Iterator[pa.T
 def rows_where(
     path: Path, column: str, values: Collection[str], *, text: bool = False
 ) -> list[dict[str, Any]]:
-    """Return the rows of a table whose column is one of the values; their text only where asked for."""
-    wanted, found = pa.array(sorted(values), pa.string()), []
+    """Return the rows of a table with one of the values in a column; `text` includes the column `text`."""
+    accepted, rows = pa.array(sorted(values), pa.string()), []
     for table in batches(path):
         kept = table if text else table.drop_columns([n for n in ("text",) if n in table.column_names])
-        found += kept.filter(pc.is_in(table[column], wanted)).to_pylist()
-    return found
+        rows += kept.filter(pc.is_in(table[column], accepted)).to_pylist()
+    return rows
 
 
 def mentions(root: Path, doc_ids: Collection[str]) -> dict[str, int]:
-    """Return the files of a run that name one of the documents, with the number of their rows that do."""
-    found = {}
+    """Return the files of a run that mention one of the documents, with the number of such rows."""
+    counts = {}
     for path in sorted(root.rglob("*")):
         if path.name == FORGOTTEN or not path.is_file():
             continue
@@ -74,15 +74,15 @@ def mentions(root: Path, doc_ids: Collection[str]) -> dict[str, int]:
             with path.open(encoding="utf-8") as file:
                 count = sum(any(doc_id in line for doc_id in doc_ids) for line in file)
         elif path.suffix == ".parquet":
-            count = sum(_naming(table, doc_ids) for table in batches(path))
+            count = sum(_count_mentions(table, doc_ids) for table in batches(path))
         else:
             continue
         if count:
-            found[path.relative_to(root).as_posix()] = count
-    return found
+            counts[path.relative_to(root).as_posix()] = count
+    return counts
 
 
-def _naming(table: pa.Table, doc_ids: Collection[str]) -> int:
+def _count_mentions(table: pa.Table, doc_ids: Collection[str]) -> int:
     columns = [table[f.name] for f in table.schema if f.name != "text" and pa.types.is_string(f.type)]
     masks = [
         pc.fill_null(pc.match_substring(column, doc_id), False) for column in columns for doc_id in doc_ids
@@ -91,26 +91,26 @@ def _naming(table: pa.Table, doc_ids: Collection[str]) -> int:
 
 
 def jsonl_where(path: Path, column: str, values: Collection[str]) -> list[dict[str, Any]]:
-    """Return the rows of a JSON Lines file whose field is one of the values; none where it is missing."""
+    """Return the rows of a JSON Lines file with one of the values in a field; none if the file is missing."""
     return [row for row in read_jsonl(path) if row.get(column) in values] if path.is_file() else []
 
 
 def made_from(row: dict[str, Any]) -> list[str]:
-    """Return the ids of the documents that a synthetic one was written from; none of any other."""
+    """Return the ids of the documents that a synthetic document was written from; none for other documents."""
     try:
-        said = json.loads(row.get("meta") or "{}").get("from", [])
+        origin = json.loads(row.get("meta") or "{}").get("from", [])
     except (ValueError, AttributeError):
         return []
-    if isinstance(said, dict):
-        said = said.get("doc_id", [])
-    return [said] if isinstance(said, str) else [each for each in said if isinstance(each, str)]
+    if isinstance(origin, dict):
+        origin = origin.get("doc_id", [])
+    return [origin] if isinstance(origin, str) else [doc_id for doc_id in origin if isinstance(doc_id, str)]
 
 
 def matches_any(column: pa.ChunkedArray, patterns: Collection[str]) -> pa.ChunkedArray:
-    """Say of each text whether one of some regular expressions (RE2, any case) occurs in it."""
-    # One after the other: alternatives in one expression make RE2 a hundred times slower.
-    found = [
+    """Return for each text whether one of the regular expressions (RE2, any case) matches."""
+    # One at a time: alternatives in one expression make RE2 a hundred times slower.
+    masks = [
         pc.fill_null(pc.match_substring_regex(column, pattern, ignore_case=True), False)
         for pattern in patterns
     ]
-    return functools.reduce(pc.or_, found) if found else pc.equal(pc.binary_length(column), operator.neg(1))
+    return functools.reduce(pc.or_, masks) if masks else pc.equal(pc.binary_length(column), operator.neg(1))

@@ -1,4 +1,4 @@
-"""What became of a document: from the file that was read to the weights that learnt it."""
+"""Trace a document through a run: from its file to the weights trained on it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tinsmith.lineage.tables import (
 )
 from tinsmith.pipeline.manifests import read_manifest
 
-# Stage -> its input that holds what it learnt or took, and where its files lie.
-_BEARERS = (
+# Stage, its input that documents come through, what it made, and where its files are.
+_ARTEFACTS = (
     ("train", "tokenize", "weights", ("train/model",)),
     ("package", "train", "weights for use", ("package/model", "package/gguf")),
     ("bundle", "", "a bundle", ("bundle/model", "bundle/gguf")),
@@ -33,9 +33,9 @@ _SHOWN = ("language", "licence", "access", "cluster", "part")
 
 
 def trace(root: Path, what: str) -> dict[str, Any]:
-    """Return `{kind: "document", documents}` where `what` names some, else `{kind: "passage", ...}` of a search.
+    """Return `{kind: "document", documents}` if `what` names some, else `{kind: "passage", ...}` of a search.
 
-    Raises RunError for a passage without a word.
+    Raises RunError for a passage without words.
     """
     documents = find(root, what)
     if not documents:
@@ -44,10 +44,10 @@ def trace(root: Path, what: str) -> dict[str, Any]:
 
 
 def describe(root: Path, document: Document) -> dict[str, Any]:
-    """Return what each stage made of a document, what came of it, and which artefacts bear it."""
+    """Return what each stage did with a document, what was derived from it, and which artefacts contain it."""
     ids = document.doc_ids
-    made = synthetic(root, ids)
-    learnt = [*ids, *(row["doc_id"] for row in made)]
+    derived = synthetic(root, ids)
+    learnt = [*ids, *(row["doc_id"] for row in derived)]
     sequences = _sequences(root, learnt)
     files = jsonl_where(root / "ingest" / "files.jsonl", "source", {document.source})
     return {
@@ -63,20 +63,20 @@ def describe(root: Path, document: Document) -> dict[str, Any]:
         "curated": _curated(root, document),
         "refined": list(_decisions(root, ids)),
         "sequences": sequences,
-        "synthetic": made,
+        "synthetic": derived,
         "examples": {
             name: len(jsonl_where(root / "tokenize" / f"{name}.jsonl", "doc_id", ids))
             for name in ("exam", "shots")
         },
-        "copies": [each.source for each in copies(root, [document])],
-        "relatives": [each.source for each in relatives(root, [document])],
+        "copies": [copy.source for copy in copies(root, [document])],
+        "relatives": [relative.source for relative in relatives(root, [document])],
         "shared_runs": _shared(root, ids),
         "artefacts": artefacts(root, learnt, sequences),
     }
 
 
 def synthetic(root: Path, doc_ids: Collection[str]) -> list[dict[str, str]]:
-    """Return the documents that were written from some: `{doc_id, source}`."""
+    """Return the synthetic documents that were written from the given ones: `{doc_id, source}`."""
     known = set(doc_ids)
     return [
         {"doc_id": row["doc_id"], "source": row["source"]}
@@ -87,31 +87,31 @@ def synthetic(root: Path, doc_ids: Collection[str]) -> list[dict[str, str]]:
 
 
 def artefacts(root: Path, doc_ids: Collection[str], sequences: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what bears a document: `{where, what, rows}`; of weights those learnt from its tokens.
+    """Return the files that contain a document, and the weights trained on it: `{where, what, rows}`.
 
-    A stage whose input is another by now was made from an earlier one: what it learnt then is not known, and
-    it is named with that word.
+    A stage whose input has changed since was made from an earlier one, of which nothing is known. It is listed as
+    possibly containing the document.
     """
     found: list[dict[str, Any]] = [
-        {"where": where, "what": "rows that hold or name it", "rows": rows}
+        {"where": where, "what": "rows that contain or mention it", "rows": rows}
         for where, rows in mentions(root, doc_ids).items()
     ]
     found += [
         {"where": f"{row['file'].rpartition('/')[0]}/tokens.bin", "what": "tokens", "rows": row["sequences"]}
         for row in sequences
     ]
-    bearing = bool(sequences)
-    for stage, source, what, places in _BEARERS:
+    contained = bool(sequences)
+    for stage, source, what, paths in _ARTEFACTS:
         manifest = read_manifest(root / stage)
         if manifest is None:
             continue
         before = read_manifest(root / source) if source else None
         stale = bool(before) and manifest["inputs"].get(source) != (before or {}).get("digest")
         stale = stale or (not source and _outdated(root, manifest))
-        if bearing or stale:
-            told = f"{what}, made before its input changed: they may bear it" if stale else what
-            found += [{"where": place, "what": told} for place in places if (root / place).exists()]
-        bearing = bearing or stale
+        if contained or stale:
+            label = f"{what}, made before its input changed: may contain it" if stale else what
+            found += [{"where": path, "what": label} for path in paths if (root / path).exists()]
+        contained = contained or stale
     return found
 
 
@@ -127,7 +127,7 @@ def _is_forgotten(root: Path, document: Document) -> bool:
 
 
 def _curated(root: Path, document: Document) -> list[dict[str, Any]]:
-    """Return a row per curated text: kept, with its part of the split, or why it was dropped."""
+    """Return a row per curated text: kept, with its split, or why it was dropped."""
     kept = {row["doc_id"]: row for row in rows_where(root / CURATED, "doc_id", document.curated)}
     parts = {
         row["doc_id"]: row for path in (SPLIT, REFINED) for row in _present(root / path, document.curated)
@@ -156,12 +156,12 @@ def _present(path: Path, doc_ids: Collection[str]) -> list[dict[str, Any]]:
 def _decisions(root: Path, doc_ids: Collection[str]) -> Iterator[dict[str, str]]:
     for path in sorted((root / "refine" / "decisions").glob("*.parquet")):
         for row in rows_where(path, "doc_id", doc_ids, text=True):
-            did = "dropped" if row.pop("text") is None else "changed"
-            yield {"step": path.stem, "became": did, **row}
+            outcome = "dropped" if row.pop("text") is None else "changed"
+            yield {"step": path.stem, "became": outcome, **row}
 
 
 def _sequences(root: Path, doc_ids: Collection[str]) -> list[dict[str, Any]]:
-    """Return the sequences of tokens that hold the documents, by file."""
+    """Return the token sequences that contain the documents, by file."""
     found = []
     for path in sorted(root.glob("tokenize/**/sequences.jsonl")):
         rows = jsonl_where(path, "doc_id", set(doc_ids))
