@@ -100,8 +100,8 @@ def test_the_seed_decides_the_weights_and_nothing_else_does() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("llama", "no family@size and no published shape.*\n.*gpt3-175b"),
-        ("llama@15", "no family@size"),
+        ("llama", "neither family@size nor a published shape.*\n.*gpt3-175b"),
+        ("llama@15", "neither family@size"),
         ("mamba@15m", "unknown family 'mamba'.*\n.*llama, qwen3, phi, gpt2, bloom, gemma3"),
         ("llama@10k", "ask for at least"),
     ],

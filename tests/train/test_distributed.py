@@ -287,7 +287,10 @@ def test_a_device_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with join(None, "auto", SilentProgress()) as ranks:
         assert ranks.device == torch.device("cpu")
-    with pytest.raises(TrainingError, match="finds 0 CUDA devices"), join(None, "cuda", SilentProgress()):
+    with (
+        pytest.raises(TrainingError, match="CUDA device of its own, and there are 0"),
+        join(None, "cuda", SilentProgress()),
+    ):
         pass
 
 

@@ -40,7 +40,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         for file in temporary.rglob("*") if temporary.is_dir() else [temporary]:
             if file.is_file():
-                _fsync(file)
+                fsync(file)
         if temporary.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         os.replace(temporary, path)
@@ -49,7 +49,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """Flush a file, or a directory's entries, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

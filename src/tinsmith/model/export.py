@@ -14,6 +14,7 @@ from transformers import (
 
 from tinsmith.base.errors import AssetError
 from tinsmith.base.files import read_json, write_json
+from tinsmith.model.load import drop_quantization_record
 
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -26,9 +27,7 @@ def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, out: 
     dtype = PRECISIONS[precision]
     plain = model if model.dtype == dtype else copy.deepcopy(model).to(dtype)
     _refuse_infinite(plain, out, precision)
-    for leftover in ("quantization_config", "_pre_quantization_dtype"):
-        if hasattr(plain.config, leftover):
-            delattr(plain.config, leftover)
+    drop_quantization_record(plain)
     plain.save_pretrained(out)
     _remove_origin(out / "config.json")
     tokenizer.save_pretrained(out)

@@ -1,12 +1,15 @@
-"""Fresh models of known families, by size or after a published shape.
+"""Fresh models of known families, by size or of a published shape.
 
-One rule shapes all families. The hidden width is a multiple of 64, from 1024 on of 256 (so that 4-bit formats, which
-come in blocks of 256, fit); heads are of 64, from a width of 2048 on of 128; the inner width of the MLP is 8/3 of the
-hidden one where the MLP is gated and 4 times it where not, so that both kinds hold the same. For every width the number
-of layers is taken that comes nearest to the count of parameters; of the shapes within a tenth of it with at most 32
-layers, the one wins whose width is nearest to 32 per layer: small models gain more from depth than from width (Liu et
-al. 2024, MobileLLM), and beyond 32 layers depth costs latency and gains little (the published models of 1 to 7 billion
-have 22 to 36). What else tells the families apart is below, as published: grouped keys, norms, biases, positions.
+One rule shapes all families:
+
+- The hidden width is a multiple of 64, and of 256 from 1024 on, to fit the blocks of 256 of 4-bit formats.
+- Heads have 64 channels, and 128 from a width of 2048 on.
+- The MLP's inner width is 8/3 of the hidden width if gated, else 4 times, so that both have as many parameters.
+- For each width, the number of layers is the one that comes nearest to the parameter count.
+- Of the shapes within a tenth of the count and with at most 32 layers, the one nearest to a width of 32 per layer wins.
+
+Small models gain more from depth than from width (MobileLLM, Liu et al. 2024). Beyond 32 layers depth costs latency and
+gains little; published models of 1 to 7 billion have 22 to 36. Below are the published differences of the families.
 """
 
 from __future__ import annotations
@@ -40,13 +43,13 @@ _WIDTH_PER_LAYER = 32
 _MOST_LAYERS = 32
 _TOLERANCE = 0.1
 _POSITIONS = 2048
-_FILLED = 0.95  # published vocabularies are padded, at most by so much
+_FILLED = 0.95  # at least this share of a published vocabulary is not padding
 _WHERE = "model.scratch"
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a fresh model, and its parameters in all (tied embeddings once)."""
+    """The sizes of a fresh model, and its number of parameters (tied embeddings once)."""
 
     hidden: int
     inner: int
@@ -63,14 +66,14 @@ class Shape:
 
 @dataclass(frozen=True)
 class Family:
-    """What tells a family apart: how it is configured, and what decides its parameters."""
+    """What distinguishes a family: how to configure it, and what determines its number of parameters."""
 
     configure: Callable[[Shape], PreTrainedConfig]
     gated: bool = True
     biased: bool = False
     queries_per_key: int = 1
     layer_norms: int = 2  # vectors of the hidden width in a layer's norms, weights and biases
-    outer_norms: int = 1  # the same outside of the layers
+    outer_norms: int = 1  # the same outside the layers
     head_norms: int = 0  # vectors of the head's size in a layer
     learnt_positions: bool = False
     own_output: bool = False  # an output matrix and its bias beside the embeddings
@@ -89,7 +92,7 @@ def _phi(shape: Shape) -> PreTrainedConfig:
 
 
 def _gemma3(shape: Shape) -> PreTrainedConfig:
-    # llama.cpp scales queries by the head's size, whatever the configuration says.
+    # llama.cpp scales queries by the head's size and ignores the configuration.
     return Gemma3TextConfig(
         **_sizes(shape), head_dim=shape.head, query_pre_attn_scalar=shape.head, sliding_window=512
     )
@@ -97,9 +100,9 @@ def _gemma3(shape: Shape) -> PreTrainedConfig:
 
 def _gpt2(shape: Shape) -> PreTrainedConfig:
     sizes = {"n_embd": shape.hidden, "n_inner": shape.inner, "n_layer": shape.layers, "n_head": shape.heads}
-    # llama.cpp's own converter looks for n_ctx, which transformers itself has given up.
-    places = {"n_positions": _POSITIONS, "n_ctx": _POSITIONS}
-    return GPT2Config(**sizes, **places, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+    # llama.cpp's converter reads n_ctx, which transformers no longer has.
+    positions = {"n_positions": _POSITIONS, "n_ctx": _POSITIONS}
+    return GPT2Config(**sizes, **positions, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
 
 
 def _bloom(shape: Shape) -> PreTrainedConfig:
@@ -131,21 +134,20 @@ FAMILIES: dict[str, Family] = {
 def create(
     name: str, tokenizer: PreTrainedTokenizerFast, *, longest: int = 0, seed: int = 0
 ) -> PreTrainedModel:
-    """Make fresh float32 weights for family@size, such as llama@15m, or a published shape, such as phi-2.
+    """Create fresh float32 weights for family@size, such as llama@15m, or a published shape, such as phi-2.
 
-    They read 2,048 tokens, or `longest` where that is more and the family computes its positions.
-    The size counts every parameter, tied embeddings once. A published shape keeps its vocabulary where the
-    tokenizer fits into it (all of its tokens and at least 95% of the rows); otherwise it takes the tokenizer's. The
-    same seed gives the same weights. Raises RecipeError for an unknown name, a size that no shape comes near, and
-    weights that do not fit into the memory that is free, before any of it is taken.
+    The context is 2,048 tokens, or `longest` where that is more and the family computes its positions. The size counts
+    every parameter, tied embeddings once. A published shape keeps its vocabulary if the tokenizer's fills 95 to 100%
+    of it; otherwise it takes the tokenizer's. The same seed gives the same weights. Raises RecipeError for an unknown
+    name, for a size without a shape, and, before allocating, for weights larger than the free memory.
     """
     config = configure(name, len(tokenizer))
     if longest > _POSITIONS and name not in PRESETS and not FAMILIES[name.partition("@")[0]].learnt_positions:
         config.max_position_embeddings = longest
     config.bos_token_id, config.eos_token_id = tokenizer.bos_token_id, tokenizer.eos_token_id
-    # The embedding of a padding token never learns, so a token that is more than padding must not be one.
-    spoken = {tokenizer.bos_token_id, tokenizer.eos_token_id}
-    config.pad_token_id = None if tokenizer.pad_token_id in spoken else tokenizer.pad_token_id
+    # A padding token's embedding never learns, so the begin and end tokens must not be the padding token.
+    used = {tokenizer.bos_token_id, tokenizer.eos_token_id}
+    config.pad_token_id = None if tokenizer.pad_token_id in used else tokenizer.pad_token_id
     _require_memory(name, count_parameters(config))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -164,9 +166,9 @@ def configure(name: str, vocabulary: int) -> PreTrainedConfig:
     match = re.fullmatch(r"([a-z][a-z0-9]*)@(\d+(?:\.\d+)?)([kmb])", name)
     if not match:
         raise RecipeError(
-            f"{name!r} is no family@size and no published shape",
+            f"{name!r} is neither family@size nor a published shape",
             where=_WHERE,
-            next_step=f"write it as llama@15m, or take one of {', '.join(PRESETS)}",
+            next_step=f"write it as llama@15m, or use one of {', '.join(PRESETS)}",
         )
     if match[1] not in FAMILIES:
         raise RecipeError(
@@ -186,9 +188,9 @@ def published(name: str) -> PreTrainedConfig:
 
 
 def shape_of(family: str, parameters: int, vocabulary: int) -> Shape:
-    """Return a family's shape for a count of parameters and a vocabulary, by the rule at the top of this file.
+    """Return a family's shape for a parameter count and a vocabulary, by the rule at the top of this file.
 
-    Raises RecipeError where no shape comes within a tenth of the count.
+    Raises RecipeError where no shape is within a tenth of the count.
     """
     shapes: list[Shape] = []
     hidden = 0
@@ -202,15 +204,15 @@ def shape_of(family: str, parameters: int, vocabulary: int) -> Shape:
     ]
     if not near:
         raise RecipeError(
-            f"no {family} of {parameters:,} parameters has a vocabulary of {vocabulary:,}",
+            f"no {family} with a vocabulary of {vocabulary:,} has about {parameters:,} parameters",
             where=_WHERE,
-            next_step=f"ask for at least {shapes[0].parameters:,}, or take a base with a smaller vocabulary",
+            next_step=f"ask for at least {shapes[0].parameters:,}, or use a smaller vocabulary",
         )
     return min(near, key=lambda shape: abs(math.log(shape.hidden / shape.layers / _WIDTH_PER_LAYER)))
 
 
 def _nearest(family: Family, hidden: int, parameters: int, vocabulary: int) -> Shape:
-    """Return the shape of a width whose number of layers comes nearest to the count."""
+    """Return the shape of a given width whose number of layers comes nearest to the count."""
     step = 64 if hidden < 1024 else 256
     inner = step * max(1, round(8 * hidden / 3 / step)) if family.gated else 4 * hidden
     head = 64 if hidden < 2048 else 128
@@ -231,7 +233,7 @@ def _nearest(family: Family, hidden: int, parameters: int, vocabulary: int) -> S
 
 
 def count_parameters(config: PreTrainedConfig) -> int:
-    """Count the parameters of a configuration, tied weights once, without memory for them."""
+    """Count the parameters of a configuration, tied weights once, without allocating them."""
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     return sum(parameter.numel() for parameter in model.parameters())
@@ -244,5 +246,5 @@ def _require_memory(name: str, parameters: int) -> None:
             f"the {parameters:,} weights of {name} take {needed / 1e9:,.1f} GB in float32; "
             f"{free / 1e9:,.1f} GB of memory are free",
             where=_WHERE,
-            next_step="take a smaller model, or a machine with more memory",
+            next_step="use a smaller model, or a machine with more memory",
         )

@@ -28,12 +28,12 @@ logging.set_verbosity_error()
 logging.disable_progress_bar()
 
 
-# Architectures that llama.cpp runs, and their families, whose files transformers has no reader for.
+# Architectures whose GGUF files transformers cannot read, and their families.
 _UNREADABLE = {"phi2": "phi"}
-# Arrays of a header that are at least so long hold a vocabulary and not a fact about each layer.
+# An array in a header that is at least this long holds a vocabulary and not one value per layer.
 _VOCABULARY = 4096
-# What transformers does not take from a file, although the answer depends on it: our name, the file's key.
-_LOST_FACTS = {
+# Fields that transformers does not read from a GGUF file although logits depend on them: config field, GGUF key.
+_LOST_FIELDS = {
     "gpt2": {"n_positions": "context_length"},
     "qwen3": {"head_dim": "attention.key_length"},
     "gemma3": {"query_pre_attn_scalar": "attention.key_length"},
@@ -41,12 +41,12 @@ _LOST_FACTS = {
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Say whether the processor has instructions for bfloat16: without, it is several times slower."""
+    """Say whether the device has bfloat16 instructions; without them bfloat16 is several times slower."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if platform.machine() not in ("x86_64", "AMD64"):
-        told = Path("/proc/cpuinfo")  # the one place where an ARM processor says it without privileges
-        return told.exists() and re.search(r"^Features.*\bbf16\b", told.read_text(), re.MULTILINE) is not None
+        info = Path("/proc/cpuinfo")  # the only source on ARM that needs no privileges
+        return info.exists() and re.search(r"^Features.*\bbf16\b", info.read_text(), re.MULTILINE) is not None
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
@@ -57,24 +57,28 @@ def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedM
     except AssetError:
         raise
     except Exception as error:
-        # transformers raises a dozen types for damaged or unknown files; to a person all mean one thing.
+        # transformers raises a dozen types for damaged or unknown files, which all mean the same to a user.
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise AssetError(
             f"cannot be opened as a causal language model ({type(error).__name__}: {reason})",
             where=str(path),
-            next_step="check that the file is whole and that its architecture is one that transformers reads",
+            next_step="check that the file is complete and that transformers supports its architecture",
         ) from error
-    # A model read from a GGUF remembers its quantisation, which would make it untrainable and unsaveable.
-    for leftover in ("quantization_config", "_pre_quantization_dtype"):
-        if hasattr(model.config, leftover):
-            delattr(model.config, leftover)
+    drop_quantization_record(model)
     model.is_quantized = False
     model.hf_quantizer = None
     return model.eval()
 
 
+def drop_quantization_record(model: PreTrainedModel) -> None:
+    """Remove what a model's configuration keeps of a GGUF file's quantisation, which forbids training and saving."""
+    for leftover in ("quantization_config", "_pre_quantization_dtype"):
+        if hasattr(model.config, leftover):
+            delattr(model.config, leftover)
+
+
 def reads_back(model_dir: Path) -> bool:
-    """Say whether transformers could read the GGUF of a saved model, which for some families it cannot."""
+    """Say whether transformers can read the GGUF file of a saved model; for some families it cannot."""
     return AutoConfig.from_pretrained(model_dir, local_files_only=True).model_type not in _UNREADABLE.values()
 
 
@@ -108,12 +112,12 @@ def _from_directory(path: Path, dtype: torch.dtype) -> PreTrainedModel:
 
 
 def _whole(path: Path, model: PreTrainedModel, loading: dict[str, Any]) -> PreTrainedModel:
-    """Return the model if its files held every tensor; transformers fills others with random numbers."""
+    """Return the model if its files held every tensor; transformers fills missing ones with random numbers."""
     if missing := sorted(loading["missing_keys"]):
         raise AssetError(
             f"lacks {len(missing)} of the model's tensors, such as {missing[0]}",
             where=str(path),
-            next_step="fetch it whole; an encoder or a headless model is no causal language model",
+            next_step="download it again; an encoder or a model without an output layer is not a causal language model",
         )
     return model
 
@@ -121,10 +125,12 @@ def _whole(path: Path, model: PreTrainedModel, loading: dict[str, Any]) -> PreTr
 def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
-            raise AssetError("is no GGUF file", where=str(path), next_step="name a .gguf file or a directory")
-    # transformers draws a progress bar of its own here, which no setting of its silences.
-    with contextlib.redirect_stderr(io.StringIO()), _header_read_once():
-        # Spelt as transformers spells it, so that the reader is shared.
+            raise AssetError(
+                "is not a GGUF file", where=str(path), next_step="name a .gguf file or a directory"
+            )
+    # transformers shows a progress bar here that no setting turns off.
+    with contextlib.redirect_stderr(io.StringIO()), _cached_header():
+        # The same path string as transformers uses, so that the cached reader is shared.
         reader = gguf.GGUFReader(os.path.join(path.parent, path.name))
         architecture = str(reader.fields["general.architecture"].contents())
         if architecture in _UNREADABLE:
@@ -132,12 +138,12 @@ def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
                 f"is a GGUF file of the {_UNREADABLE[architecture]} family, which transformers cannot read",
                 where=str(path),
                 next_step="name the directory of safetensors of the same model; "
-                "of an own model leave out the quantised file (evaluate.quantised = false)",
+                "for your own model set evaluate.quantised = false",
             )
         config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
-        for ours, key in _LOST_FACTS.get(architecture, {}).items():
-            if field := reader.get_field(f"{architecture}.{key}"):
-                setattr(config, ours, field.contents())
+        for field, key in _LOST_FIELDS.get(architecture, {}).items():
+            if value := reader.get_field(f"{architecture}.{key}"):
+                setattr(config, field, value.contents())
         return _whole(
             path,
             *AutoModelForCausalLM.from_pretrained(
@@ -152,14 +158,14 @@ def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
 
 
 class _Reader(gguf.GGUFReader):
-    """GGUF's own reader for one who wants weights: of an array as long as a vocabulary only its length.
+    """gguf's reader, which skips arrays as long as a vocabulary and keeps only their length.
 
-    Each value of a header costs that reader several arrays, and transformers two passes over them: 10 seconds for
-    262,144 tokens with their scores and types, of which opening the weights needs the number of tokens.
+    gguf makes several arrays for each value, and transformers reads them twice: 10 seconds for 262,144 tokens with
+    scores and types, of which opening the weights needs only the number.
     """
 
     def _get(self, *arguments: Any, **options: Any) -> Any:
-        # Slicing a memory map is slow a million times.
+        # Slicing a memory map a million times is slow.
         if isinstance(self.data, np.memmap):
             self.data = self.data.view(np.ndarray)  # type: ignore[assignment]
         return super()._get(*arguments, **options)
@@ -185,8 +191,8 @@ class _Reader(gguf.GGUFReader):
 
 
 @contextlib.contextmanager
-def _header_read_once() -> Iterator[None]:
-    """Open faster: transformers reads a GGUF's header twice and maps all names once per tensor."""
+def _cached_header() -> Iterator[None]:
+    """Cache what transformers repeats: it reads a GGUF header twice, and maps all names once per tensor."""
     plain = gguf.GGUFReader, gguf.get_tensor_name_map
     gguf.GGUFReader = functools.cache(_Reader)  # type: ignore[misc, assignment]
     gguf.get_tensor_name_map = functools.cache(gguf.get_tensor_name_map)

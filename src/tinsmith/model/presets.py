@@ -1,7 +1,7 @@
 """Published shapes by name: a model's exact sizes and vocabulary, without its weights.
 
-GPT-3's shape is that of table 2.1 of Brown et al. 2020 as a GPT-2, its public form: the same parameters, but every
-layer attends to everything, where GPT-3's alternate with banded ones. Dropout is left out everywhere.
+GPT-3's shape is table 2.1 of Brown et al. 2020 as a GPT-2, which has the same parameters; but every layer attends to
+all tokens, where every other one of GPT-3 is banded. No shape has dropout.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ def _qwen3(parameters: int, *, hidden: int, inner: int, layers: int) -> Preset:
 
 def _gpt2(parameters: int, *, hidden: int, layers: int, heads: int, positions: int = 1024) -> Preset:
     sizes = {"n_embd": hidden, "n_layer": layers, "n_head": heads}
-    # llama.cpp's own converter looks for n_ctx, which transformers itself has given up.
-    places = {"n_positions": positions, "n_ctx": positions}
+    # llama.cpp's converter reads n_ctx, which transformers no longer has.
+    context = {"n_positions": positions, "n_ctx": positions}
     dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-    return Preset("gpt2", parameters, {**sizes, **places, **dropout, "vocab_size": 50_257})
+    return Preset("gpt2", parameters, {**sizes, **context, **dropout, "vocab_size": 50_257})
 
 
 def _bloom(parameters: int, *, hidden: int, layers: int, heads: int) -> Preset:

@@ -1,4 +1,4 @@
-"""Attention in which sequences that lie end to end in one row do not see each other."""
+"""Read sequences that lie end to end in one row so that they do not see each other."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def attend_within_sequences(
 ) -> tuple[Tensor, None]:
     """Attend causally within each of `lengths` tokens of query (1, heads, T, D). Returns (1, T, heads, D).
 
-    One call per sequence: no mask is built, nothing is padded, and the causal half is all that is computed.
+    One call per sequence: without mask or padding, and only the causal half is computed.
     """
     assert lengths is not None
     assert sum(lengths) == query.shape[2]
@@ -52,28 +52,28 @@ def attend_within_sequences(
 def _attend(
     query: Tensor, key: Tensor, value: Tensor, *, scaling: float | None, dropout: float, window: int | None
 ) -> Tensor:
-    """Attend causally, within a window where there is one. Takes and returns (1, heads, T, D)."""
-    seen = _window(query.shape[2], window, query.device)
+    """Attend causally, within a window if given. Takes and returns (1, heads, T, D)."""
+    visible = _window(query.shape[2], window, query.device)
     exact = query.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    if exact and query.device.type == "cpu" and query.shape[2] <= LONGEST and seen is None and not dropout:
+    if exact and query.device.type == "cpu" and query.shape[2] <= LONGEST and visible is None and not dropout:
         return blocked_attention(query, key, value, scaling or query.shape[3] ** -0.5)
     return scaled_dot_product_attention(
         query,
         key,
         value,
-        seen,
+        visible,
         dropout,
-        is_causal=seen is None,
+        is_causal=visible is None,
         scale=scaling,
         enable_gqa=query.shape[1] != key.shape[1],
     )
 
 
 def isolate_sequences(model: PreTrainedModel) -> None:
-    """Make a model attend within sequences, whose `lengths` its forward then takes, where its family allows it.
+    """Make a model attend within sequences, whose `lengths` its forward pass then takes, if its family allows it.
 
-    Where it does not, as bloom, whose attention is its own, nothing changes and `isolated_inputs` feeds it one
-    sequence at a time.
+    A family with its own attention, such as bloom, stays unchanged: `isolated_inputs` then feeds it one sequence at a
+    time.
     """
     if not model._supports_attention_backend or getattr(model.config, "attn_logit_softcapping", None):
         return
@@ -83,7 +83,7 @@ def isolate_sequences(model: PreTrainedModel) -> None:
 
 
 def isolated_inputs(model: PreTrainedModel, batch: Batch) -> Iterator[dict[str, Any]]:
-    """Yield the arguments of forward passes that together read a batch: the whole row, or sequence by sequence."""
+    """Yield the arguments of the forward passes that read a batch: one for the whole row, or one a sequence."""
     if model.config._attn_implementation == NAME:
         yield {
             "input_ids": batch.ids,

@@ -1,7 +1,7 @@
-"""Causal attention on processors: plain matrix products over blocks of queries, each against the keys that it may see.
+"""Causal attention on CPUs: plain matrix products over blocks of queries, each with the keys that it may see.
 
-PyTorch's kernel for it took a fifth of a training step of SmolLM2-135M at 512 tokens. This takes half of that: 16 ms
-against 29 a layer and sequence, forward and backward, on two cores with AVX2 (docs/LOG.md).
+PyTorch's kernel takes a fifth of a training step of SmolLM2-135M at 512 tokens, and this about half of that: 16 against
+29 ms a layer and sequence, forward and backward, on two cores with AVX2 (docs/LOG.md).
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_QUERIES = 128  # a block: smaller ones make small products, bigger ones compute more that is masked
-LONGEST = 1024  # tokens; probabilities are kept for the way back, and they grow with the square of the length
+_QUERIES = 128  # in a block; smaller blocks make small products, larger ones compute more that is masked
+LONGEST = 1024  # tokens; the probabilities kept for the backward pass grow with the square of the length
 
 
 def blocked_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     """Attend causally with query (1, heads, T, D) to key and value (1, groups, T, D). Returns (1, heads, T, D).
 
-    Heads are in order of their groups, as in grouped-query attention (Ainslie et al. 2023, arXiv:2305.13245).
+    Heads are ordered by group, as in grouped-query attention (Ainslie et al. 2023, arXiv:2305.13245).
     """
     output: Tensor = _BlockedAttention.apply(query, key, value, scale)
     return output
@@ -29,7 +29,7 @@ class _BlockedAttention(torch.autograd.Function):
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         _, heads, length, size = query.shape
         groups = key.shape[1]
-        # (groups, heads of a group, T, D): all heads of a group go through one product.
+        # (groups, heads of a group, T, D): one product for all heads of a group.
         queries = (query[0] * scale).reshape(groups, -1, length, size)
         keys, values = key[0].contiguous(), value[0].contiguous()
         output = query.new_empty(length, groups, heads // groups, size)

@@ -1,8 +1,7 @@
-"""Checkpoints that are whole or absent: safetensors and JSON, the newest two kept, no pickle."""
+"""Atomic checkpoints in safetensors and JSON, without pickle; the newest two are kept."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -22,14 +21,15 @@ from torch.distributed.checkpoint import (
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from tinsmith.base.errors import RunError, TrainingError
-from tinsmith.base.files import list_files, read_json, write_json
+from tinsmith.base.files import atomic_path, fsync, list_files, read_json, write_json
+from tinsmith.model.load import drop_quantization_record
 from tinsmith.tokens.encoding import stop_ids
 from tinsmith.tokens.tokenizer import save_tokenizer
 from tinsmith.train.budget import TrainProgress
 from tinsmith.train.distributed import ALONE, Ranks
 from tinsmith.train.optim import Optimizers
 
-_KEPT = 2  # the newest, and one to fall back on should a crash of the machine have damaged it
+_KEPT = 2  # the newest, and one to fall back on if a crash of the machine damaged it
 
 
 def save_checkpoint(
@@ -41,10 +41,9 @@ def save_checkpoint(
     *,
     reach: int = 0,
 ) -> None:
-    """Write `directory/step-N` in one step, then remove all but the newest two and the newest `reach` steps back.
+    """Write `directory/step-N` atomically, then remove all but the newest two and the newest `reach` steps back.
 
-    Of several processes each writes what it holds; any number of processes can read that. Raises RunError on a
-    full disk.
+    Each process writes its own shards, and any number of processes can read them. Raises RunError on a full disk.
     """
     target = directory / f"step-{done.step:09d}"
     partial = directory / f".{target.name}.partial"
@@ -58,28 +57,28 @@ def save_checkpoint(
     except (OSError, SafetensorError, CheckpointException) as error:
         if ranks.is_main:
             shutil.rmtree(partial, ignore_errors=True)
-        reason = " ".join(str(error).split())[-300:]  # what other processes met comes with their whole traces
+        reason = " ".join(str(error).split())[-300:]  # errors of other processes include their tracebacks
         raise RunError(
             f"the checkpoint cannot be written ({reason})",
             where=str(directory),
-            next_step="free space, then build again",
+            next_step="free disk space, then build again",
         ) from error
 
 
 def _write_tensors(partial: Path, weights: dict[str, Tensor], state: dict[str, Tensor], ranks: Ranks) -> int:
-    """Write what this process holds; return the bytes of all processes' files."""
+    """Write this process's tensors; return the bytes of all processes' files."""
     if ranks.size == 1:
         save_file(weights, partial / "weights.safetensors")
         whole = {name: tensor.contiguous() for name, tensor in state.items()}
         save_file(whole, partial / "optimizer.safetensors")
-        own = list(partial.iterdir())
+        files = list(partial.iterdir())
     else:
-        # Its default writer would pickle the table of contents; this one has it in the files' headers.
+        # The default writer pickles the table of contents; this one stores it in the files' headers.
         save(weights | state, storage_writer=HuggingFaceStorageWriter(str(partial), save_distributed=True))
-        own = list(partial.glob(f"shard-{ranks.rank + 1:05d}-*"))
-    for path in own:
-        _sync(path)
-    return int(ranks.sum([float(sum(path.stat().st_size for path in own))])[0])
+        files = list(partial.glob(f"shard-{ranks.rank + 1:05d}-*"))
+    for path in files:
+        fsync(path)
+    return int(ranks.sum([float(sum(path.stat().st_size for path in files))])[0])
 
 
 def _make_empty(partial: Path) -> None:
@@ -90,32 +89,32 @@ def _make_empty(partial: Path) -> None:
 def _finish(partial: Path, target: Path, facts: dict[str, Any]) -> None:
     write_json(partial / "state.json", facts)
     for name in [*list_files(partial), Path()]:
-        _sync(partial / name)
+        fsync(partial / name)
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
-    _sync(target.parent)
+    fsync(target.parent)
 
 
 def _prune(directory: Path, anchor: int) -> None:
-    """Remove all checkpoints but the newest two and the newest that is not behind step `anchor`."""
-    found = _found(directory)
-    kept = {*found[:_KEPT], *[path for path in found if _step_of(path) <= anchor][:1]}
-    for path in found:
+    """Remove all checkpoints but the newest two and the newest one up to step `anchor`."""
+    saved = _list(directory)
+    kept = {*saved[:_KEPT], *[path for path in saved if _step_of(path) <= anchor][:1]}
+    for path in saved:
         if path not in kept:
             shutil.rmtree(path)
 
 
 def drop_after(directory: Path, step: int) -> int:
-    """Remove the checkpoints behind `step`; return the step of the newest left. Raises TrainingError without one."""
-    found = _found(directory)
-    left = [_step_of(path) for path in found if _step_of(path) <= step]
+    """Remove the checkpoints after `step`; return the step of the newest left. Raises TrainingError if none is."""
+    saved = _list(directory)
+    left = [_step_of(path) for path in saved if _step_of(path) <= step]
     if not left:
         raise TrainingError(
             f"there is no checkpoint at or before step {step} to go back to",
             where=str(directory),
-            next_step="remove the stage's directory to train anew",
+            next_step="remove the stage's directory to train from the start",
         )
-    for path in found:
+    for path in saved:
         if _step_of(path) > step:
             shutil.rmtree(path)
     return left[0]
@@ -128,11 +127,11 @@ def load_checkpoint(
     say: Callable[[str], None],
     ranks: Ranks = ALONE,
 ) -> TrainProgress:
-    """Restore the newest checkpoint that can be read, announcing damaged ones; TrainProgress() where there is none.
+    """Restore the newest readable checkpoint, reporting damaged ones; TrainProgress() where there is none.
 
-    Raises TrainingError where there are checkpoints and all of them are damaged.
+    Raises TrainingError where all checkpoints are damaged.
     """
-    names = ranks.broadcast([path.name for path in _found(directory)])
+    names = ranks.broadcast([path.name for path in _list(directory)])
     for name in names:
         problem = "another process cannot read it"
         try:
@@ -144,12 +143,14 @@ def load_checkpoint(
         say(f"  checkpoint {name} is damaged ({problem}); trying the one before")
     if names:
         raise TrainingError(
-            "every checkpoint is damaged", where=str(directory), next_step=f"remove {directory} to train anew"
+            "every checkpoint is damaged",
+            where=str(directory),
+            next_step=f"remove {directory} to train from the start",
         )
     return TrainProgress()
 
 
-def _found(directory: Path) -> list[Path]:
+def _list(directory: Path) -> list[Path]:
     """Return whole checkpoints, newest first."""
     paths = directory.iterdir() if directory.is_dir() else iter(())
     return sorted((path for path in paths if re.fullmatch(r"step-\d{9}", path.name)), reverse=True)
@@ -160,16 +161,16 @@ def _step_of(path: Path) -> int:
 
 
 def _weights(model: PreTrainedModel) -> dict[str, Tensor]:
-    # Tied weights occur once among the parameters, twice in a state dict. Frozen ones are as they came.
+    # Tied weights occur once among the parameters, twice in a state dict. Frozen ones never change.
     kept = {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
     saved = set(model.state_dict())
     return kept | {name: buffer for name, buffer in model.named_buffers() if name in saved}
 
 
 def _restore(path: Path, model: PreTrainedModel, optimizers: Optimizers) -> TrainProgress:
-    """Read a checkpoint in place, each process what it holds, whatever number of processes wrote it."""
+    """Read a checkpoint in place: each process its own shards, whatever number of processes wrote it."""
     facts = read_json(path / "state.json")
-    # A table of contents made from the files that are there would not miss one.
+    # The reader lists the files that are there, so it would not notice a missing one.
     if sum(file.stat().st_size for file in path.glob("*.safetensors")) != facts["bytes"]:
         raise ValueError("files are missing or cut off")
     reader, planner = HuggingFaceStorageReader(str(path)), DefaultLoadPlanner()
@@ -177,7 +178,7 @@ def _restore(path: Path, model: PreTrainedModel, optimizers: Optimizers) -> Trai
     saved, weights = contents.state_dict_metadata, _weights(model)
     if not weights.keys() <= saved.keys():
         raise ValueError("it belongs to another model")
-    # Read into memory that torch aligned: sums may differ in the last bit on tensors at odd addresses.
+    # Read into memory aligned by torch: sums over unaligned tensors may differ in the last bit.
     state = {
         key: optimizers.empty_like_saved(key, saved[key].size, saved[key].properties.dtype)
         for key in saved.keys() - weights.keys()
@@ -189,37 +190,24 @@ def _restore(path: Path, model: PreTrainedModel, optimizers: Optimizers) -> Trai
     return TrainProgress(facts["step"], facts["tokens"], facts["seconds"])
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def save_trained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
-    """Write the trained model in one step: safetensors in float32, config, generation config, tokenizer."""
-    partial = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    """Write the trained model atomically: safetensors in float32, config, generation config, tokenizer."""
     model.set_attn_implementation("sdpa")
+    drop_quantization_record(model)
     for config in (model.config, model.generation_config):
         for role in ("bos", "eos", "pad"):
             setattr(config, f"{role}_token_id", getattr(tokenizer, f"{role}_token_id"))
-    for leftover in ("quantization_config", "_pre_quantization_dtype"):
-        if hasattr(model.config, leftover):
-            delattr(model.config, leftover)
-    # Sampling habits of the base would decide how the trained model is judged.
+    # The base's sampling settings would affect how the trained model is evaluated.
     model.generation_config = GenerationConfig.from_model_config(model.config)
     if len(stops := stop_ids(tokenizer)) > 1:
         model.generation_config.eos_token_id = stops
     try:
-        model.save_pretrained(partial, safe_serialization=True)
-        save_tokenizer(tokenizer, partial)
-        shutil.rmtree(path, ignore_errors=True)
-        partial.rename(path)
+        with atomic_path(path) as partial:
+            model.save_pretrained(partial, safe_serialization=True)
+            save_tokenizer(tokenizer, partial)
     except (OSError, SafetensorError) as error:
         raise RunError(
             f"the model cannot be written ({error})",
             where=str(path),
-            next_step="free space, then build again",
+            next_step="free disk space, then build again",
         ) from error

@@ -1,4 +1,4 @@
-"""Losses over the output layer whose (S, V) logits never exist whole: a chunk of rows at a time."""
+"""Losses over the output layer that compute logits (S, V) one chunk of rows at a time."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# 64 MiB in float32. A loss such as a divergence holds several tensors of this size at a time.
+# 64 MiB in float32. A loss such as a divergence holds several tensors of this size at once.
 _LOGITS_AT_ONCE = 1 << 24
-# Cross-entropy holds one. Smaller chunks read the output weights more often: a sixth slower at half the size.
+# Cross-entropy holds one. Half the size is a sixth slower, since the output weights are read more often.
 _LOGITS_OF_CROSS_ENTROPY = 1 << 25
 
-ChunkLoss = Callable[[Tensor, slice], Tensor]
+ChunkLoss = Callable[[Tensor, slice], Tensor]  # of logits (n, V) and the rows that they belong to
 
 
-def chunked_loss(hidden: Tensor, weight: Tensor, bias: Tensor | None, judge: ChunkLoss) -> Tensor:
-    """Return the sum of judge(logits, rows) over chunks of hidden (S, H) @ weight (V, H).T + bias, as a scalar.
+def chunked_loss(hidden: Tensor, weight: Tensor, bias: Tensor | None, loss_of: ChunkLoss) -> Tensor:
+    """Return the sum of loss_of(logits, rows) over chunks of hidden (S, H) @ weight (V, H).T + bias, as a scalar.
 
-    `judge` gets float32 logits (n, V) and the slice of rows that they are of, and returns a scalar made by
-    differentiable operations. Each chunk's gradient is made on the way forward, and then its logits are freed.
+    `loss_of` gets float32 logits (n, V) and the slice of rows that they belong to, and returns a scalar computed by
+    differentiable operations. Each chunk's gradient is computed in the forward pass, and then its logits are freed.
     """
-    loss: Tensor = _ChunkedLoss.apply(hidden, weight, bias, judge)
+    loss: Tensor = _ChunkedLoss.apply(hidden, weight, bias, loss_of)
     return loss
 
 
@@ -31,7 +31,7 @@ def chunked_cross_entropy(
 ) -> Tensor:
     """Return the summed cross-entropy of labels (S,) under hidden (S, H) @ weight (V, H).T + bias (V,), a scalar.
 
-    What `chunked_loss` would return, faster: value and gradient share their exponentials.
+    The same as `chunked_loss`, but faster: value and gradient share their exponentials.
     """
     loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, bias, labels)
     return loss
@@ -40,7 +40,7 @@ def chunked_cross_entropy(
 def chunked_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
     """Return ln p (S,) of labels (S,) under hidden (S, H) @ weight (V, H).T + bias.
 
-    The way back computes the logits again, since what a token's gradient is scaled by is not known before.
+    The backward pass recomputes the logits, since the factor of each token's gradient is known only then.
     """
     log_probs: Tensor = _ChunkedLogProbs.apply(hidden, weight, bias, labels)
     return log_probs
@@ -48,15 +48,15 @@ def chunked_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor | None, label
 
 class _ChunkedLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, judge: ChunkLoss) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, loss_of: ChunkLoss) -> Tensor:
         grads = _Gradients(ctx.needs_input_grad[:3], hidden, weight, bias)
         total = hidden.new_zeros((), dtype=torch.float64)
         for rows, logits in _chunks(hidden, weight, bias):
-            if not grads.wanted:
-                total += judge(logits, rows)
+            if not grads.needed:
+                total += loss_of(logits, rows)
                 continue
             with torch.enable_grad():
-                value = judge(logits.requires_grad_(), rows)
+                value = loss_of(logits.requires_grad_(), rows)
             (slope,) = torch.autograd.grad(value, logits)
             total += value.detach()
             grads.add(rows, slope)
@@ -65,7 +65,7 @@ class _ChunkedLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        # Let go, so that autograd takes these tensors over and copies none.
+        # Released, so that autograd takes these tensors over instead of copying them.
         grads, ctx.grads = ctx.grads, None
         return *grads.scaled(upstream[0]), None
 
@@ -76,19 +76,19 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         grads = _Gradients(ctx.needs_input_grad[:3], hidden, weight, bias)
         total = hidden.new_zeros((), dtype=torch.float64)
         for rows, logits in _chunks(hidden, weight, bias, _LOGITS_OF_CROSS_ENTROPY):
-            wanted = labels[rows, None]
+            targets = labels[rows, None]
             log_sum = logits.logsumexp(dim=1, keepdim=True)
-            total += (log_sum - logits.gather(1, wanted)).sum(dtype=torch.float64)
-            if grads.wanted:
+            total += (log_sum - logits.gather(1, targets)).sum(dtype=torch.float64)
+            if grads.needed:
                 slope = logits.sub_(log_sum).exp_()
-                slope.scatter_add_(1, wanted, torch.full_like(wanted, -1, dtype=slope.dtype))
+                slope.scatter_add_(1, targets, torch.full_like(targets, -1, dtype=slope.dtype))
                 grads.add(rows, slope)
         ctx.grads = grads
         return total.float()
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        # Let go, so that autograd takes these tensors over and copies none.
+        # Released, so that autograd takes these tensors over instead of copying them.
         grads, ctx.grads = ctx.grads, None
         return *grads.scaled(upstream[0]), None
 
@@ -96,21 +96,21 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 class _ChunkedLogProbs(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
-        found = hidden.new_empty(len(hidden), dtype=torch.float32)
-        log_sums = torch.empty_like(found)
+        log_probs = hidden.new_empty(len(hidden), dtype=torch.float32)
+        log_sums = torch.empty_like(log_probs)
         for rows, logits in _chunks(hidden, weight, bias):
             log_sums[rows] = logits.logsumexp(dim=1)
-            found[rows] = logits.gather(1, labels[rows, None])[:, 0] - log_sums[rows]
+            log_probs[rows] = logits.gather(1, labels[rows, None])[:, 0] - log_sums[rows]
         ctx.save_for_backward(hidden, weight, bias, labels, log_sums)
-        ctx.precision = _precision(hidden.device.type)
-        return found
+        ctx.autocast = _autocast(hidden.device.type)
+        return log_probs
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, labels, log_sums = ctx.saved_tensors
         grads = _Gradients(ctx.needs_input_grad[:3], hidden, weight, bias)
-        # The logits must be those of the way forward to the bit, or these would be no probabilities.
-        with torch.autocast(**ctx.precision):
+        # The logits must equal those of the forward pass to the bit, or these would not be probabilities.
+        with torch.autocast(**ctx.autocast):
             for rows, logits in _chunks(hidden, weight, bias):
                 slope = logits.sub_(log_sums[rows, None]).exp_().neg_()
                 slope.scatter_add_(1, labels[rows, None], torch.ones_like(slope[:, :1]))
@@ -119,38 +119,38 @@ class _ChunkedLogProbs(torch.autograd.Function):
 
 
 class _Gradients:
-    """The gradients of hidden states, output weights and bias, gathered from those of chunks of logits."""
+    """The gradients of hidden states, output weights and bias, accumulated from those of chunks of logits."""
 
     def __init__(self, needed: tuple[bool, ...], hidden: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-        self._hidden, self._weight, self.wanted = hidden, weight, any(needed)
+        self._hidden, self._weight, self.needed = hidden, weight, any(needed)
         self._of_hidden = torch.empty_like(hidden) if needed[0] else None
         self._of_weight = torch.zeros_like(weight) if needed[1] else None
         self._of_bias = torch.zeros_like(bias) if bias is not None and needed[2] else None
 
     def add(self, rows: slice, slope: Tensor) -> None:
-        """Take in the gradient (n, V) of some rows' logits."""
+        """Add the gradient (n, V) of some rows' logits."""
         if self._of_bias is not None:
             self._of_bias += slope.sum(dim=0)
         slope = slope.to(self._hidden.dtype)
         if self._of_hidden is not None:
             self._of_hidden[rows] = slope @ self._weight
         if self._of_weight is not None:
-            kind = self._of_weight.dtype
-            self._of_weight.addmm_(slope.T.to(kind), self._hidden[rows].to(kind))
+            dtype = self._of_weight.dtype
+            self._of_weight.addmm_(slope.T.to(dtype), self._hidden[rows].to(dtype))
 
     def scaled(self, factor: Tensor) -> list[Tensor | None]:
-        """Return the three gradients times a scalar, in place: they are nobody else's."""
+        """Return the three gradients times a scalar, computed in place since nothing else holds them."""
         return [grad.mul_(factor) if grad is not None else None for grad in self.tensors()]
 
     def tensors(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Return the three gradients; None where none is needed."""
+        """Return the three gradients, None where not needed."""
         return self._of_hidden, self._of_weight, self._of_bias
 
 
-def logit_rows(places: int, vocabulary: int, most: int | None = None) -> Iterator[slice]:
-    """Divide places into runs whose logits are at most `most` numbers, by default those of one chunk."""
+def logit_rows(count: int, vocabulary: int, most: int | None = None) -> Iterator[slice]:
+    """Divide `count` rows into chunks of at most `most` logits, by default those of one chunk."""
     size = max(1, (most or _LOGITS_AT_ONCE) // vocabulary)
-    return (slice(start, start + size) for start in range(0, places, size))
+    return (slice(start, start + size) for start in range(0, count, size))
 
 
 def _chunks(
@@ -163,8 +163,8 @@ def _chunks(
         yield rows, logits
 
 
-def _precision(device: str) -> dict[str, Any]:
-    """Return the arguments of the autocast that is in force: autograd does not carry it to the way back."""
+def _autocast(device: str) -> dict[str, Any]:
+    """Return the arguments of the active autocast, which autograd does not restore in the backward pass."""
     return {
         "device_type": device,
         "dtype": torch.get_autocast_dtype(device),

@@ -1,4 +1,4 @@
-"""The processes that train one model together: what they share, add up and agree on, and how weights are sharded."""
+"""Several processes that train one model: device, sums and broadcasts, coordinated stops, sharded weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Ranks:
-    """One of the processes that train one model. One alone exchanges nothing, and its figures stay as they are."""
+    """One of the processes that train a model. Alone, it communicates nothing and returns values unchanged."""
 
     def __init__(self, device: torch.device | None = None, workers: WorkerGroup | None = None) -> None:
         self.device = device or torch.device("cpu")
@@ -34,14 +34,14 @@ class Ranks:
 
     @property
     def is_main(self) -> bool:
-        """Say whether this process writes files, and decides what a clock or a measurement decides."""
+        """Say whether this process writes files and decides by clocks and measurements."""
         return self.rank == 0
 
     def split_microbatches(self, items: Sequence[T]) -> list[tuple[T, bool]]:
-        """Return this process's share of items, and whether each counts: all get equally many, some for show."""
-        mine = [(item, True) for item in items[self.rank :: self.size]]
+        """Return this process's items, and whether each counts: those that do not make all processes' lists as long."""
+        own = [(item, True) for item in items[self.rank :: self.size]]
         rounds = -(-len(items) // self.size)
-        return mine + [(items[0], False)] * (rounds - len(mine))
+        return own + [(items[0], False)] * (rounds - len(own))
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """Add up each value over all processes, in float64."""
@@ -53,7 +53,7 @@ class Ranks:
         return added
 
     def broadcast(self, value: Any) -> Any:
-        """Return the first process's value, which must fit into JSON; the others' is not looked at."""
+        """Return the main process's value, which must be JSON; those of the others are ignored."""
         if self.size == 1:
             return value
         text = json.dumps(value).encode() if self.is_main else b""
@@ -64,20 +64,20 @@ class Ranks:
         return json.loads(data.numpy().tobytes())
 
     def on_main(self, work: Callable[[], None]) -> None:
-        """Have the first process do something while the others wait; all raise OSError where it fails by one."""
+        """Run `work` in the main process while the others wait; an OSError in it is raised by all."""
         failure: OSError | None = None
         if self.is_main:
             try:
                 work()
             except OSError as error:
                 failure = error
-        told = self.broadcast(str(failure) if failure else None)
-        if told is not None:
-            raise failure or OSError(told)
+        message = self.broadcast(str(failure) if failure else None)
+        if message is not None:
+            raise failure or OSError(message)
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
-        """Have the first process go through the block before the others do, however long that takes."""
+        """Run the block in the main process before the others, however long that takes."""
         name = f"turn/{self._turns}"
         self._turns += 1
         if self._workers and not self.is_main:
@@ -88,26 +88,26 @@ class Ranks:
 
     @contextmanager
     def coordinated_stop(self) -> Iterator[Callable[[], None]]:
-        """Hold Ctrl-C and SIGTERM back; the yielded function raises KeyboardInterrupt in all processes or in none.
+        """Delay Ctrl-C and SIGTERM; the yielded function raises KeyboardInterrupt in all processes or in none.
 
-        In one process alone signals keep their way, and the function does nothing.
+        In a single process signals act as usual, and the function does nothing.
         """
         if self.size == 1:
             yield lambda: None
             return
-        asked: list[int] = []
+        received: list[int] = []
 
         def check() -> None:
-            if self.sum([float(len(asked))]) != [0.0]:
+            if self.sum([float(len(received))]) != [0.0]:
                 raise KeyboardInterrupt
 
         signals = (signal.SIGINT, signal.SIGTERM)
-        usual = {each: signal.signal(each, lambda number, _: asked.append(number)) for each in signals}
+        usual = {name: signal.signal(name, lambda number, _: received.append(number)) for name in signals}
         try:
             yield check
         finally:
-            for each, handler in usual.items():
-                signal.signal(each, handler)
+            for name, handler in usual.items():
+                signal.signal(name, handler)
 
 
 ALONE = Ranks()
@@ -115,9 +115,9 @@ ALONE = Ranks()
 
 @contextmanager
 def join(workers: WorkerGroup | None, device: str, progress: Progress) -> Iterator[Ranks]:
-    """Choose the device and connect the processes for the time of the block.
+    """Choose the device, and connect the processes during the block.
 
-    Raises TrainingError where a device is not there, and RunError where another process is lost.
+    Raises TrainingError for a missing device, and RunError where another process is lost.
     """
     ranks = Ranks(_choose_device(device, workers.local_rank if workers else 0), workers)
     progress.say(f"  device: {_describe(ranks)}")
@@ -126,19 +126,19 @@ def join(workers: WorkerGroup | None, device: str, progress: Progress) -> Iterat
         return
     if ranks.device.type == "cuda":
         torch.cuda.set_device(ranks.device)
-    # Figures and decisions go through gloo, whatever the weights go through.
+    # Figures and decisions use gloo, whatever the weights use.
     backend = "cpu:gloo,cuda:nccl" if ranks.device.type == "cuda" else "gloo"
     distributed.init_process_group(backend, store=workers.store, rank=workers.rank, world_size=workers.size)
     try:
         _check_devices(ranks)
         yield ranks
     except RuntimeError as error:
-        if not _tells_of_a_lost_process(error):
+        if not _is_lost_process(error):
             raise
         raise RunError(
             f"another process of this run is lost ({str(error).splitlines()[0]})",
             where="torchrun",
-            next_step="look for its error; the same command goes on from the last checkpoint",
+            next_step="see its error; the same command resumes from the last checkpoint",
         ) from error
     finally:
         distributed.destroy_process_group()
@@ -147,8 +147,8 @@ def join(workers: WorkerGroup | None, device: str, progress: Progress) -> Iterat
 def shard(root: nn.Module, model: PreTrainedModel, ranks: Ranks) -> None:
     """Divide the weights of `model`, which `root` computes with, among the processes (FSDP2, arXiv:2304.11277).
 
-    Blocks are gathered one at a time; what is left, embeddings and output layer among it, belongs to the root.
-    Gradients are summed and not averaged, since the engine divides by the weight of the whole step.
+    Blocks are gathered one at a time; the rest, such as embeddings and output layer, belongs to the root. Gradients
+    are summed and not averaged, since the engine divides by the targets of the whole step.
     """
     mesh = init_device_mesh(ranks.device.type, (ranks.size,))
     for module in [*blocks_of(model)[1], root]:
@@ -159,9 +159,9 @@ def shard(root: nn.Module, model: PreTrainedModel, ranks: Ranks) -> None:
 
 @torch.no_grad()
 def gather(model: nn.Module, ranks: Ranks) -> None:
-    """Put whole weights in the place of shards on the first process, in main memory, and nothing on the others.
+    """Replace shards by whole weights in main memory on the main process, and by nothing on the others.
 
-    The model can then be saved, but no more be trained.
+    The model can then be saved, but no longer trained.
     """
     if ranks.size == 1:
         return
@@ -175,15 +175,15 @@ def gather(model: nn.Module, ranks: Ranks) -> None:
             setattr(module, name, whole[id(parameter)])
 
 
-def _choose_device(asked: str, local_rank: int) -> torch.device:
+def _choose_device(name: str, local_rank: int) -> torch.device:
     count = torch.cuda.device_count()
-    if asked == "cpu" or (asked == "auto" and not count):
+    if name == "cpu" or (name == "auto" and not count):
         return torch.device("cpu")
     if local_rank >= count:
         raise TrainingError(
-            f"process {local_rank} of this machine finds {count} CUDA devices",
+            f"process {local_rank} on this machine needs a CUDA device of its own, and there are {count}",
             where="train.device",
-            next_step="start no more processes a machine than it has GPUs, or set train.device to cpu",
+            next_step="start at most as many processes as the machine has GPUs, or set train.device to cpu",
         )
     return torch.device("cuda", local_rank)
 
@@ -198,13 +198,13 @@ def _check_devices(ranks: Ranks) -> None:
     on_cuda = ranks.sum([float(ranks.device.type == "cuda")])[0]
     if on_cuda not in (0.0, float(ranks.size)):
         raise TrainingError(
-            f"{on_cuda:.0f} of {ranks.size} processes find a CUDA device",
+            f"only {on_cuda:.0f} of {ranks.size} processes have a CUDA device",
             where="train.device",
-            next_step="set train.device to cpu, or start the processes on machines that have GPUs",
+            next_step="set train.device to cpu, or start all processes on machines with GPUs",
         )
 
 
-def _tells_of_a_lost_process(error: RuntimeError) -> bool:
+def _is_lost_process(error: RuntimeError) -> bool:
     if isinstance(error, distributed.DistError):
         return True
     return any(sign in str(error) for sign in ("gloo", "Connection closed", "Connection reset", "Timed out"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import signal
 import statistics
 import threading
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.base.errors import TrainingError
-from tinsmith.base.files import write_jsonl
+from tinsmith.base.files import fsync, write_jsonl
 from tinsmith.train.budget import Decision, TrainProgress
 from tinsmith.train.distributed import ALONE, Ranks
 from tinsmith.train.loss_spikes import Rollback, is_skipped
@@ -80,8 +79,7 @@ class Journal:
         """Flush all rows to disk, so that no checkpoint is ahead of its log."""
         for path in self._paths.values():
             if self._ranks.is_main and path.exists():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
+                fsync(path)
 
     def _append(self, name: str, row: dict[str, Any]) -> None:
         if self._ranks.is_main:

@@ -1,8 +1,8 @@
-"""Muon: momentum whose every matrix is made near orthogonal before it moves the weights.
+"""Muon: momentum whose matrices are orthogonalised before they move the weights.
 
-Why not torch.optim.Muon: its Newton-Schulz iteration is bound to bfloat16, which a processor without instructions
-for it emulates; measured there, the iteration takes some 17 times as long as in float32 and outweighs the rest of
-a step. It also goes matrix by matrix. The mathematics here is the same, and tests hold the two together.
+torch.optim.Muon always iterates in bfloat16. Processors without bfloat16 instructions emulate it: the iteration then
+takes about 17 times as long as in float32, and more than the rest of a step. It also goes matrix by matrix. The
+mathematics here is the same, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from torch.optim import Optimizer
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _ROUNDS = 5
 _TINY = 1e-7  # keeps a gradient of zeros from dividing by zero
-_STACKED = 1 << 24  # numbers in one stack, 64 MiB: bounds what the iteration needs beside the weights
+_STACKED = 1 << 24  # numbers in one stack, 64 MiB: bounds the memory of the iteration
 
 
 class Muon(Optimizer):
     """Momentum, orthogonalised (Keller Jordan, https://kellerjordan.github.io/posts/muon), for hidden matrices.
 
-    Steps are scaled to the size that AdamW's have, 0.2 of the rate, so that both share one rate and one decay
+    Steps are scaled to the size of AdamW's, 0.2 of the rate, so that both share one rate and one decay
     (Liu et al., arXiv:2502.16982). Weight decay is decoupled, momentum is Nesterov's.
     """
 
     def __init__(
         self, params: Iterable[Tensor], *, lr: float, weight_decay: float, momentum: float = 0.95
     ) -> None:
-        """Take matrices (A, B); anything else is a mistake of the program."""
+        """Take matrices (A, B)."""
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
         assert all(matrix.ndim == 2 for group in self.param_groups for matrix in group["params"])
 
@@ -47,25 +47,23 @@ class Muon(Optimizer):
                 directions = [self._direction(matrix, group["momentum"]) for matrix in same]
                 for matrix, step in zip(same, _orthogonal(directions), strict=True):
                     matrix.mul_(1 - group["lr"] * group["weight_decay"])
-                    matrix.add_(
-                        _laid_out_as(matrix, step), alpha=-0.2 * group["lr"] * max(matrix.shape) ** 0.5
-                    )
+                    matrix.add_(_like(matrix, step), alpha=-0.2 * group["lr"] * max(matrix.shape) ** 0.5)
 
     def _direction(self, matrix: Tensor, momentum: float) -> Tensor:
-        """Update the running mean of gradients and return it a step ahead, whole and lying (rows <= columns)."""
+        """Update the running mean of gradients and return it a step ahead, whole and wide (rows <= columns)."""
         state: dict[str, Any] = self.state[matrix]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(matrix.grad)
         mean = state["momentum_buffer"].lerp_(matrix.grad, 1 - momentum)
         ahead = torch.lerp(matrix.grad, mean, momentum)
-        # A shard has other singular values than its matrix, so each process gathers the whole.
+        # A shard has other singular values than its matrix, so each process gathers the matrix.
         whole = ahead.full_tensor() if isinstance(ahead, DTensor) else ahead
-        return whole.T if _stands(matrix) else whole
+        return whole.T if _is_tall(matrix) else whole
 
 
 def orthogonalise(stack: Tensor) -> Tensor:
     """Bring the singular values of matrices (N, A, B), A <= B, near 1 by five rounds of Newton-Schulz."""
-    # Bfloat16 suffices for training and is what GPUs are fast in; processors mostly are not.
+    # Bfloat16 suffices for training and is fast on GPUs, but not on most CPUs.
     x = stack.to(torch.bfloat16 if stack.is_cuda else torch.float32)
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=_TINY)
     for _ in range(_ROUNDS):
@@ -79,7 +77,7 @@ def _orthogonal(directions: list[Tensor]) -> Iterator[Tensor]:
 
 
 def _stacks(matrices: list[Tensor]) -> list[list[Tensor]]:
-    """Put matrices of one shape together, standing ones with lying ones, at most `_STACKED` numbers a stack."""
+    """Group matrices of one shape, tall ones with wide ones, at most `_STACKED` numbers a stack."""
     alike: dict[tuple[Any, ...], list[Tensor]] = defaultdict(list)
     for matrix in matrices:
         alike[tuple(sorted(matrix.shape)), matrix.dtype, matrix.device].append(matrix)
@@ -87,14 +85,14 @@ def _stacks(matrices: list[Tensor]) -> list[list[Tensor]]:
     return [same[at : at + size[key]] for key, same in alike.items() for at in range(0, len(same), size[key])]
 
 
-def _stands(matrix: Tensor) -> bool:
+def _is_tall(matrix: Tensor) -> bool:
     return matrix.shape[0] > matrix.shape[1]
 
 
-def _laid_out_as(matrix: Tensor, step: Tensor) -> Tensor:
-    """Turn a step back as its matrix stands, and keep this process's shard where the matrix is sharded."""
-    turned = step.T if _stands(matrix) else step
+def _like(matrix: Tensor, step: Tensor) -> Tensor:
+    """Transpose a step like its matrix, and keep this process's shard where the matrix is sharded."""
+    oriented = step.T if _is_tall(matrix) else step
     if not isinstance(matrix, DTensor):
-        return turned
-    # Each process has computed the same whole, so nothing is sent.
-    return distribute_tensor(turned, matrix.device_mesh, matrix.placements, src_data_rank=None)
+        return oriented
+    # Each process has computed the same matrix, so nothing is sent.
+    return distribute_tensor(oriented, matrix.device_mesh, matrix.placements, src_data_rank=None)

@@ -14,18 +14,18 @@ from transformers import PreTrainedModel
 from tinsmith.recipe import TrainConfig
 from tinsmith.train.muon import Muon
 
-_REMEMBERED: dict[type[Optimizer], int] = {AdamW: 2, Muon: 1}  # tensors of a parameter's size
+_STATES: dict[type[Optimizer], int] = {AdamW: 2, Muon: 1}  # tensors of a parameter's size
 
 
 class Optimizers:
-    """One or two optimisers that act as one; all groups follow one learning rate."""
+    """One or two optimisers that act as one, with one learning rate."""
 
     def __init__(self, model: PreTrainedModel, config: TrainConfig) -> None:
         hidden, tables, vectors = _sort_parameters(model)
         decay = config.weight_decay
         self.parameters = [*hidden, *tables, *vectors]
         adam, muon = ([*hidden, *tables], []) if config.optimizer == "adamw" else (tables, hidden)
-        # Norms and biases are no weights to be kept small.
+        # Norms and biases do not decay.
         groups = [{"params": adam, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
         groups = [group for group in groups if group["params"]]
         self._all: list[Optimizer] = []
@@ -43,25 +43,25 @@ class Optimizers:
             optimizer.zero_grad(set_to_none=True)
 
     def drop_gradients(self) -> None:
-        """Forget the gradients."""
+        """Drop the gradients."""
         for optimizer in self._all:
             optimizer.zero_grad(set_to_none=True)
 
     def allocate_state(self) -> list[Tensor]:
-        """Make gradients of zeros; return tensors of the size of what is remembered from the first step on."""
+        """Allocate zero gradients; return tensors as large as the optimisers' states from the first step on."""
         for parameter in self.parameters:
             parameter.grad = torch.zeros_like(parameter)
         return [
             torch.zeros_like(parameter)
             for optimizer in self._all
             for group in optimizer.param_groups
-            for parameter in group["params"] * _REMEMBERED[type(optimizer)]
+            for parameter in group["params"] * _STATES[type(optimizer)]
         ]
 
     def bytes_in_training(self) -> int:
-        """Count the bytes of gradients and of what is remembered from the first step on."""
+        """Count the bytes of gradients and optimiser states from the first step on."""
         return sum(
-            parameter.nbytes * (1 + _REMEMBERED[type(optimizer)])
+            parameter.nbytes * (1 + _STATES[type(optimizer)])
             for optimizer in self._all
             for group in optimizer.param_groups
             for parameter in group["params"]
@@ -74,41 +74,41 @@ class Optimizers:
         for number, optimizer in enumerate(self._all):
             facts = optimizer.state_dict()
             plain: dict[str, dict[str, Any]] = {}
-            for place, values in facts["state"].items():
+            for index, values in facts["state"].items():
                 for name, value in values.items():
                     if isinstance(value, Tensor):
-                        tensors[f"{number}.{place}.{name}"] = value
+                        tensors[f"{number}.{index}.{name}"] = value
                     else:
-                        plain.setdefault(str(place), {})[name] = value
+                        plain.setdefault(str(index), {})[name] = value
             rest.append({"param_groups": facts["param_groups"], "plain": plain})
         return tensors, json.dumps(rest)
 
     def empty_like_saved(self, key: str, size: torch.Size, dtype: torch.dtype) -> Tensor:
-        """Return a tensor to read one of `state`'s tensors into, sharded where its parameter is."""
-        owner, place, _ = key.split(".")
+        """Return a tensor to read one of `state`'s tensors into, sharded like its parameter."""
+        owner, index, _ = key.split(".")
         groups = self._all[int(owner)].param_groups
-        parameter = [parameter for group in groups for parameter in group["params"]][int(place)]
+        parameter = [parameter for group in groups for parameter in group["params"]][int(index)]
         if parameter.shape == size:
             return torch.zeros_like(parameter, dtype=dtype)
         return torch.zeros(size, dtype=dtype)
 
     def load(self, tensors: dict[str, Tensor], rest: str) -> None:
-        """Restore what `state` returned. Raises ValueError or KeyError where it is another optimiser's."""
+        """Restore what `state` returned. Raises ValueError or KeyError for the state of another optimiser."""
         for number, (optimizer, facts) in enumerate(zip(self._all, json.loads(rest), strict=True)):
             state: dict[int, dict[str, Any]] = {
-                int(place): values for place, values in facts["plain"].items()
+                int(index): values for index, values in facts["plain"].items()
             }
             for key, tensor in tensors.items():
-                owner, place, name = key.split(".")
+                owner, index, name = key.split(".")
                 if int(owner) == number:
-                    state.setdefault(int(place), {})[name] = tensor
+                    state.setdefault(int(index), {})[name] = tensor
             optimizer.load_state_dict({"state": state, "param_groups": facts["param_groups"]})
 
 
 def clip_gradients(parameters: list[torch.nn.Parameter], most: float) -> float:
     """Scale gradients down to the norm `most`; return the norm before."""
     norm = torch.nn.utils.clip_grad_norm_(parameters, most, foreach=True)
-    # Of sharded gradients each process holds a part of the norm.
+    # With sharded gradients each process holds a part of the norm.
     return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
 
