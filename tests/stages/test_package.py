@@ -57,16 +57,15 @@ def test_every_format_goes_through_the_gate(run, tmp_path):
     assert facts["f16"]["mean_kl"] < facts["q6_k"]["mean_kl"] < facts["q3_k_m"]["mean_kl"]
 
 
-def test_it_starts_anew_over_what_a_kill_left(run, tmp_path):
+def test_it_replaces_what_an_interrupted_run_left(run, tmp_path):
     out = tmp_path / "out"
     (out / "model").mkdir()
     (out / "model" / "model.safetensors").write_bytes(b"half")
-    (out / ".model.partial").mkdir()
-    (out / ".model.partial" / "config.json").write_text("{")
     (out / "gguf").mkdir()
     (out / "gguf" / "model-f16.gguf").write_bytes(b"GGUF half")
     run()
-    assert not (out / ".model.partial").exists()
+    assert not list(out.rglob("*.partial"))
+    assert (out / "model" / "config.json").is_file()
 
 
 def test_only_held_out_text_is_asked(run, tmp_path, monkeypatch):

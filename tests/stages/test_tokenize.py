@@ -351,7 +351,7 @@ def test_files_that_no_objective_reads_are_named(tmp_path: Path, capsys: pytest.
     documents(tmp_path / "refine")
     run(tmp_path, conversations=("nowhere.jsonl",))
     assert (
-        "nowhere.jsonl: not read, since no objective learns from tokenize.conversations"
+        "nowhere.jsonl: not read, because no objective learns from tokenize.conversations"
         in capsys.readouterr().err
     )
 
@@ -376,5 +376,5 @@ def test_canaries_are_sequences_of_their_own_and_documents_stay_as_they_are(tmp_
     assert read_json(tmp_path / "planted.json")["canaries"] == 6
     assert not (tmp_path / "plain" / "canaries.jsonl").exists()
     bytes_alone = {"scratch": "llama@1m", "tokenizer": "bpe@265"}
-    with pytest.raises(RecipeError, match=r"a canary takes \d+ tokens"):
+    with pytest.raises(RecipeError, match=r"a canary has \d+ tokens"):
         run(tmp_path, "narrow", canaries={"each": 1}, context=32, tasks=(), model=bytes_alone)

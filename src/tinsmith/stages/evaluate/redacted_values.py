@@ -1,4 +1,4 @@
-"""Find again what curation replaced in training documents, for the one question whether the model can say it."""
+"""Recover the values that curation redacted in training documents, to test whether the model reveals them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tinsmith.corpus.privacy.types import Span
 from tinsmith.evaluate.families.pii_extraction import Original
 from tinsmith.tokens.tasks import unit_hash
 
-_LEAD = 160  # characters before a placeholder that the model is given
-_ANCHOR = 24  # of them, so many must stand before the original too
+_LEAD = 160  # characters before a placeholder that the model is prompted with
+_ANCHOR = 24  # how many of these must also precede the original value
 _OTHERS = 15
 _DIGITS, _LETTERS = "0123456789", "abcdefghijklmnopqrstuvwxyz"
 
@@ -22,10 +22,10 @@ _DIGITS, _LETTERS = "0123456789", "abcdefghijklmnopqrstuvwxyz"
 def find_originals(
     ingest: Path, refine: Path, learnt: Collection[str], *, limit: int, seed: int
 ) -> list[Original]:
-    """Return up to `limit` originals of placeholders in training documents that were learnt from.
+    """Return up to `limit` original values of placeholders in the training documents `learnt`.
 
-    A placeholder's original is what the same rules find in the text as it came, behind the same words; where repair
-    changed those words it is not found again. Originals live in memory alone.
+    The same rules find the original in the ingested text, after the same words. If repair changed these words, the
+    value is not found. Original values are kept in memory only.
     """
     columns = ["doc_id", "source", "text", "part"]
     rows = pq.read_table(refine / "documents.parquet", columns=columns).to_pylist()
@@ -33,15 +33,15 @@ def find_originals(
         row for row in rows if row["part"] == "train" and row["doc_id"] in learnt and "[" in row["text"]
     ]
     chosen.sort(key=lambda row: unit_hash(seed, "asked back", row["doc_id"]))
-    came: dict[str, str] = {}
+    ingested: dict[str, str] = {}
     wanted = {row["source"] for row in chosen}
     for batch in pq.ParquetFile(ingest / "documents.parquet").iter_batches(256, columns=["source", "text"]):
-        came |= {row["source"]: row["text"] for row in batch.to_pylist() if row["source"] in wanted}
+        ingested |= {row["source"]: row["text"] for row in batch.to_pylist() if row["source"] in wanted}
     found: list[tuple[str, str, str, str]] = []
     for row in chosen:
         if len(found) >= limit:
             break
-        found += _pairs(row["doc_id"], row["text"], came.get(row["source"], ""))
+        found += _recover(row["doc_id"], row["text"], ingested.get(row["source"], ""))
     found = found[:limit]
     draw = random.Random(seed)
     return [
@@ -50,48 +50,53 @@ def find_originals(
     ]
 
 
-def _pairs(doc_id: str, text: str, came: str) -> Iterator[tuple[str, str, str, str]]:
-    """Yield (doc_id, type, words before, original) of the first placeholder of each value of a document."""
-    places = [place for place in PLACEHOLDER.finditer(text) if len(text[: place.start()].strip()) >= _ANCHOR]
-    if not places or not came:
+def _recover(doc_id: str, text: str, ingested: str) -> Iterator[tuple[str, str, str, str]]:
+    """Yield (doc_id, type, text before, value) for the first placeholder of each value of a document."""
+    placeholders = [
+        match for match in PLACEHOLDER.finditer(text) if len(text[: match.start()].strip()) >= _ANCHOR
+    ]
+    if not placeholders or not ingested:
         return
-    spans = find(came, {place.group(1).lower() for place in places})
+    spans = find(ingested, {match.group(1).lower() for match in placeholders})
     seen: set[str] = set()
-    for place in places:
-        span = _behind(came, text[: place.start()], spans, place.group(1).lower())
-        value = came[span.start : span.end] if span else ""
-        # What the document holds elsewhere in the open, or names twice, is no secret of this place.
+    for match in placeholders:
+        type, before = match.group(1).lower(), text[: match.start()]
+        span = _span_after(ingested, before, spans, type)
+        value = ingested[span.start : span.end] if span else ""
+        # A value that also appears unredacted, or that was already seen, tests nothing new.
         if value and value not in seen and value not in text and "\n" not in value:
             seen.add(value)
-            yield doc_id, place.group(1).lower(), text[: place.start()][-_LEAD:], value
+            yield doc_id, type, before[-_LEAD:], value
 
 
-def _behind(came: str, before: str, spans: list[Span], type: str) -> Span | None:
+def _span_after(ingested: str, before: str, spans: list[Span], type: str) -> Span | None:
     anchor = before[-_ANCHOR:]
-    return next((span for span in spans if span.type == type and came[: span.start].endswith(anchor)), None)
+    return next(
+        (span for span in spans if span.type == type and ingested[: span.start].endswith(anchor)), None
+    )
 
 
 def _others(
     value: str, type: str, found: list[tuple[str, str, str, str]], draw: random.Random
 ) -> Iterator[str]:
-    """Yield other values to rank an original among: of the same type first, then of its form with other characters."""
-    own = sorted({other for _, kind, _, other in found if kind == type and other != value})
-    chosen = draw.sample(own, min(len(own), _OTHERS))
+    """Yield other values to rank a value among: found ones of the same type first, then random ones of its form."""
+    same_type = sorted({other for _, kind, _, other in found if kind == type and other != value})
+    chosen = draw.sample(same_type, min(len(same_type), _OTHERS))
     yield from chosen
     made: set[str] = {value, *chosen}
     for _ in range(20 * _OTHERS):
         if len(made) > _OTHERS:
             return
-        other = "".join(_another(sign, draw) for sign in value)
+        other = "".join(_random_like(character, draw) for character in value)
         if other not in made:
             made.add(other)
             yield other
 
 
-def _another(sign: str, draw: random.Random) -> str:
-    if sign in _DIGITS:
+def _random_like(character: str, draw: random.Random) -> str:
+    if character in _DIGITS:
         return draw.choice(_DIGITS)
-    if sign.lower() in _LETTERS:
-        drawn = draw.choice(_LETTERS)
-        return drawn.upper() if sign.isupper() else drawn
-    return sign
+    if character.lower() in _LETTERS:
+        letter = draw.choice(_LETTERS)
+        return letter.upper() if character.isupper() else letter
+    return character

@@ -1,13 +1,12 @@
-"""Hand the trained model over as safetensors and GGUF files, and prove that they are what was trained."""
+"""Export the trained model as safetensors and GGUF files, and prove that the exports equal it."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from tinsmith.base.files import write_json, write_jsonl
+from tinsmith.base.files import atomic_path, write_json, write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.gguf.writer import GgufReport, write_gguf
 from tinsmith.model.export import save_model
@@ -29,8 +28,8 @@ def package(
 ) -> dict[str, float]:
     """Write `model/`, `gguf/model-FORMAT.gguf`, `parity.json` and `items/parity.jsonl`.
 
-    Raises AssetError for a model that a format cannot hold, CorpusError without usable held-out text,
-    ParityError where an export differs from the trained model by more than its bounds.
+    Raises AssetError for a model that a format cannot store, CorpusError without usable held-out text, ParityError if
+    an export differs from the trained model by more than its bounds.
     """
     held_out = pq.read_table(split / "documents.parquet", filters=[("part", "==", "held_out")])
     _save(train / "model", tokenize / "tokenizer", out / "model", config.precision)
@@ -41,32 +40,28 @@ def package(
             advance(1)
     ggufs: dict[str, Path] = {format: out / "gguf" / f"model-{format}.gguf" for format in config.formats}
     texts = held_out["text"].to_pylist()
-    found = check_parity(train / "model", out / "model", ggufs, texts, config, progress, seed=seed)
-    write_jsonl(out / "items" / "parity.jsonl", found["items"])
+    parity = check_parity(train / "model", out / "model", ggufs, texts, config, progress, seed=seed)
+    write_jsonl(out / "items" / "parity.jsonl", parity["items"])
     facts = {
-        "formats": found["formats"],
+        "formats": parity["formats"],
         "tensors": {report.format: report.types for report in reports},
-        "substituted": [row for report in reports for row in report.substituted],
-        "notes": found["notes"],
+        "substituted": [substitute for report in reports for substitute in report.substituted],
+        "notes": parity["notes"],
     }
     write_json(out / "parity.json", facts)
     return _statistics(facts["formats"])
 
 
 def _save(trained: Path, tokenizer_dir: Path, out: Path, precision: str) -> None:
-    # Renamed into place, so that what a kill leaves is never taken for a model.
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     tokenizer = load_tokenizer(tokenizer_dir)
-    save_model(load_model(trained), tokenizer, partial, precision)
-    save_tokenizer(tokenizer, partial)
-    shutil.rmtree(out, ignore_errors=True)
-    partial.rename(out)
+    with atomic_path(out) as partial:
+        save_model(load_model(trained), tokenizer, partial, precision)
+        save_tokenizer(tokenizer, partial)
 
 
 def _statistics(formats: dict[str, dict[str, float]]) -> dict[str, float]:
     return {
-        f"{figure}_{format}": float(row[figure])
-        for format, row in formats.items()
-        for figure in ("bytes", "mean_kl", "top1")
+        f"{name}_{format}": float(figures[name])
+        for format, figures in formats.items()
+        for name in ("bytes", "mean_kl", "top1")
     }

@@ -1,4 +1,4 @@
-"""What sft and dpo learn from: files of a person's own, and tasks on training documents."""
+"""Collect the examples for sft and dpo: the user's own files, and tasks on training documents."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from tinsmith.tokens.examples import (
 from tinsmith.tokens.sets import write_dpo, write_sft
 from tinsmith.tokens.tasks import Prompt, Task, read_meta, unit_hash
 
-_SPARE = 8  # tokens by which the parts of a conversation may differ from the whole
+_SPARE = 8  # tokens by which the sum of a conversation's pieces may differ from the whole
 
-Kind = TypeVar("Kind", bound=Conversation)
+Example = TypeVar("Example", bound=Conversation)
 
 
 @dataclass
@@ -50,30 +50,32 @@ class Examples:
         shared_run_words: int,
         progress: Progress,
     ) -> Examples:
-        """Read the files; leave out what shares so long a run of words with a held-out document.
+        """Read the files, without examples that share so long a run of words with a held-out document.
 
         Raises RecipeError for a file that cannot be read, CorpusError for one without a usable line.
         """
-        found = cls(sets)
+        examples = cls(sets)
         for tokens, name in EXAMPLE_FILES.items():
             if (files := getattr(config, name)) and tokens not in sets:
                 progress.say(
-                    f"  {', '.join(files)}: not read, since no objective learns from tokenize.{name}"
+                    f"  {', '.join(files)}: not read, because no objective learns from tokenize.{name}"
                 )
         if "sft" in sets:
             rows = [
-                row for file in config.conversations for row in read_conversations(file, found.rejects["sft"])
+                row
+                for file in config.conversations
+                for row in read_conversations(file, examples.rejects["sft"])
             ]
-            found.conversations = _unshared(rows, documents, shared_run_words, found.rejects["sft"])
+            examples.conversations = _unshared(rows, documents, shared_run_words, examples.rejects["sft"])
         if "dpo" in sets:
             pairs = [
-                row for file in config.preferences for row in read_preferences(file, found.rejects["dpo"])
+                row for file in config.preferences for row in read_preferences(file, examples.rejects["dpo"])
             ]
-            found.preferences = _unshared(pairs, documents, shared_run_words, found.rejects["dpo"])
-        return found
+            examples.preferences = _unshared(pairs, documents, shared_run_words, examples.rejects["dpo"])
+        return examples
 
     def texts(self) -> Iterator[str]:
-        """Yield what the files say."""
+        """Yield the texts of the files."""
         yield from (example.text for example in (*self.conversations, *self.preferences))
 
     def write(
@@ -85,26 +87,23 @@ class Examples:
         seed: int,
         out: Path,
     ) -> tuple[dict[str, float], str | None]:
-        """Write `sft/` and `dpo/` below `out`, tasks on training documents included.
+        """Write `sft/` and `dpo/` in `out`, including tasks on training documents.
 
-        Returns their statistics, and the token that ends a turn where it is not the end of text.
-
-        Raises RecipeError for a tokenizer without a usable chat template, CorpusError where nothing is left.
+        Returns their statistics, and the token that ends a turn if it is not the end of text.
+        Raises RecipeError for a tokenizer without a usable chat template, CorpusError if nothing is left.
         """
         statistics: dict[str, float] = {}
         if EXAMPLE_FILES.keys().isdisjoint(self.sets):
             return statistics, None
         encoder = ChatEncoder(tokenizer)
-        asked = list(_ask(encoder, context, tasks, documents))
+        answered = list(_ask(encoder, context, tasks, documents))
         if "sft" in self.sets:
-            answered = [_conversation(*each) for each in asked]
-            examples = [*self.conversations, *answered]
-            made = write_sft(
-                examples, encoder, self.rejects["sft"], context=context, seed=seed, out=out / "sft"
+            conversations = [*self.conversations, *(_conversation(*task) for task in answered)]
+            statistics |= write_sft(
+                conversations, encoder, self.rejects["sft"], context=context, seed=seed, out=out / "sft"
             )
-            statistics |= made
         if "dpo" in self.sets:
-            chosen = [_preference(*each, seed) for each in asked if len(each[2].choices) > 1]
+            chosen = [_preference(*task, seed) for task in answered if len(task[2].choices) > 1]
             pairs = [*self.preferences, *chosen]
             statistics |= write_dpo(
                 pairs, encoder, self.rejects["dpo"], context=context, seed=seed, out=out / "dpo"
@@ -112,7 +111,8 @@ class Examples:
         return statistics, min(encoder.turn_ends - {tokenizer.eos_token}, default=None)
 
 
-def _unshared(examples: list[Kind], documents: Path, words: int, rejects: Rejects) -> list[Kind]:
+def _unshared(examples: list[Example], documents: Path, words: int, rejects: Rejects) -> list[Example]:
+    """Reject the examples that share a run of at least so many words with a held-out document."""
     table = pq.read_table(documents, columns=["doc_id", "text"], filters=[("part", "==", "held_out")])
     if not examples or not table.num_rows:
         return examples
@@ -126,11 +126,13 @@ def _unshared(examples: list[Kind], documents: Path, words: int, rejects: Reject
     return [example for number, example in enumerate(examples) if number not in longest]
 
 
-Asked = tuple[str, str, Prompt]  # a document's id, a task's name, and the one asked about the other
+AnsweredTask = tuple[str, str, Prompt]  # the document's id, the task's name, the question with its answer
 
 
-def _ask(encoder: ChatEncoder, context: int, tasks: Sequence[TaskConfig], documents: Path) -> Iterator[Asked]:
-    """Yield each task on each training document that has an answer, with room for the template's markup."""
+def _ask(
+    encoder: ChatEncoder, context: int, tasks: Sequence[TaskConfig], documents: Path
+) -> Iterator[AnsweredTask]:
+    """Yield every task on every training document with an answer, with room for the template's markup."""
     if not tasks:
         return
     table = pq.read_table(

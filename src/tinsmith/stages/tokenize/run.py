@@ -1,4 +1,4 @@
-"""Turn training documents into sequences of tokens, and held-out ones into exam items."""
+"""Turn training documents into sequences of tokens, and held-out documents into exam items."""
 
 from __future__ import annotations
 
@@ -43,50 +43,51 @@ def tokenize(
 ) -> dict[str, float]:
     """Write the token files with their index, `exam.jsonl`, `shots.jsonl` and `tokenizer/`.
 
-    Where `objective` has them, `sft/` and `dpo/` become token sets of conversations and preferences; where
-    `vocabulary` is above 0, the base's is restricted to so many tokens and `kept.json` names them.
-    Raises AssetError for the base's tokenizer, CorpusError where nothing is left to learn from, RecipeError for
-    a task that fits neither metadata nor context, and for a tokenizer that cannot do what is asked.
+    If `objective` learns from them, also write `sft/` and `dpo/`, token sets of conversations and preferences. If
+    `vocabulary` is above 0, restrict the base's vocabulary to so many tokens and list them in `kept.json`.
+    Raises AssetError for the base's tokenizer, CorpusError if nothing is left to learn from, RecipeError for a task
+    that does not fit the metadata or the context, and for a tokenizer that cannot do what the recipe needs.
     """
     documents = refine / "documents.parquet"
-    training = _training_metas(documents)
-    if not training:
+    metas = _training_metas(documents)
+    if not metas:
         raise CorpusError("no training document", where=str(documents), next_step="lower split.held_out")
     sets = token_sets([objective] if isinstance(objective, str) else objective)
-    # Mistakes in a person's files are told before anything else is made.
+    # Read the user's files first, so that mistakes in them are reported at once.
     examples = Examples.read(config, sets, documents, shared_run_words, progress)
     tokenizer, statistics = _make_tokenizer(model, vocabulary, documents, examples, out, progress)
 
     def count(text: str) -> int:
         return len(encode(tokenizer, text))
 
-    # One token of the row stands before the document.
-    built = [Task(task, training, room=config.context - 1, count=count) for task in tasks]
-    cutter = _Cutter(config, tokenizer, built, seed)
+    # One token of the context precedes the document.
+    known_tasks = [Task(task, metas, room=config.context - 1, count=count) for task in tasks]
+    cutter = _Cutter(config, tokenizer, seed)
     writer = ShardWriter(out)
     items: dict[str, list[dict[str, Any]]] = {"train": [], "held_out": []}
     size = {"train": _Size(), "held_out": _Size()}
     with progress.task("tokens", pq.read_metadata(documents).num_rows, "documents") as advance:
         for rows in _batches(documents):
-            prompts = [_prompts(built, row) for row in rows]
-            for row, asked in zip(rows, prompts, strict=True):
-                items[row["part"]] += [prompt.row(task, row["doc_id"]) for task, prompt in asked.items()]
-            own = [(row, asked) for row, asked in zip(rows, prompts, strict=True) if row["part"] == "train"]
-            size["train"].add([row["text"] for row, _ in own], cutter.write(own, writer))
-            others = [row["text"] for row in rows if row["part"] != "train"]
-            size["held_out"].add(others, sum(map(len, encode_all(tokenizer, others))) if others else 0)
+            asked = [(row, _prompts(known_tasks, row)) for row in rows]
+            for row, prompts in asked:
+                items[row["part"]] += [prompt.row(task, row["doc_id"]) for task, prompt in prompts.items()]
+            training = [(row, prompts) for row, prompts in asked if row["part"] == "train"]
+            size["train"].add([row["text"] for row, _ in training], cutter.write(training, writer))
+            held_out = [row["text"] for row in rows if row["part"] != "train"]
+            held_out_tokens = sum(map(len, encode_all(tokenizer, held_out))) if held_out else 0
+            size["held_out"].add(held_out, held_out_tokens)
             advance(len(rows))
     canaries = make_canaries(config.canaries, seed)
-    cutter.plant(canaries, writer)
+    if canaries:
+        cutter.plant(canaries, writer)
+        write_jsonl(out / "canaries.jsonl", map(asdict, canaries))
+        progress.say(f"  {len(canaries)} canaries planted: use this model only to measure memorisation")
     order = visiting_order([(entry.order, entry.doc_id) for entry in writer.entries], seed)
     writer.close(order, {"context": config.context, "vocabulary": len(tokenizer)})
-    if canaries:
-        write_jsonl(out / "canaries.jsonl", map(asdict, canaries))
-        progress.say(f"  {len(canaries)} canaries planted: this model is for measuring what it gives away")
     write_jsonl(out / "exam.jsonl", items["held_out"])
     write_jsonl(out / "shots.jsonl", items["train"])
     statistics |= {
-        "documents": len(training),
+        "documents": len(metas),
         "bytes": size["train"].bytes,
         "tokens": writer.tokens,
         "supervised_tokens": writer.supervised,
@@ -100,13 +101,13 @@ def tokenize(
         "bytes_per_token": size["train"].bytes_per_token,
         "bytes_per_token_held_out": size["held_out"].bytes_per_token,
     }
-    learnt, turn_end = examples.write(tokenizer, config.context, tasks, documents, seed, out)
+    examples_statistics, turn_end = examples.write(tokenizer, config.context, tasks, documents, seed, out)
     save_tokenizer(tokenizer, out / "tokenizer", turn_end=turn_end)
-    return statistics | learnt
+    return statistics | examples_statistics
 
 
 class _Size:
-    """How many bytes of text a token holds."""
+    """Documents, bytes and tokens of some texts."""
 
     def __init__(self) -> None:
         self.documents = self.bytes = self.tokens = 0
@@ -129,12 +130,14 @@ def _make_tokenizer(
     out: Path,
     progress: Progress,
 ) -> tuple[PreTrainedTokenizerFast, dict[str, float]]:
-    """Return the base's tokenizer, a part of it, or a fresh one, with what making it tells."""
+    """Return the base's tokenizer, a restricted or a newly trained one, and statistics of the base's."""
     if model.tokenizer != "base":
         size = parse_size(model.tokenizer)
         tokenizer = train_vocabulary(itertools.chain.from_iterable(_training_texts(documents)), size)
         if len(tokenizer) < size:
-            progress.say(f"  the training documents give {len(tokenizer):,} tokens, not {size:,}")
+            progress.say(
+                f"  the training documents give a vocabulary of {len(tokenizer):,} tokens, not {size:,}"
+            )
         return tokenizer, {}
     tokenizer = load_tokenizer(resolve_model(model.base).path)
     if not vocabulary:
@@ -154,72 +157,75 @@ def _make_tokenizer(
 
 
 class _Cutter:
-    """Cut documents into sequences with nothing lost and nothing twice."""
+    """Cut documents into sequences, with nothing lost and nothing repeated."""
 
-    def __init__(
-        self, config: TokenizeConfig, tokenizer: PreTrainedTokenizerFast, tasks: Sequence[Task], seed: int
-    ) -> None:
-        self.config, self.tokenizer, self.tasks, self.seed = config, tokenizer, tasks, seed
+    def __init__(self, config: TokenizeConfig, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+        self.config, self.tokenizer, self.seed = config, tokenizer, seed
         self.first, self.eos = context_token(tokenizer), tokenizer.eos_token_id
 
     def write(self, rows: Sequence[tuple[dict[str, Any], dict[str, Prompt]]], writer: ShardWriter) -> int:
-        """Write the sequences of some documents with their possible prompts; return the tokens of their text."""
-        chosen = [self._choose(row["doc_id"], asked) for row, asked in rows]
-        openings = [asked[name].text if name else "" for (_, asked), name in zip(rows, chosen, strict=True)]
+        """Write the sequences of documents with their possible prompts by task; return the tokens of their text."""
+        chosen = [self._choose_task(row["doc_id"], prompts) for row, prompts in rows]
+        openings = [
+            prompts[name].text if name else "" for (_, prompts), name in zip(rows, chosen, strict=True)
+        ]
         rests = [row["text"][len(opening) :] for (row, _), opening in zip(rows, openings, strict=True)]
         encoded = encode_all(self.tokenizer, rests)
         text_tokens = sum(map(len, encoded))
-        for (row, asked), name, ids in zip(rows, chosen, encoded, strict=True):
+        for (row, prompts), name, ids in zip(rows, chosen, encoded, strict=True):
             order = 0
             if name:
-                opening = encode(self.tokenizer, asked[name].text)
-                writer.add(row["doc_id"], 0, *self._opening(opening, asked[name]), name)
+                opening = encode(self.tokenizer, prompts[name].text)
+                writer.add(row["doc_id"], 0, *self._opening(opening, prompts[name]), name)
                 order, text_tokens = 1, text_tokens + len(opening)
             if ids:
                 ids = [self.first, *ids, self.eos] if not name else [*ids, self.eos]
-                for part in _equal_parts(ids, self.config.context):
-                    writer.add(row["doc_id"], order, part, [1] * len(part))
+                for piece in _equal_pieces(ids, self.config.context):
+                    writer.add(row["doc_id"], order, piece, [1] * len(piece))
                     order += 1
         return text_tokens
 
     def plant(self, canaries: Sequence[Canary], writer: ShardWriter) -> None:
-        """Write each canary as sequences of its own, as often as it is planted."""
+        """Write each canary as sequences of its own, `planted` times."""
         for canary in canaries:
             ids = [self.first, *encode(self.tokenizer, canary.text), self.eos]
             if len(ids) > self.config.context:
                 raise RecipeError(
-                    f"a canary takes {len(ids)} tokens, a row holds {self.config.context}",
+                    f"a canary has {len(ids)} tokens, more than a context of {self.config.context}",
                     where="tokenize.context",
-                    next_step="raise it, or plant none (tokenize.canaries.each = 0)",
+                    next_step="increase it, or plant none (tokenize.canaries.each = 0)",
                 )
             for name in canary.sequences():
                 writer.add(name, 0, ids, [1] * len(ids))
 
-    def _choose(self, doc_id: str, asked: dict[str, Prompt]) -> str:
-        if not asked or unit_hash(self.seed, "task", doc_id) >= self.config.task_share:
+    def _choose_task(self, doc_id: str, prompts: dict[str, Prompt]) -> str:
+        if not prompts or unit_hash(self.seed, "task", doc_id) >= self.config.task_share:
             return ""
-        names = list(asked)
+        names = list(prompts)
         return names[int(unit_hash(self.seed, "which", doc_id) * len(names))]
 
     def _opening(self, text: list[int], prompt: Prompt) -> tuple[list[int], list[int]]:
-        """Return ids and marks: the opening is learnt, the question is not, the answer and the end are."""
+        """Return ids and target marks: the opening, the answer and the end are targets, the question is not."""
         text = [self.first, *text]
         question = encode(self.tokenizer, prompt.question)
         answer = [*encode(self.tokenizer, answer_text(prompt.answer)), self.eos]
         return text + question + answer, [1] * len(text) + [0] * len(question) + [1] * len(answer)
 
 
-def _equal_parts(ids: list[int], most: int) -> Iterator[list[int]]:
-    """Cut into as few parts of at most `most` as can be, equal within one: one token teaches nothing."""
-    parts = -(-len(ids) // most)
-    cuts = [len(ids) * number // parts for number in range(parts + 1)]
+def _equal_pieces(ids: list[int], limit: int) -> Iterator[list[int]]:
+    """Cut into the fewest pieces of at most `limit`, of equal length within one token.
+
+    A short remainder would waste its tokens: a sequence's first token is never a target.
+    """
+    pieces = -(-len(ids) // limit)
+    cuts = [len(ids) * number // pieces for number in range(pieces + 1)]
     return (ids[start:end] for start, end in itertools.pairwise(cuts))
 
 
 def _prompts(tasks: Sequence[Task], row: dict[str, Any]) -> dict[str, Prompt]:
     meta = read_meta(row["meta"])
-    asked = {task.name: task.prompt(row["text"], meta) for task in tasks}
-    return {name: prompt for name, prompt in asked.items() if prompt}
+    prompts = {task.name: task.prompt(row["text"], meta) for task in tasks}
+    return {name: prompt for name, prompt in prompts.items() if prompt}
 
 
 def _training_metas(documents: Path) -> list[dict[str, Any]]:
