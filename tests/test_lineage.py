@@ -13,14 +13,15 @@ import pytest
 from helpers import tinsmith
 from tinsmith.base.erasure import read_rows
 from tinsmith.base.errors import RunError
-from tinsmith.base.files import write_jsonl
+from tinsmith.base.files import write_json, write_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.lineage.forget import forget, remember
 from tinsmith.lineage.passage import longest_run, search
 from tinsmith.lineage.render import render_forgotten, render_trace
 from tinsmith.lineage.tables import find_run
-from tinsmith.lineage.trace import trace
+from tinsmith.lineage.trace import artefacts, trace
 from tinsmith.pipeline.build import build, locked
+from tinsmith.pipeline.manifests import MANIFEST
 from tinsmith.recipe.toml import parse_recipe
 
 ENGLISH = (
@@ -185,6 +186,15 @@ def test_what_became_of_a_document_is_told_from_file_to_tokens(folder: Path) -> 
     )
     (one,) = trace(root, doc_id)["documents"]
     assert one["synthetic"] == [{"doc_id": "f" * 32, "source": "synthesis"}]
+
+
+def test_a_bundle_of_an_earlier_package_may_contain_the_document(tmp_path: Path) -> None:
+    for name, digest, inputs in (("package", "new", {}), ("bundle", "b", {"package": "old"})):
+        write_json(tmp_path / name / MANIFEST, {"digest": digest, "inputs": inputs})
+    (tmp_path / "bundle" / "model").mkdir()
+    (row,) = artefacts(tmp_path, ["0" * 32], [])
+    assert row["where"] == "bundle/model"
+    assert "may contain it" in row["what"]
 
 
 def test_shared_words_are_ranked_and_placed(folder: Path) -> None:

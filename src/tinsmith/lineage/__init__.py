@@ -1,1 +1,1 @@
-"""Where a passage came from, what became of a document, and how a document is forgotten."""
+"""Find where a passage came from, trace a document, and forget one."""
