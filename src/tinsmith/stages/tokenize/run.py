@@ -64,19 +64,7 @@ def tokenize(
     known_tasks = [Task(task, metas, room=config.context - 1, count=count) for task in tasks]
     cutter = _Cutter(config, tokenizer, seed)
     writer = ShardWriter(out)
-    items: dict[str, list[dict[str, Any]]] = {"train": [], "held_out": []}
-    size = {"train": _Size(), "held_out": _Size()}
-    with progress.task("tokens", pq.read_metadata(documents).num_rows, "documents") as advance:
-        for rows in _batches(documents):
-            asked = [(row, _prompts(known_tasks, row)) for row in rows]
-            for row, prompts in asked:
-                items[row["part"]] += [prompt.row(task, row["doc_id"]) for task, prompt in prompts.items()]
-            training = [(row, prompts) for row, prompts in asked if row["part"] == "train"]
-            size["train"].add([row["text"] for row, _ in training], cutter.write(training, writer))
-            held_out = [row["text"] for row in rows if row["part"] != "train"]
-            held_out_tokens = sum(map(len, encode_all(tokenizer, held_out))) if held_out else 0
-            size["held_out"].add(held_out, held_out_tokens)
-            advance(len(rows))
+    items, size = _write_documents(documents, known_tasks, cutter, writer, progress)
     canaries = make_canaries(config.canaries, seed)
     if canaries:
         cutter.plant(canaries, writer)
@@ -104,6 +92,26 @@ def tokenize(
     examples_statistics, turn_end = examples.write(tokenizer, config.context, tasks, documents, seed, out)
     save_tokenizer(tokenizer, out / "tokenizer", turn_end=turn_end)
     return statistics | examples_statistics
+
+
+def _write_documents(
+    documents: Path, tasks: Sequence[Task], cutter: _Cutter, writer: ShardWriter, progress: Progress
+) -> tuple[dict[str, list[dict[str, Any]]], dict[str, _Size]]:
+    """Write the training documents; return the prompts as rows, and the size of the text, by split."""
+    items: dict[str, list[dict[str, Any]]] = {"train": [], "held_out": []}
+    size = {"train": _Size(), "held_out": _Size()}
+    with progress.task("tokens", pq.read_metadata(documents).num_rows, "documents") as advance:
+        for rows in _batches(documents):
+            asked = [(row, _prompts(tasks, row)) for row in rows]
+            for row, prompts in asked:
+                items[row["part"]] += [prompt.row(task, row["doc_id"]) for task, prompt in prompts.items()]
+            training = [(row, prompts) for row, prompts in asked if row["part"] == "train"]
+            size["train"].add([row["text"] for row, _ in training], cutter.write(training, writer))
+            held_out = [row["text"] for row in rows if row["part"] != "train"]
+            held_out_tokens = sum(map(len, encode_all(cutter.tokenizer, held_out))) if held_out else 0
+            size["held_out"].add(held_out, held_out_tokens)
+            advance(len(rows))
+    return items, size
 
 
 class _Size:
