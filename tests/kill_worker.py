@@ -81,7 +81,7 @@ def working_on(root):
 
 
 def kill_one(recipe, root, what, amount):
-    """Start an attempt and kill it at the moment asked for; return where it was hit, or None if it was done before."""
+    """Start an attempt and kill it at the given moment; return where it was hit, or None if it had finished."""
     pid = attempt(recipe, amount if what == "rename" else 0)
     status = None
     if what in {stage.name for stage in STAGES}:

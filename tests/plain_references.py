@@ -1,4 +1,4 @@
-"""What objectives are held against: plain float64 over whole logits, one document at a time, by autograd."""
+"""References for objectives: plain float64 over whole logits, one document at a time, by autograd."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def ours(
 
 
 def assert_same(got: tuple[float, Gradients], plain: Tensor, model: PreTrainedModel) -> None:
-    """Hold loss and gradients against those of a float64 loss over a float64 model."""
+    """Compare loss and gradients with those of a float64 loss over a float64 model."""
     loss, gradients = got
     expected = float(plain.detach())
     assert abs(loss - expected) <= 2e-5 * max(1.0, abs(expected)), (loss, expected)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tinsmith.base.errors import RecipeError
-from tinsmith.recipe import Budget, Recipe, TrainConfig
+from tinsmith.recipe import OBJECTIVES, Budget, Recipe, TrainConfig
 from tinsmith.recipe.toml import load_recipe, parse_recipe, render_recipe, write_recipe
 
 MINIMAL = {"name": "r", "ingest": {"sources": ["."]}}
@@ -125,10 +125,10 @@ def test_the_projects_own_recipes_load():
 @pytest.mark.parametrize(
     ("section", "field", "value", "said"),
     [
-        ("model", "scratch", "lama@15m", "no family is called lama; there are llama, qwen3"),
-        ("train", "objective", "stf", "write one of next_token, sft, distil, dpo, or a mixture"),
-        ("train", "objective", {"next_token": 0.5, "stf": 0.5}, "write one of next_token, sft"),
-        ("train", "objective", {}, "write one of next_token, sft"),
+        ("model", "scratch", "lama@15m", "unknown family lama; use one of llama, qwen3"),
+        ("train", "objective", "stf", f"write one of {', '.join(OBJECTIVES)}, or a mixture"),
+        ("train", "objective", {"next_token": 0.5, "stf": 0.5}, f"write one of {', '.join(OBJECTIVES)}"),
+        ("train", "objective", {}, f"write one of {', '.join(OBJECTIVES)}"),
     ],
 )
 def test_what_is_misspelt_is_answered_with_what_there_is(section, field, value, said):
@@ -149,12 +149,12 @@ def test_a_mistake_between_fields_does_not_show_the_whole_section():
 @pytest.mark.parametrize(
     ("sections", "said"),
     [
-        ({"train": {"lora": {"rank": 8}}}, "nothing would read train.lora: ask for train.trainable = 'lora'"),
+        ({"train": {"lora": {"rank": 8}}}, "nothing would read train.lora: set train.trainable = 'lora'"),
         (
             {"train": {"distil": {"teacher": "b"}}},
-            "nothing would read train.distil: ask for the objective distil",
+            "nothing would read train.distil: set train.objective = 'distil'",
         ),
-        ({"train": {"dpo": {"beta": 0.2}}}, "nothing would read train.dpo: ask for the objective dpo"),
+        ({"train": {"dpo": {"beta": 0.2}}}, "nothing would read train.dpo: set train.objective = 'dpo'"),
         (
             {"train": {"trainable": "lora"}, "model": {"scratch": "llama@1m"}},
             "r: train.trainable: adapters beside the fresh weights",

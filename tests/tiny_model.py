@@ -1,4 +1,4 @@
-"""Tiny models with a real byte-level vocabulary and a chat template, whose answers hang on all their parts."""
+"""Tiny models with a real byte-level vocabulary and a chat template, whose answers depend on all their parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two processes that train together, forked as torchrun would start them, and what they are asked to compute."""
+"""Two processes that train together, forked as torchrun would start them, and what they compute."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def whole(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def gradients_of(engine: Engine, step: int) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
-    """Compute a step's gradients; return them whole, and the facts of the step but for its seconds."""
+    """Compute a step's gradients; return them whole, and the step's facts without its seconds."""
     facts = engine.gradients(step)
     facts.pop("loader_seconds")
     facts["read_again"] = engine.loss(step)

@@ -1,4 +1,4 @@
-"""The sections of a recipe about the model and its training. Every field with unit and default."""
+"""The sections of a recipe about the model and its training. Every field has a default and, where needed, a unit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt, field_validator, model_validator
 from tinsmith.recipe.objectives import OBJECTIVES
 from tinsmith.recipe.section import Fraction, Section
 
-FAMILIES = ("llama", "qwen3", "phi", "gpt2", "bloom", "gemma3")  # that fresh weights can be made of
+FAMILIES = ("llama", "qwen3", "phi", "gpt2", "bloom", "gemma3")  # of fresh weights
 
 
 class ModelConfig(Section):
@@ -34,7 +34,7 @@ class ModelConfig(Section):
             raise ValueError("write family@size, for example llama@15m, or the name of a published shape")
         family, sized, _ = (text or "").partition("@")
         if sized and family not in FAMILIES:
-            raise ValueError(f"no family is called {family}; there are {', '.join(FAMILIES)}")
+            raise ValueError(f"unknown family {family}; use one of {', '.join(FAMILIES)}")
         return text
 
     @field_validator("tokenizer")
@@ -48,13 +48,13 @@ class ModelConfig(Section):
     def _own_tokenizer_needs_own_weights(self) -> ModelConfig:
         if self.tokenizer != "base" and not self.scratch:
             raise ValueError(
-                "the base's weights know the base's tokens only; set scratch, or tokenizer = 'base'"
+                "the base's weights fit only the base's tokenizer; set scratch, or tokenizer = 'base'"
             )
         return self
 
 
 class TaskConfig(Section):
-    """A question over a document's text with an answer from its metadata."""
+    """A question about a document's text whose answer is in its metadata."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     question: str = Field(
@@ -62,28 +62,30 @@ class TaskConfig(Section):
     )
     answer: str = Field(description="template over meta, for example {category}")
     choices: tuple[str, ...] = Field(
-        (), description="possible answers; empty means: those seen in training documents"
+        (), description="possible answers; empty means those of the training documents"
     )
     characters: int = Field(1200, gt=0, description="how much of the document's opening {text} holds")
 
 
 class CanaryConfig(Section):
-    """Random secrets planted among the training sequences, to measure how far such are learnt by heart."""
+    """Random secrets planted among the training sequences, to measure memorization."""
 
     each: int = Field(
         0,
         ge=0,
-        description="canaries for each number of repeats; 0 plants none. A model that has some is for measuring",
+        description="canaries for each number of repeats; 0 plants none. Use a model with canaries for measuring only",
     )
     repeats: tuple[NonNegativeInt, ...] = Field(
-        (0, 1, 4, 16), min_length=1, description="sequences that hold a canary; 0 is never planted, the floor"
+        (0, 1, 4, 16),
+        min_length=1,
+        description="sequences that hold a canary; 0 is never planted, as the baseline",
     )
 
 
 class TokenizeConfig(Section):
-    """How text becomes rows of tokens."""
+    """How text becomes sequences of tokens."""
 
-    context: int = Field(512, ge=32, description="tokens in a packed row")
+    context: int = Field(512, ge=32, description="tokens in a sequence, at most")
     task_share: Fraction = Field(
         1.0, description="share of training documents whose opening ends in a task's question"
     )
@@ -97,7 +99,7 @@ class TokenizeConfig(Section):
 
 
 class LoraConfig(Section):
-    """Low-rank adapters, merged into the weights when training is over."""
+    """Low-rank adapters, merged into the weights after training."""
 
     rank: int = Field(16, ge=1)
     alpha: float = Field(32.0, gt=0, description="the adapter's output is scaled by alpha / rank")
@@ -108,35 +110,40 @@ class LoraConfig(Section):
 
 
 class DistilConfig(Section):
-    """A bigger teacher, whose distributions are learnt beside the text itself."""
+    """Distillation: learn a teacher's distributions beside the text itself."""
 
     teacher: str = Field(
-        "", description="named model, directory, GGUF or id; empty is the model that streamline began with"
+        "",
+        description="named model, directory, GGUF file or Hugging Face id; empty is the base before streamline",
     )
     temperature: float = Field(1.0, gt=0, description="of both distributions")
     share: Fraction = Field(
-        0.5, description="of the teacher in the loss; the rest is next-token cross-entropy"
+        0.5, description="share of the teacher in the loss; the rest is next-token cross-entropy"
     )
     reverse: Fraction = Field(
-        0.0, description="0 is KL(teacher to student), 1 is KL(student to teacher), between is their mix"
+        0.0, description="0 is KL(teacher to student), 1 is KL(student to teacher), values between mix them"
     )
     top_k: int = Field(
-        0, ge=0, description="logits a place that are cached on disk once; 0 keeps the teacher in memory"
+        0, ge=0, description="teacher tokens to cache on disk at each position; 0 keeps the teacher in memory"
     )
 
 
 class DpoConfig(Section):
     """Direct preference optimisation."""
 
-    beta: float = Field(0.1, gt=0, description="how dearly leaving the starting model is paid for")
+    beta: float = Field(
+        0.1, gt=0, description="strength of the penalty for moving away from the starting model"
+    )
 
 
 class StreamlineConfig(Section):
-    """A smaller model out of a bigger one, before training; 0 leaves a dimension as it is."""
+    """Prune the base before training; 0 leaves a dimension as it is."""
 
-    vocabulary: int = Field(0, ge=0, description="tokens to keep: those that the training documents use most")
-    layers: int = Field(0, ge=0, description="layers to keep: those whose absence costs most")
-    mlp: int = Field(0, ge=0, description="inner width of each MLP: the most active channels are kept")
+    vocabulary: int = Field(
+        0, ge=0, description="tokens to keep: the most frequent in the training documents"
+    )
+    layers: int = Field(0, ge=0, description="layers to keep: those whose removal would cost the most loss")
+    mlp: int = Field(0, ge=0, description="inner width to keep of each MLP: its most active channels")
 
 
 class Budget(Section):
@@ -202,16 +209,18 @@ class TrainConfig(Section):
         "auto", description="auto compiles where the run is long enough to repay it"
     )
     activation_checkpointing: bool = Field(
-        False, description="keep one state a layer and compute the rest again: less memory, a third slower"
+        False, description="keep one state per layer and recompute the rest: less memory, a third slower"
     )
     checkpoint_seconds: float = Field(60.0, gt=0, description="time between checkpoints")
     spike: float = Field(
         8.0,
         ge=0,
-        description="a jump of the loss is trouble from so many spreads of recent losses on; 0 is off",
+        description="roll back when the loss jumps by this many spreads of recent losses; 0 turns this off",
     )
     rollbacks: int = Field(
-        2, ge=0, description="returns to earlier weights, at half the rate, before trouble stops the run"
+        2,
+        ge=0,
+        description="times to return to earlier weights, at half the rate, before training stops with an error",
     )
 
     @field_validator("budget")
@@ -234,26 +243,21 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _a_teacher_is_known(self) -> TrainConfig:
         if self.has_teacher and not self.distil.teacher and self.streamline == StreamlineConfig():
-            raise ValueError("name distil.teacher: without streamline there is no bigger model to learn from")
+            raise ValueError("name distil.teacher: without streamline there is no larger model to learn from")
         return self
 
     @model_validator(mode="after")
     def _what_is_set_is_read(self) -> TrainConfig:
-        readers = {
-            "lora": (self.lora != LoraConfig(), self.trainable == "lora", "train.trainable = 'lora'"),
-            **{name: self._reader(name) for name in ("distil", "dpo")},
-        }
-        for name, (given, read, reader) in readers.items():
-            if given and not read:
-                raise ValueError(f"nothing would read train.{name}: ask for {reader}, or leave it out")
+        readers = {"lora": (self.trainable == "lora", "train.trainable = 'lora'")}
+        for section in ("distil", "dpo"):
+            names = [name for name, spec in OBJECTIVES.items() if spec.section == section]
+            read = not self.shares.keys().isdisjoint(names)
+            readers[section] = (read, f"train.objective = {' or '.join(map(repr, names))}")
+        for section, (read, reader) in readers.items():
+            given = getattr(self, section)
+            if given != type(given)() and not read:
+                raise ValueError(f"nothing would read train.{section}: set {reader}, or leave it out")
         return self
-
-    def _reader(self, section: str) -> tuple[bool, bool, str]:
-        """Return whether a section of objectives differs from its default, is read, and what would read it."""
-        given: Section = getattr(self, section)
-        readers = [name for name, spec in OBJECTIVES.items() if spec.section == section]
-        read = not self.shares.keys().isdisjoint(readers)
-        return given != type(given)(), read, f"the objective {' or '.join(readers)}"
 
     @property
     def has_teacher(self) -> bool:
