@@ -20,7 +20,8 @@ from benchmarks.prose import available, pieces
 from benchmarks.ready_weights import FIELDS
 from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.engine import read_parquet
-from tinsmith.corpus.steps.score import score_documents
+from tinsmith.corpus.steps import score
+from tinsmith.corpus.steps.result import StepInput
 from tinsmith.corpus.steps.score.agreement import Figure, auc, resampled
 from tinsmith.corpus.text.repair import document_id
 from tinsmith.recipe import ScoreConfig
@@ -116,13 +117,11 @@ def _scores(task: Task, kind: str) -> dict[str, float]:
     for number, text in enumerate(task.exemplars):
         (_HOME / "exemplars").mkdir(exist_ok=True)
         (_HOME / "exemplars" / f"{number}.txt").write_text(text)
-    score_documents(
+    score.run(
         ScoreConfig.model_validate({"kind": kind, "exemplars": {"sources": [str(_HOME / "exemplars")]}}),
-        documents=read_parquet(str(documents)),
-        held_out=read_parquet(str(held_out)),
-        out=_HOME / "out",
-        seed=1,
-        progress=SilentProgress(),
+        StepInput(
+            read_parquet(str(documents)), read_parquet(str(held_out)), _HOME / "out", 1, SilentProgress()
+        ),
     )
     found = pq.read_table(_HOME / "out" / "scores.parquet")
     return dict(zip(found["doc_id"].to_pylist(), found["score"].to_pylist(), strict=True))

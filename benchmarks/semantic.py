@@ -14,7 +14,8 @@ from benchmarks.paths import DATA, WORK
 from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.dedup.signatures import jaccard, shingle_set
 from tinsmith.corpus.engine import read_parquet
-from tinsmith.corpus.steps.semantic import find_semantic_duplicates
+from tinsmith.corpus.steps import semantic
+from tinsmith.corpus.steps.result import StepInput
 from tinsmith.corpus.text.repair import document_id
 from tinsmith.recipe import SemanticConfig
 
@@ -76,14 +77,8 @@ def _halves(contracts: int) -> list[tuple[str, str]]:
 
 def _find(folder: Path, threshold: float, ids: dict[str, str], twins: dict[str, str]) -> _Found:
     documents = read_parquet(str(folder / "documents.parquet"))
-    outcome = find_semantic_duplicates(
-        SemanticConfig(max_similarity=threshold),
-        documents=documents,
-        held_out=documents,
-        out=folder / str(threshold),
-        seed=1,
-        progress=SilentProgress(),
-    )
+    given = StepInput(documents, documents, folder / str(threshold), 1, SilentProgress())
+    outcome = semantic.run(SemanticConfig(max_similarity=threshold), given)
     gone = pq.read_table(outcome.decisions, columns=["doc_id", "detail"]).to_pylist()
     right = sum(ids[row["detail"].split()[-1]] == twins[ids[row["doc_id"]]] for row in gone)
     return _Found(threshold, len(gone), right)

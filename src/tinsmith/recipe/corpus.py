@@ -242,13 +242,27 @@ class SplitConfig(Section):
         return value
 
 
+class StepConfig(Section):
+    """The section of a refine step; its code is `corpus/steps/NAME`."""
+
+    @property
+    def enabled(self) -> bool:
+        """Return whether the recipe asks for the step."""
+        raise NotImplementedError
+
+    @property
+    def asks(self) -> LLMConfig | None:
+        """Return the teacher that the step asks, or None."""
+        return None
+
+
 class ExemplarScoreConfig(Section):
     """Documents that show what good ones look like, for kind = "exemplars"."""
 
     sources: tuple[str, ...] = Field((), description="folders, files or globs of good documents")
 
 
-class ScoreConfig(Section):
+class ScoreConfig(StepConfig):
     """How textbook-like a training document is, and which are kept."""
 
     kind: Literal["off", "ready", "exemplars", "teacher"] = Field(
@@ -262,8 +276,16 @@ class ScoreConfig(Section):
     )
     sample: int = Field(200, ge=20, description="training documents that the teacher rates")
 
+    @property
+    def enabled(self) -> bool:
+        return self.kind != "off"
 
-class BoilerplateConfig(Section):
+    @property
+    def asks(self) -> LLMConfig | None:
+        return self.teacher if self.kind == "teacher" else None
+
+
+class BoilerplateConfig(StepConfig):
     """Paragraphs that many training documents repeat are kept once."""
 
     min_documents: int = Field(
@@ -282,16 +304,24 @@ class BoilerplateConfig(Section):
             raise ValueError("a paragraph of one document is no repetition: 0 is off, 2 is the least")
         return value
 
+    @property
+    def enabled(self) -> bool:
+        return self.min_documents > 0
 
-class SemanticConfig(Section):
+
+class SemanticConfig(StepConfig):
     """Training documents that say the same in other words."""
 
     max_similarity: float = Field(
         1.0, gt=0, le=1, description="cosine of embeddings from which one goes; 1 is off"
     )
 
+    @property
+    def enabled(self) -> bool:
+        return self.max_similarity < 1
 
-class ContaminationConfig(Section):
+
+class ContaminationConfig(StepConfig):
     """Training text that an evaluation file or the held-out part holds too."""
 
     files: tuple[str, ...] = Field(
@@ -310,8 +340,12 @@ class ContaminationConfig(Section):
             raise ValueError("name files to compare with, or set held_out")
         return self
 
+    @property
+    def enabled(self) -> bool:
+        return self.action != "off"
 
-class PlantedConfig(Section):
+
+class PlantedConfig(StepConfig):
     """Text put in to steer the model."""
 
     instructions: Literal["off", "keep", "drop"] = Field(
@@ -332,8 +366,12 @@ class PlantedConfig(Section):
         False, description="plant known triggers in a copy of some documents and report what is caught"
     )
 
+    @property
+    def enabled(self) -> bool:
+        return self != type(self)()
 
-class SynthesisConfig(Section):
+
+class SynthesisConfig(StepConfig):
     """Textbook sections and questions with answers, written by a teacher from training documents."""
 
     items: int = Field(0, ge=0, description="to be asked for; 0 is off")
@@ -341,13 +379,33 @@ class SynthesisConfig(Section):
     teacher: LLMConfig = LLMConfig()
     passage_words: int = Field(220, ge=40, description="words of the passage that an item rests on")
 
+    @property
+    def enabled(self) -> bool:
+        return self.items > 0
+
+    @property
+    def asks(self) -> LLMConfig | None:
+        return self.teacher if self.enabled else None
+
 
 class RefineConfig(Section):
-    """What learns from, or compares across, training documents. Held-out documents pass untouched."""
+    """Steps that compare training documents with each other, in this order. Held-out documents pass untouched."""
 
+    # What was planted goes before anything is counted; what is costly comes last.
     planted: PlantedConfig = PlantedConfig()
     contamination: ContaminationConfig = ContaminationConfig()
     boilerplate: BoilerplateConfig = BoilerplateConfig()
     semantic: SemanticConfig = SemanticConfig()
     score: ScoreConfig = ScoreConfig()
     synthesis: SynthesisConfig = SynthesisConfig()
+
+    @property
+    def steps(self) -> dict[str, StepConfig]:
+        """Return the sections of the enabled steps by name, in the order in which they run."""
+        sections = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: section for name, section in sections.items() if section.enabled}
+
+    @property
+    def teachers(self) -> list[LLMConfig]:
+        """Return the teachers that enabled steps ask."""
+        return [section.asks for section in self.steps.values() if section.asks]

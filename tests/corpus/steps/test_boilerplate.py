@@ -5,7 +5,8 @@ from pathlib import Path
 from corpus.frames import decisions, frame
 from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import SilentProgress
-from tinsmith.corpus.steps.boilerplate import find_boilerplate
+from tinsmith.corpus.steps import boilerplate
+from tinsmith.corpus.steps.result import StepInput
 from tinsmith.corpus.text.repair import document_id
 from tinsmith.recipe import BoilerplateConfig
 
@@ -17,13 +18,15 @@ OWN = [
 
 
 def find(tmp_path: Path, texts: list[str], name: str = "a", **fields):
-    outcome = find_boilerplate(
+    outcome = boilerplate.run(
         BoilerplateConfig(min_documents=3, **fields),
-        documents=frame(tmp_path / name / "documents.parquet", texts),
-        held_out=frame(tmp_path / name / "held_out.parquet", ["x"]),
-        out=tmp_path / name,
-        seed=1,
-        progress=SilentProgress(),
+        StepInput(
+            documents=frame(tmp_path / name / "documents.parquet", texts),
+            held_out=frame(tmp_path / name / "held_out.parquet", ["x"]),
+            out=tmp_path / name,
+            seed=1,
+            progress=SilentProgress(),
+        ),
     )
     return decisions(outcome.decisions), outcome.statistics
 

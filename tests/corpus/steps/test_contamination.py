@@ -13,7 +13,8 @@ from tinsmith.base.errors import CorpusError
 from tinsmith.base.files import read_json, read_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.evaluation_files import read_items
-from tinsmith.corpus.steps.contamination import find_contamination
+from tinsmith.corpus.steps import contamination
+from tinsmith.corpus.steps.result import StepInput
 from tinsmith.corpus.text.kernels import fold_words
 from tinsmith.corpus.text.repair import document_id
 from tinsmith.corpus.text.word_offsets import locate_words
@@ -34,13 +35,15 @@ def find(
         {"question": QUESTION, "choices": ["the seller", "the buyer"]},
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    outcome = find_contamination(
+    outcome = contamination.run(
         ContaminationConfig(files=(str(file),), action=action, held_out=bool(held_out), **more),
-        documents=frame(tmp_path / name / "documents.parquet", texts),
-        held_out=frame(tmp_path / name / "held_out.parquet", list(held_out) or ["x"]),
-        out=tmp_path / name,
-        seed=1,
-        progress=SilentProgress(),
+        StepInput(
+            documents=frame(tmp_path / name / "documents.parquet", texts),
+            held_out=frame(tmp_path / name / "held_out.parquet", list(held_out) or ["x"]),
+            out=tmp_path / name,
+            seed=1,
+            progress=SilentProgress(),
+        ),
     )
     return decisions(outcome.decisions), read_json(tmp_path / name / "counts.json")
 
@@ -86,13 +89,15 @@ def test_real_questions_are_found_in_a_text_that_quotes_them(tmp_path: Path):
     folder = shared_data("mcq-suite")
     file = next(path for path in sorted(folder.rglob("*.*")) if path.stat().st_size > 100_000)
     item = next(item for item in read_items([str(file)]) if len(fold_words(item.text).hashes) > 30)
-    outcome = find_contamination(
+    outcome = contamination.run(
         ContaminationConfig(files=(str(file),), action="passage"),
-        documents=frame(tmp_path / "documents.parquet", [f"{OWN}\n\n{item.text}\n\n{OWN}", CLEAN]),
-        held_out=frame(tmp_path / "held_out.parquet", ["x"]),
-        out=tmp_path,
-        seed=1,
-        progress=SilentProgress(),
+        StepInput(
+            documents=frame(tmp_path / "documents.parquet", [f"{OWN}\n\n{item.text}\n\n{OWN}", CLEAN]),
+            held_out=frame(tmp_path / "held_out.parquet", ["x"]),
+            out=tmp_path,
+            seed=1,
+            progress=SilentProgress(),
+        ),
     )
     assert outcome.statistics["before"] > 0
     assert outcome.statistics["after"] == 0

@@ -12,9 +12,10 @@ from tinsmith.base.errors import CorpusError
 from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.engine import read_parquet
-from tinsmith.corpus.steps.planted import find_planted
+from tinsmith.corpus.steps import planted
 from tinsmith.corpus.steps.planted.instructions import find_instructions
 from tinsmith.corpus.steps.planted.selftest import plant
+from tinsmith.corpus.steps.result import StepInput
 from tinsmith.corpus.text.repair import document_id
 from tinsmith.recipe import PlantedConfig
 
@@ -45,13 +46,15 @@ def corpus(count: int) -> list[str]:
 
 
 def find(tmp_path: Path, config: PlantedConfig, texts: list[str], name: str = "a", **more):
-    outcome = find_planted(
+    outcome = planted.run(
         config,
-        documents=frame(tmp_path / name / "documents.parquet", texts, **more),
-        held_out=read_parquet(str(tmp_path / name / "documents.parquet")),
-        out=tmp_path / name,
-        seed=1,
-        progress=SilentProgress(),
+        StepInput(
+            documents=frame(tmp_path / name / "documents.parquet", texts, **more),
+            held_out=read_parquet(str(tmp_path / name / "documents.parquet")),
+            out=tmp_path / name,
+            seed=1,
+            progress=SilentProgress(),
+        ),
     )
     return decisions(outcome.decisions), outcome.statistics
 

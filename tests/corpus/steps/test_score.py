@@ -14,12 +14,14 @@ import pytest
 from corpus.frames import decisions, frame
 from helpers import shared_data
 from rule_teacher import rule_teacher
-from tinsmith.base.completion import Answer, Request
+from tinsmith.base.completion import Answer, Ask, Failure, Request
 from tinsmith.base.errors import CorpusError
 from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.engine import DataFrame
-from tinsmith.corpus.steps.score import exemplars, score_documents
+from tinsmith.corpus.steps import score as score_step
+from tinsmith.corpus.steps.result import StepInput
+from tinsmith.corpus.steps.score import exemplars
 from tinsmith.corpus.steps.score.agreement import auc, f1, resampled, spearman
 from tinsmith.corpus.steps.score.excerpt import WINDOW, WINDOWS, windows
 from tinsmith.corpus.steps.score.ready import judge, reasons
@@ -88,6 +90,16 @@ def lessons(count: int) -> list[str]:
     return [lesson(topic, seed) for seed in range(count) for topic in SENTENCES]
 
 
+class FakeTeacher:
+    """A teacher that answers by a function."""
+
+    def __init__(self, ask: Ask) -> None:
+        self.ask = ask
+
+    def statistics(self) -> dict[str, float]:
+        return {}
+
+
 def run(
     out: Path,
     texts: list[str],
@@ -98,14 +110,18 @@ def run(
     **config,
 ) -> dict[str, float]:
     """Score texts as documents of a corpus and return the statistics."""
-    outcome = score_documents(
+    outcome = score_step.run(
         ScoreConfig.model_validate(config),
-        documents=frame(out / "frames" / "documents.parquet", texts),
-        held_out=frame(out / "frames" / "held_out.parquet", held_out or ["Something else was put aside."]),
-        out=out,
-        seed=seed,
-        progress=SilentProgress(),
-        ask=ask,
+        StepInput(
+            documents=frame(out / "frames" / "documents.parquet", texts),
+            held_out=frame(
+                out / "frames" / "held_out.parquet", held_out or ["Something else was put aside."]
+            ),
+            out=out,
+            seed=seed,
+            progress=SilentProgress(),
+            teacher=FakeTeacher(ask) if callable(ask) else ask,
+        ),
     )
     return outcome.statistics
 
@@ -184,13 +200,15 @@ def test_of_few_documents_none_is_shown_twice_and_none_at_all_is_no_error(tmp_pa
     shown = [row["doc_id"] for row in read_jsonl(tmp_path / "few" / "score_examples.jsonl")]
     assert len(shown) == len(set(shown)) == 4
     one = frame(tmp_path / "one.parquet", ["Only one."])
-    outcome = score_documents(
+    outcome = score_step.run(
         ScoreConfig(kind="ready"),
-        documents=one.limit(0),
-        held_out=one,
-        out=tmp_path / "none",
-        seed=1,
-        progress=SilentProgress(),
+        StepInput(
+            documents=one.limit(0),
+            held_out=one,
+            out=tmp_path / "none",
+            seed=1,
+            progress=SilentProgress(),
+        ),
     )
     assert outcome.statistics["documents"] == outcome.statistics["kept"] == 0
 
@@ -404,10 +422,14 @@ def worth(text: str) -> int:
     return 5 if "dough" in text.lower() else 3 if "moon" in text else 1
 
 
-def by_words(prompts: Iterable[str], told: str) -> Iterator[str | None]:
-    assert "Score: N" in told
-    for each in prompts:
-        yield f"Score: {worth(each)}"
+def rate(text: str) -> Answer:
+    return Answer(text, 0, 0, 0.0)
+
+
+def by_words(requests: Iterable[Request]) -> Iterator[Answer]:
+    for each in requests:
+        assert "Score: N" in each.system
+        yield rate(f"Score: {worth(each.prompt)}")
 
 
 def test_a_teachers_ratings_of_a_sample_rank_the_rest(tmp_path: Path):
@@ -435,9 +457,9 @@ def test_a_seed_chooses_which_documents_are_rated(tmp_path: Path):
 def test_ratings_that_mean_nothing_show_no_agreement(tmp_path: Path):
     draw = random.Random(1)
 
-    def at_random(prompts: Iterable[str], told: str) -> Iterator[str]:
-        for _ in prompts:
-            yield f"Score: {draw.randint(0, 5)}"
+    def at_random(requests: Iterable[Request]) -> Iterator[Answer]:
+        for _ in requests:
+            yield rate(f"Score: {draw.randint(0, 5)}")
 
     statistics = run(tmp_path, lessons(40), kind="teacher", sample=100, ask=at_random)
     assert statistics["spearman_low"] < 0.25
@@ -448,12 +470,12 @@ def test_a_run_that_was_cut_off_asks_only_for_the_rest(tmp_path: Path):
     asked: list[str] = []
 
     def counted(most: int):
-        def ask(prompts: Iterable[str], told: str) -> Iterator[str]:
-            for number, each in enumerate(prompts):
+        def ask(requests: Iterable[Request]) -> Iterator[Answer]:
+            for number, each in enumerate(requests):
                 if number == most:
                     raise KeyboardInterrupt
-                asked.append(each)
-                yield f"Score: {worth(each)}"
+                asked.append(each.prompt)
+                yield rate(f"Score: {worth(each.prompt)}")
 
         return ask
 
@@ -489,9 +511,9 @@ def test_a_run_that_was_cut_off_asks_only_for_the_rest(tmp_path: Path):
 def test_answers_that_nothing_can_be_learnt_from(
     tmp_path: Path, answers: list[str | None], message: str | None
 ):
-    def ask(prompts: Iterable[str], told: str) -> Iterator[str | None]:
-        for _, answer in zip(prompts, itertools.cycle(answers)):
-            yield answer
+    def ask(requests: Iterable[Request]) -> Iterator[Answer | Failure]:
+        for _, answer in zip(requests, itertools.cycle(answers)):
+            yield Failure("silence", "no answer") if answer is None else rate(answer)
 
     if message is None:
         statistics = run(tmp_path, lessons(20), kind="teacher", sample=40, ask=ask)
@@ -510,12 +532,7 @@ def test_a_teacher_behind_an_endpoint_is_asked_and_its_rubbish_counted(tmp_path:
         server.answer = lambda said: "Hm." if next(seen) % 3 == 2 else f"Score: {worth(said)}"
         config = LLMConfig(kind="openai", model="m", url=server.url, parallel=1)
         with open_teacher(config, where="refine.score.teacher", folder=tmp_path / "answers") as asking:
-
-            def ask(prompts: Iterable[str], told: str) -> Iterator[str | None]:
-                for outcome in asking.ask(Request(each, told, 20) for each in prompts):
-                    yield outcome.text if isinstance(outcome, Answer) else None
-
-            statistics = run(tmp_path / "out", texts, kind="teacher", sample=45, ask=ask)
+            statistics = run(tmp_path / "out", texts, kind="teacher", sample=45, ask=asking)
         assert len(server.asked) == 45
     assert (statistics["ratings"], statistics["ratings_rubbish"]) == (30, 15)
     assert {said for _, _, said in server.asked} <= set(texts)

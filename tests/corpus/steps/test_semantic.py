@@ -10,6 +10,7 @@ from corpus.frames import decisions, frame
 from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.steps import semantic
+from tinsmith.corpus.steps.result import StepInput
 from tinsmith.corpus.text.repair import document_id
 from tinsmith.recipe import SemanticConfig
 
@@ -38,13 +39,15 @@ def text(topic: str, seed: int, choice: int | None = None, length: int = 120) ->
 
 
 def find(tmp_path: Path, texts: list[str], name: str = "a", similarity: float = 0.9, seed: int = 1):
-    outcome = semantic.find_semantic_duplicates(
+    outcome = semantic.run(
         SemanticConfig(max_similarity=similarity),
-        documents=frame(tmp_path / name / "documents.parquet", texts),
-        held_out=frame(tmp_path / name / "held_out.parquet", ["x"]),
-        out=tmp_path / name,
-        seed=seed,
-        progress=SilentProgress(),
+        StepInput(
+            documents=frame(tmp_path / name / "documents.parquet", texts),
+            held_out=frame(tmp_path / name / "held_out.parquet", ["x"]),
+            out=tmp_path / name,
+            seed=seed,
+            progress=SilentProgress(),
+        ),
     )
     return decisions(outcome.decisions), outcome.statistics
 

@@ -1,1 +1,5 @@
-"""Steps of the stage refine: what learns from or compares across training documents."""
+"""The steps of refine: each compares training documents with each other or with a model, and drops or changes some.
+
+A step is a module or package here with the function `run(config, given) -> StepResult`. Its name is that of its
+section in `RefineConfig`, whose fields give the order, and whose `enabled` says whether a recipe asks for it.
+"""

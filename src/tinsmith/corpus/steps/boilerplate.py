@@ -16,9 +16,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tinsmith.base.files import write_jsonl
-from tinsmith.base.progress import Progress
 from tinsmith.corpus.engine import DataFrame, DataType, Series, batch_function, col, read_parquet
-from tinsmith.corpus.steps.result import StepResult, write_decisions
+from tinsmith.corpus.steps.result import StepInput, StepResult, write_decisions
 from tinsmith.corpus.tables import TableWriter, iterate_ranges, text_bytes
 from tinsmith.corpus.text.kernels import fold_words
 from tinsmith.corpus.text.words import Hashes
@@ -71,22 +70,15 @@ def _hash(paragraph: str, config: BoilerplateConfig) -> int:
     return int.from_bytes(hashlib.blake2b(words.tobytes(), digest_size=8).digest(), "little")
 
 
-def find_boilerplate(
-    config: BoilerplateConfig,
-    *,
-    documents: DataFrame,
-    held_out: DataFrame,
-    out: Path,
-    seed: int,
-    progress: Progress,
-) -> StepResult:
+def run(config: BoilerplateConfig, given: StepInput) -> StepResult:
     """Decide which paragraphs go because another document keeps them; write `boilerplate.jsonl`.
 
     A repeated paragraph stays in the document of the smallest doc_id, so that one document of a family reads
     whole instead of each a little. A document that keeps one is never dropped for what it lost.
     """
+    documents, out = given.documents, given.out
     total = text_bytes(documents)
-    with progress.task("find paragraphs", total, "bytes") as advance:
+    with given.progress.task("find paragraphs", total, "bytes") as advance:
         seen = _collect(config, documents, out / ".paragraphs.parquet", advance)
     repeats = _repeats(seen, config.min_documents)
     seen.unlink()
@@ -108,14 +100,12 @@ def find_boilerplate(
             for number in shown
         ),
     )
-    return StepResult(
-        decisions,
-        {
-            "paragraphs_repeated": float(len(repeats.hashes)),
-            "bytes_saved": float(saved.sum()),
-            "share_saved": float(saved.sum() / total) if total else 0.0,
-        },
-    )
+    statistics = {
+        "paragraphs_repeated": float(len(repeats.hashes)),
+        "bytes_saved": float(saved.sum()),
+        "share_saved": float(saved.sum() / total) if total else 0.0,
+    }
+    return StepResult(statistics, decisions)
 
 
 def _collect(config: BoilerplateConfig, documents: DataFrame, path: Path, advance: Any) -> Path:

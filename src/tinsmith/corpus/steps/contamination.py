@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,10 +16,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tinsmith.base.files import write_json, write_jsonl
-from tinsmith.base.progress import Progress
 from tinsmith.corpus.engine import DataFrame, DataType, Series, batch_function, col
 from tinsmith.corpus.evaluation_files import Item, read_items
-from tinsmith.corpus.steps.result import StepResult, write_decisions
+from tinsmith.corpus.steps.result import StepInput, StepResult, write_decisions
 from tinsmith.corpus.tables import iterate_ranges, text_bytes
 from tinsmith.corpus.text.kernels import fold_words, hash_ngrams
 from tinsmith.corpus.text.word_offsets import locate_words
@@ -68,29 +66,22 @@ class Run(NamedTuple):
     item: int
 
 
-def find_contamination(
-    config: ContaminationConfig,
-    *,
-    documents: DataFrame,
-    held_out: DataFrame,
-    out: Path,
-    seed: int,
-    progress: Progress,
-) -> StepResult:
+def run(config: ContaminationConfig, given: StepInput) -> StepResult:
     """Name what evaluation text stands in training text, and cut it out or drop its documents as the recipe says.
 
     Writes `overlaps.jsonl`, a row for each passage, and `counts.json` with the n-grams found before and after.
     Raises CorpusError for an evaluation file that is not there or cannot be read.
     """
+    documents, out = given.documents, given.out
     out.mkdir(parents=True, exist_ok=True)
-    index = build_index(_items(config, held_out), config.words)
+    index = build_index(_items(config, given.held_out), config.words)
     totals: Counter[str] = Counter()
     seen: set[int] = set()
     rows: list[dict[str, Any]] = []
     total = text_bytes(documents)
 
     def parts() -> Iterator[pa.Table]:
-        with progress.task("overlap", None, "documents") as advance:
+        with given.progress.task("overlap", None, "documents") as advance:
             for part in iterate_ranges(documents, total):
                 table = _decide_part(config, part, index)
                 for row in table.select(["doc_id", "before", "after", "runs"]).sort_by("doc_id").to_pylist():
@@ -108,7 +99,7 @@ def find_contamination(
     counts = _counts(config, index, totals, seen, len(rows))
     write_json(out / "counts.json", counts)
     names = ("before", "after", "documents", "passages", "items", "items_found")
-    return StepResult(decisions, {name: float(counts[name]) for name in names})
+    return StepResult({name: float(counts[name]) for name in names}, decisions)
 
 
 def _items(config: ContaminationConfig, held_out: DataFrame) -> Iterator[Item]:

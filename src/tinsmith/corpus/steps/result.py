@@ -1,13 +1,17 @@
-"""What a step of refine returns."""
+"""What a step of refine receives and returns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
+from tinsmith.base.completion import Answer, Failure, Request
+from tinsmith.base.progress import Progress
+from tinsmith.corpus.engine import DataFrame
 from tinsmith.corpus.tables import TableWriter
 
 # One row for each document that the step drops (text is null) or changes.
@@ -16,11 +20,37 @@ DECISIONS = pa.schema(
 )
 
 
-class StepResult(NamedTuple):
-    """Where a step wrote its decisions (Parquet, schema DECISIONS), and its statistics by name."""
+class Teacher(Protocol):
+    """A language model that a step may ask."""
 
-    decisions: Path
+    def ask(self, requests: Iterable[Request]) -> Iterator[Answer | Failure]:
+        """Yield one outcome per request, in order."""
+
+    def statistics(self) -> dict[str, float]:
+        """Return what the requests cost so far."""
+
+
+@dataclass(frozen=True)
+class StepInput:
+    """What a step receives: the training documents that earlier steps left, and the held-out ones to compare with.
+
+    `out` is the step's own folder for evidence. `teacher` is there if the step's section names one.
+    """
+
+    documents: DataFrame
+    held_out: DataFrame
+    out: Path
+    seed: int
+    progress: Progress
+    teacher: Teacher | None = None
+
+
+class StepResult(NamedTuple):
+    """What a step returns: statistics by name, and the files of its decisions (DECISIONS) or of documents to add."""
+
     statistics: dict[str, float]
+    decisions: Path | None = None
+    added: Path | None = None
 
 
 def write_decisions(path: Path, tables: Iterable[pa.Table]) -> Path:

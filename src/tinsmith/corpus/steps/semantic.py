@@ -8,7 +8,6 @@ from the training documents themselves.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from scipy.sparse import csr_matrix
 from tinsmith.base.files import write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.corpus.engine import DataFrame, col
-from tinsmith.corpus.steps.result import DECISIONS, StepResult, write_decisions
+from tinsmith.corpus.steps.result import DECISIONS, StepInput, StepResult, write_decisions
 from tinsmith.corpus.tables import iterate_ranges, text_bytes
 from tinsmith.corpus.text.kernels import fold_words
 from tinsmith.recipe import SemanticConfig
@@ -41,22 +40,15 @@ class _Pair(NamedTuple):
     kept: str
 
 
-def find_semantic_duplicates(
-    config: SemanticConfig,
-    *,
-    documents: DataFrame,
-    held_out: DataFrame,
-    out: Path,
-    seed: int,
-    progress: Progress,
-) -> StepResult:
+def run(config: SemanticConfig, given: StepInput) -> StepResult:
     """Drop each document whose cosine with a kept one reaches `max_similarity`; write `pairs.jsonl`.
 
     The longest documents are looked at first and stay; a document goes only for one that stays, so no chain of
     likenesses removes what is alike to nothing kept. Memory: 512 bytes a document, and a batch.
     """
+    documents, out, progress = given.documents, given.out, given.progress
     total = text_bytes(documents)
-    ids, sizes, vectors = _embed(documents, total, seed, progress)
+    ids, sizes, vectors = _embed(documents, total, given.seed, progress)
     order = sorted(range(len(ids)), key=lambda row: (-sizes[row], ids[row]))
     gone = _compare(vectors, order, config.max_similarity, progress)
     pairs = sorted(_Pair(similarity, ids[row], ids[kept]) for row, (kept, similarity) in gone.items())
@@ -75,9 +67,8 @@ def find_semantic_duplicates(
             for pair in pairs[:SHOWN]
         ),
     )
-    return StepResult(
-        decisions, {"documents_compared": float(len(ids)), "documents_alike": float(len(pairs))}
-    )
+    statistics = {"documents_compared": float(len(ids)), "documents_alike": float(len(pairs))}
+    return StepResult(statistics, decisions)
 
 
 def _embed(

@@ -1,32 +1,27 @@
-"""The stage *refine*: compare and score training documents, and write new ones."""
+"""The stage *refine*: compare and score training documents, and have new ones written."""
 
 from __future__ import annotations
 
 from tinsmith.base.files import sha256_file
 from tinsmith.corpus.readers.sources import find_files
 from tinsmith.meter.planner import BASE_MEMORY_BYTES, COMPRESSED, CURATE_BYTES_PER_SECOND, Cost, Scale
-from tinsmith.recipe import LLMConfig, Recipe, RefineConfig
+from tinsmith.recipe import Recipe
 from tinsmith.stages.sources import look_at
 from tinsmith.stages.stage import Stage
 
-STREAMING_BYTES = 1e9  # what slices of a corpus take in memory, whatever its size
-
-
-def _teachers(config: RefineConfig) -> list[LLMConfig]:
-    scoring = [config.score.teacher] if config.score.kind == "teacher" else []
-    return scoring + ([config.synthesis.teacher] if config.synthesis.items else [])
+STREAMING_BYTES = 1e9  # memory of a step, whatever the size of the corpus
 
 
 def _local_models(recipe: Recipe) -> tuple[str, ...]:
     """Return the models that run here; for those behind an endpoint only the name is known."""
-    teachers = _teachers(recipe.refine)
+    teachers = recipe.refine.teachers
     return tuple(dict.fromkeys(each.model for each in teachers if each.kind == "local" and each.model))
 
 
 def _estimate(recipe: Recipe, scale: Scale) -> Cost:
     config, corpus = recipe.refine, scale.corpus_bytes
     steps = sum(getattr(config, name) != type(getattr(config, name))() for name in type(config).model_fields)
-    waiting = 60 * sum(teacher.max_minutes for teacher in _teachers(config))
+    waiting = 60 * sum(teacher.max_minutes for teacher in config.teachers)
     seconds = 2 + steps * corpus / CURATE_BYTES_PER_SECOND + waiting
     return Cost(seconds, corpus * COMPRESSED, BASE_MEMORY_BYTES + STREAMING_BYTES)
 

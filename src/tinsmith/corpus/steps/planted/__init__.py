@@ -16,7 +16,7 @@ from tinsmith.corpus.steps.planted.instructions import find_instructions
 from tinsmith.corpus.steps.planted.quota import find_excess
 from tinsmith.corpus.steps.planted.selftest import run_selftest
 from tinsmith.corpus.steps.planted.triggers import find_triggers
-from tinsmith.corpus.steps.result import DECISIONS, StepResult, write_decisions
+from tinsmith.corpus.steps.result import DECISIONS, StepInput, StepResult, write_decisions
 from tinsmith.corpus.tables import text_bytes
 from tinsmith.recipe import PlantedConfig
 
@@ -24,20 +24,13 @@ _BATCH = 64
 _SPOKEN = {"score": DataType.float64(), "rules": DataType.string(), "text": DataType.string()}
 
 
-def find_planted(
-    config: PlantedConfig,
-    *,
-    documents: DataFrame,
-    held_out: DataFrame,
-    out: Path,
-    seed: int,
-    progress: Progress,
-) -> StepResult:
+def run(config: PlantedConfig, given: StepInput) -> StepResult:
     """Look for what the recipe asks, in the order of its fields; of several reasons the first counts.
 
     Writes `instructions.jsonl`, `triggers.jsonl`, `sources.jsonl` and `selftest.jsonl`, each where it was asked for.
     Raises CorpusError for a quota that the sources cannot keep.
     """
+    documents, out, seed, progress = given.documents, given.out, given.seed, given.progress
     out.mkdir(parents=True, exist_ok=True)
     total, gone = text_bytes(documents), dict[str, tuple[str, str]]()
     statistics: dict[str, float] = {}
@@ -71,7 +64,7 @@ def find_planted(
         statistics["selftest_clean_hit"] = sum(row["clean_hit"] for row in tests)
     for work in (out / ".triggers", out / ".selftest"):
         shutil.rmtree(work, ignore_errors=True)
-    return StepResult(write_decisions(out / "planted.parquet", _decisions(gone)), statistics)
+    return StepResult(statistics, write_decisions(out / "planted.parquet", _decisions(gone)))
 
 
 def _decisions(gone: dict[str, tuple[str, str]]) -> Iterable[pa.Table]:

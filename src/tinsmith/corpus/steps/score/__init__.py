@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-from tinsmith.base.progress import Progress
-from tinsmith.corpus.engine import DataFrame
-from tinsmith.corpus.steps.result import StepResult
+from tinsmith.corpus.steps.result import StepInput, StepResult
 from tinsmith.corpus.steps.score import exemplars, ready, teacher
 from tinsmith.corpus.steps.score.agreement import Figure
 from tinsmith.corpus.steps.score.decide import Judge, Reasons, decide
@@ -15,39 +12,27 @@ from tinsmith.corpus.steps.score.grams import Weights, moving_words
 from tinsmith.recipe import ScoreConfig
 
 
-def score_documents(
-    config: ScoreConfig,
-    *,
-    documents: DataFrame,
-    held_out: DataFrame,
-    out: Path,
-    seed: int,
-    progress: Progress,
-    ask: teacher.Ask | None = None,
-) -> StepResult:
+def run(config: ScoreConfig, given: StepInput) -> StepResult:
     """Score training documents and drop all but the best `config.keep` of them, with the reason low_score.
 
     Writes scores.parquet, score_examples.jsonl and score_histogram.jsonl, for kind teacher also ratings.jsonl. The
     kind teacher needs `ask`. Raises CorpusError where there is too little to learn from.
     """
+    documents, out, seed = given.documents, given.out, given.seed
     out.mkdir(parents=True, exist_ok=True)
     judge: Judge = ready.judge
     reasons: Reasons = ready.reasons
     learnt: dict[str, float] = {}
     if config.kind == "exemplars":
-        found = exemplars.learn(config.exemplars.sources, documents, held_out, seed)
+        found = exemplars.learn(config.exemplars.sources, documents, given.held_out, seed)
         judge, reasons = _by_words(found.classifier.judge, found.classifier.weights)
         learnt = found.counts | _told("auc", found.auc)
     elif config.kind == "teacher":
-        if ask is None:
-            raise ValueError("the kind teacher needs someone to ask")
-        asked = teacher.learn(
-            documents, ask, rubric=config.rubric, sample=config.sample, seed=seed, out=out, progress=progress
-        )
+        asked = teacher.learn(config, given)
         judge, reasons = _by_words(asked.regressor.judge, asked.regressor.weights)
         learnt = asked.counts | _told("spearman", asked.spearman) | _told("f1", asked.f1)
-    outcome = decide(documents, judge, reasons, keep=config.keep, out=out, progress=progress)
-    return StepResult(outcome.decisions, outcome.statistics | learnt)
+    outcome = decide(documents, judge, reasons, keep=config.keep, out=out, progress=given.progress)
+    return StepResult(outcome.statistics | learnt, outcome.decisions)
 
 
 def _by_words(judge: Callable[[str], float], weights: Weights) -> tuple[Judge, Reasons]:

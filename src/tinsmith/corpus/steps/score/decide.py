@@ -43,17 +43,15 @@ def decide(
         table.select(["doc_id", "score"]).sort_by("doc_id"), out / "scores.parquet", compression="zstd"
     )
     sizes = table["bytes"].to_numpy()
-    return StepResult(
-        out / "decisions.parquet",
-        {
-            "documents": len(table),
-            "kept": stay,
-            "dropped": len(table) - stay,
-            "threshold": threshold,
-            "median": float(np.median(scores)) if len(table) else 0.0,
-            "bytes_kept_share": float(sizes[:stay].sum() / max(1, sizes.sum())),
-        },
-    )
+    statistics = {
+        "documents": len(table),
+        "kept": stay,
+        "dropped": len(table) - stay,
+        "threshold": threshold,
+        "median": float(np.median(scores)) if len(table) else 0.0,
+        "bytes_kept_share": float(sizes[:stay].sum() / max(1, sizes.sum())),
+    }
+    return StepResult(statistics, out / "decisions.parquet")
 
 
 def _scores(documents: DataFrame, judge: Judge, progress: Progress) -> pa.Table:

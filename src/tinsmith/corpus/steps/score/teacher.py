@@ -7,22 +7,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
+from tinsmith.base.completion import Answer, Request
 from tinsmith.base.errors import CorpusError
 from tinsmith.base.files import read_jsonl, sha256_json, write_jsonl
-from tinsmith.base.progress import Progress
-from tinsmith.corpus.engine import DataFrame
+from tinsmith.corpus.steps.result import StepInput
 from tinsmith.corpus.steps.score.agreement import Figure, f1, resampled, spearman
 from tinsmith.corpus.steps.score.grams import Weights, document_row, linear_value
 from tinsmith.corpus.steps.score.sample import choose, fold_of, texts_of
+from tinsmith.recipe import ScoreConfig
 
-Ask = Callable[[Iterable[str], str], Iterator[str | None]]
 RUBRIC = """\
 Give 0 points to text that teaches nothing: navigation, advertising, broken or meaningless characters, bare numbers.
 Give one point for each of these that holds:
@@ -39,6 +39,7 @@ You rate documents by how much a learner of their field can learn from them. Use
 Answer with one line and nothing else, in this form:
 Score: N"""
 _OPENING, _MIDDLE = 2_000, 1_000  # characters that the teacher sees
+_RATING_TOKENS = 200  # of an answer
 _FOLDS = 5
 _GOOD = 3.0
 _LEAST = 20  # ratings to learn from
@@ -103,16 +104,14 @@ def prompt(text: str) -> str:
     return f"{text[:_OPENING]}\n[...]\n{text[middle : middle + _MIDDLE]}"
 
 
-def learn(
-    documents: DataFrame, ask: Ask, *, rubric: str, sample: int, seed: int, out: Path, progress: Progress
-) -> Learnt:
-    """Rate a seeded sample and learn the ratings. Raises CorpusError where the teacher's answers do not suffice.
+def learn(config: ScoreConfig, given: StepInput) -> Learnt:
+    """Have a seeded sample rated, and learn the ratings. Raises CorpusError if the answers do not suffice.
 
-    `out/ratings.jsonl` gets each answer as it comes, so a killed run asks only for the rest.
+    `ratings.jsonl` gets each answer as it comes, so that a run continues after a kill.
     """
-    chosen = choose(documents, sample, seed)
-    told = instructions(rubric)
-    rated = _rate(documents, chosen, ask, told, out / "ratings.jsonl", progress)
+    documents = given.documents
+    chosen = choose(documents, config.sample, given.seed)
+    rated = _rate(given, chosen, instructions(config.rubric))
     counts = _count(rated, chosen)
     _check(rated, counts)
     usable = [name for name in chosen if name in rated and rated[name]["rating"] is not None]
@@ -149,33 +148,34 @@ def regress(rows: sparse.csr_matrix, ratings: Weights) -> Regressor:
     return Regressor(np.asarray(rows.T @ answer).ravel(), mean)
 
 
-def _rate(
-    documents: DataFrame, chosen: Sequence[str], ask: Ask, told: str, path: Path, progress: Progress
-) -> dict[str, dict[str, Any]]:
-    """Return the rows of ratings by doc_id, asking for those that are not in the file yet."""
-    key = sha256_json([told, _OPENING, _MIDDLE])[:16]
+def _rate(given: StepInput, chosen: Sequence[str], system: str) -> dict[str, dict[str, Any]]:
+    """Return the rows of ratings by doc_id; ask only for those that are not in the file yet."""
+    if given.teacher is None:
+        raise ValueError("a score learnt from ratings needs a teacher")
+    path = given.out / "ratings.jsonl"
+    key = sha256_json([system, _OPENING, _MIDDLE])[:16]
     known = {row["doc_id"]: row for row in _whole_rows(path) if row["key"] == key}
     rated = {name: known[name] for name in chosen if name in known}
     write_jsonl(path, rated.values())  # without the half line that a kill may have left
     missing = [name for name in chosen if name not in rated]
     asked: list[str] = []
 
-    def prompts() -> Iterator[str]:
-        for document in texts_of(documents, missing):
+    def requests() -> Iterator[Request]:
+        for document in texts_of(given.documents, missing):
             asked.append(document.doc_id)
-            yield prompt(document.text)
+            yield Request(prompt(document.text), system, _RATING_TOKENS)
 
     with (
-        progress.task("rate", len(missing), "documents") as advance,
+        given.progress.task("rate", len(missing), "documents") as advance,
         path.open("a", encoding="utf-8") as file,
     ):
-        for number, answer in enumerate(ask(prompts(), told) if missing else ()):
+        for number, outcome in enumerate(given.teacher.ask(requests()) if missing else ()):
             advance(1)
-            if answer is not None:
+            if isinstance(outcome, Answer):
                 row = {
                     "doc_id": asked[number],
-                    "rating": parse_rating(answer),
-                    "answer": answer[:300],
+                    "rating": parse_rating(outcome.text),
+                    "answer": outcome.text[:300],
                     "key": key,
                 }
                 rated[asked[number]] = row

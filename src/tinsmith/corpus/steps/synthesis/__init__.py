@@ -6,10 +6,9 @@ Nothing is taken on trust: each item names its passage, and passes checks in a f
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +17,7 @@ from tinsmith.base.completion import Answer, Ask, Failure, Request
 from tinsmith.base.errors import LLMError
 from tinsmith.base.files import write_json, write_jsonl
 from tinsmith.base.progress import Progress
-from tinsmith.corpus.engine import DataFrame
+from tinsmith.corpus.steps.result import StepInput, StepResult
 from tinsmith.corpus.steps.synthesis import checks
 from tinsmith.corpus.steps.synthesis.passages import Passage, choose_passages
 from tinsmith.corpus.steps.synthesis.prompts import (
@@ -34,13 +33,6 @@ from tinsmith.recipe import SynthesisConfig
 # The checks in their order; what an item does not pass is its verdict.
 CHECKS = ("answered", "whole", "quoted", "answerable", "needs_passage", "new", "apart_from_held_out")
 _SHOWN = 3
-
-
-class Written(NamedTuple):
-    """Where the documents that were written lie, and the statistics."""
-
-    documents: Path
-    statistics: dict[str, float]
 
 
 @dataclass
@@ -61,23 +53,18 @@ class Item:
         return f"{mark}{self.draft.heading}\n\n{self.draft.body}"
 
 
-def synthesise(
-    config: SynthesisConfig,
-    *,
-    ask: Ask,
-    documents: DataFrame,
-    held_out: DataFrame,
-    schema: pa.Schema,
-    out: Path,
-    seed: int,
-    progress: Progress,
-    spent: Callable[[], Mapping[str, float]] = dict,
-) -> Written:
+def run(config: SynthesisConfig, given: StepInput) -> StepResult:
     """Have items written and checked; write `items.jsonl`, `steps.json`, `written.parquet`, `conversations.jsonl`.
 
-    The documents follow `schema`, that of the training table without `part`; licence, access label and cluster are
-    those of the document that an item rests on, and its meta names that. Raises LLMError where no item passes.
+    The new documents have the columns of the training documents, without `part`. Licence, access label and cluster
+    are those of the document that an item is written from; its meta names that document. Raises LLMError if no item
+    passes.
     """
+    if given.teacher is None:
+        raise ValueError("synthesis needs a teacher")
+    documents, out, seed, progress = given.documents, given.out, given.seed, given.progress
+    ask = given.teacher.ask
+    schema = pa.schema([(name, pa.string()) for name in documents.column_names if name != "part"])
     out.mkdir(parents=True, exist_ok=True)
     passages = choose_passages(
         documents, items=config.items, kinds=config.kinds, words=config.passage_words, seed=seed
@@ -90,19 +77,19 @@ def synthesise(
     for item in _open(items):
         _settle(item, "new", seen.is_new(item.text))
     left = list(_open(items))
-    near = checks.near_held_out((f"{item.text}\n{item.passage.text}" for item in left), held_out)
+    near = checks.near_held_out((f"{item.text}\n{item.passage.text}" for item in left), given.held_out)
     for item, is_near in zip(left, near, strict=True):
         _settle(item, "apart_from_held_out", not is_near)
     kept = list(_open(items))
     steps = _steps(items)
     write_jsonl(out / "items.jsonl", map(_row, sorted(items, key=lambda item: bool(item.failed))))
-    write_json(out / "steps.json", {"steps": steps, "spent": dict(spent())})
+    write_json(out / "steps.json", {"steps": steps, "spent": given.teacher.statistics()})
     if not kept:
         raise _nothing_usable(config, items, steps)
     path = out / "written.parquet"
     pq.write_table(pa.Table.from_pylist([_document(item, schema) for item in kept], schema), path)
     write_jsonl(out / "conversations.jsonl", (_conversation(item) for item in kept if _asks(item)))
-    return Written(path, {f"items_{name}": float(count) for name, count in steps.items()})
+    return StepResult({f"items_{name}": float(count) for name, count in steps.items()}, added=path)
 
 
 def _open(items: list[Item]) -> Iterator[Item]:
