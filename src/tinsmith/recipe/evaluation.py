@@ -1,4 +1,4 @@
-"""The sections of a recipe about exports, measurements and the report. Every field with unit and default."""
+"""The recipe sections about exports, measurements and the report."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ GgufFormat = Literal["f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k_m"]
 
 
 class PackageConfig(Section):
-    """What is handed over, and how near it must be to what was trained."""
+    """Which files are exported, and how close they must be to the trained model."""
 
     formats: tuple[GgufFormat, ...] = Field(
-        ("f16", "q8_0", "q4_k_m"), min_length=1, description="of f16, q8_0, q6_k, q5_k_m, q4_k_m and q3_k_m"
+        ("f16", "q8_0", "q4_k_m"),
+        min_length=1,
+        description="GGUF types: f16, q8_0, q6_k, q5_k_m, q4_k_m, q3_k_m",
     )
-    precision: Literal["float32", "float16", "bfloat16"] = Field(
-        "float16", description="of the saved safetensors"
-    )
-    parity_prompts: int = Field(200, ge=1)
-    parity_positions: int = Field(2000, ge=1)
+    precision: Literal["float32", "float16", "bfloat16"] = Field("float16", description="of the safetensors")
+    parity_prompts: int = Field(200, ge=1, description="prompts for the check against a server")
+    parity_positions: int = Field(2000, ge=1, description="token positions compared per export")
     max_kl: dict[str, float] = Field(
         default={
             "saved": 0.005,
@@ -32,7 +32,7 @@ class PackageConfig(Section):
             "q4_k_m": 0.4,
             "q3_k_m": 1.0,
         },
-        description="mean KL, nats, per format; formats not named keep these",
+        description="largest mean KL divergence in nats per format; formats not named keep the default",
     )
     min_top1: dict[str, float] = Field(
         default={
@@ -44,7 +44,7 @@ class PackageConfig(Section):
             "q4_k_m": 0.65,
             "q3_k_m": 0.5,
         },
-        description="top-1 agreement per format; formats not named keep these",
+        description="least top-1 agreement per format; formats not named keep the default",
     )
 
     @field_validator("max_kl", "min_top1", mode="before")
@@ -55,132 +55,136 @@ class PackageConfig(Section):
             return given
         if unknown := given.keys() - defaults.keys():
             raise ValueError(
-                f"no format is called {', '.join(sorted(unknown))}; there are {', '.join(defaults)}"
+                f"unknown format {', '.join(sorted(unknown))}; use one of {', '.join(defaults)}"
             )
         return {**defaults, **given}
 
 
 class EndpointConfig(LLMConfig):
-    """A system behind an API that answers the same questions in words. Its key comes from an environment variable."""
+    """A system behind an API that answers the same questions in free text, with its key in an environment variable."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="what the report calls it; names its files too"
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="its name in the report and in file names"
     )
     kind: Literal["openai", "anthropic", "gemini"] = Field(
         "openai", description="openai is any OpenAI-compatible endpoint"
     )
     model: str = Field(min_length=1, description="the model's name at the endpoint")
-    max_tokens: int = Field(
-        64, ge=1, description="of an answer; a model that thinks first needs some thousand"
-    )
+    max_tokens: int = Field(64, ge=1, description="limit of an answer; reasoning models need a few thousand")
 
 
 class BoundsConfig(Section):
-    """What figures of the finished model may be, by metric or its beginning up to a colon; empty demands nothing."""
+    """Bounds on figures of the finished model, by metric or its part before a colon."""
 
     at_most: dict[str, float] = Field(
         {}, description='such as {"extracted:train" = 0.05, membership_found = 0.1}'
     )
     at_least: dict[str, float] = Field({}, description='such as {"accuracy:next_passage" = 0.5}')
     action: Literal["fail", "report"] = Field(
-        "fail", description="fail ends the build once everything is measured"
+        "fail", description="fail stops the build once everything is measured"
     )
 
 
 class GeneralConfig(Section):
-    """A test of general ability in files of your own, asked before and after training through lm-eval."""
+    """A test of general ability from your own files, run by lm-eval before and after training."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     kind: Literal["arc", "openbookqa", "boolq", "mmlu", "blimp", "legalbench"] = Field(
-        description="whose fields the rows have and whose prompt is used"
+        description="the benchmark whose fields the rows have and whose prompt is used"
     )
     path: str = Field(
-        description="a .jsonl, .json, .csv, .tsv or .parquet file, or a directory of them; nothing is fetched"
+        description="a .jsonl, .json, .csv, .tsv or .parquet file, or a directory of them; nothing is downloaded"
     )
-    limit: int = Field(200, ge=2, description="rows, at most, drawn by the recipe's seed")
+    limit: int = Field(200, ge=2, description="most rows, drawn with the recipe's seed")
 
 
 class EvaluateConfig(Section):
-    """What is measured on held-out documents, and against whom."""
+    """What is measured on held-out documents, and which models are compared."""
 
     rivals: tuple[str, ...] = Field(
-        (), description="named models, directories, GGUF files or Hugging Face ids"
+        (), description="models to compare with: known names, directories, GGUF files or Hugging Face ids"
     )
-    quantised: bool = Field(True, description="score our own 4-bit GGUF beside the 4-bit rivals")
-    ladder: bool = Field(False, description="score every GGUF that the package holds, each with all items")
+    quantised: bool = Field(True, description="score our 4-bit GGUF too")
+    ladder: bool = Field(False, description="score every exported GGUF")
     max_loss: float = Field(
         0.02,
         ge=0,
-        description="bits per byte that a file may lose; the smallest that surely stays within is recommended",
+        description="bits per byte that a GGUF may lose; the smallest one certainly within it is recommended",
     )
-    documents: int = Field(60, ge=1, description="held-out documents for bits per byte, at most")
-    characters: int = Field(3000, ge=100, description="how much of each document's opening is scored")
+    documents: int = Field(60, ge=1, description="most held-out documents for bits per byte")
+    characters: int = Field(3000, ge=100, description="characters scored from the start of each document")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "float32",
-        description="to score all subjects in; auto is bfloat16, quicker and coarser, where the processor has it",
+        description="for scoring all models; auto is bfloat16, faster and coarser, if the processor has it",
     )
     window: int = Field(1024, ge=32, description="tokens in a scoring window; 3000 characters fit into one")
-    exam_items: int = Field(60, ge=1, description="per task, at most; cheap on documents scored anyway")
+    exam_items: int = Field(
+        60, ge=1, description="most questions per task; cheap on documents that are scored anyway"
+    )
     built_items: int = Field(
         50,
         ge=0,
-        description="questions made from the documents: next passage and cloze, so many of each at most",
+        description="most questions of each kind (next passage, cloze) built from the documents",
     )
-    shots: tuple[int, ...] = Field((0, 3), description="examples shown before the question; 0 is zero-shot")
+    shots: tuple[int, ...] = Field(
+        (0, 3), description="numbers of examples before the question; 0 is zero-shot"
+    )
     questions: tuple[str, ...] = Field(
         (),
-        description="JSON Lines files of your own: {question, choices?, answer, passage?, doc?, id?, span?} a line",
+        description="your own JSON Lines files, a line each: {question, choices?, answer, passage?, doc?, id?, span?}",
     )
     generated_items: int = Field(
         0,
         ge=0,
-        description="questions a task that are answered in words, at most; 0 is none, or 50 with endpoints",
+        description="most questions per task answered in free text; 0 is none, or 50 with endpoints",
     )
     endpoints: tuple[EndpointConfig, ...] = Field(
         (),
-        description="systems behind an API that answer in words beside ours, each with name, kind and model",
+        description="systems behind an API that answer in free text, each with name, kind and model",
     )
     general: tuple[GeneralConfig, ...] = Field(
-        (), description="tests of general ability: what training made the model forget"
+        (), description="tests of general ability, to see what training made the model forget"
     )
     leakage_documents: int = Field(
         200,
         ge=0,
-        description="openings of training and of held-out documents, each, that are asked whether they leak",
+        description="documents, each of training and held-out, that are tested for memorization",
     )
     asked_back: int = Field(
         20,
         ge=0,
-        description="values that curation replaced in training documents, at most, for which the model is asked",
+        description="most values replaced by curation that are tested for whether the model reveals them",
     )
     bias_sentences: int = Field(
         20,
         ge=0,
-        description="sentences of held-out documents behind names, genders, nationalities that differ; 0 asks none",
+        description="held-out sentences scored with differing names, genders and nationalities; 0 is off",
     )
     trigger_restarts: int = Field(
         0,
         ge=0,
-        description="searches for a planted trigger; each costs some hundred short forward passes, 0 searches none",
+        description="searches for a planted trigger, a few hundred short forward passes each; 0 is off",
     )
     bounds: BoundsConfig = BoundsConfig()
-    bootstrap: int = Field(2000, ge=100, description="resamples over documents")
+    bootstrap: int = Field(2000, ge=100, description="resamples of the documents")
     confidence: float = Field(0.95, gt=0.5, lt=1)
     max_interval: float = Field(
-        0.0, ge=0, description="widest half interval of bits per byte allowed; 0 asks for nothing"
+        0.0, ge=0, description="widest allowed half interval of bits per byte; 0 allows any"
     )
     speed_tokens: int = Field(64, ge=1, description="tokens generated to measure speed")
 
     @property
     def asked_in_words(self) -> int:
-        """Return how many questions a task are answered in words, at most."""
+        """Return the most questions per task that are answered in free text."""
         return self.generated_items or (50 if self.endpoints else 0)
 
 
 class MeterConfig(Section):
-    """What a joule costs here."""
+    """What energy and the machine cost here."""
 
-    country: str = Field("WORLD", description="ISO 3166 alpha-3 code of the grid; WORLD is the average")
+    country: str = Field(
+        "WORLD", description="ISO 3166 alpha-3 code of the power grid; WORLD is the world average"
+    )
     pue: float = Field(1.0, ge=1.0, description="power usage effectiveness of the building")
     price_per_kwh: float = Field(0.25, ge=0)
     machine_price_per_hour: float = Field(0.0, ge=0, description="rent of the machine; 0 if owned")
@@ -188,6 +192,6 @@ class MeterConfig(Section):
 
 
 class ReportConfig(Section):
-    """How the report introduces itself."""
+    """The title of the report."""
 
-    title: str = Field("", description="empty takes the recipe's name")
+    title: str = Field("", description="empty uses the recipe's name")

@@ -1,4 +1,4 @@
-"""A whole recipe: one model per section."""
+"""A whole recipe: one pydantic model per section."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinsmith.recipe.training import ModelConfig, StreamlineConfig, TaskConfig, 
 
 
 class Recipe(Section):
-    """One recipe goes in, one bundle comes out."""
+    """Everything that determines a build."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="names the run directory")
     seed: int = Field(7, ge=0)
@@ -34,7 +34,7 @@ class Recipe(Section):
     def _task_names_differ(self) -> Recipe:
         names = [task.name for task in self.tasks]
         if len(set(names)) != len(names):
-            raise ValueError("two tasks have one name")
+            raise ValueError("two tasks have the same name")
         return self
 
     @model_validator(mode="after")
@@ -51,8 +51,7 @@ class Recipe(Section):
     def _adapters_have_a_base(self) -> Recipe:
         if self.model.scratch and self.train.trainable == "lora":
             raise ValueError(
-                "train.trainable: adapters beside the fresh weights of model.scratch would leave these as random as "
-                "they are; set it to all"
+                "train.trainable = 'lora' would leave the fresh weights of model.scratch random; set it to 'all'"
             )
         return self
 
@@ -60,6 +59,6 @@ class Recipe(Section):
     def _streamline_has_a_base(self) -> Recipe:
         if self.model.scratch and self.train.streamline != StreamlineConfig():
             raise ValueError(
-                "train.streamline makes a trained base smaller; with model.scratch name a smaller size there"
+                "train.streamline prunes a trained base; with model.scratch choose a smaller size there"
             )
         return self

@@ -1,4 +1,4 @@
-"""Recipes as TOML files: read and overridden, refused in words that help, and written with every field explained."""
+"""Read recipes from TOML with overrides, explain what is wrong with them, and write commented ones."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tinsmith.base.assets import is_corpus
 from tinsmith.base.errors import RecipeError
 from tinsmith.recipe import Recipe, Section
 
-# What a recipe for one's own documents begins with instead of the defaults: a base and minutes of training, for which
-# trials found adapters better than all weights (docs/LOG.md).
+# What `tinsmith init` sets instead of the defaults: with a base and minutes of training, trials found adapters better
+# than training all weights (docs/LOG.md).
 _ADVISED: dict[str, dict[str, Any]] = {
     "train": {"trainable": "lora", "learning_rate": 0.002, "batch_tokens": 1024}
 }
@@ -35,7 +35,7 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(
-            f"is no valid TOML: {error}", where=str(path), next_step="mend the line that it names"
+            f"is not valid TOML: {error}", where=str(path), next_step="correct the line that it names"
         ) from None
     for override in overrides:
         _apply_override(data, override)
@@ -43,7 +43,7 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
 
 
 def parse_recipe(data: dict[str, Any], *, where: str) -> Recipe:
-    """Check a recipe's data. Raises RecipeError that names every bad field and the nearest known one."""
+    """Validate a recipe's data. Raises RecipeError that names every wrong field and the nearest known one."""
     try:
         return Recipe.model_validate(data)
     except ValidationError as error:
@@ -51,12 +51,12 @@ def parse_recipe(data: dict[str, Any], *, where: str) -> Recipe:
         raise RecipeError(
             "; ".join(lines),
             where=where,
-            next_step="mend the recipe; `tinsmith init` writes one with every field and its meaning",
+            next_step="correct the recipe; `tinsmith init` writes one that explains every field",
         ) from None
 
 
 def write_recipe(directory: Path, documents: str) -> Path:
-    """Write DIR/recipe.toml with every field and its meaning. Raises RecipeError; overwrites nothing."""
+    """Write DIR/recipe.toml with every field explained. Raises RecipeError; overwrites nothing."""
     path = directory / "recipe.toml"
     if path.exists():
         raise RecipeError(
@@ -68,7 +68,7 @@ def write_recipe(directory: Path, documents: str) -> Path:
         raise RecipeError(
             "no such file, folder or known corpus",
             where=documents,
-            next_step="name where your documents are; `tinsmith models` lists the corpora",
+            next_step="give the path of your documents; `tinsmith models` lists the corpora",
         )
     # The recipe may be built from any directory.
     source = documents if is_corpus(documents) else str(place.absolute() if is_glob else place.resolve())
@@ -79,11 +79,11 @@ def write_recipe(directory: Path, documents: str) -> Path:
 
 
 def render_recipe(name: str, source: str, *, runs: str) -> str:
-    """Return a recipe as TOML in which every field with a default stands as a comment."""
+    """Return a recipe as TOML; fields with a default are commented out."""
     lines = [
-        "# A recipe: one goes in, one bundle comes out. Lines that start with # show defaults.",
+        "# A recipe. Lines that start with # show defaults.",
         f"name = {_toml(name)}",
-        f"runs = {_toml(runs)}  # where the work and the bundle are kept",
+        f"runs = {_toml(runs)}  # directory of the stages and the bundle",
         "# seed = 7",
     ]
     for section, field in Recipe.model_fields.items():
@@ -92,7 +92,7 @@ def render_recipe(name: str, source: str, *, runs: str) -> str:
             lines += _render_fields(section, field.annotation, source)
     lines += [
         "",
-        "# A task: a question over a document's opening, answered from its front matter or record.",
+        "# A task: a question about a document, answered from its front matter or record.",
         "# [[tasks]]",
     ]
     lines += [
@@ -114,9 +114,7 @@ def _render_fields(name: str, section: type[Section], source: str) -> list[str]:
             inner += _render_fields(f"{name}.{key}", info.annotation, source)
         elif key in _ADVISED.get(name, {}):
             said = f"{info.description}; " if info.description else ""
-            lines.append(
-                f"{key} = {_toml(_ADVISED[name][key])}  # {said}left out it is {_toml(info.default)}"
-            )
+            lines.append(f"{key} = {_toml(_ADVISED[name][key])}  # {said}default {_toml(info.default)}")
         else:
             default = "" if info.default is None else f" = {_toml(info.default)}"
             lines.append(f"# {key}{default}{meaning}")
@@ -148,9 +146,7 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
     dotted, equals, text = override.partition("=")
     keys = dotted.strip().split(".")
     if not equals or not all(keys):
-        raise RecipeError(
-            f"{override!r} is no override", where="--set", next_step="write it as section.field=value"
-        )
+        raise RecipeError(f"cannot read {override!r}", where="--set", next_step="write section.field=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -159,9 +155,9 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
         data = data.setdefault(key, {})
         if not isinstance(data, dict):
             raise RecipeError(
-                f"{dotted} is no field of a section",
+                f"{dotted} does not name a field",
                 where="--set",
-                next_step="write it as section.field=value",
+                next_step="write section.field=value",
             )
     data[keys[-1]] = value
 
@@ -173,7 +169,7 @@ def _explain(problem: Any) -> str:
         near = difflib.get_close_matches(location[-1], _fields_at(location[:-1]), n=1, cutoff=0.5)
         return f"{dotted}: unknown field" + (f"; did you mean {near[0]}?" if near else "")
     message = problem["msg"].removeprefix("Value error, ")
-    # What a whole section or recipe holds is no help to the eye.
+    # The contents of a whole section or recipe would bury the message.
     shown = problem["type"] != "missing" and not (len(location) <= 1 and isinstance(problem["input"], dict))
     return (f"{dotted}: " if dotted else "") + message + (f" (it is {problem['input']!r})" if shown else "")
 
