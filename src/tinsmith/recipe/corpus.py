@@ -22,14 +22,12 @@ class IngestConfig(Section):
         False,
         description="read scanned pages of PDFs; needs tinsmith[ocr] and a longer seconds_per_file",
     )
-    seconds_per_file: float = Field(60.0, gt=0, description="time limit for one file; a slower one is dropped")
-    max_megabytes_per_file: float = Field(
-        200.0, gt=0, description="bigger files are dropped"
+    seconds_per_file: float = Field(
+        60.0, gt=0, description="time limit for one file; a slower one is dropped"
     )
+    max_megabytes_per_file: float = Field(200.0, gt=0, description="bigger files are dropped")
     workers: int = Field(0, ge=0, description="reader processes; 0 means one per core")
-    licence: str = Field(
-        "", description="licence of documents that state none, nor does their corpus"
-    )
+    licence: str = Field("", description="licence of documents that state none, nor does their corpus")
 
 
 class RightsRule(Section):
@@ -129,7 +127,10 @@ class GopherConfig(Section):
     max_ellipsis_lines: Fraction = Field(0.3, description="share that ends in an ellipsis, published: 0.3")
     min_alphabetic_words: Fraction = Field(0.8, description="share of words with a letter, published: 0.8")
     min_stop_words: int = Field(
-        2, ge=0, le=8, description="distinct ones of the, be, to, of, and, that, have, with; English only, published: 2"
+        2,
+        ge=0,
+        le=8,
+        description="distinct ones of the, be, to, of, and, that, have, with; English only, published: 2",
     )
     max_duplicate_lines: Fraction = Field(0.3, description="share of lines, published: 0.3")
     max_duplicate_paragraphs: Fraction = Field(0.3, description="share of paragraphs, published: 0.3")
@@ -157,7 +158,9 @@ class GopherConfig(Section):
 class C4Config(Section):
     """Rules that drop lines or documents, after Raffel et al. 2020 (arXiv 1910.10683) and their code."""
 
-    terminal_punctuation: bool = Field(True, description="drop lines that do not end a sentence, published: true")
+    terminal_punctuation: bool = Field(
+        True, description="drop lines that do not end a sentence, published: true"
+    )
     citations: bool = Field(True, description="delete marks such as [12] and [edit], published: true")
     min_words_per_line: int = Field(3, ge=0, description="drop shorter lines; 0 is off, published: 3")
     max_word_length: int = Field(
@@ -200,10 +203,16 @@ class CurateConfig(Section):
     c4: C4Config = C4Config()
     fineweb: FineWebConfig = FineWebConfig()
     near_duplicate_jaccard: float = Field(
-        0.7, ge=0.05, le=1, description="Jaccard of word 5-grams from which two texts are duplicates; 1 is off"
+        0.7,
+        ge=0.05,
+        le=1,
+        description="Jaccard of word 5-grams from which two texts are duplicates; 1 is off",
     )
     cluster_jaccard: float = Field(
-        0.5, ge=0.05, le=1, description="Jaccard of word 5-grams from which the split keeps two texts together; 1 is off"
+        0.5,
+        ge=0.05,
+        le=1,
+        description="Jaccard of word 5-grams from which the split keeps texts together; 1 is off",
     )
 
     keep: Literal["longest", "newest"] = Field(
@@ -266,7 +275,8 @@ class ScoreConfig(StepConfig):
     """Score training documents by how much they resemble a textbook, and keep the best."""
 
     kind: Literal["off", "ready", "exemplars", "teacher"] = Field(
-        "off", description="ready needs nothing; exemplars learns from good documents, teacher from its ratings"
+        "off",
+        description="ready needs nothing; exemplars learns from good documents, teacher from its ratings",
     )
     keep: Fraction = Field(0.9, description="share of training documents that are kept, best first")
     exemplars: ExemplarScoreConfig = ExemplarScoreConfig()

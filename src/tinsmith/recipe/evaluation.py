@@ -54,9 +54,7 @@ class PackageConfig(Section):
         if not isinstance(given, dict):
             return given
         if unknown := given.keys() - defaults.keys():
-            raise ValueError(
-                f"unknown format {', '.join(sorted(unknown))}; use one of {', '.join(defaults)}"
-            )
+            raise ValueError(f"unknown format {', '.join(sorted(unknown))}; use one of {', '.join(defaults)}")
         return {**defaults, **given}
 
 
