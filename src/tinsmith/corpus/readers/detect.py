@@ -48,17 +48,7 @@ _OLE_STREAMS = (
     ("Book", "xls"),
 )
 _HEADER = re.compile(r"[!-9;-~]+:(?:\s|$)")
-_MAIL_HEADERS = {
-    "from",
-    "to",
-    "subject",
-    "date",
-    "mime-version",
-    "received",
-    "message-id",
-    "return-path",
-    "content-type",
-}
+_MAIL_HEADERS = set("from to subject date mime-version received message-id return-path content-type".split())
 _MAIL_PROOF = {"mime-version", "received", "message-id", "return-path", "content-type", "from"}
 _HTML = re.compile(r"<!doctype\s+html|<html[\s>]|<head[\s>]|<body[\s>]", re.IGNORECASE)
 

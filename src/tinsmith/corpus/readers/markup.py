@@ -10,46 +10,10 @@ from typing import Any
 from tinsmith.corpus.readers.base import Piece, join_blocks
 from tinsmith.corpus.readers.law import read_law
 
-_SKIPPED = {
-    "script",
-    "style",
-    "template",
-    "noscript",
-    "head",
-    "svg",
-    "math",
-    "iframe",
-    "object",
-    "select",
-    "textarea",
-}
+_SKIPPED = set("script style template noscript head svg math iframe object select textarea".split())
 _PARAGRAPHS = {"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "dl", "table", "blockquote", "pre", "hr"}
-_PARAGRAPHS |= {
-    "section",
-    "article",
-    "header",
-    "footer",
-    "nav",
-    "aside",
-    "main",
-    "figure",
-    "form",
-    "fieldset",
-}
-_LINES = {
-    "div",
-    "li",
-    "tr",
-    "dt",
-    "dd",
-    "caption",
-    "figcaption",
-    "legend",
-    "address",
-    "option",
-    "body",
-    "center",
-}
+_PARAGRAPHS |= set("section article header footer nav aside main figure form fieldset".split())
+_LINES = set("div li tr dt dd caption figcaption legend address option body center".split())
 _CELLS = {"td", "th"}
 _SPACES = re.compile(r"[ \t\r\n\f\xa0]+")
 # A longer cell, or one with a table in it, serves page layout and contains paragraphs.

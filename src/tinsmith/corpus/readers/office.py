@@ -14,19 +14,7 @@ from tinsmith.corpus.readers.detect import MIME, has_utf16_name
 from tinsmith.corpus.readers.mail import compose
 
 # Properties contain tab stops, Fallback repeats the content of its choice, the others are deleted or hidden text.
-_SKIPPED = {
-    "pPr",
-    "rPr",
-    "tblPr",
-    "sectPr",
-    "Fallback",
-    "del",
-    "moveFrom",
-    "instrText",
-    "delText",
-    "rt",
-    "fld",
-}
+_SKIPPED = set("pPr rPr tblPr sectPr Fallback del moveFrom instrText delText rt fld".split())
 _SPECIAL = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 _MIDNIGHT = re.compile(r"^(\d{4}-\d\d-\d\d) 00:00:00$")
 _MAIL_HEADER = re.compile(r"^(Subject|From|To|Cc|CC|Bcc|BCC|Date): ?(.*)$")
