@@ -42,6 +42,11 @@ class Limits:
     ocr: bool = False
 
 
+def name_set(words: str) -> frozenset[str]:
+    """Return the words of a text as a set of names."""
+    return frozenset(words.split())
+
+
 def clean(text: str) -> str:
     """Return text with LF line ends, without control characters, lone surrogates and outer white space."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n\n")

@@ -6,6 +6,8 @@ import re
 import zipfile
 from pathlib import PurePath
 
+from tinsmith.corpus.readers.base import name_set
+
 MIME = {
     "text": "text/plain",
     "markdown": "text/markdown",
@@ -48,7 +50,7 @@ _OLE_STREAMS = (
     ("Book", "xls"),
 )
 _HEADER = re.compile(r"[!-9;-~]+:(?:\s|$)")
-_MAIL_HEADERS = set("from to subject date mime-version received message-id return-path content-type".split())
+_MAIL_HEADERS = name_set("from to subject date mime-version received message-id return-path content-type")
 _MAIL_PROOF = {"mime-version", "received", "message-id", "return-path", "content-type", "from"}
 _HTML = re.compile(r"<!doctype\s+html|<html[\s>]|<head[\s>]|<body[\s>]", re.IGNORECASE)
 

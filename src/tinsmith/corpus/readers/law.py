@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
-from tinsmith.corpus.readers.base import Meta, Piece, join_blocks
+from tinsmith.corpus.readers.base import Meta, Piece, join_blocks, name_set
 from tinsmith.corpus.readers.grids import markdown_table
 
 _NUMBER = re.compile(r"\(?\w{1,5}[.)]")
@@ -35,48 +35,46 @@ class _Shape(NamedTuple):
     tables: frozenset[str]
 
 
-def _names(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
 _SHAPES = {
     "eregs": _Shape(
         containers={"part": 1, "subpart": 2, "appendix": 2, "interpretations": 2, "section": 3}
         | {"appendixSection": 3, "interpSection": 3},
-        headings=_names("subject title appendixTitle"),
-        provisions=_names("paragraph interpParagraph"),
-        leads=_names("title"),
-        texts=_names("content"),
-        dropped=_names(
+        headings=name_set("subject title appendixTitle"),
+        provisions=name_set("paragraph interpParagraph"),
+        leads=name_set("title"),
+        texts=name_set("content"),
+        dropped=name_set(
             "fdsys preamble tableOfContents analysis notice changeset altText url graphic effectiveDate"
         ),
-        tables=_names("table"),
+        tables=name_set("table"),
     ),
     "uslm": _Shape(
         containers={"title": 1, "subtitle": 2, "division": 2, "part": 2, "subdivision": 3, "subpart": 3}
         | {"chapter": 3, "article": 3, "subchapter": 4, "subarticle": 4, "section": 5},
-        headings=_names("heading num"),
-        provisions=_names("subsection paragraph subparagraph clause subclause item subitem subsubitem level"),
-        leads=_names("num heading"),
-        texts=_names("chapeau content continuation text p"),
-        dropped=_names(
+        headings=name_set("heading num"),
+        provisions=name_set(
+            "subsection paragraph subparagraph clause subclause item subitem subsubitem level"
+        ),
+        leads=name_set("num heading"),
+        texts=name_set("chapeau content continuation text p"),
+        dropped=name_set(
             "meta preface toc notes note sourceCredit footnote ref-notes listOfAmendments authority"
         ),
-        tables=_names("table layout"),
+        tables=name_set("table layout"),
     ),
     "cfr": _Shape(
         containers={f"DIV{n}": n for n in range(1, 10)}
         | {"TITLE": 1, "SUBTITLE": 2, "CHAPTER": 2, "SUBCHAP": 3, "PART": 3, "SUBPART": 4, "SECTION": 5}
         | {"APPENDIX": 4, "EXTRACT": 6},
-        headings=_names("HEAD HED SECTNO SUBJECT RESERVED HD1 HD2 HD3"),
+        headings=name_set("HEAD HED SECTNO SUBJECT RESERVED HD1 HD2 HD3"),
         provisions=frozenset(),
         leads=frozenset(),
-        texts=_names("P FP FP-1 FP-2 FP1-2 PSPACE FRP LDRWK MATH"),
-        dropped=_names(
+        texts=name_set("P FP FP-1 FP-2 FP1-2 PSPACE FRP LDRWK MATH"),
+        dropped=name_set(
             "CITA AUTH SOURCE EDNOTE EFFDNOT EFFDNOTP XREF CROSSREF SECAUTH APPRO PRTPAGE TOC TOCHD CONTENTS FDSYS "
             "AMDDATE LRH RRH HEADER teiHeader IDNO CHAPTI STARS EAR"
         ),
-        tables=_names("GPOTABLE TABLE table"),
+        tables=name_set("GPOTABLE TABLE table"),
     ),
 }
 _USLM = "/uslm"  # in all namespaces of the schema: code, bills, public laws, statutes at large
@@ -84,9 +82,9 @@ _ROOTS = {"regulation": "eregs"}
 _ROOTS |= dict.fromkeys(
     ("ECFR", "DLPSTEXTCLASS", "CFRDOC", "CFRGRANULE", *(f"DIV{n}" for n in range(1, 10))), "cfr"
 )
-_ROW = _names("row tr ROW TR")
-_HEADER_ROW = _names("columnHeaderRow BOXHD")
-_CELL = _names("cell column td th ENT CHED TD TH")
+_ROW = name_set("row tr ROW TR")
+_HEADER_ROW = name_set("columnHeaderRow BOXHD")
+_CELL = name_set("cell column td th ENT CHED TD TH")
 
 
 def read_law(root: Element) -> Piece | None:

@@ -7,13 +7,15 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 from typing import Any
 
-from tinsmith.corpus.readers.base import Piece, join_blocks
+from tinsmith.corpus.readers.base import Piece, join_blocks, name_set
 from tinsmith.corpus.readers.law import read_law
 
-_SKIPPED = set("script style template noscript head svg math iframe object select textarea".split())
-_PARAGRAPHS = {"p", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "dl", "table", "blockquote", "pre", "hr"}
-_PARAGRAPHS |= set("section article header footer nav aside main figure form fieldset".split())
-_LINES = set("div li tr dt dd caption figcaption legend address option body center".split())
+_SKIPPED = name_set("script style template noscript head svg math iframe object select textarea")
+_PARAGRAPHS = name_set(
+    "p h1 h2 h3 h4 h5 h6 ul ol dl table blockquote pre hr section "
+    "article header footer nav aside main figure form fieldset"
+)
+_LINES = name_set("div li tr dt dd caption figcaption legend address option body center")
 _CELLS = {"td", "th"}
 _SPACES = re.compile(r"[ \t\r\n\f\xa0]+")
 # A longer cell, or one with a table in it, serves page layout and contains paragraphs.

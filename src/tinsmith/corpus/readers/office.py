@@ -9,12 +9,12 @@ import zipfile
 from typing import Any
 
 from tinsmith.corpus.readers.archive import local, parse_xml, read_member
-from tinsmith.corpus.readers.base import Piece, Unreadable, join_blocks
+from tinsmith.corpus.readers.base import Piece, Unreadable, join_blocks, name_set
 from tinsmith.corpus.readers.detect import MIME, has_utf16_name
 from tinsmith.corpus.readers.mail import compose
 
 # Properties contain tab stops, Fallback repeats the content of its choice, the others are deleted or hidden text.
-_SKIPPED = set("pPr rPr tblPr sectPr Fallback del moveFrom instrText delText rt fld".split())
+_SKIPPED = name_set("pPr rPr tblPr sectPr Fallback del moveFrom instrText delText rt fld")
 _SPECIAL = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
 _MIDNIGHT = re.compile(r"^(\d{4}-\d\d-\d\d) 00:00:00$")
 _MAIL_HEADER = re.compile(r"^(Subject|From|To|Cc|CC|Bcc|BCC|Date): ?(.*)$")
