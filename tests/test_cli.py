@@ -43,7 +43,7 @@ def test_help_imports_nothing_heavy():
     [
         (("build", "nowhere.toml"), ("nowhere.toml", "no such recipe", "tinsmith init")),
         (("build", SMOKE, "--set", "train.lrr=1"), ("train.lrr", "unknown field")),
-        (("build", SMOKE, "--until", "trian"), ("'trian' is no stage", "tokenize, train")),
+        (("build", SMOKE, "--until", "trian"), ("unknown stage 'trian'", "tokenize, train")),
         (("plan", SMOKE, "--set", "ingest.sources=['no/such/folder']"), ("no/such/folder",)),
         (("plan", SMOKE, "--set", "model.scratch=llama"), ("model.scratch", "llama@15m")),
         (

@@ -15,7 +15,7 @@ _HOMES = {
     "Recipe": "recipe",
     "load_recipe": "recipe.toml",
     "build": "pipeline.build",
-    "plan": "pipeline.build",
+    "plan": "pipeline.plan",
     "verify": "bundle",
 }
 

@@ -49,7 +49,7 @@ def init(
 @app.command()
 def plan(recipe: RecipePath, set_: Overrides = None, until: Until = None) -> None:
     """Show which stages would run, why, and what they will take."""
-    from tinsmith.pipeline.plan import describe_plan
+    from tinsmith.pipeline.describe import describe_plan
     from tinsmith.recipe.toml import load_recipe
 
     print(describe_plan(load_recipe(recipe, tuple(set_ or ())), until))

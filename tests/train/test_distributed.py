@@ -20,7 +20,7 @@ from tinsmith.base.errors import RunError, TrainingError
 from tinsmith.base.files import read_json, read_jsonl, write_json
 from tinsmith.base.launch import WorkerGroup
 from tinsmith.base.progress import SilentProgress
-from tinsmith.pipeline.build import run_directory, stage_key
+from tinsmith.pipeline.plan import run_directory, stage_key
 from tinsmith.recipe.toml import load_recipe
 from tinsmith.stages import STAGES
 from tinsmith.tokens.shards import TokenSet
@@ -297,6 +297,6 @@ def test_a_device_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch)
 def test_a_follower_that_does_not_see_the_files_says_so(tmp_path: Path) -> None:
     from tinsmith.pipeline.build import _await_key
 
-    with pytest.raises(RunError, match=r"does not see what the first process wrote\n  -> set `runs`"):
+    with pytest.raises(RunError, match=r"cannot see what the main process wrote\n  -> set `runs`"):
         _await_key(tmp_path / "train.partial", "key", seconds=0.1)
     assert os.listdir(tmp_path) == []

@@ -1,1 +1,1 @@
-"""Run the stages of a build: cache keys, resume, metering, manifests, plans."""
+"""Run the stages of a build: cache keys, plans, resume, metering, manifests."""

@@ -1,4 +1,4 @@
-"""The manifest of a finished stage: what it read and wrote, what that took, on which machine, by which versions."""
+"""The manifest of a finished stage: what it read and wrote, what that cost, on which machine and versions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinsmith.recipe import Recipe
 from tinsmith.stages import Stage
 
 MANIFEST = "manifest.json"
-KEY, METER = ".key.json", ".meter.json"  # of a stage that is not finished: no outputs
+KEY, METER = ".key.json", ".meter.json"  # only in the directory of an unfinished stage
 
 
 def make_manifest(
@@ -30,7 +30,7 @@ def make_manifest(
     reading: Reading,
     attempts: int,
 ) -> dict[str, Any]:
-    """Return the manifest of what a stage has written into `partial`, hashes included."""
+    """Return the manifest of what a stage has written into `partial`, with hashes."""
     hidden = {KEY, METER}
     names = [name for name in list_files(partial) if str(name) not in hidden]
     outputs = {
@@ -87,7 +87,7 @@ def _versions() -> dict[str, str]:
 
 
 def read_manifest(directory: Path) -> dict[str, Any] | None:
-    """Return a finished stage's manifest, or None where there is none. Raises RunError where it is damaged."""
+    """Return a stage's manifest, or None if the stage is not finished. Raises RunError for a damaged one."""
     path = directory / MANIFEST
     if not path.exists():
         return None
@@ -100,11 +100,11 @@ def read_manifest(directory: Path) -> dict[str, Any] | None:
 
 
 def manifest_of(root: Path, name: str) -> dict[str, Any]:
-    """Return the manifest of a stage that must be finished. Raises RunError where it is not."""
+    """Return the manifest of a stage that must be finished. Raises RunError if it is not."""
     manifest = read_manifest(root / name)
     if manifest is None:
         raise RunError(
-            "has no finished stage",
+            "this stage is not finished",
             where=str(root / name),
             next_step=f"run: tinsmith build RECIPE --until {name}",
         )
@@ -112,7 +112,7 @@ def manifest_of(root: Path, name: str) -> dict[str, Any]:
 
 
 def outputs_present(directory: Path, manifest: dict[str, Any]) -> bool:
-    """Check presence and size of every output; `tinsmith verify` checks hashes."""
+    """Return whether every output exists with its size; `tinsmith verify` checks hashes."""
     for name, row in manifest["outputs"].items():
         path = directory / name
         if not path.is_file() or path.stat().st_size != row["bytes"]:

@@ -1,171 +1,132 @@
-"""The plan of a build in words: what is cached, what would run, and what that will probably take."""
+"""Which stages are cached and which would run, and why: the cache key of a stage covers all that it reads."""
 
 from __future__ import annotations
 
-import math
+import contextlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tinsmith.base import assets
-from tinsmith.evaluate.bootstrap import detectable
-from tinsmith.meter.planner import SHARE_OF_MATMUL_RATE, Scale, measure_gflops, vocabulary_size
-from tinsmith.pipeline.build import plan, run_directory
-from tinsmith.recipe import EXAMPLE_FILES, OBJECTIVES, EvaluateConfig, Recipe, StreamlineConfig, TrainConfig
-from tinsmith.stages.sources import look_at, present_files
-from tinsmith.stages.train import published_shape
-
-# Standard deviations over documents of the difference between two models, of 135M and 270M, on licences.
-_SPREAD_BITS, _SPREAD_EXAM = 0.13, 0.42  # bits per byte; right or wrong
-# A model of which nothing but a hub's name is known is taken to be this big.
-UNKNOWN_PARAMETERS = 500_000_000
+from tinsmith.base.erasure import read_forgotten
+from tinsmith.base.errors import RecipeError
+from tinsmith.base.files import read_json, sha256_file, sha256_json
+from tinsmith.pipeline.manifests import KEY, MANIFEST, manifest_of, outputs_present, read_manifest
+from tinsmith.recipe import Recipe
+from tinsmith.stages import STAGES, Stage
 
 
-def describe_plan(recipe: Recipe, until: str | None = None) -> str:
-    """Return what is trained, and a table: stage, cached or to run, minutes, tokens, disk, memory, and why."""
-    steps = plan(recipe, until)
-    gflops = measure_gflops()
-    scale = _scale(recipe, gflops)
-    lines = [*describe_model(recipe), describe_power(recipe.evaluate), ""]
-    lines.append(f"{'stage':10} {'state':8} {'minutes':>7} {'tokens':>10} {'disk':>9} {'memory':>9}  why")
-    minutes = disk = 0.0
-    for step in steps:
-        state = "cached" if step.cached else "to run"
-        cells = f"{'':>7} {'':>10} {'':>9} {'':>9}"
-        if not step.cached:
-            cost = step.stage.estimate(recipe, scale)
-            minutes, disk = minutes + cost.seconds / 60, disk + cost.disk_bytes
-            tokens = f"{int(cost.tokens):,}" if cost.tokens else ""
-            disk_size, memory_size = _size(cost.disk_bytes), _size(cost.memory_bytes)
-            cells = f"{cost.seconds / 60:>7.1f} {tokens:>10} {disk_size:>9} {memory_size:>9}"
-        lines.append(f"{step.stage.name:10} {state:8} {cells}  {step.why}")
-    lines.append(
-        f"\nto run: about {minutes:.0f} minutes (within a factor of two; this machine multiplies matrices at "
-        f"{gflops:,.0f} GFLOP/s), {_size(disk)} of disk, in {run_directory(recipe)}"
-    )
-    return "\n".join(lines)
+@dataclass(frozen=True)
+class Step:
+    """What a build would do with one stage, and why."""
+
+    stage: Stage
+    cached: bool
+    why: str
 
 
-def _scale(recipe: Recipe, gflops: float) -> Scale:
-    return Scale(
-        corpus_bytes=_corpus_bytes(recipe),
-        parameters=parameters(recipe),
-        teacher=teacher_parameters(recipe),
-        vocabulary=vocabulary_size(recipe.model),
-        operations_per_second=gflops * 1e9 * SHARE_OF_MATMUL_RATE,
-        example_bytes=_example_bytes(recipe),
-    )
-
-
-def describe_power(config: EvaluateConfig) -> str:
-    """Return a line on the differences between two models that the held-out documents could show.
-
-    Wants no document yet: it takes the spreads over documents of another comparison.
-    """
-    bits = detectable(_SPREAD_BITS / math.sqrt(config.documents), config.confidence)
-    exam = detectable(_SPREAD_EXAM / math.sqrt(config.exam_items), config.confidence)
-    return (
-        f"{'can show':10} differences of about {bits:.2f} bits per byte on {config.documents} held-out documents "
-        f"and of {exam:.0%} in an exam of {config.exam_items} questions, four times in five; smaller ones want more"
-    )
-
-
-def describe_model(recipe: Recipe) -> list[str]:
-    """Return a line each on where the model starts, what it learns and, where asked for, what else is done to it."""
-    train, model = recipe.train, recipe.model
-    start = f"fresh weights, {model.scratch}" if model.scratch else model.base
-    lines = [f"{'start':10} {start}, about {_count(parameters(recipe))} parameters"]
-    if model.tokenizer != "base":
-        size = model.tokenizer.partition("@")[2]
-        lines.append(f"{'tokenizer':10} byte-level BPE of {size} tokens, trained on the training documents")
-    elif model.scratch:
-        lines.append(f"{'tokenizer':10} that of {model.base}")
-    if train.streamline != StreamlineConfig():
-        lines.append(f"{'streamline':10} {_streamlining(train.streamline)}, then trained")
-    lines.append(f"{'learns':10} {_objectives(recipe)}")
-    lines.append(f"{'trains':10} {_trainable(train)}, with {train.optimizer} over {train.budget}")
-    return lines
-
-
-def _objectives(recipe: Recipe) -> str:
-    shares = recipe.train.shares
-    percent = [f"{share:.0%} " if len(shares) > 1 else "" for share in shares.values()]
-    learns = ", ".join(part + OBJECTIVES[name].learns for part, name in zip(percent, shares, strict=True))
-    if not recipe.train.has_teacher:
-        return learns
-    return f"{learns}; the teacher is {recipe.train.distil.teacher or 'the model before it is streamlined'}"
-
-
-def _trainable(train: TrainConfig) -> str:
-    if train.trainable == "all":
-        return "all weights"
-    where = " and ".join(train.lora.targets) or "every linear layer of the blocks"
-    return f"adapters of rank {train.lora.rank} on {where} (LoRA)"
-
-
-def _streamlining(config: StreamlineConfig) -> str:
-    kept = {
-        "tokens": config.vocabulary,
-        "layers": config.layers,
-        "channels in each MLP": config.mlp,
-    }
-    return "cut to " + ", ".join(f"{count:,} {what}" for what, count in kept.items() if count)
-
-
-def parameters(recipe: Recipe) -> int:
-    """Return about how many parameters the model of a recipe has, without opening or fetching it."""
-    return _scratch_parameters(recipe.model.scratch) if recipe.model.scratch else _size_of(recipe.model.base)
-
-
-def teacher_parameters(recipe: Recipe) -> int:
-    """Return about how many parameters the teacher has; 0 where the recipe distils nothing."""
-    if not recipe.train.has_teacher:
-        return 0
-    teacher = recipe.train.distil.teacher
-    return _size_of(teacher) if teacher else parameters(recipe)
-
-
-def _size_of(model: str) -> int:
-    if model in assets.KNOWN:
-        return assets.KNOWN[model].parameters
-    path = Path(model).expanduser()
-    if path.is_file():
-        # Between 4 and 16 bits a weight; the middle is near enough for a plan.
-        return path.stat().st_size
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.glob("*.safetensors")) // 2
-    return UNKNOWN_PARAMETERS
-
-
-def _scratch_parameters(scratch: str) -> int:
-    name, _, size = scratch.partition("@")
-    if size:
-        return int(float(size[:-1]) * {"k": 1e3, "m": 1e6, "b": 1e9}[size[-1]])
-    return published_shape(name).parameters
-
-
-def _corpus_bytes(recipe: Recipe) -> int:
-    """Return the bytes of the sources; a named corpus not fetched yet counts with its known size."""
-    total = sum(look_at(path).st_size for path in present_files(recipe.ingest))
-    for name in recipe.ingest.sources:
-        if assets.is_corpus(name) and not assets.is_cached(name):
-            total += int(assets.KNOWN[name].megabytes * 1e6)
-    return total
-
-
-def _example_bytes(recipe: Recipe) -> dict[str, int]:
-    """Return the bytes of the example files of each token set; a missing file counts 0, and the build reports it."""
-    return {
-        tokens: sum(
-            path.stat().st_size
-            for path in (Path(name).expanduser() for name in getattr(recipe.tokenize, field))
-            if path.is_file()
+def plan(recipe: Recipe, until: str | None = None) -> list[Step]:
+    """Return for each stage whether it is cached or would run, and why. Changes nothing. Raises TinsmithError."""
+    check_recipe(recipe)
+    root, steps, stale = run_directory(recipe), [], False
+    for stage in stages_until(until):
+        if stale:
+            steps.append(Step(stage, False, "an earlier stage runs"))
+            continue
+        key = stage_key(stage, recipe, root)
+        stale = not is_cached(stage, root, key)
+        steps.append(
+            Step(stage, not stale, _reason(stage, recipe, root, key) if stale else "nothing changed")
         )
-        for tokens, field in EXAMPLE_FILES.items()
+    return steps
+
+
+def run_directory(recipe: Recipe) -> Path:
+    """Return the directory of a recipe's stages."""
+    return Path(recipe.runs).expanduser() / recipe.name
+
+
+def check_recipe(recipe: Recipe) -> None:
+    """Refuse what can be refused before any document is read. Raises TinsmithError."""
+    for stage in STAGES:
+        stage.check(recipe)
+
+
+def stages_until(until: str | None) -> tuple[Stage, ...]:
+    """Return the stages up to the one named, or all. Raises RecipeError for an unknown name."""
+    names = [stage.name for stage in STAGES]
+    if until is None:
+        return STAGES
+    if until not in names:
+        raise RecipeError(
+            f"unknown stage {until!r}", where="--until", next_step=f"use one of {', '.join(names)}"
+        )
+    return STAGES[: names.index(until) + 1]
+
+
+def stage_key(stage: Stage, recipe: Recipe, root: Path) -> str:
+    """Hash all that a stage's outputs depend on: version, configuration, assets, inputs."""
+    parts = {
+        "stage": stage.name,
+        "version": stage.version,
+        "config": stage.configuration(recipe),
+        "seed": recipe.seed if stage.seeded else None,
+        "models": {name: assets.identify(name) for name in stage.models(recipe)},
+        "sources": stage.files(recipe),
+        "inputs": {name: manifest_of(root, name)["digest"] for name in stage.inputs},
     }
+    forgotten = read_forgotten(root).fingerprint if stage.honours_erasure else ""
+    if forgotten:
+        parts["forgotten"] = forgotten
+    if stage.publishes:
+        # Manifests hold seconds and joules, which differ between equal outputs.
+        parts["manifests"] = {name: sha256_file(root / name / MANIFEST) for name in stage.inputs}
+    return sha256_json(parts)
 
 
-def _count(parameters: int) -> str:
-    return f"{parameters / 1e9:.3g}B" if parameters >= 1e9 else f"{parameters / 1e6:.3g}M"
+def is_cached(stage: Stage, root: Path, key: str) -> bool:
+    """Return whether a stage was finished with this key and its outputs are all there."""
+    manifest = read_manifest(root / stage.directory)
+    if manifest is None or manifest["key"] != key:
+        return False
+    return outputs_present(root / stage.directory, manifest)
 
 
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+def partial_key(partial: Path) -> str | None:
+    """Return the key of an unfinished attempt, or None without a readable one."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return str(read_json(partial / KEY)["key"])
+    return None
+
+
+def _reason(stage: Stage, recipe: Recipe, root: Path, key: str) -> str:
+    """Say why a stage that is not cached runs."""
+    partial = root / f"{stage.directory}.partial"
+    if partial.exists():
+        resumes = stage.resumable and partial_key(partial) == key
+        return "resumes where it was stopped" if resumes else "was stopped, starts over"
+    manifest = read_manifest(root / stage.directory)
+    if manifest is None:
+        return "not yet run"
+    if manifest["key"] == key:
+        return "an output is missing or has another size"
+    if changed := _changed_fields(manifest["config"], stage.configuration(recipe)):
+        return f"changed: {', '.join(changed)}"
+    if stage.seeded and manifest["seed"] != recipe.seed:
+        return "changed: seed"
+    moved = [n for n in stage.inputs if manifest["inputs"].get(n) != manifest_of(root, n)["digest"]]
+    if moved:
+        return f"changed input: {', '.join(moved)}"
+    return f"changed files, model or stage version{', or erasure list' * stage.honours_erasure}"
+
+
+def _changed_fields(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    changed = []
+    for section, value in now.items():
+        old = before.get(section)
+        if isinstance(value, dict) and isinstance(old, dict):
+            fields = [*value, *(field for field in old if field not in value)]
+            changed += [f"{section}.{field}" for field in fields if old.get(field) != value.get(field)]
+        elif old != value:
+            changed.append(section)
+    return changed

@@ -13,7 +13,7 @@ from tinsmith.evaluate.families.generative_table import add_generated
 from tinsmith.evaluate.items import Item
 from tinsmith.gguf.writer import write_gguf
 from tinsmith.llm import client
-from tinsmith.pipeline.build import plan
+from tinsmith.pipeline.plan import plan
 from tinsmith.recipe import EndpointConfig, EvaluateConfig, IngestConfig, Recipe
 from tinsmith.stages.evaluate.answers import answer_in_words, check_words
 from tiny_model import write_trained

@@ -1,11 +1,11 @@
-"""What `tinsmith plan` says of a recipe's model, and how big it takes a model to be."""
+"""What `tinsmith plan` says about a recipe's model, and which size it assumes."""
 
 from typing import Any
 
 import pytest
 
 from tinsmith.base.errors import RecipeError
-from tinsmith.pipeline.plan import describe_model, describe_power, parameters, teacher_parameters
+from tinsmith.pipeline.describe import describe_model, describe_power, parameters, teacher_parameters
 from tinsmith.recipe import Recipe
 from tinsmith.recipe.toml import parse_recipe
 
@@ -39,7 +39,7 @@ def test_what_differs_from_the_defaults_is_said() -> None:
     }
     said = "\n".join(describe_model(make_recipe(train=train, tokenize={"conversations": ["a.jsonl"]})))
     for words in (
-        "cut to 16,000 tokens, 20 layers",
+        "pruned     to 16,000 tokens, 20 layers",
         "75% the next token of documents, 25% answers in conversations",
         "adapters of rank 4 on q_proj and v_proj (LoRA), with muon",
     ):

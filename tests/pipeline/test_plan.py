@@ -1,8 +1,7 @@
-"""What a stage's key hangs on: its sections, single fields of others, and the bytes of a person's own files."""
+"""What the cache key of a stage depends on, and what a plan says of it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,10 @@ import pytest
 
 from tinsmith.base.erasure import write_rows
 from tinsmith.base.errors import RecipeError, RunError
-from tinsmith.base.files import write_atomic, write_json
-from tinsmith.base.progress import SilentProgress
-from tinsmith.pipeline.build import _changed_fields, _prepare, build, run_directory, stage_key
-from tinsmith.pipeline.manifests import KEY, METER
+from tinsmith.base.files import write_json
+from tinsmith.pipeline.plan import _changed_fields, run_directory, stage_key
 from tinsmith.recipe.toml import parse_recipe
-from tinsmith.stages import STAGES, Stage
+from tinsmith.stages import STAGES
 
 TALK = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 
@@ -33,7 +30,7 @@ def data(tmp_path: Path, **sections: dict[str, Any]) -> dict[str, Any]:
     return {"name": "x", "runs": str(tmp_path), "ingest": {"sources": ["nowhere"]}, **sections}
 
 
-def test_tokens_hang_on_single_fields_of_train_and_split(tmp_path: Path) -> None:
+def test_tokens_depend_on_single_fields_of_train_and_split(tmp_path: Path) -> None:
     plain = key(tmp_path, "tokenize")
     assert (
         key(tmp_path, "tokenize", train={"learning_rate": 0.1, "trainable": "lora", "lora": {"rank": 4}})
@@ -77,13 +74,6 @@ def test_a_register_of_rights_counts_by_its_bytes(tmp_path: Path) -> None:
     assert key(tmp_path, "curate", curate=curate) != one
 
 
-def test_a_misspelt_shape_is_told_before_any_document_is_read(tmp_path: Path) -> None:
-    recipe = parse_recipe(data(tmp_path / "runs", model={"scratch": "phi-3"}), where="test")
-    with pytest.raises(RecipeError, match=r"(?s)model\.scratch: .*'phi-3'; did you mean phi-2\?"):
-        build(recipe, progress=SilentProgress())
-    assert not (tmp_path / "runs").exists()
-
-
 def test_fresh_weights_with_a_vocabulary_of_their_own_ask_for_no_base(tmp_path: Path) -> None:
     def models(**model: str) -> set[str]:
         recipe = parse_recipe(data(tmp_path, model=model), where="test")
@@ -97,7 +87,7 @@ def task() -> dict[str, str]:
     return {"name": "kind", "question": "{text} Kind:", "answer": "{kind}"}
 
 
-def test_tokens_hang_on_the_bytes_of_files_that_are_learnt_from(tmp_path: Path) -> None:
+def test_tokens_depend_on_the_bytes_of_files_that_are_learnt_from(tmp_path: Path) -> None:
     talks = tmp_path / "talks.jsonl"
     sections: dict[str, Any] = {"tokenize": {"conversations": [str(talks)]}, "train": {"objective": "sft"}}
     with pytest.raises(RecipeError, match=r"talks\.jsonl: cannot be read"):
@@ -113,7 +103,7 @@ def test_tokens_hang_on_the_bytes_of_files_that_are_learnt_from(tmp_path: Path) 
     assert key(tmp_path, "tokenize", **unread) == before
 
 
-def test_weights_hang_on_the_teacher(tmp_path: Path) -> None:
+def test_weights_depend_on_the_teacher(tmp_path: Path) -> None:
     teacher = tmp_path / "teacher.gguf"
     teacher.write_bytes(b"GGUF")
     train = {"objective": "distil", "distil": {"teacher": str(teacher)}}
@@ -137,27 +127,3 @@ def test_a_plan_names_the_field_that_changed(tmp_path: Path) -> None:
         train={"objective": mixed, "streamline": {"vocabulary": 300}}, tokenize={"context": 64}
     )
     assert _changed_fields(before, narrow) == ["tokenize.context", "train.streamline.vocabulary"]
-
-
-def test_what_bears_its_own_fingerprint_outlives_another_recipe(tmp_path: Path) -> None:
-    (row,) = [each for each in STAGES if each.name == "evaluate"]
-    partial = tmp_path / "evaluate.partial"
-    scored = {"items/bits-trained.jsonl", "items/about-trained.json", METER}
-
-    def left() -> set[str]:
-        found = {path.relative_to(partial).as_posix() for path in partial.rglob("*") if path.is_file()}
-        return found - {KEY}
-
-    def fill(stage: Stage) -> None:
-        _prepare(partial, stage, "one")
-        for name in (*scored, "items/speed-trained.json", "half.txt"):
-            write_atomic(partial / name, "{}")
-
-    fill(row)
-    assert not _prepare(partial, row, "another")
-    assert left() == scored
-    assert not _prepare(partial, replace(row, version=row.version + 1), "a third")
-    assert left() == set()
-    fill(replace(row, reusable=()))
-    _prepare(partial, replace(row, reusable=()), "another")
-    assert left() == set()

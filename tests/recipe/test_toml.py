@@ -116,7 +116,7 @@ def test_the_defaults_written_as_comments_are_the_defaults(tmp_path):
 
 
 def test_the_projects_own_recipes_load():
-    for path in (Path(__file__).parents[1] / "recipes").glob("*.toml"):
+    for path in (Path(__file__).parents[2] / "recipes").glob("*.toml"):
         assert load_recipe(path).name == path.stem
 
 
