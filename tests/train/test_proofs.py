@@ -233,7 +233,7 @@ def test_a_full_disk_and_a_cut_checkpoint_cost_steps_and_no_bit(
         write(*arguments)
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(RunError, match=r"(?s)No space left on device.*free space, then build again"):
+    with pytest.raises(RunError, match=r"(?s)No space left on device.*free disk space, then build again"):
         fit(make_engine(tokens, section), out=tmp_path / "out", progress=SilentProgress())
     monkeypatch.undo()
     newest = max((tmp_path / "out" / "checkpoints").glob("step-*"))

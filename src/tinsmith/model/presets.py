@@ -27,15 +27,12 @@ def _llama(
     layers: int,
     heads: int,
     keys: int,
-    vocabulary: int,
-    positions: int,
     base: float = 10000.0,
-    tied: bool = False,
+    **rest: Any,
 ) -> Preset:
     sizes = {"hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers}
     attention = {"num_attention_heads": heads, "num_key_value_heads": keys, "rms_norm_eps": 1e-5}
     rope = {"rope_type": "default", "rope_theta": base}
-    rest = {"vocab_size": vocabulary, "max_position_embeddings": positions, "tie_word_embeddings": tied}
     return Preset("llama", parameters, {**sizes, **attention, "rope_parameters": rope, **rest})
 
 
@@ -74,8 +71,8 @@ def _gemma3(parameters: int, *, hidden: int, inner: int, layers: int) -> Preset:
     return Preset("gemma3_text", parameters, {**sizes, **attention, **rest})
 
 
-_LLAMA_2: dict[str, Any] = {"vocabulary": 32_000, "positions": 4096}
-_SMOL: dict[str, Any] = {"vocabulary": 49_152, "positions": 8192}
+_LLAMA_2 = {"vocab_size": 32_000, "max_position_embeddings": 4096, "tie_word_embeddings": False}
+_SMOL = {"vocab_size": 49_152, "max_position_embeddings": 8192, "tie_word_embeddings": True}
 
 PRESETS: dict[str, Preset] = {
     "llama-2-7b": _llama(6_738_415_616, hidden=4096, inner=11_008, layers=32, heads=32, keys=32, **_LLAMA_2),
@@ -84,13 +81,13 @@ PRESETS: dict[str, Preset] = {
     ),
     "llama-2-70b": _llama(68_976_648_192, hidden=8192, inner=28_672, layers=80, heads=64, keys=8, **_LLAMA_2),
     "smollm2-135m": _llama(
-        134_515_008, hidden=576, inner=1536, layers=30, heads=9, keys=3, base=1e5, tied=True, **_SMOL
+        134_515_008, hidden=576, inner=1536, layers=30, heads=9, keys=3, base=1e5, **_SMOL
     ),
     "smollm2-360m": _llama(
-        361_821_120, hidden=960, inner=2560, layers=32, heads=15, keys=5, base=1e5, tied=True, **_SMOL
+        361_821_120, hidden=960, inner=2560, layers=32, heads=15, keys=5, base=1e5, **_SMOL
     ),
     "smollm2-1.7b": _llama(
-        1_711_376_384, hidden=2048, inner=8192, layers=24, heads=32, keys=32, base=1.3e5, tied=True, **_SMOL
+        1_711_376_384, hidden=2048, inner=8192, layers=24, heads=32, keys=32, base=1.3e5, **_SMOL
     ),
     "qwen3-0.6b": _qwen3(596_049_920, hidden=1024, inner=3072, layers=28),
     "qwen3-1.7b": _qwen3(1_720_574_976, hidden=2048, inner=6144, layers=28),
