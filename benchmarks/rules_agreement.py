@@ -16,15 +16,15 @@ from benchmarks.evidence import table, write_evidence
 from benchmarks.paths import WORK
 from benchmarks.processes import run_worker
 from benchmarks.workers.job import Job
-from tinsmith.corpus.filters import c4, fineweb, gopher
-from tinsmith.corpus.filters.scan import Scan, scan
-from tinsmith.recipe import C4Config, FineWebConfig, GopherConfig
+from tinsmith.corpus.filters import c4, fineweb, gopher, gopher_quality
+from tinsmith.corpus.filters.scan import ScannedText, scan_text
+from tinsmith.corpus.rejection import Rejection
+from tinsmith.recipe import C4Config, CurateConfig, FineWebConfig, GopherConfig
 
 _PEER = "datatrove"
-_REPETITION = tuple(reason for reason in gopher.REASONS if reason not in gopher.QUALITY)
 SETS: dict[str, tuple[str, ...]] = {
-    "Gopher, quality": tuple(gopher.QUALITY),
-    "Gopher, repetition": _REPETITION,
+    "Gopher, quality": tuple(gopher_quality.REASONS),
+    "Gopher, repetition": tuple(gopher.REPETITION),
     "C4": tuple(reason for reason in c4.REASONS if reason != "bad_words"),
     "FineWeb": tuple(fineweb.REASONS),
 }
@@ -65,7 +65,7 @@ def run(*, quick: bool, pip: list[str]) -> None:
     peers.install([_PEER], pip)
     samples = mixture.documents(share=0.1 if quick else 1.0)
     texts = [sample.text for sample in samples]
-    ours, theirs = [judge(text) for text in texts], _theirs(texts)
+    ours, theirs = [apply_rules(text) for text in texts], _theirs(texts)
     apart = [number for number, pair in enumerate(zip(ours, theirs, strict=True)) if _differ(*pair)]
     tidied = dict(zip(apart, _theirs([tidy(texts[number]) for number in apart]), strict=True))
     straight = [straighten(tidy(texts[number])) for number in apart]
@@ -80,7 +80,7 @@ def run(*, quick: bool, pip: list[str]) -> None:
         "kinds": Counter(sample.kind for sample in samples),
         "sets": {name: _agreement(rules, ours, theirs) for name, rules in SETS.items()},
         "without_marks": _agreement(
-            [rule for rule in gopher.QUALITY if rule != "few_alphabetic_words"], ours, theirs
+            [rule for rule in gopher_quality.REASONS if rule != "few_alphabetic_words"], ours, theirs
         ),
         "rules": {rule: _agreement([rule], ours, theirs) for rules in SETS.values() for rule in rules},
         "c4_same_text": sum(
@@ -95,21 +95,24 @@ def run(*, quick: bool, pip: list[str]) -> None:
     write_evidence(name, "Fixed rules beside datatrove's", facts, _body(facts))
 
 
-def judge(text: str) -> Verdict:
-    """Ask each of our rules alone."""
-    read, config = scan(text), GopherConfig()
-    broken = {drop.reason for drop in gopher.judge_quality(read, "en", config)}
-    broken |= {drop.reason for drop in gopher.judge_repetition(read, config)}
-    broken |= set(_fineweb(read))
-    left, drop = c4.judge(text, C4Config())
-    return Verdict(frozenset(broken | ({drop.reason} if drop else set())), "" if drop else left)
+def apply_rules(text: str) -> Verdict:
+    """Apply each of our rules alone."""
+    document, config = scan_text(text, "en"), GopherConfig()
+    broken = {rejection.reason for rejection in gopher_quality.find_rejections(document, config)}
+    broken |= {rejection.reason for rejection in gopher.find_repetition(document, config)}
+    broken |= set(_fineweb(document))
+    left = c4.filter_lines(text, C4Config())
+    if isinstance(left, Rejection):
+        return Verdict(frozenset({*broken, left.reason}), "")
+    return Verdict(frozenset(broken), left)
 
 
-def _fineweb(read: Scan) -> Iterable[str]:
+def _fineweb(document: ScannedText) -> Iterable[str]:
     published = FineWebConfig()
-    for reason, field in fineweb.REASONS.items():
+    for reason, path in fineweb.REASONS.items():
+        field = path.removeprefix("fineweb.")
         alone = FineWebConfig.model_validate(_OFF | {field: getattr(published, field)})
-        if fineweb.judge(read, alone):
+        if isinstance(fineweb.apply(document, CurateConfig(fineweb=alone)), Rejection):
             yield reason
 
 
@@ -189,12 +192,12 @@ def _c4_cause(text: str, ours: Verdict, tidied: Verdict, straightened: Verdict) 
     def same(one: Verdict, other: Verdict) -> bool:
         return one.broken & asked == other.broken & asked and _flat(one.left) == _flat(other.left)
 
-    straight = judge(straighten(tidy(text)))
+    straight = apply_rules(straighten(tidy(text)))
     if same(ours, tidied):
         return SPACE
     if same(straight, straightened):
         return QUOTES
-    if same(judge(straighten(tidy(text.translate(_SEPARATORS)))), straightened):
+    if same(apply_rules(straighten(tidy(text.translate(_SEPARATORS)))), straightened):
         return BREAKS
     return SENTENCES if straight.broken & asked != straightened.broken & asked else OTHER
 

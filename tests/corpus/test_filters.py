@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tinsmith.corpus.filters import REASONS, RuleSets, gopher
-from tinsmith.corpus.filters.characters import SPACE, kinds
+from tinsmith.corpus.filters import REASONS, Filters, gopher, gopher_quality
+from tinsmith.corpus.filters.characters import SPACE, flags
 from tinsmith.corpus.filters.repeats import ngram_repeats, repeated_items
-from tinsmith.corpus.filters.scan import _read_token, scan
+from tinsmith.corpus.filters.scan import _read_token, scan_text
 from tinsmith.corpus.text.kernels import codes
 from tinsmith.recipe import CurateConfig
 
@@ -128,19 +128,19 @@ PUBLISHED = {
 }
 
 
-def rule_sets(*names: str, off: bool = False, **sections: dict[str, object]) -> RuleSets:
-    """Rule sets with some fields set, the others as published or switched off."""
+def filters(*names: str, off: bool = False, **sections: dict[str, object]) -> Filters:
+    """Filters with some fields set, the others as published or switched off."""
     given = {name: (OFF[name] if off else {}) | sections.get(name, {}) for name in ALL}
-    return RuleSets(CurateConfig.model_validate({"rules": names or ALL, **given}))
+    return Filters(CurateConfig.model_validate({"rules": names or ALL, **given}))
 
 
 def tokens(text: str) -> list[str]:
     characters, place, found = codes(text), 0, []
     while place < len(characters):
-        if kinds()[characters[place]] & SPACE:
+        if flags()[characters[place]] & SPACE:
             place += 1
             continue
-        end = _read_token(characters, kinds(), place)[0]
+        end = _read_token(characters, flags(), place)[0]
         found.append(text[place:end])
         place = end
     return found
@@ -154,19 +154,19 @@ def test_defaults_are_those_published():
 
 
 def test_gophers_rules_about_words_let_repetition_pass():
-    whole, words_alone = rule_sets("gopher"), rule_sets("gopher_quality")
+    whole, words_alone = filters("gopher"), filters("gopher_quality")
     repetitive = {f"duplicate_{n}grams" for n in range(5, 11)} | {"duplicate_lines", "duplicate_paragraphs"}
-    assert repetitive <= set(gopher.REASONS) - set(gopher.QUALITY)
+    assert repetitive <= set(gopher.REPETITION)
     for reason in repetitive:
-        assert whole.judge(BREAKERS[reason])[1].reason not in gopher.QUALITY
-        assert words_alone.judge(BREAKERS[reason])[1] is None
-    for reason in gopher.QUALITY:
-        assert words_alone.judge(BREAKERS[reason], "en")[1].reason == reason
-    assert words_alone.reasons == set(gopher.QUALITY)
+        assert whole.apply(BREAKERS[reason])[1].reason not in gopher_quality.REASONS
+        assert words_alone.apply(BREAKERS[reason])[1] is None
+    for reason in gopher_quality.REASONS:
+        assert words_alone.apply(BREAKERS[reason], "en")[1].reason == reason
+    assert words_alone.reasons == set(gopher_quality.REASONS)
 
 
 def test_a_plain_text_stays_as_it_is():
-    assert rule_sets().judge(GOOD, "en") == (GOOD, None)
+    assert filters().apply(GOOD, "en") == (GOOD, None)
 
 
 def test_every_rule_has_its_breaker():
@@ -177,35 +177,35 @@ def test_every_rule_has_its_breaker():
 def test_a_rule_alone_drops_its_breaker(reason: str):
     name, field = REASONS[reason].split(".")
     published = ("gribble",) if reason == "bad_words" else getattr(getattr(CurateConfig(), name), field)
-    alone = rule_sets(off=True, **{name: {field: published}})
-    drop = alone.judge(BREAKERS[reason], "en")[1]
+    alone = filters(off=True, **{name: {field: published}})
+    drop = alone.apply(BREAKERS[reason], "en")[1]
     assert drop is not None
     assert drop.reason == reason
     assert any(map(str.isalnum, drop.detail))
-    assert alone.judge(GOOD, "en")[1] is None
-    assert rule_sets(off=True).judge(BREAKERS[reason], "en")[1] is None
+    assert alone.apply(GOOD, "en")[1] is None
+    assert filters(off=True).apply(BREAKERS[reason], "en")[1] is None
 
 
 def test_only_the_named_sets_are_asked():
-    assert rule_sets("gopher").judge(BREAKERS["few_punctuated_lines"])[1] is None
-    assert rule_sets("fineweb").judge(BREAKERS["too_few_words"])[1] is None
-    assert rule_sets("c4").judge(BREAKERS["few_alphabetic_words"])[1] is None
+    assert filters("gopher").apply(BREAKERS["few_punctuated_lines"])[1] is None
+    assert filters("fineweb").apply(BREAKERS["too_few_words"])[1] is None
+    assert filters("c4").apply(BREAKERS["few_alphabetic_words"])[1] is None
 
 
 def test_a_text_without_words_is_empty_whatever_the_thresholds():
     for text in ("", " \n\t"):
-        assert rule_sets(off=True).judge(text)[1].reason == "empty"
+        assert filters(off=True).apply(text)[1].reason == "empty"
 
 
 def test_stop_words_are_asked_of_english():
     text = BREAKERS["few_stop_words"]
-    assert rule_sets("gopher").judge(text, "en")[1].reason == "few_stop_words"
-    assert rule_sets("gopher").judge(text, "fr")[1] is None
+    assert filters("gopher").apply(text, "en")[1].reason == "few_stop_words"
+    assert filters("gopher").apply(text, "fr")[1] is None
 
 
 def test_a_ruler_of_marks_is_no_word():
     ruler = LINES[0] + "\n" + "= " * 100
-    assert rule_sets("gopher").judge(ruler)[1].reason == "too_few_words"
+    assert filters("gopher").apply(ruler)[1].reason == "too_few_words"
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_repeats_are_those_of_plain_python():
     for seed in range(30):
         source = random.Random(seed)
         text = " ".join(source.choice(["to", "be", "or", "not", "é", "tobe"]) for _ in range(seed * 4))
-        found, parts = scan(text), tokens(text)
+        found, parts = scan_text(text), tokens(text)
         repeats = ngram_repeats(found.tokens, found.token_sizes, 10)
         for n in range(2, min(10, len(parts)) + 1):
             grams = [tuple(parts[i : i + n]) for i in range(len(parts) - n + 1)]
@@ -244,7 +244,7 @@ def test_repeats_are_those_of_plain_python():
 
 
 def test_lines_and_paragraphs_by_hand():
-    found = scan("one two\n  one  two \n\nthree\n \t\n\nfour.\n\none two\none two")
+    found = scan_text("one two\n  one  two \n\nthree\n \t\n\nfour.\n\none two\none two")
     assert found.line_sizes.tolist() == [7, 8, 5, 5, 7, 7]
     assert repeated_items(found.lines, found.line_sizes) == (3, 22)
     assert len(found.paragraphs) == 4
@@ -266,19 +266,19 @@ def test_c4_takes_lines_out_and_keeps_the_rest():
             "He said “so be it.”",
         ]
     )
-    kept, drop = rule_sets("c4").judge(text)
+    kept, drop = filters("c4").apply(text)
     assert drop is None
     assert kept.splitlines() == [*LINES[:5], "The claim is proven.", "He said “so be it.”"]
 
 
 def test_c4_looks_for_phrases_only_in_lines_that_stay():
-    assert rule_sets("c4").judge(GOOD + "\nfunction () {")[1] is None
+    assert filters("c4").apply(GOOD + "\nfunction () {")[1] is None
 
 
 def test_later_sets_judge_what_c4_left():
     menu = "\n".join(f"{word}" for word in words(100, 4))
-    assert rule_sets("fineweb").judge(GOOD + "\n" + menu)[1].reason == "short_lines"
-    text, drop = rule_sets("c4", "fineweb").judge(GOOD + "\n" + menu)
+    assert filters("fineweb").apply(GOOD + "\n" + menu)[1].reason == "short_lines"
+    text, drop = filters("c4", "fineweb").apply(GOOD + "\n" + menu)
     assert (text, drop) == (GOOD, None)
 
 
@@ -287,7 +287,7 @@ def test_plain_texts_of_many_scripts_stay(code: str):
     text = "\n".join(SAMPLES[code])
     # Thai ends its sentences with a space; C4 counts words between spaces, of which Chinese and Japanese have none.
     names = ("gopher",) if code in ("th", "zh", "ja") else ALL
-    kept, drop = rule_sets(
+    kept, drop = filters(
         *names, gopher={"min_words": 15, "min_mean_word_length": 2}, c4={"min_sentences": 3}
-    ).judge(text, code)
+    ).apply(text, code)
     assert (kept, drop) == (text, None)

@@ -14,7 +14,7 @@ from tinsmith.base.cores import usable_cores
 from tinsmith.base.erasure import ErasureList
 from tinsmith.corpus.dedup.signatures import Signer, choose_banding, sketch
 from tinsmith.corpus.dedup.versions import version_of
-from tinsmith.corpus.filters import RuleSets
+from tinsmith.corpus.filters import Filters
 from tinsmith.corpus.privacy import REASONS as PRIVATE
 from tinsmith.corpus.privacy import Protector
 from tinsmith.corpus.rejection import Rejection
@@ -60,7 +60,7 @@ class Judge:
     def __init__(self, config: CurateConfig, seed: int, forgotten: ErasureList) -> None:
         self.config = config
         self.rights = Rights(config.rights, forgotten)
-        self.rules = RuleSets(config)
+        self.filters = Filters(config)
         self.protector = Protector(config.privacy)
         clusters = config.cluster_jaccard < 1
         self.signer = Signer(choose_banding(config.cluster_jaccard), seed) if clusters else None
@@ -98,7 +98,7 @@ class Judge:
         sure = code if probability >= self.config.min_language_probability else language.UNSURE
         drop = language.judge_language(code, probability, self.config) if text.strip() else None
         if drop is None:
-            text, drop = self.rules.judge(text, sure)
+            text, drop = self.filters.apply(text, sure)
         ruled, private = _size(text), {}
         if drop is None:
             protected = self.protector.protect(text)

@@ -188,12 +188,16 @@ class FineWebConfig(Section):
     max_line_breaks_per_word: float = Field(0.3, ge=0, description="lists have more, in FineWeb's code: 0.3")
 
 
+# Each is a module of corpus/filters.
+FilterName = Literal["gopher", "gopher_quality", "c4", "fineweb"]
+
+
 class CurateConfig(Section):
     """Fixed rules for each document, and duplicates."""
 
     languages: tuple[str, ...] = Field((), description="ISO 639-1 codes to keep; empty keeps every language")
     min_language_probability: Fraction = Field(0.5, description="documents below it are dropped as unsure")
-    rules: tuple[Literal["gopher", "gopher_quality", "c4", "fineweb"], ...] = Field(
+    rules: tuple[FilterName, ...] = Field(
         (),
         description="sets of rules in order, each with its own section. gopher_quality is gopher without its rules "
         "about repetition, which long contracts, filings and statutes fail. None by default: measured, they help with "

@@ -1,56 +1,58 @@
-"""Sets of fixed rules by name: gopher, its part gopher_quality, c4 and fineweb, with their published thresholds."""
+"""Filters: rules that drop documents, or lines of them, with published thresholds.
+
+Each name in `curate.rules` is a module here with two members:
+REASONS: reason of a rejection -> the field under `curate` that causes it, in the order of the funnel.
+apply(document, config): the document as the filter leaves it, or why it is dropped.
+"""
 
 from __future__ import annotations
 
-from tinsmith.corpus.filters import c4, fineweb, gopher
-from tinsmith.corpus.filters.scan import Scan, scan
+from collections.abc import Callable
+from importlib import import_module
+from typing import NamedTuple, get_args
+
+from tinsmith.corpus.filters.scan import ScannedText, scan_text
 from tinsmith.corpus.rejection import Rejection
 from tinsmith.recipe import CurateConfig
-
-_SETS = {
-    "gopher": gopher.REASONS,
-    "gopher_quality": gopher.QUALITY,
-    "c4": c4.REASONS,
-    "fineweb": fineweb.REASONS,
-}
-# Reason of a drop -> the field under `curate` that causes it. The order is that of the funnel.
-REASONS = {
-    reason: f"{name}.{field}"
-    for name, reasons in _SETS.items()
-    if name != "gopher_quality"  # its fields are those of gopher
-    for reason, field in reasons.items()
-}
+from tinsmith.recipe.corpus import FilterName
 
 
-class RuleSets:
-    """The sets of rules that a recipe names, asked one after the other."""
+class Filter(NamedTuple):
+    """The two members of a filter's module."""
+
+    reasons: dict[str, str]
+    apply: Callable[[ScannedText, CurateConfig], ScannedText | Rejection]
+
+
+def _load(name: str) -> Filter:
+    module = import_module(f"{__name__}.{name}")
+    return Filter(module.REASONS, module.apply)
+
+
+FILTERS = {name: _load(name) for name in get_args(FilterName)}
+# Reason of a rejection -> the field under `curate` that causes it, in the order of the funnel.
+REASONS = {reason: field for each in FILTERS.values() for reason, field in each.reasons.items()}
+
+
+class Filters:
+    """The filters that a recipe names, applied in its order."""
 
     def __init__(self, config: CurateConfig) -> None:
         self.config = config
-        self.reasons = {reason for name in config.rules for reason in _SETS[name]}
+        self.filters = [FILTERS[name] for name in config.rules]
+        self.reasons = {reason for each in self.filters for reason in each.reasons}
 
-    def judge(self, text: str, language: str = "") -> tuple[str, Rejection | None]:
-        """Return a text as the rules leave it, and the first that drops it, or None.
+    def apply(self, text: str, language: str = "") -> tuple[str, Rejection | None]:
+        """Return a text as the filters leave it, and the first rejection or None.
 
-        C4's may take lines out, and what follows judges the rest. Stop words are asked where the language is "en".
+        A text without words is rejected as empty. Rules about English apply only if `language` is "en".
         """
-        read = scan(text)
-        for name in self.config.rules:
-            if not len(read.tokens):
-                return text, Rejection("empty", "no words")
-            if name == "c4":
-                before = text
-                text, drop = c4.judge(text, self.config.c4)
-                read = read if text is before else scan(text)
-            else:
-                drop = self._judge(name, read, language)
-            if drop:
-                return text, drop
-        return text, None if len(read.tokens) else Rejection("empty", "no words")
-
-    def _judge(self, name: str, read: Scan, language: str) -> Rejection | None:
-        if name == "gopher":
-            return gopher.judge(read, language, self.config.gopher)
-        if name == "gopher_quality":
-            return next(gopher.judge_quality(read, language, self.config.gopher), None)
-        return fineweb.judge(read, self.config.fineweb)
+        document = scan_text(text, language)
+        for each in self.filters:
+            if not len(document.tokens):
+                break
+            result = each.apply(document, self.config)
+            if isinstance(result, Rejection):
+                return document.text, result
+            document = result
+        return document.text, None if len(document.tokens) else Rejection("empty", "no words")

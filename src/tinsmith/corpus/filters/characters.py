@@ -1,4 +1,4 @@
-"""What each character is to the rules: one number of flags per code point."""
+"""The properties of each character that filters look at: one integer of flags per code point."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-Kinds = NDArray[np.uint16]
+Flags = NDArray[np.uint16]
 
 LETTER, ALPHANUMERIC, SPACE, MARK, UPPER = 1, 2, 4, 8, 16
 TERMINAL, BULLET, BRACKET, DASH = 32, 64, 128, 256
-# Scripts that put no space between words: a word is taken to be two of the one, four of the other.
+# Scripts without spaces between words: two ideographs, or four syllables, count as a word.
 IDEOGRAPH, SYLLABLE = 512, 1024
 IN_WORD, UNSPACED = ALPHANUMERIC | MARK, IDEOGRAPH | SYLLABLE
 
-# What ends a sentence in the scripts that are written today (Unicode's property Sentence_Terminal).
+# Ends of sentences in the scripts in use today (Unicode property Sentence_Terminal).
 _TERMINALS = ".!?。！？．｡。।॥؟۔؞։።፧፨၊။។៕៖᠃᠉߹܀܁܂᱾᱿꓿꘎꘏꛳꛷⸮‼‽⁇⁈⁉᥄᥅᭚᭛᭞᭟᰻᰼꣎꣏꤯꧈꧉꩝꩞꩟꫰꫱꯫"
 _BULLETS = "•‣⁃◦▪▫■□●○-"
 _BRACKETS = "()[]\"'“”‘’«»„"
@@ -28,9 +28,9 @@ _SYLLABLES = ((0x0E00, 0x0F00), (0x0F00, 0x10A0), (0x1780, 0x1800), (0x1950, 0x1
 
 
 @cache
-def kinds() -> Kinds:
+def flags() -> Flags:
     """Return the flags of every code point, (1114112,)."""
-    every = np.arange(0x110000, dtype=np.uint32).view("U1")
+    characters = np.arange(0x110000, dtype=np.uint32).view("U1")
     found = np.zeros(0x110000, np.uint16)
     tests = {
         LETTER: np.strings.isalpha,
@@ -39,7 +39,7 @@ def kinds() -> Kinds:
         UPPER: np.strings.isupper,
     }
     for flag, test in tests.items():
-        found[test(every)] |= flag
+        found[test(characters)] |= flag
     for start, end in _MARKS:
         for code in range(start, end):
             if unicodedata.category(chr(code))[0] == "M":
@@ -51,7 +51,7 @@ def kinds() -> Kinds:
     return found
 
 
-def _flag(found: Kinds, ranges: tuple[tuple[int, int], ...], flag: int) -> None:
+def _flag(found: Flags, ranges: tuple[tuple[int, int], ...], flag: int) -> None:
     """Set a flag on the letters and marks of ranges of code points."""
     for start, end in ranges:
         part = found[start:end]

@@ -1,7 +1,7 @@
-"""Read a text once: its tokens, lines and paragraphs as hashes and sizes, and what is counted on the way.
+"""Scan a text once: its tokens, lines and paragraphs as hashes and sizes, and the counts that filters need.
 
-A token is a word or a mark. Words are cut as spaCy's English rules do it, as far as they look at characters
-and not at lists: "don't" is two, "well-known" three, "3.5", "U.S." and "10-K" one each; a run of one mark is one.
+A token is a word or a run of one mark. Words are cut by spaCy's English rules, without its lists of exceptions:
+"don't" is two tokens, "well-known" three, "3.5", "U.S." and "10-K" one each.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from tinsmith.corpus.filters.characters import (
     TERMINAL,
     UNSPACED,
     UPPER,
-    Kinds,
-    kinds,
+    Flags,
+    flags,
 )
 from tinsmith.corpus.text.kernels import FNV_START, FNV_STEP, Codes, codes, compiled, mix
 from tinsmith.corpus.text.words import MULTIPLIER, Hashes
 
 Sizes = NDArray[np.int32]
-# Places in the array of counts.
+# Indices into the array of counts.
 SPOKEN, SPACED, SPACED_CHARACTERS, LETTERED, HASH_SIGNS, ELLIPSES = range(6)
 BULLETS, ELLIPSIS_LINES, PUNCTUATED_LINES, BREAKS, STOP_WORDS, COUNTS = range(6, 12)
 _ENGLISH = ("the", "be", "to", "of", "and", "that", "have", "with")
@@ -40,48 +40,47 @@ _LEFT_OF_LETTERS = (0x3A, 0x3C, 0x3E, 0x3D, 0x2F)  # : < > = / cut where a lette
 _APOSTROPHES = (0x27, 0x2019)
 
 
-class Scan(NamedTuple):
-    """What the rules look at. Sizes are characters, from the first to the last that is no space."""
+class ScannedText(NamedTuple):
+    """A text and its scan. Sizes are in characters, without surrounding white space."""
 
+    text: str
+    language: str  # ISO 639 code, "und" or empty
     tokens: Hashes
     token_sizes: Sizes
-    lines: Hashes  # blank ones left out
+    lines: Hashes  # without blank ones
     line_sizes: Sizes
-    paragraphs: Hashes  # parted by blank lines
+    paragraphs: Hashes  # separated by blank lines
     paragraph_sizes: Sizes
-    counts: NDArray[np.int64]
-    characters: int
+    counts: NDArray[np.int64]  # (COUNTS,)
 
 
-def scan(text: str) -> Scan:
-    """Read a text in one pass."""
-    characters = codes(text)
-    breaks = text.count("\n")
-    return Scan(*_scan(characters, kinds(), breaks, _stop_words()), len(text))
+def scan_text(text: str, language: str = "") -> ScannedText:
+    """Scan a text in one pass."""
+    return ScannedText(text, language, *_scan(codes(text), flags(), text.count("\n"), _stop_words()))
 
 
 @cache
 def _stop_words() -> Hashes:
-    return np.array([_read_token(codes(word), kinds(), 0)[1] for word in _ENGLISH], dtype=np.uint64)
+    return np.array([_read_token(codes(word), flags(), 0)[1] for word in _ENGLISH], dtype=np.uint64)
 
 
 @compiled
-def _joins(characters: Codes, kinds: Kinds, place: int) -> bool:
-    """Return whether a mark amid a word belongs to the word."""
-    code, before = characters[place], kinds[characters[place - 1]]
-    after = kinds[characters[place + 1]] if place + 1 < len(characters) else np.uint16(SPACE)
-    if not after & ALPHANUMERIC:  # the full stop of an initial stays with it
+def _joins(characters: Codes, flags: Flags, position: int) -> bool:
+    """Return whether a mark inside a word belongs to the word."""
+    code, before = characters[position], flags[characters[position - 1]]
+    after = flags[characters[position + 1]] if position + 1 < len(characters) else np.uint16(SPACE)
+    if not after & ALPHANUMERIC:  # keep the full stop of an initial
         return (
             code == _FULL_STOP
             and (before & UPPER) != 0
-            and (place < 2 or not kinds[characters[place - 2]] & LETTER)
+            and (position < 2 or not flags[characters[position - 2]] & LETTER)
         )
     letters = (before & after & LETTER) != 0
     if code == _FULL_STOP:
         return not letters or (before & UPPER) != 0 or not after & UPPER
-    if kinds[code] & DASH:
+    if flags[code] & DASH:
         return not letters and (before | after) & LETTER != 0
-    if code == _COMMA or kinds[code] & BRACKET:
+    if code == _COMMA or flags[code] & BRACKET:
         return not letters
     if code in _LEFT_OF_LETTERS:
         return not after & LETTER
@@ -89,28 +88,28 @@ def _joins(characters: Codes, kinds: Kinds, place: int) -> bool:
 
 
 @compiled
-def _read_token(characters: Codes, kinds: Kinds, place: int) -> tuple[int, np.uint64, np.uint16]:
-    """Return where the token that starts at a place ends, its hash, and the flags of its characters together."""
-    length, code = len(characters), characters[place]
-    seen, end = kinds[code], place + 1
+def _read_token(characters: Codes, flags: Flags, position: int) -> tuple[int, np.uint64, np.uint16]:
+    """Return the end of the token that starts at a position, its hash, and the flags of its characters combined."""
+    length, code = len(characters), characters[position]
+    seen, end = flags[code], position + 1
     number = (FNV_START ^ np.uint64(code)) * FNV_STEP
     if seen & UNSPACED:
-        script, longest = seen & UNSPACED, place + (2 if seen & IDEOGRAPH else 4)
-        while end < length and end < longest and kinds[characters[end]] & script:
+        script, longest = seen & UNSPACED, position + (2 if seen & IDEOGRAPH else 4)
+        while end < length and end < longest and flags[characters[end]] & script:
             number = (number ^ np.uint64(characters[end])) * FNV_STEP
             end += 1
         return end, mix(number), seen
-    # What follows the apostrophe in "it's" is a token with it.
-    ending = code in _APOSTROPHES and place > 0 and end < length
-    ending = ending and (kinds[characters[place - 1]] & kinds[characters[end]] & LETTER) != 0
+    # In "it's" the apostrophe and what follows are one token.
+    ending = code in _APOSTROPHES and position > 0 and end < length
+    ending = ending and (flags[characters[position - 1]] & flags[characters[end]] & LETTER) != 0
     if not seen & IN_WORD and not ending:
         while end < length and characters[end] == code:
             number = (number ^ np.uint64(code)) * FNV_STEP
             end += 1
         return end, mix(number), seen
     while end < length:
-        kind = kinds[characters[end]]
-        if kind & (SPACE | UNSPACED) or (not kind & IN_WORD and not _joins(characters, kinds, end)):
+        kind = flags[characters[end]]
+        if kind & (SPACE | UNSPACED) or (not kind & IN_WORD and not _joins(characters, flags, end)):
             break
         number = (number ^ np.uint64(characters[end])) * FNV_STEP
         seen |= kind
@@ -131,9 +130,9 @@ def _count_token(
         if seen & LETTER:
             counts[LETTERED] += 1
         if size >= 2 and size <= 4:
-            for place in range(len(stop_words)):
-                if stop_words[place] == number:
-                    counts[STOP_WORDS] |= 1 << place
+            for position in range(len(stop_words)):
+                if stop_words[position] == number:
+                    counts[STOP_WORDS] |= 1 << position
     elif code == _HASH_SIGN:
         counts[HASH_SIGNS] += size
     elif code == _ELLIPSIS:
@@ -143,19 +142,19 @@ def _count_token(
 
 
 @compiled
-def _count_line(first: int, last: int, last_size: int, kinds: Kinds, counts: NDArray[np.int64]) -> None:
-    """Add one line, of which the first and the last character and the size of the last token are known."""
-    if kinds[first] & BULLET:
+def _count_line(first: int, last: int, last_size: int, flags: Flags, counts: NDArray[np.int64]) -> None:
+    """Add one line, given its first and last character and the size of its last token."""
+    if flags[first] & BULLET:
         counts[BULLETS] += 1
     if last == _ELLIPSIS or (last == _FULL_STOP and last_size >= 3):
         counts[ELLIPSIS_LINES] += 1
-    if kinds[last] & TERMINAL:
+    if flags[last] & TERMINAL:
         counts[PUNCTUATED_LINES] += 1
 
 
 @compiled
 def _scan(
-    characters: Codes, kinds: Kinds, breaks: int, stop_words: Hashes
+    characters: Codes, flags: Flags, breaks: int, stop_words: Hashes
 ) -> tuple[Hashes, Sizes, Hashes, Sizes, Hashes, Sizes, NDArray[np.int64]]:
     length = len(characters)
     tokens, token_sizes = np.empty(length, np.uint64), np.empty(length, np.int32)
@@ -165,26 +164,26 @@ def _scan(
     token, line, paragraph = 0, 0, 0
     line_start, paragraph_start, last_end, last_size = -1, -1, 0, 0
     line_hash, paragraph_hash = np.uint64(0), np.uint64(0)
-    place = 0
-    while place <= length:
-        at_end = place == length
-        if not at_end and not kinds[characters[place]] & SPACE:
-            end, number, seen = _read_token(characters, kinds, place)
-            _count_token(characters[place], end - place, number, seen, counts, stop_words)
-            tokens[token], token_sizes[token] = number, end - place
+    position = 0
+    while position <= length:
+        at_end = position == length
+        if not at_end and not flags[characters[position]] & SPACE:
+            end, number, seen = _read_token(characters, flags, position)
+            _count_token(characters[position], end - position, number, seen, counts, stop_words)
+            tokens[token], token_sizes[token] = number, end - position
             token += 1
             if line_start < 0:
-                line_start = place
+                line_start = position
             if paragraph_start < 0:
-                paragraph_start = place
+                paragraph_start = position
             line_hash = line_hash * MULTIPLIER + number
             paragraph_hash = paragraph_hash * MULTIPLIER + number
-            last_end, last_size, place = end, end - place, end
+            last_end, last_size, position = end, end - position, end
             continue
-        if at_end or characters[place] == _NEWLINE:
+        if at_end or characters[position] == _NEWLINE:
             blank = line_start < 0
             if not blank:
-                _count_line(characters[line_start], characters[last_end - 1], last_size, kinds, counts)
+                _count_line(characters[line_start], characters[last_end - 1], last_size, flags, counts)
                 lines[line], line_sizes[line] = line_hash, last_end - line_start
                 line += 1
                 line_start, line_hash = -1, np.uint64(0)
@@ -192,7 +191,7 @@ def _scan(
                 paragraphs[paragraph], paragraph_sizes[paragraph] = paragraph_hash, last_end - paragraph_start
                 paragraph += 1
                 paragraph_start, paragraph_hash = -1, np.uint64(0)
-        place += 1
+        position += 1
     counts[BREAKS] = breaks
     return (
         tokens[:token],

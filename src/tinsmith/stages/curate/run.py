@@ -15,11 +15,11 @@ from tinsmith.base.erasure import NOTHING, ErasureList
 from tinsmith.base.errors import CorpusError, RecipeError
 from tinsmith.base.files import read_jsonl, write_json, write_jsonl
 from tinsmith.base.progress import Progress
-from tinsmith.corpus import filters as rules
 from tinsmith.corpus.dedup.families import Decision
 from tinsmith.corpus.dedup.search import find_families
 from tinsmith.corpus.document_filter import ASKED, FOUND, Document, Judge
 from tinsmith.corpus.engine import DataType, Series, batch_function, col, read_parquet
+from tinsmith.corpus.filters import REASONS as FILTERED
 from tinsmith.corpus.privacy import REASONS as PRIVATE
 from tinsmith.corpus.privacy import measured
 from tinsmith.corpus.ranges import RangeWriter, range_file, range_of_doc_ids
@@ -39,7 +39,7 @@ CAUSES = {
     "empty": ("repair", ""),
     "language_unsure": ("language", "min_language_probability"),
     "language": ("language", "languages"),
-    **{reason: ("quality", field) for reason, field in rules.REASONS.items()},
+    **{reason: ("quality", field) for reason, field in FILTERED.items()},
     **{reason: ("privacy", field) for reason, field in PRIVATE.items()},
     "exact_duplicate": ("duplicates", ""),
     "near_duplicate": ("duplicates", "near_duplicate_jaccard"),

@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from tinsmith.corpus.filters import RuleSets
+from tinsmith.corpus.filters import REASONS as FILTERED
+from tinsmith.corpus.filters import Filters
 from tinsmith.corpus.rights import REASONS as REFUSED
 from tinsmith.recipe import CurateConfig
 
@@ -74,12 +75,11 @@ class Tally:
         return [*rows, _entry("kept", "", self.kept_documents, self.kept_bytes)]
 
     def _idle(self, config: CurateConfig) -> set[str]:
-        from tinsmith.corpus.filters import REASONS as RULES
         from tinsmith.corpus.privacy import REASONS as PRIVATE
 
         idle = set() if config.languages else {"language_unsure", "language"}
         idle |= {"near_duplicate"} if config.near_duplicate_jaccard == 1 else set()
-        idle |= set(RULES) - RuleSets(config).reasons
+        idle |= set(FILTERED) - Filters(config).reasons
         idle |= set() if "drop" in config.privacy.actions.values() else set(PRIVATE)
         rights = config.rights
         idle |= set() if rights.allow_licences or rights.deny_licences else {"licence_refused"}
