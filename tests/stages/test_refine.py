@@ -138,6 +138,8 @@ def test_steps_follow_each_other_and_spare_the_held_out_part(tmp_path):
     assert read_json(out / "contamination" / "counts.json")["after"] == 0
     assert len(list(read_jsonl(out / "score" / "score_examples.jsonl"))) == 15
     assert not (out / ".work").exists()
+    figures = read_json(out / "figures.json")
+    assert figures["documents_dropped"] == figures["documents_train_before"] - figures["documents_train"] == 7
 
 
 def test_a_run_that_was_cut_off_ends_alike(tmp_path):
