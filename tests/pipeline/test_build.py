@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tinsmith.base.errors import RecipeError
-from tinsmith.base.files import write_atomic
+from tinsmith.base.errors import RecipeError, RunError
+from tinsmith.base.files import sha256_file, write_atomic, write_json
 from tinsmith.base.progress import SilentProgress
-from tinsmith.pipeline.build import _prepare, build
-from tinsmith.pipeline.manifests import KEY, METER
+from tinsmith.pipeline.build import _prepare, _verify_inputs, build
+from tinsmith.pipeline.manifests import KEY, MANIFEST, METER
 from tinsmith.recipe.toml import parse_recipe
 from tinsmith.stages import STAGES, Stage
 
@@ -53,3 +53,15 @@ def test_an_attempt_with_another_recipe_reuses_outputs_with_a_fingerprint(tmp_pa
     fill(replace(row, reusable=()))
     _prepare(partial, replace(row, reusable=()), "another")
     assert left() == set()
+
+
+def test_only_files_that_their_stage_made_are_published(tmp_path: Path) -> None:
+    (report,) = [stage for stage in STAGES if stage.publishes]
+    stage = replace(report, inputs=("train",))
+    log = tmp_path / "train" / "log.jsonl"
+    write_atomic(log, "{}")
+    write_json(tmp_path / "train" / MANIFEST, {"outputs": {"log.jsonl": {"sha256": sha256_file(log)}}})
+    _verify_inputs(tmp_path, stage)
+    write_atomic(log, "[]")
+    with pytest.raises(RunError, match=r"train/log\.jsonl: was changed after its stage made it"):
+        _verify_inputs(tmp_path, stage)

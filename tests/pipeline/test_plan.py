@@ -127,3 +127,11 @@ def test_a_plan_names_the_field_that_changed(tmp_path: Path) -> None:
         train={"objective": mixed, "streamline": {"vocabulary": 300}}, tokenize={"context": 64}
     )
     assert _changed_fields(before, narrow) == ["tokenize.context", "train.streamline.vocabulary"]
+
+
+def test_a_report_depends_on_what_earlier_stages_cost(tmp_path: Path) -> None:
+    recipe = parse_recipe(data(tmp_path), where="test")
+    before = key(tmp_path, "report")
+    write_json(run_directory(recipe) / "train" / "manifest.json", {"digest": "x", "seconds": 2})
+    (stage,) = [stage for stage in STAGES if stage.name == "report"]
+    assert stage_key(stage, recipe, run_directory(recipe)) != before

@@ -92,7 +92,7 @@ def _run_stage(
     partial = root / f"{stage.directory}.partial"
     resumed = _prepare(partial, stage, key)
     if stage.publishes:
-        _check_producers(root, stage)
+        _verify_inputs(root, stage)
     progress.say(f"{stage.name}: {'resumes' if resumed else 'runs'}")
     arguments = _arguments(stage, recipe, root)
     if workers and stage.distributed:
@@ -143,7 +143,7 @@ def _kept(partial: Path, stage: Stage) -> list[Path]:
     return []
 
 
-def _check_producers(root: Path, stage: Stage) -> None:
+def _verify_inputs(root: Path, stage: Stage) -> None:
     """Verify the hashes of all inputs, since the bundle vouches for them. Raises RunError."""
     for name in stage.inputs:
         for file, row in manifest_of(root, name)["outputs"].items():
