@@ -86,6 +86,7 @@ EXAMPLES = read_examples()
 def test_the_table_counts_every_example():
     listed = re.findall(r"^\| \[([^\]]+)\]\(#[\w-]+\) \| (\d+) \|$", PAGE, re.MULTILINE)
     assert [name for name, _ in listed] == [example.name for example in EXAMPLES]
+    assert len({example.name for example in EXAMPLES}) == len(EXAMPLES)
     for (name, count), example in zip(listed, EXAMPLES, strict=True):
         assert int(count) == len({edit.path for edit in example.edits}), name
         assert int(count) <= MOST[name], name
