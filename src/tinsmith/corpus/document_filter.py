@@ -1,8 +1,9 @@
-"""The fixed rules of curate, asked of one document after the other; what finds its duplicates is computed beside."""
+"""Apply everything in curate that looks at one document alone, and compute what the search for duplicates needs."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -10,7 +11,6 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from tinsmith.base.cores import usable_cores
 from tinsmith.base.erasure import ErasureList
 from tinsmith.corpus.dedup.signatures import Signer, choose_banding, sketch
 from tinsmith.corpus.dedup.versions import version_of
@@ -18,18 +18,18 @@ from tinsmith.corpus.filters import Filters
 from tinsmith.corpus.privacy import REASONS as PRIVATE
 from tinsmith.corpus.privacy import Protector
 from tinsmith.corpus.rejection import Rejection
-from tinsmith.corpus.rights import TEXTLESS, Rights
+from tinsmith.corpus.rights import TEXTLESS as WITHOUT_RIGHTS
+from tinsmith.corpus.rights import Rights
 from tinsmith.corpus.text import language
-from tinsmith.corpus.text.dehyphenate import mend
+from tinsmith.corpus.text.dehyphenate import dehyphenate
 from tinsmith.corpus.text.hidden import uncover
 from tinsmith.corpus.text.repair import document_id, repair
 from tinsmith.recipe import CurateConfig
 
-# What is asked of a row of ingest/documents.parquet, and what is found.
-ASKED = ("text", "source", "sha256", "licence", "meta")
 _TEXTS = ("text", "doc_id", "licence", "access", "language", "reason", "detail", "version", "counts")
 _NUMBERS = ("ingested_bytes", "repaired_bytes", "ruled_bytes", "bytes", "characters", "repaired")
-FOUND = pa.struct(
+# What the filter returns: an empty reason passes, `counts` is JSON, `bands` and `sketch` are the signature.
+RESULT = pa.struct(
     [
         *((name, pa.large_string()) for name in _TEXTS),
         *((name, pa.int64()) for name in _NUMBERS),
@@ -37,12 +37,12 @@ FOUND = pa.struct(
         ("sketch", pa.large_binary()),
     ]
 )
-# For these reasons a document leaves no text behind, not even among the rejects.
-SILENT = TEXTLESS | set(PRIVATE)
+# A document rejected for one of these leaves no text behind, not even among the rejects.
+TEXTLESS = WITHOUT_RIGHTS | set(PRIVATE)
 
 
-class Document(NamedTuple):
-    """A row of `ingest/documents.parquet`, as far as the rules ask."""
+class IngestedDocument(NamedTuple):
+    """The columns of `ingest/documents.parquet` that the filter reads."""
 
     text: str
     source: str
@@ -51,10 +51,10 @@ class Document(NamedTuple):
     meta: str
 
 
-class Judge:
-    """Ask rights, repair, language, rules and privacy of documents; compute what finds duplicates.
+class DocumentFilter:
+    """Apply rights, repair, language, filters and privacy to documents, and sign their text with MinHash.
 
-    Holds nothing that changes, so threads may share it, and pickles small enough to travel to a cluster's workers.
+    Immutable, so threads may share it; pickles small enough to be sent to the workers of a cluster.
     """
 
     def __init__(self, config: CurateConfig, seed: int, forgotten: ErasureList) -> None:
@@ -65,15 +65,17 @@ class Judge:
         clusters = config.cluster_jaccard < 1
         self.signer = Signer(choose_banding(config.cluster_jaccard), seed) if clusters else None
 
-    def judge_all(self, documents: Sequence[Document]) -> pa.StructArray:
-        """Return the fields of FOUND for some documents; the compiled loops run on all cores."""
-        return pa.array(list(_threads().map(self.judge, documents)), FOUND)
+    def filter_all(self, documents: Sequence[IngestedDocument]) -> pa.StructArray:
+        """Return a RESULT struct per document; the compiled loops use all cores."""
+        return pa.array(list(_threads().map(self.filter, documents)), RESULT)
 
-    def judge(self, document: Document) -> dict[str, Any]:
-        """Return the fields of FOUND for a document."""
-        licence, access, drop = self.rights.check(*document[1:])
+    def filter(self, document: IngestedDocument) -> dict[str, Any]:
+        """Return the fields of RESULT for one document."""
+        licence, access, rejection = self.rights.check(*document[1:])
+        doc_id = document_id(document.text)
+        rejection = rejection or self.rights.check_erased(doc_id)
         size = len(document.text.encode("utf-8", "surrogatepass"))
-        found: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "licence": licence,
             "access": access,
             "language": language.UNSURE,
@@ -81,61 +83,53 @@ class Judge:
             "ingested_bytes": size,
             "counts": "",
         }
-        drop = drop or self.rights.check_erased(document_id(document.text))
-        if drop:
-            sizes = dict.fromkeys(("repaired_bytes", "ruled_bytes", "bytes"), size)
-            name = document_id(document.text)
-            return (
-                found | _dropped(drop) | sizes | {"text": "", "doc_id": name, "characters": 0, "repaired": 0}
-            )
-        return found | self._clean(document.text)
+        if rejection is None:
+            return fields | self._clean(document.text)
+        fields |= dict.fromkeys(("repaired_bytes", "ruled_bytes", "bytes"), size)
+        return fields | rejection._asdict() | {"text": "", "doc_id": doc_id, "characters": 0, "repaired": 0}
 
     def _clean(self, ingested: str) -> dict[str, Any]:
         uncovered = uncover(ingested)
-        text, words_mended = mend(repair(uncovered.text))
-        repaired, mended = _size(text), text != ingested
+        text, words_joined = dehyphenate(repair(uncovered.text))
+        repaired_bytes, is_repaired = _bytes(text), text != ingested
         code, probability = language.identify(text)
         sure = code if probability >= self.config.min_language_probability else language.UNSURE
-        drop = language.judge_language(code, probability, self.config) if text.strip() else None
-        if drop is None:
-            text, drop = self.filters.apply(text, sure)
-        ruled, private = _size(text), {}
-        if drop is None:
+        rejection = language.check_language(code, probability, self.config) if text.strip() else None
+        if rejection is None:
+            text, rejection = self.filters.apply(text, sure)
+        ruled_bytes, private = _bytes(text), {}
+        if rejection is None:
             protected = self.protector.protect(text)
-            text, drop, private = protected.text, protected.drop, protected.counts
-        name = document_id(text)
-        drop = drop or self.rights.check_erased(name)
-        silent = drop is not None and drop.reason in SILENT
-        counts = {"hidden": uncovered.counts, "privacy": private, "mended": {"words": words_mended}}
+            text, rejection, private = protected.text, protected.drop, protected.counts
+        doc_id = document_id(text)
+        rejection = rejection or self.rights.check_erased(doc_id)
+        visible = "" if rejection and rejection.reason in TEXTLESS else text
+        counts = {"hidden": uncovered.counts, "privacy": private, "mended": {"words": words_joined}}
         return {
-            "text": "" if silent else text,
-            "doc_id": name,
+            "text": visible,
+            "doc_id": doc_id,
             "language": sure,
             "counts": json.dumps(counts) if any(sum(each.values()) for each in counts.values()) else "",
-            "repaired_bytes": repaired,
-            "ruled_bytes": ruled,
-            "bytes": _size(text),
+            "repaired_bytes": repaired_bytes,
+            "ruled_bytes": ruled_bytes,
+            "bytes": _bytes(text),
             "characters": len(text),
-            "repaired": int(mended),
-            **(_dropped(drop) if drop else {"reason": "", "detail": ""}),
-            **self._signature("" if silent else text),
+            "repaired": int(is_repaired),
+            **(rejection or Rejection("", ""))._asdict(),
+            **self._sign(visible),
         }
 
-    def _signature(self, text: str) -> dict[str, Any]:
+    def _sign(self, text: str) -> dict[str, Any]:
         minima = self.signer.sign(text) if self.signer else None
         if self.signer is None or minima is None:
             return {"bands": None, "sketch": None}
         return {"bands": self.signer.band_keys(minima), "sketch": sketch(minima).tobytes()}
 
 
-def _dropped(drop: Rejection) -> dict[str, str]:
-    return {"reason": drop.reason, "detail": drop.detail}
-
-
-def _size(text: str) -> int:
+def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(usable_cores(), thread_name_prefix="judge")
+    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="filter")

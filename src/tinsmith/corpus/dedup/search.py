@@ -29,7 +29,7 @@ from tinsmith.corpus.dedup.families import (
 from tinsmith.corpus.dedup.proposals import PAIRS, SketchFile, propose
 from tinsmith.corpus.dedup.signatures import Banding, shingle_set
 from tinsmith.corpus.engine import read_parquet
-from tinsmith.corpus.ranges import RangeWriter, range_file
+from tinsmith.corpus.partitions import PartitionWriter, partition_file
 
 _PART_BYTES = 64_000_000  # text of families that is compared at one time
 _LARGEST_FAMILY = 256_000_000  # bytes of text; a bigger family is judged by its sketches
@@ -80,8 +80,8 @@ def find_families(
     decisions: list[Decision] = []
     with progress.task("decide", parts.number, "parts") as advance:
         for number in range(parts.number):
-            members = pq.read_table(range_file(work / "members", number))
-            pairs = pq.read_table(range_file(work / "families", number))
+            members = pq.read_table(partition_file(work / "members", number))
+            pairs = pq.read_table(partition_file(work / "families", number))
             decisions += _decide_part(members, pairs, parts, signed.sketches, thresholds, newest)
             advance(1)
     return decisions
@@ -113,7 +113,7 @@ class _Parts(NamedTuple):
 
 
 def _regroup_members(files: Sequence[Path], parts: _Parts, folder: Path) -> None:
-    with RangeWriter(folder, _MEMBERS) as writer:
+    with PartitionWriter(folder, _MEMBERS) as writer:
         for file in files:
             table = pq.read_table(file, columns=_MEMBERS.names)
             numbers = parts.part[table["row"].to_numpy()]
@@ -123,7 +123,7 @@ def _regroup_members(files: Sequence[Path], parts: _Parts, folder: Path) -> None
 
 
 def _regroup_pairs(files: Sequence[Path], parts: _Parts, folder: Path) -> None:
-    with RangeWriter(folder, PAIRS) as writer:
+    with PartitionWriter(folder, PAIRS) as writer:
         for file in files:
             for batch in pq.ParquetFile(file).iter_batches(1_000_000):
                 if batch.num_rows:

@@ -1,1 +1,1 @@
-"""Text repair, hidden characters, words and their hashes, language identification."""
+"""Work on one text: repair, hidden characters, hyphenation, language, and words and their hashes."""

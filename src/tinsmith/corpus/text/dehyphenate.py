@@ -1,6 +1,6 @@
-"""Words that a page's typesetting broke, "Wash ington" or "exami-" at a line's end, made whole again.
+"""Join words that typesetting broke: "Wash ington", or "exami-" at the end of a line.
 
-The document itself is asked: a break is mended only where it writes the whole word elsewhere. What is doubtful stays.
+A break is joined only if the same document has the whole word elsewhere. Doubtful breaks stay.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from tinsmith.corpus.text.kernels import FNV_START, FNV_STEP, Codes, codes, compiled, fold_codes, mix
 from tinsmith.corpus.text.words import Hashes, lowered
 
-_MOST = 20  # times that the half of a broken word occurs; commoner ones are words
-_SHORTEST = 5  # letters of a whole word
-_MORE = 2  # times as often as the break that the whole word stands
-# Words to each different break: damage is everywhere, and a text that writes "health care" in two ways is not damaged.
-_WORDS = 2_000
-# A word broken into three is whole after the second pass; texts that take more are not damaged but odd.
-_PASSES = 8
-# Words that stand beside each other by right, though English writes them as one word too: "in to", "any one".
+_MAX_HALF = 20  # occurrences of the rarer half of a broken word; commoner ones are words themselves
+_MIN_LETTERS = 5  # of a whole word
+_RATIO = 2  # occurrences of the whole word for each of the break
+# Damage is everywhere in a text; one that writes "health care" in two ways has fewer distinct breaks than this.
+_WORDS_PER_BREAK = 2_000
+_PASSES = 8  # a word broken into three takes two
+# Pairs that are words both apart and together: "in to", "any one".
 _COMMON = frozenset(
     "a all am an and any are as at be but by can do ever every far for from go had has have he her here "
     "him his how i if in into is it its may me more most my near no nor not of off on one or our out over "
@@ -30,44 +29,44 @@ _COMMON = frozenset(
     "throughout time to under up upon us was way we were what when where which while who whom will with "
     "within without word body day side else wise".split()
 )
-_APART = ("and", "or", "to")  # "short- and long-term" is no break
+_APART = ("and", "or", "to")  # "short- and long-term" has a hyphen by right
 _BREAK = re.compile(r"-[ \t]*\n")
 _LINE_END = re.compile(r"(?<=[^\W\d_])-[ \t]*\n[ \t]*(?=[^\W\d_])")
 _APOSTROPHES = "'\u2019"
 
 
-class Mended(NamedTuple):
-    """A text, and how many words of it were made whole."""
+class Dehyphenated(NamedTuple):
+    """A text, and how many of its words were joined."""
 
     text: str
     words: int
 
 
-def mend(text: str) -> Mended:
-    """Join words that one space or a line-end hyphen broke, where the text says them whole elsewhere.
+def dehyphenate(text: str) -> Dehyphenated:
+    """Join words broken by one space or a line-end hyphen, if the text has them whole elsewhere.
 
-    With a space: a half stands nowhere but in breaks, both stand alone less often than the whole word, which stands
-    twice as often as the break; and the text has a different break in each 2,000 words. With a hyphen: the whole word
-    occurs elsewhere; where the text writes it with its hyphen instead, the hyphen stays. To mend again changes nothing:
-    a text that does not come to rest is left as it is, and one with nothing to mend comes back as the same object.
+    A space is removed if one half occurs only in breaks, both halves are rarer than the whole word, the whole word
+    occurs twice as often as the break, and the text has a distinct break per 2,000 words. A hyphen stays if the text
+    writes the word with it elsewhere. Idempotent: a text that does not settle is left unchanged. A text without
+    breaks is returned as the same object.
     """
-    mended, words = text, 0
+    joined, words = text, 0
     for turn in range(_PASSES):
-        mended, hyphens = _join_line_ends(mended)
-        places = _find_spaces(mended, everywhere=not turn)
-        if not hyphens and not places:
-            return Mended(mended, words)
-        edges = [0, *(edge for place in places for edge in (place, place + 1)), len(mended)]
-        mended = "".join(mended[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
-        words += hyphens + len(places)
-    return Mended(text, 0)
+        joined, hyphens = _join_line_ends(joined)
+        spaces = _find_spaces(joined, everywhere=not turn)
+        if not hyphens and not spaces:
+            return Dehyphenated(joined, words)
+        edges = [0, *(edge for space in spaces for edge in (space, space + 1)), len(joined)]
+        joined = "".join(joined[start:end] for start, end in zip(edges[::2], edges[1::2], strict=True))
+        words += hyphens + len(spaces)
+    return Dehyphenated(text, 0)
 
 
 def _join_line_ends(text: str) -> tuple[str, int]:
     breaks = list(_LINE_END.finditer(text)) if _BREAK.search(text) else []
     if not breaks:
         return text, 0
-    # Also the words on both sides of a hyphen within a line: "anti-trust".
+    # Words with a hyphen inside, such as "anti-trust", count as one.
     known = Counter(re.findall(r"[^\W\d_]+(?:-[^\W\d_]+)*", text.lower()))
     parts, end, count = [], 0, 0
     for found in breaks:
@@ -95,26 +94,26 @@ def _letters_after(text: str, start: int) -> str:
 
 
 def _find_spaces(text: str, everywhere: bool) -> list[int]:
-    """Return the places of spaces that break a word, in order; none if breaks should be everywhere and are not."""
+    """Return the positions of spaces that break a word; none if breaks should be everywhere and are not."""
     characters = codes(text if text.isascii() else lowered(text))
     words = fold_codes(characters)
     firsts, wholes = _find_breaks(characters, words.hashes, words.starts, words.ends)
-    breaks: list[tuple[int, int, str]] = []  # place, times that the whole word stands, the word as broken
-    begins = -1  # where the second half of the break before begins; a word is not broken twice in one pass
+    breaks: list[tuple[int, int, str]] = []  # position, occurrences of the whole word, the word as broken
+    begins = -1  # of the second half of the previous break; one pass does not join a word twice
     for first, whole in zip(firsts.tolist(), wholes.tolist(), strict=True):
-        start, place, end = int(words.starts[first]), int(words.ends[first]), int(words.ends[first + 1])
+        start, position, end = int(words.starts[first]), int(words.ends[first]), int(words.ends[first + 1])
         before = text[max(0, start - 1) : start]
-        if start != begins and _may_join(text[start:place], text[place + 1 : end], before):
-            breaks.append((place, whole, text[start:end].lower()))
-            begins = place + 1
+        if start != begins and _may_join(text[start:position], text[position + 1 : end], before):
+            breaks.append((position, whole, text[start:end].lower()))
+            begins = position + 1
     times = Counter(broken for _, _, broken in breaks)
-    if everywhere and len(times) * _WORDS < len(words.hashes):
+    if everywhere and len(times) * _WORDS_PER_BREAK < len(words.hashes):
         return []
-    return [place for place, whole, broken in breaks if whole >= _MORE * times[broken]]
+    return [position for position, whole, broken in breaks if whole >= _RATIO * times[broken]]
 
 
 def _may_join(left: str, right: str, before: str) -> bool:
-    """Say whether two halves can be a word's: no numbers, abbreviations, names, ends of "it's", common words."""
+    """Return whether two halves can form a word: not numbers, abbreviations, names, "'s", or common words."""
     return (
         left.isalpha()
         and right.isalpha()
@@ -129,9 +128,9 @@ def _may_join(left: str, right: str, before: str) -> bool:
 def _find_breaks(
     characters: Codes, hashes: Hashes, starts: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the numbers of words that are first halves, and how often the whole words stand.
+    """Return the indices of words that are first halves, and the occurrences of their whole words.
 
-    Words are counted in a table of open addressing.
+    Words are counted in a hash table of open addressing.
     """
     count = len(hashes)
     size = np.uint64(2)
@@ -139,53 +138,53 @@ def _find_breaks(
         size *= np.uint64(2)
     mask = size - np.uint64(1)
     keys, times = np.zeros(size, np.uint64), np.zeros(size, np.int64)
-    places = np.empty(count, np.int64)
+    slots = np.empty(count, np.int64)
     for word in range(count):
-        places[word] = _place(keys, hashes[word], mask)
-        keys[places[word]] = hashes[word]
-        times[places[word]] += 1
+        slots[word] = _slot(keys, hashes[word], mask)
+        keys[slots[word]] = hashes[word]
+        times[slots[word]] += 1
     wholes = np.zeros(count, np.int64)
     broken = np.zeros(count, np.bool_)
     for first in range(count - 1):
         if (
             starts[first + 1] - ends[first] != 1
             or characters[ends[first]] != 32
-            or ends[first + 1] - starts[first] <= _SHORTEST
-            or min(times[places[first]], times[places[first + 1]]) > _MOST
+            or ends[first + 1] - starts[first] <= _MIN_LETTERS
+            or min(times[slots[first]], times[slots[first + 1]]) > _MAX_HALF
         ):
             continue
         state = FNV_START
         for word in range(first, first + 2):
-            for place in range(starts[word], ends[word]):
-                code = np.uint64(characters[place])
+            for position in range(starts[word], ends[word]):
+                code = np.uint64(characters[position])
                 if code >= 65 and code <= 90:
                     code += np.uint64(32)
                 state = (state ^ code) * FNV_STEP
         whole = mix(state)
-        stands = _place(keys, whole, mask)
-        if keys[stands] == whole and times[stands]:
-            wholes[first] = times[stands]
+        slot = _slot(keys, whole, mask)
+        if keys[slot] == whole and times[slot]:
+            wholes[first] = times[slot]
             broken[first] = broken[first + 1] = True
     alone = times
     for word in range(count):
-        alone[places[word]] -= broken[word]
+        alone[slots[word]] -= broken[word]
     found = np.empty(count, np.int64)
-    number = 0
+    total = 0
     for first in range(count - 1):
         if wholes[first]:
-            left, right = alone[places[first]], alone[places[first + 1]]
+            left, right = alone[slots[first]], alone[slots[first + 1]]
             # A whole word that stands once is never commoner than a half that stands alone.
             if min(left, right) == 0 and max(left, right) < wholes[first]:
-                found[number] = first
-                number += 1
-    found = found[:number].copy()
+                found[total] = first
+                total += 1
+    found = found[:total].copy()
     return found, wholes[found]
 
 
 @compiled
-def _place(keys: Hashes, key: np.uint64, mask: np.uint64) -> np.int64:
-    """Return where a key lies in a table, or the free place where it would."""
-    place = key & mask
-    while keys[place] != key and keys[place] != 0:
-        place = (place + np.uint64(1)) & mask
-    return np.int64(place)
+def _slot(keys: Hashes, key: np.uint64, mask: np.uint64) -> np.int64:
+    """Return the slot of a key in a table, or the free slot that it would take."""
+    slot = key & mask
+    while keys[slot] != key and keys[slot] != 0:
+        slot = (slot + np.uint64(1)) & mask
+    return np.int64(slot)

@@ -1,7 +1,7 @@
-"""Loops over the characters of a text, compiled: no Python object per word, and the lock is free meanwhile.
+"""Compiled loops over the characters of a text, without a Python object per word and without Python's lock.
 
-Compiled on first use, then kept beside this file, or under the user's cache directory where the installation is
-read-only (numba's own rule; NUMBA_CACHE_DIR overrides both).
+numba compiles them on first use and caches the result beside this file, or in the user's cache directory if the
+installation is read-only. NUMBA_CACHE_DIR overrides both.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ FNV_START, FNV_STEP = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 
 
 class Words(NamedTuple):
-    """A text's folded words (N,): their hashes, and where each starts and ends.
+    """The folded words of a text (N,): their hashes, and the offsets at which each starts and ends.
 
-    Places count characters of the folded text, which for ASCII are those of the text itself.
+    Offsets are those of the folded text, which for ASCII equal those of the text itself.
     """
 
     hashes: Hashes
@@ -34,45 +34,45 @@ class Words(NamedTuple):
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function at its first call for the types that it is called with, without Python's lock."""
+    """Compile a function on its first call; it runs without Python's lock."""
     try:
         return njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # no place to keep the result may be written to
+    except RuntimeError:  # no writable cache directory
         return njit(nogil=True)(function)
 
 
 def codes(text: str) -> Codes:
-    """Return the characters of a text as numbers (N,): bytes where all are ASCII, else code points."""
+    """Return the code points of a text (N,), as bytes if all are ASCII."""
     if text.isascii():
         return np.frombuffer(text.encode("ascii"), dtype=np.uint8)
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
 
 
 def fold_words(text: str) -> Words:
-    """Return the hashes and places of the words that `corpus.text.fold` finds, equal words with equal hashes."""
+    """Return the words that `words.fold` finds; equal words have equal hashes."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text).casefold()
     return fold_codes(codes(text))
 
 
 def fold_codes(characters: Codes) -> Words:
-    """Return what fold_words does, for characters of which only A to Z may be upper case."""
+    """Do the work of fold_words for characters of which only A to Z may be upper case."""
     return Words(*_fold_words(characters, alphanumeric()))
 
 
 @cache
 def alphanumeric() -> NDArray[np.bool_]:
-    """Return for each code point whether it is a letter or digit to `str.isalnum`, (1114112,)."""
-    # numpy asks Python's own tables, a hundred times as fast as a loop over chr().
+    """Return for each code point whether `str.isalnum` holds, (1114112,)."""
+    # numpy reads the same tables as str.isalnum, a hundred times faster than a loop over chr().
     return np.strings.isalnum(np.arange(0x110000, dtype=np.uint32).view("U1"))
 
 
 @compiled
-def mix(number: np.uint64) -> np.uint64:
+def mix(value: np.uint64) -> np.uint64:
     """Spread the bits of a hash over all 64 (the finaliser of MurmurHash3)."""
-    number = (number ^ (number >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
-    number = (number ^ (number >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
-    return number ^ (number >> np.uint64(33))
+    value = (value ^ (value >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
+    value = (value ^ (value >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
+    return value ^ (value >> np.uint64(33))
 
 
 @compiled
@@ -83,29 +83,29 @@ def _fold_words(
     hashes = np.empty(length // 2 + 1, np.uint64)
     starts = np.empty(length // 2 + 1, np.int64)
     ends = np.empty(length // 2 + 1, np.int64)
-    count, place = 0, 0
-    while place < length:
-        if not word_character[characters[place]]:
-            place += 1
+    count, position = 0, 0
+    while position < length:
+        if not word_character[characters[position]]:
+            position += 1
             continue
-        starts[count] = place
-        number = FNV_START
-        while place < length and word_character[characters[place]]:
-            code = np.uint64(characters[place])
-            if code >= 65 and code <= 90:  # A to Z; other letters come folded
+        starts[count] = position
+        value = FNV_START
+        while position < length and word_character[characters[position]]:
+            code = np.uint64(characters[position])
+            if code >= 65 and code <= 90:  # A to Z; other letters are folded already
                 code += np.uint64(32)
-            number = (number ^ code) * FNV_STEP
-            place += 1
-        hashes[count], ends[count] = mix(number), place
+            value = (value ^ code) * FNV_STEP
+            position += 1
+        hashes[count], ends[count] = mix(value), position
         count += 1
     return hashes[:count].copy(), starts[:count].copy(), ends[:count].copy()
 
 
 @compiled
-def survey(characters: Codes, classes: NDArray[np.uint8]) -> tuple[NDArray[np.int64], bool, bool]:
-    """Return the characters of a text that are of no class (K,), and whether 2 occurs, and whether 2 follows 1.
+def scan_classes(characters: Codes, classes: NDArray[np.uint8]) -> tuple[NDArray[np.int64], bool, bool]:
+    """Return the distinct characters of class 0 (K,), whether class 2 occurs, and whether it directly follows 1.
 
-    `classes` gives the class of each character below 65,536, 0 for none; those above have none.
+    `classes` gives the class of each code point below its length; those above have class 0 and are returned as one.
     """
     seen = np.zeros(len(classes) + 1, np.bool_)
     before, second, follows = np.uint8(0), False, False
@@ -114,24 +114,24 @@ def survey(characters: Codes, classes: NDArray[np.uint8]) -> tuple[NDArray[np.in
             seen[len(classes)] = True
             before = np.uint8(0)
             continue
-        kind = classes[code]
-        if kind == 0:
+        current = classes[code]
+        if current == 0:
             seen[code] = True
-        elif kind == 2:
+        elif current == 2:
             second = True
             follows |= before == 1
-        before = kind
+        before = current
     return np.flatnonzero(seen), second, follows
 
 
 @compiled
 def hash_ngrams(words: Hashes, n: int) -> Hashes:
-    """Return what `corpus.text.hash_ngrams` does, in one pass: a hash per run of n words, (N - n + 1,)."""
+    """Hash each run of n words (N - n + 1,) in one pass; same result as `words.hash_ngrams`."""
     count = max(0, len(words) - n + 1)
     hashes = np.empty(count, np.uint64)
     for first in range(count):
-        number = np.uint64(0)
+        value = np.uint64(0)
         for word in words[first : first + n]:
-            number = number * MULTIPLIER + word
-        hashes[first] = number
+            value = value * MULTIPLIER + word
+        hashes[first] = value
     return hashes

@@ -1,7 +1,7 @@
-"""Which language a text is in (py3langid: naive Bayes over byte n-grams, Lui and Baldwin 2012).
+"""Identify the language of a text (py3langid: naive Bayes over byte n-grams, Lui and Baldwin 2012).
 
-The model and its decisions are the library's; the walk over a text's bytes is compiled here, without Python's
-lock, since the library's own costs more than all other rules together.
+The model and its decisions are the library's. The walk over the bytes is compiled here, since the library's own
+takes longer than all filters together.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from tinsmith.corpus.text.kernels import compiled
 from tinsmith.recipe import CurateConfig
 
 UNSURE = "und"  # ISO 639 for an undetermined language
-_WINDOW = 4000  # characters; the decision does not change beyond, the time does
+_WINDOW = 4000  # characters; more take time and do not change the decision
 
 
 class _Model(NamedTuple):
-    """The library's automaton over bytes, and the weight of each feature (F) for each class (L)."""
+    """The library's automaton over bytes, and the weights of F features for L classes."""
 
-    moves: NDArray[np.uint32]  # (rows, 256), which state comes after a byte
+    moves: NDArray[np.uint32]  # (rows, 256), the next state by byte
     rows: NDArray[np.uint32]  # (states,), the row of a state
-    features: NDArray[np.int32]  # (states,), what is seen on entering it, or -1
+    features: NDArray[np.int32]  # (states,), the feature that entering the state counts, or -1
     weights: NDArray[np.float32]  # (F, L)
     priors: NDArray[np.float32]  # (L,)
 
@@ -51,12 +51,12 @@ def _model() -> _Model:
 
 
 def known_languages() -> list[str]:
-    """Return the codes that `identify` can answer, sorted."""
+    """Return the sorted codes that `identify` can return."""
     return sorted(_identifier().labels)
 
 
 def identify(text: str) -> tuple[str, float]:
-    """Return the likeliest ISO 639 code and its probability, judged by a long text's opening and middle."""
+    """Return the likeliest ISO 639 code and its probability; of a long text, opening and middle are read."""
     if len(text) > 2 * _WINDOW:
         middle = len(text) // 2
         text = text[:_WINDOW] + "\n" + text[middle : middle + _WINDOW]
@@ -66,7 +66,7 @@ def identify(text: str) -> tuple[str, float]:
     scores = _score(np.frombuffer(data, dtype=np.uint8), *_model()) / math.sqrt(len(data) or 1)
     chances = np.exp(scores - scores.max())
     chances /= chances.sum()
-    for first, other in library._alias_pairs:  # one language in two scripts has two classes
+    for first, other in library._alias_pairs:  # a language in two scripts has two classes
         chances[first] += chances[other]
         chances[other] = 0.0
     best = int(chances.argmax())
@@ -82,28 +82,28 @@ def _score(
     weights: NDArray[np.float32],
     priors: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """Return the logarithm of each class's likelihood (L,); zeros where a text shows no feature."""
+    """Return the log-likelihood of each class (L,); zeros if the text has no feature."""
     counts = np.zeros(len(weights), np.int32)
     seen = np.empty(min(len(data), len(weights)), np.int32)
-    kinds, state = 0, np.uint32(0)
+    distinct, state = 0, np.uint32(0)
     for byte in data:
         state = moves[rows[state], byte]
         feature = features[state]
         if feature >= 0:
             if counts[feature] == 0:
-                seen[kinds] = feature
-                kinds += 1
+                seen[distinct] = feature
+                distinct += 1
             counts[feature] += 1
     scores = np.zeros(len(priors), np.float32)
-    if kinds:
+    if distinct:
         scores += priors
-    for feature in seen[:kinds]:
+    for feature in seen[:distinct]:
         scores += np.float32(math.log1p(counts[feature])) * weights[feature]
     return scores
 
 
-def judge_language(language: str, probability: float, config: CurateConfig) -> Rejection | None:
-    """Drop a document in a language not asked for, or an unsure one; keep all if none was asked for."""
+def check_language(language: str, probability: float, config: CurateConfig) -> Rejection | None:
+    """Reject a document in another language than `config.languages`, or in an unsure one; empty accepts all."""
     if not config.languages:
         return None
     detail = f"{language} {probability:.2f}"

@@ -1,4 +1,4 @@
-"""Repair text: mojibake, line ends, control and invisible characters; and identify it by hash."""
+"""Repair text: mojibake, line ends, control and invisible characters. Give it an id by hash."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import unicodedata
 
 import ftfy
 
-from tinsmith.corpus.text.char_scan import survey
+from tinsmith.corpus.text.char_scan import scan_characters
 from tinsmith.corpus.text.hidden import strip_invisible
 
-# Typographic quotes, full-width forms and HTML entities are no damage: an author may have meant them.
+# Typographic quotes, full-width forms and HTML entities stay: an author may have meant them.
 _FTFY = ftfy.TextFixerConfig(
     unescape_html=False, uncurl_quotes=False, fix_character_width=False, normalization="NFC", explain=False
 )
@@ -25,11 +25,11 @@ def repair(text: str) -> str:
     """Undo mojibake (ftfy), make line ends \\n, remove control and invisible characters, compose to NFC."""
     if text.isascii() and not _SUSPECT_ASCII.search(text):
         return text
-    seen = survey(text)
-    if seen.is_plain:
+    found = scan_characters(text)
+    if found.is_plain:
         return text
-    # ftfy judges line by line too, so the lines in which nothing can be wrong are spared.
-    odd = re.compile("[^\t\n\x20-\x7e]" if seen.doubtful else f"[{re.escape(seen.unusual)}]")
+    # ftfy works line by line, so lines in which nothing can be wrong are skipped.
+    odd = re.compile("[^\t\n\x20-\x7e]" if found.doubtful else f"[{re.escape(found.unusual)}]")
     lines = _LINE_ENDS.sub("\n", text).split("\n")
     text = "\n".join(_repair_line(line) if odd.search(line) else line for line in lines)
     text = _CONTROLS.sub("", text).replace(_SOFT_HYPHEN, "")

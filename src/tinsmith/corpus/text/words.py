@@ -1,4 +1,4 @@
-"""Words of a text for comparison: folded, and hashed alone or as n-grams."""
+"""Fold the words of a text for comparison, and hash them alone or as n-grams."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
 _WORD = re.compile(r"[^\W_]+")
-_REMEMBERED = 1_000_000  # words; a corpus of numbers and names has no end of them
+_REMEMBERED = 1_000_000  # words; a corpus has no end of numbers and names
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 def lowered(text: str) -> str:
-    """Return a text in lower case, letter for letter: places in it are places in the text."""
+    """Return a text in lower case with the same length, so that offsets stay valid."""
     lower = text.lower()
     if len(lower) == len(text):
         return lower
@@ -25,14 +25,14 @@ def lowered(text: str) -> str:
 
 
 def fold(text: str) -> list[str]:
-    """Return a text's words for comparison: case, compatibility forms and punctuation do not count."""
+    """Return the words of a text without case, compatibility forms and punctuation."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
     return _WORD.findall(text.casefold())
 
 
 class WordHasher(dict[str, int]):
-    """Map words to 64-bit numbers that depend on the word alone, remembering a million of those already seen."""
+    """Map words to 64-bit hashes of the word alone; cache up to a million."""
 
     def __missing__(self, word: str) -> int:
         if len(self) >= _REMEMBERED:
@@ -49,7 +49,7 @@ class WordHasher(dict[str, int]):
 
 
 def hash_ngrams(words: Hashes, n: int) -> Hashes:
-    """Return a hash of each run of n words, (N - n + 1,), from hashes of words (N,); empty where N < n."""
+    """Hash each run of n words (N - n + 1,) from hashes of words (N,); empty if N < n."""
     count = max(0, len(words) - n + 1)
     hashes = np.zeros(count, dtype=np.uint64)
     for k in range(n if count else 0):

@@ -1,4 +1,4 @@
-"""What curate counts while it writes: the funnel, rights, hidden characters, what was protected."""
+"""Count what curate did: the funnel, rights, hidden characters, personal data."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from tinsmith.corpus.filters import REASONS as FILTERED
+from tinsmith.corpus.filters import REASONS as FILTER_REASONS
 from tinsmith.corpus.filters import Filters
-from tinsmith.corpus.rights import REASONS as REFUSED
+from tinsmith.corpus.privacy import REASONS as PRIVACY_REASONS
+from tinsmith.corpus.rights import REASONS as RIGHTS_REASONS
 from tinsmith.recipe import CurateConfig
 
 Row = dict[str, Any]
@@ -19,7 +20,7 @@ _SIZES = ("ingested_bytes", "repaired_bytes", "ruled_bytes", "bytes", "repaired"
 
 
 class Tally:
-    """Counts over all documents; each is seen once, with its last reason."""
+    """Counts over all documents; each counts once, by its final reason."""
 
     def __init__(self) -> None:
         self.seen = self.kept_documents = self.kept_bytes = 0
@@ -28,22 +29,22 @@ class Tally:
         self.sizes: Counter[str] = Counter()
         self.clusters: Counter[str] = Counter()
         self.labels: dict[tuple[str, str, str], Counter[str]] = {}
-        self.words_mended = 0
+        self.words_joined = 0
         self.found: dict[str, dict[str, Counter[str]]] = {"hidden": {}, "privacy": {}}
 
     def add(self, table: pa.Table) -> None:
-        """Count the documents of a table with the columns of a judged one, and their clusters."""
+        """Count the documents of a table with the columns of `document_filter.RESULT` and their clusters."""
         names = ("reason", "licence", "access", "cluster", "counts", *_SIZES)
         for row in table.select(names).to_pylist():
             self.seen += 1
             self.sizes.update({name: row[name] for name in _SIZES})
             reason = row["reason"]
-            verdict = reason if reason in REFUSED else "allowed"
+            verdict = reason if reason in RIGHTS_REASONS else "allowed"
             label = self.labels.setdefault((row["licence"], row["access"], verdict), Counter())
             label.update(documents=1, bytes=row["ingested_bytes"])
             counts = json.loads(row["counts"]) if row["counts"] else {}
             self._count("hidden", counts.get("hidden", {}))
-            self.words_mended += counts.get("mended", {}).get("words", 0)
+            self.words_joined += counts.get("mended", {}).get("words", 0)
             if reason:
                 self.documents[reason] += 1
                 self.bytes[reason] += row["bytes"]
@@ -58,36 +59,24 @@ class Tally:
             self.found[what].setdefault(name, Counter()).update(count=count, documents=1)
 
     def funnel(self, causes: Mapping[str, tuple[str, str]], config: CurateConfig) -> list[Row]:
-        """Return the funnel's rows; what repair, rules about lines and placeholders took are rows of their own."""
-        taken = {
+        """Return the rows of the funnel; characters repaired, lines removed and placeholders have their own."""
+        shrunk = {
             "repair": ("characters", self.sizes["ingested_bytes"] - self.sizes["repaired_bytes"]),
             "quality": ("lines", self.sizes["repaired_bytes"] - self.sizes["ruled_bytes"]),
             "privacy": ("placeholders", self.sizes["ruled_bytes"] - self.sizes["bytes"]),
         }
-        idle = self._idle(config)
+        idle = _idle_reasons(config)
         rows = [_entry("ingested", "", self.seen, self.sizes["ingested_bytes"])]
         for reason, (step, _) in causes.items():
-            if step in taken:
-                what, size = taken.pop(step)
+            if step in shrunk:
+                what, size = shrunk.pop(step)
                 rows += [_entry(step, what, 0, size)] if size or step == "repair" else []
             if self.documents[reason] or reason not in idle:
                 rows.append(_entry(step, reason, self.documents[reason], self.bytes[reason]))
         return [*rows, _entry("kept", "", self.kept_documents, self.kept_bytes)]
 
-    def _idle(self, config: CurateConfig) -> set[str]:
-        from tinsmith.corpus.privacy import REASONS as PRIVATE
-
-        idle = set() if config.languages else {"language_unsure", "language"}
-        idle |= {"near_duplicate"} if config.near_duplicate_jaccard == 1 else set()
-        idle |= set(FILTERED) - Filters(config).reasons
-        idle |= set() if "drop" in config.privacy.actions.values() else set(PRIVATE)
-        rights = config.rights
-        idle |= set() if rights.allow_licences or rights.deny_licences else {"licence_refused"}
-        idle |= set() if rights.allow_access or rights.deny_access else {"access_refused"}
-        return idle | {"forgotten"}
-
     def rights(self) -> list[Row]:
-        """Return documents and bytes by licence, access label and verdict, the most first."""
+        """Return documents and bytes by licence, access label and verdict, the largest first."""
         rows = [
             {"licence": licence, "access": access, "verdict": verdict, **count}
             for (licence, access, verdict), count in self.labels.items()
@@ -97,11 +86,11 @@ class Tally:
         )
 
     def hidden(self) -> list[Row]:
-        """Return how many hidden characters of each kind were taken out, and of how many documents."""
+        """Return by kind how many hidden characters were removed, and from how many documents."""
         return [{"kind": kind, **count} for kind, count in sorted(self.found["hidden"].items())]
 
     def privacy(self, actions: Mapping[str, str]) -> list[Row]:
-        """Return by type what was looked for in the documents kept, and how much was replaced."""
+        """Return by type of personal data what was replaced in the kept documents; None if not looked for."""
         nothing: Counter[str] = Counter()
         rows = []
         for name, action in actions.items():
@@ -123,7 +112,7 @@ class Tally:
             "bytes_kept": self.kept_bytes,
             "clusters": len(self.clusters),
             "largest_cluster_documents": max(self.clusters.values(), default=0),
-            "words_mended": self.words_mended,
+            "words_mended": self.words_joined,
             "hidden_characters": sum(count["count"] for count in self.found["hidden"].values()),
             "placeholders": sum(count["count"] for count in private),
         }
@@ -131,3 +120,15 @@ class Tally:
 
 def _entry(step: str, reason: str, documents: int, size: int) -> Row:
     return {"step": step, "reason": reason, "documents": documents, "bytes": size}
+
+
+def _idle_reasons(config: CurateConfig) -> set[str]:
+    """Return the reasons that a recipe switches off, so that the funnel does not list them."""
+    idle = set() if config.languages else {"language_unsure", "language"}
+    idle |= {"near_duplicate"} if config.near_duplicate_jaccard == 1 else set()
+    idle |= set(FILTER_REASONS) - Filters(config).reasons
+    idle |= set() if "drop" in config.privacy.actions.values() else set(PRIVACY_REASONS)
+    rights = config.rights
+    idle |= set() if rights.allow_licences or rights.deny_licences else {"licence_refused"}
+    idle |= set() if rights.allow_access or rights.deny_access else {"access_refused"}
+    return idle | {"forgotten"}

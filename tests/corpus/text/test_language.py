@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-from tinsmith.corpus.text.language import identify, judge_language, known_languages
+from tinsmith.corpus.text.language import check_language, identify, known_languages
 from tinsmith.recipe import CurateConfig
 
 ENGLISH = "The licensee may copy and distribute the work under the terms of this agreement."
 GERMAN = "Der Lizenznehmer darf das Werk unter den Bedingungen dieses Vertrags verbreiten."
 # Three sentences in each of 45 languages, written for this test and for benchmarks/languages.py.
 SAMPLES: dict[str, list[str]] = json.loads(
-    (Path(__file__).parents[2] / "benchmarks" / "languages.json").read_text(encoding="utf-8")
+    (Path(__file__).parents[3] / "benchmarks" / "languages.json").read_text(encoding="utf-8")
 )
 
 
@@ -30,10 +30,10 @@ def test_a_long_text_is_judged_by_opening_and_middle():
 
 def test_languages_drop_only_where_some_are_asked_for():
     english = CurateConfig(languages=("en",), min_language_probability=0.6)
-    assert judge_language("en", 0.9, english) is None
-    assert judge_language("de", 0.9, english).reason == "language"
-    assert judge_language("en", 0.59, english).reason == "language_unsure"
-    assert judge_language("de", 0.1, CurateConfig()) is None
+    assert check_language("en", 0.9, english) is None
+    assert check_language("de", 0.9, english).reason == "language"
+    assert check_language("en", 0.59, english).reason == "language_unsure"
+    assert check_language("de", 0.1, CurateConfig()) is None
 
 
 def test_paragraphs_in_more_than_thirty_languages_are_told_apart():

@@ -1,4 +1,4 @@
-"""Judged documents into sorted files: exact copies named, what finds near-duplicates written apart."""
+"""Sort documents by doc_id, mark exact copies, and write what the search for near-duplicates reads."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ import pyarrow.parquet as pq
 from tinsmith.corpus.dedup.proposals import SketchFile, keys_schema
 from tinsmith.corpus.dedup.search import Signed
 from tinsmith.corpus.dedup.signatures import Banding
-from tinsmith.corpus.document_filter import SILENT
-from tinsmith.corpus.ranges import range_file
+from tinsmith.corpus.document_filter import TEXTLESS
+from tinsmith.corpus.partitions import partition_file
 
 _FIRST = pa.schema([("row", pa.int64())])
 
 
-class Sorter:
-    """Number documents in order of doc_id and source, file after file, and write what compares them.
+class ExactDedup:
+    """Number documents in order of doc_id and source, file after file, and mark exact copies.
 
-    Equal texts bear one doc_id, so they lie in one file, next to each other: all but the first are exact copies.
+    Equal texts have the same doc_id, so they are adjacent in one file; all but the first are copies. With a banding,
+    the signatures of the documents are written apart.
     """
 
     def __init__(self, work: Path, banding: Banding | None) -> None:
@@ -37,21 +38,21 @@ class Sorter:
             self.sketches = (work / "sketches.bin").open("wb")
 
     def add(self, path: Path) -> None:
-        """Sort the documents of a file of judged ones, name the copies, write them."""
+        """Sort a file of filtered documents, mark the copies, and write it to `self.files`."""
         table = pq.read_table(path).sort_by([("doc_id", "ascending"), ("source", "ascending")])
         table = table.combine_chunks()
         rows = np.arange(self.rows, self.rows + len(table))
-        table, originals = _name_copies(table)
+        table, originals = _mark_copies(table)
         if self.banding is not None:
-            self._sign(table, rows, originals)
+            self._write_signatures(table, rows, originals)
         table = table.drop_columns(["bands", "sketch"]).append_column("row", pa.array(rows))
-        target = range_file(self.folder, len(self.files))
+        target = partition_file(self.folder, len(self.files))
         pq.write_table(table, target, compression="zstd", compression_level=1)
         self.files.append(target)
         self.sizes.append(table["bytes"].to_numpy())
         self.rows += len(table)
 
-    def _sign(self, table: pa.Table, rows: np.ndarray, originals: np.ndarray) -> None:
+    def _write_signatures(self, table: pa.Table, rows: np.ndarray, originals: np.ndarray) -> None:
         assert self.banding is not None
         signed = pc.is_valid(table["bands"]).to_numpy()
         chosen = np.flatnonzero(signed & originals)
@@ -65,7 +66,7 @@ class Sorter:
             self.sketches.write(sketch.as_py() or blank)
 
     def close(self, work: Path) -> Signed | None:
-        """Return the documents ready to be compared, or None where nothing was signed."""
+        """Return the input of the search for near-duplicates, or None without a banding."""
         if self.banding is None:
             return None
         self.keys.close()
@@ -78,23 +79,23 @@ class Sorter:
         )
 
 
-def _name_copies(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
-    """Give each exact copy its reason and the source of the first; return which rows (N,) are the first of their text.
+def _mark_copies(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
+    """Give each exact copy its reason and the source of the first; return which rows (N,) are first of their text.
 
-    A text without the right to be used is no first: a copy that bears that right must not go for its sake.
+    A rejected document without text is never the first: a copy that may be used must not be dropped for it.
     """
     names, sources = (table[name].to_pylist() for name in ("doc_id", "source"))
     reasons, details = (table[name].to_pylist() for name in ("reason", "detail"))
     first: dict[str, str] = {}
     originals = np.zeros(len(table), np.bool_)
-    for place, (name, reason) in enumerate(zip(names, reasons, strict=True)):
-        if reason in SILENT:
+    for row, (name, reason) in enumerate(zip(names, reasons, strict=True)):
+        if reason in TEXTLESS:
             continue
         if name not in first:
-            first[name], originals[place] = sources[place], True
+            first[name], originals[row] = sources[row], True
         elif not reason:
-            reasons[place], details[place] = "exact_duplicate", first[name]
+            reasons[row], details[row] = "exact_duplicate", first[name]
     for name, values in (("reason", reasons), ("detail", details)):
-        place = table.schema.get_field_index(name)
-        table = table.set_column(place, name, pa.array(values, pa.large_string()))
+        index = table.schema.get_field_index(name)
+        table = table.set_column(index, name, pa.array(values, pa.large_string()))
     return table, originals

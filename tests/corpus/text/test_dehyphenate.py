@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from tinsmith.corpus.text.dehyphenate import mend
+from tinsmith.corpus.text.dehyphenate import dehyphenate
 from tinsmith.corpus.text.repair import repair
 
 WHOLE = "The jurisdiction of the court. The jurisdiction is wide, and jurisdiction it has. "
-OPINIONS = Path(__file__).parents[2] / ".." / "shared" / "data" / "scotus-opinions" / "opinions"
+OPINIONS = Path(__file__).parents[3] / ".." / "shared" / "data" / "scotus-opinions" / "opinions"
 
 
 @pytest.mark.parametrize("before", ["", "§ “quoted” — İ ", "Plain. "])
 def test_a_word_broken_by_a_space_is_joined_where_the_text_says_it_whole(before: str):
     broken = f"{before}{WHOLE}It lacks juris diction here."
-    assert mend(broken) == (f"{before}{WHOLE}It lacks jurisdiction here.", 1)
+    assert dehyphenate(broken) == (f"{before}{WHOLE}It lacks jurisdiction here.", 1)
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,12 @@ def test_a_word_broken_by_a_space_is_joined_where_the_text_says_it_whole(before:
     ],
 )
 def test_what_is_doubtful_stays(text: str):
-    assert mend(text) == (text, 0)
+    assert dehyphenate(text) == (text, 0)
 
 
 def test_line_ends_join_as_the_text_writes_the_word():
     text = "An examination. An anti-trust law. The exami-\nnation of anti-\n trust by no-\nbody and of New-\nYork."
-    mended = mend(text)
+    mended = dehyphenate(text)
     assert mended.text == (
         "An examination. An anti-trust law. The examination of anti-trust by no-\nbody and of New-\nYork."
     )
@@ -45,17 +45,17 @@ def test_line_ends_join_as_the_text_writes_the_word():
 
 
 def test_mending_again_changes_nothing_and_a_whole_text_is_not_copied():
-    once = mend(f"{WHOLE}It lacks juris diction. {WHOLE}").text
-    assert mend(once) == (once, 0)
-    assert mend(once).text is once
-    assert mend("") == ("", 0)
+    once = dehyphenate(f"{WHOLE}It lacks juris diction. {WHOLE}").text
+    assert dehyphenate(once) == (once, 0)
+    assert dehyphenate(once).text is once
+    assert dehyphenate("") == ("", 0)
 
 
 def test_time_grows_with_the_text_alone():
     def seconds(size: int) -> float:
         text = "ab cd abcd " * (size // 11)
         began = time.perf_counter()
-        mend(text)
+        dehyphenate(text)
         return time.perf_counter() - began
 
     seconds(1000)
@@ -66,6 +66,6 @@ def test_time_grows_with_the_text_alone():
 def test_real_opinions_lose_their_breaks():
     path = sorted(OPINIONS.rglob("*.txt"))[0]
     text = repair(path.read_text(encoding="utf-8", errors="replace"))
-    mended = mend(text)
+    mended = dehyphenate(text)
     assert mended.words > 20
     assert mended.text.replace(" ", "").replace("-\n", "") == text.replace(" ", "").replace("-\n", "")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinsmith.corpus.text import repair as text_module
-from tinsmith.corpus.text.char_scan import CLOSERS, OPENERS, _classes, survey
+from tinsmith.corpus.text.char_scan import CLOSERS, OPENERS, _classes, scan_characters
 from tinsmith.corpus.text.hidden import strip_invisible, uncover
 from tinsmith.corpus.text.repair import document_id, repair
 from tinsmith.corpus.text.words import WordHasher, fold, hash_ngrams
@@ -73,7 +73,7 @@ def test_what_is_spared_is_what_ftfy_would_leave():
     for _ in range(4000):
         signs = f"{OPENERS}{CLOSERS}ab .,{''.join(source.choices(plain, k=6))}"
         line = "".join(source.choice(signs) for _ in range(source.randrange(1, 9)))
-        if survey(line).is_plain:
+        if scan_characters(line).is_plain:
             assert ftfy.fix_text(line, text_module._FTFY) == line, ascii(line)
             assert uncover(line) == (line, {}, ()), ascii(line)
         assert repair(line) == _slowly(line), ascii(line)
@@ -87,7 +87,7 @@ def _slowly(line: str) -> str:
     )
 
 
-def test_a_survey_names_what_is_unusual():
-    assert survey("Plain \u201ctext\u201d \u00a7 5.") == ("", False)
-    assert survey("\u2014\u00a9") == ("", True)  # so Mac OS Roman reads a Cyrillic letter
-    assert survey("caf\u00e9 \u200b \U000e0041 \x07") == ("\x07\u00e9\u200b\U000e0041", False)
+def test_a_scan_characters_names_what_is_unusual():
+    assert scan_characters("Plain \u201ctext\u201d \u00a7 5.") == ("", False)
+    assert scan_characters("\u2014\u00a9") == ("", True)  # so Mac OS Roman reads a Cyrillic letter
+    assert scan_characters("caf\u00e9 \u200b \U000e0041 \x07") == ("\x07\u00e9\u200b\U000e0041", False)

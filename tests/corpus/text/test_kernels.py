@@ -69,7 +69,7 @@ def test_ngrams_are_those_of_plain_python(count: int):
 
 def test_a_second_process_need_not_compile(tmp_path: Path):
     code = (
-        "from tinsmith.corpus import kernels; print(len(kernels.fold_words('To be or not').hashes),"
+        "from tinsmith.corpus.text import kernels; print(len(kernels.fold_words('To be or not').hashes),"
         " sum(kernels._fold_words.stats.cache_hits.values()))"
     )
 
