@@ -1,5 +1,5 @@
-"""Exact and near duplicates.
+"""Find exact and near duplicates.
 
-MinHash signatures propose pairs, components of them are found on the engine, and the true Jaccard index of word
+MinHash signatures propose pairs, the engine finds their connected components, and the true Jaccard index of word
 5-grams decides.
 """

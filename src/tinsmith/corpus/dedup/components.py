@@ -1,4 +1,4 @@
-"""Connected components of pairs, on the engine: alternating stars (Kiveris et al. 2014)."""
+"""Find connected components of pairs on the engine: alternating stars (Kiveris et al. 2014)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ _FINGERPRINT = 2_147_483_647
 
 
 def find_roots(pairs: DataFrame) -> DataFrame:
-    """Return each number that occurs in the pairs (`a`, `b`) as `row`, with the smallest of its component as `root`.
+    """Return each number of the pairs (`a`, `b`) as `row`, with the smallest number of its component as `root`.
 
-    Every round joins each number's neighbours to the smallest of them, first the larger ones, then the smaller;
-    when nothing changes, all that is left are stars. That takes about log2 of a component's size in rounds.
+    Each round joins the neighbours of each number to the smallest of them, first larger, then smaller ones. When
+    nothing changes, only stars are left. That takes about log2 rounds of a component's size.
     """
     edges = _down(pairs).distinct().collect()
-    seen = None
-    while (now := _fingerprint(edges)) != seen:
-        seen = now
+    before = None
+    while (now := _fingerprint(edges)) != before:
+        before = now
         edges = _small_star(_large_star(edges)).collect()
     leaves = edges.select(col("high").alias("row"), col("low").alias("root"))
     centres = edges.select(col("low").alias("row"), col("low").alias("root")).distinct()
@@ -50,12 +50,12 @@ def _small_star(edges: DataFrame) -> DataFrame:
     inner = joined.where(col("low") != col("least")).select(
         col("low").alias("high"), col("least").alias("low")
     )
-    own = least.select("high", col("least").alias("low"))
-    return inner.concat(own).distinct()
+    centres = least.select("high", col("least").alias("low"))
+    return inner.concat(centres).distinct()
 
 
 def _fingerprint(edges: DataFrame) -> tuple[int, int, int]:
-    """Return numbers that differ between two sets of edges but for an accident of one in two thousand million."""
+    """Return a hash of a set of edges; two sets share it by chance once in two thousand million."""
     mixed = (col("high") * 31 + col("low") * 1_000_003) % _FINGERPRINT
     sums = edges.agg(
         col("high").count().alias("n"), col("low").sum().alias("low"), mixed.sum().alias("mixed")

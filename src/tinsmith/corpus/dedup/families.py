@@ -1,4 +1,4 @@
-"""The true resemblance within a family of proposed texts, and which of them stays."""
+"""Compare the texts of a family of proposed duplicates, and decide which are kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinsmith.corpus.text.words import Hashes
 
 
 class Member(NamedTuple):
-    """A text of a family: what decides which stays."""
+    """A text of a family, with what decides whether it is kept."""
 
     row: int
     doc_id: str
@@ -20,7 +20,7 @@ class Member(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What was found for a text: its cluster, and the doc_id of the text kept in its stead (empty: none is)."""
+    """The cluster of a text, and the doc_id of the text that is kept instead of it (empty if it is kept itself)."""
 
     row: int
     cluster: str
@@ -28,26 +28,26 @@ class Decision(NamedTuple):
 
 
 class Similarities(Protocol):
-    """The resemblance of pairs."""
+    """A measure of the similarity of pairs."""
 
     def reach(self, threshold: float) -> Callable[[int, int], bool]:
-        """Return the function that says whether two members reach a threshold."""
+        """Return a function of two members: whether their similarity reaches a threshold."""
 
 
 class TrueSimilarities:
-    """The true Jaccard index of pairs, each computed once and only when asked for."""
+    """The true Jaccard index of pairs, computed on demand and once."""
 
     def __init__(self, sets: Mapping[int, Hashes]) -> None:
         self.sets = sets
         self.known: dict[tuple[int, int], float] = {}
 
     def reach(self, threshold: float) -> Callable[[int, int], bool]:
-        """Return the function that says whether two members reach a threshold."""
+        """Return a function of two members: whether their Jaccard index reaches a threshold."""
 
         def similar(a: int, b: int) -> bool:
             pair = (a, b) if a < b else (b, a)
             small, large = sorted((len(self.sets[a]), len(self.sets[b])))
-            if small < threshold * large:  # so different in size that they cannot
+            if small < threshold * large:  # too different in size
                 return False
             if pair not in self.known:
                 self.known[pair] = jaccard(self.sets[a], self.sets[b])
@@ -57,13 +57,13 @@ class TrueSimilarities:
 
 
 class EstimatedSimilarities:
-    """The Jaccard index as sketches estimate it, for families whose texts do not fit into memory."""
+    """The Jaccard index estimated from sketches, for families whose texts do not fit into memory."""
 
     def __init__(self, sketches: Sketches) -> None:
         self.sketches = sketches
 
     def reach(self, threshold: float) -> Callable[[int, int], bool]:
-        """Return the function that says whether the estimate of two members reaches a threshold."""
+        """Return a function of two members: whether their estimate reaches a threshold."""
         return lambda a, b: bool(estimate(self.sketches[[a]], self.sketches[[b]])[0] >= threshold)
 
 
@@ -75,10 +75,10 @@ def decide(
     *,
     newest: bool,
 ) -> list[Decision]:
-    """Return what becomes of each member, given proposed pairs of places in `members`, in order of doc_id.
+    """Return a decision for each member, given proposed pairs of indices in `members`.
 
-    `thresholds` are those of the cluster and of a near-duplicate (1 is off). Clusters are those of all members,
-    dropped ones included; only passing ones stand for one another.
+    Members are in order of doc_id. `thresholds` are the Jaccard indices of a cluster and of a near-duplicate (1 is
+    off). Dropped members belong to clusters too, but only passing ones are kept instead of others.
     """
     cluster_jaccard, near_jaccard = thresholds
     pairs = list(pairs)
@@ -86,56 +86,56 @@ def decide(
     kept: dict[int, int] = {}
     if near_jaccard < 1:
         similar = similarities.reach(near_jaccard)
-        passing = [place for place, member in enumerate(members) if member.passing]
-        order = sorted(passing, key=lambda place: -members[place].characters)
+        passing = [index for index, member in enumerate(members) if member.passing]
+        order = sorted(passing, key=lambda index: -members[index].characters)
         if newest:
-            order.sort(key=lambda place: members[place].version, reverse=True)
+            order.sort(key=lambda index: members[index].version, reverse=True)
         kept = choose_kept(find_components(passing, pairs, similar), order, similar)
     return [
         Decision(
             member.row,
-            members[clusters[place]].doc_id,
-            members[kept[place]].doc_id if kept.get(place, place) != place else "",
+            members[clusters[index]].doc_id,
+            members[kept[index]].doc_id if kept.get(index, index) != index else "",
         )
-        for place, member in enumerate(members)
+        for index, member in enumerate(members)
     ]
 
 
 def find_components(
-    places: Iterable[int], pairs: Iterable[tuple[int, int]], similar: Callable[[int, int], bool]
+    indices: Iterable[int], pairs: Iterable[tuple[int, int]], similar: Callable[[int, int], bool]
 ) -> dict[int, int]:
-    """Return the smallest member of each place's component, where proposed pairs that are similar are linked.
+    """Return the smallest index of each index's component, linking the proposed pairs that are similar.
 
-    Places already in one component are not compared again, so a big family costs little more than its size.
+    Members already in one component are not compared again, so that a large family costs little more than its size.
     """
-    parent = {place: place for place in places}
+    parent = {index: index for index in indices}
 
-    def root(place: int) -> int:
-        while parent[place] != place:
-            parent[place] = place = parent[parent[place]]
-        return place
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = index = parent[parent[index]]
+        return index
 
     for a, b in pairs:
         if a in parent and b in parent:
             first, second = sorted((root(a), root(b)))
             if first != second and similar(a, b):
                 parent[second] = first
-    return {place: root(place) for place in parent}
+    return {index: root(index) for index in parent}
 
 
 def choose_kept(
     components: Mapping[int, int], order: Iterable[int], similar: Callable[[int, int], bool]
 ) -> dict[int, int]:
-    """Return, for each place, the one that is kept in its stead (itself, where it is kept).
+    """Return for each index the one that is kept instead of it, or itself if it is kept.
 
-    In each component the first in `order` stays and stands for those similar to it, then the first of the rest,
-    and so on. A chain of small steps thus never removes a text that resembles nothing kept.
+    In each component the first in `order` is kept for all similar to it, then the first of the rest, and so on. So a
+    chain of small steps never removes a text that is similar to no kept one.
     """
     leaders: dict[int, list[int]] = {}
     kept: dict[int, int] = {}
-    for place in order:
-        before = leaders.setdefault(components[place], [])
-        kept[place] = next((leader for leader in before if similar(leader, place)), place)
-        if kept[place] == place:
-            before.append(place)
+    for index in order:
+        earlier = leaders.setdefault(components[index], [])
+        kept[index] = next((leader for leader in earlier if similar(leader, index)), index)
+        if kept[index] == index:
+            earlier.append(index)
     return kept

@@ -1,4 +1,4 @@
-"""Pairs of texts that may resemble each other: shared bands on the engine, then the sketches' estimate."""
+"""Propose pairs of similar texts: those that share a band, found on the engine, and pass the estimate of sketches."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from numpy.typing import NDArray
 from tinsmith.corpus.dedup.signatures import Banding, Sketches, estimate, least_estimate
 from tinsmith.corpus.engine import DataFrame, DataType, Series, batch_function, col, list_agg, read_parquet
 
-ALL_PAIRS = 16  # members of a bucket up to which every pair in it is compared
-NEIGHBOURS = 8  # in a fuller one each is compared with the first and with so many that follow it
-_INCIDENCES = 2_000_000  # rows times bands that are grouped at one time
-_ESTIMATED = 16_384  # pairs whose sketches are compared at one time
+ALL_PAIRS = 16  # largest bucket of which every pair is compared
+NEIGHBOURS = 8  # in a larger bucket each member is compared with the first and this many that follow it
+_INCIDENCES = 2_000_000  # rows times bands grouped at one time
+_ESTIMATED = 16_384  # pairs of sketches compared at one time
 Rows = NDArray[np.int64]
 _PAIR = DataType.struct({"a": DataType.int64(), "b": DataType.int64()})
 PAIRS = pa.schema([("a", pa.int64()), ("b", pa.int64())])
 
 
 def keys_schema(banding: Banding) -> pa.Schema:
-    """Return the schema of a table of band keys: `row` and a column for each band, so that bands are read apart."""
+    """Return the schema of band keys: `row`, and a column per band, so that bands can be read one by one."""
     return pa.schema([("row", pa.int64()), *((f"band_{n}", pa.uint64()) for n in range(banding.bands))])
 
 
 class SketchFile:
-    """The sketches of all texts in one file, by row, read a few at a time."""
+    """The sketches of all texts in one file, by row."""
 
     def __init__(self, path: Path, hashes: int) -> None:
         self.path, self.hashes = path, hashes
 
     def read(self, rows: Rows) -> Sketches:
-        """Return the sketches of rows (N, H), mapped for the time of the call only."""
+        """Return the sketches of some rows (N, H); the file is mapped only during the call."""
         table = np.memmap(self.path, np.uint8, "r").reshape(-1, self.hashes)
         return np.asarray(table[rows])
 
@@ -48,16 +48,16 @@ def propose(
     out: Path,
     advance: Callable[[float], None],
 ) -> list[Path]:
-    """Write the pairs (`a` < `b`) that share a band and whose estimate does not rule the threshold out.
+    """Write the pairs (`a` < `b`) that share a band and whose estimate may reach the threshold; return the files.
 
-    `keys` is a table by `keys_schema`, `first` one of the rows to compare (`row`). Bands are taken in slices, so
-    that memory holds about two million of their keys at a time. Returns the files written below `out`.
+    `keys` is a table by `keys_schema`; `first` lists the rows to compare (`row`). Bands are processed in groups, so
+    that memory holds about two million keys at a time.
     """
     out.mkdir()
     rows = read_parquet(str(first)).select("row")
     near = _filter(sketches, least_estimate(threshold, banding.hashes))
     written = []
-    for bands in _slices(banding, pq.read_metadata(keys).num_rows):
+    for bands in _band_groups(banding, pq.read_metadata(keys).num_rows):
         pairs = _shared(read_parquet(str(keys)), rows, bands)
         pairs = pairs.where(near(col("a"), col("b")))
         with pq.ParquetWriter(out / f"{bands[0]}.parquet", PAIRS) as writer:
@@ -68,7 +68,7 @@ def propose(
     return written
 
 
-def _slices(banding: Banding, rows: int) -> Iterator[list[str]]:
+def _band_groups(banding: Banding, rows: int) -> Iterator[list[str]]:
     width = max(1, min(banding.bands, _INCIDENCES // max(1, rows)))
     for start in range(0, banding.bands, width):
         yield [f"band_{n}" for n in range(start, min(banding.bands, start + width))]
@@ -81,7 +81,7 @@ def _shared(keys: DataFrame, rows: DataFrame, bands: list[str]) -> DataFrame:
     for frame in frames[1:]:
         long = long.concat(frame)
     long = long.where(col("key").not_null()).join(rows, on="row", how="semi")
-    # Most keys are of one text: they go before lists are made.
+    # Most keys belong to one text: drop them before making lists.
     common = long.groupby("key").agg(col("row").count().alias("members"))
     common = common.where(col("members") > 1).select("key")
     buckets = long.join(common, on="key", how="semi").groupby("key").agg(list_agg(col("row")).alias("rows"))
@@ -101,10 +101,10 @@ def _pairs(buckets: Series) -> pa.Array:
 
 
 def bucket_pairs(rows: Rows) -> tuple[Rows, Rows]:
-    """Return the pairs to compare among the sorted members of a bucket, (P,) and (P,).
+    """Return the pairs (P,) and (P,) to compare among the sorted members of a bucket.
 
-    All of a small bucket; in a fuller one each with the first and with its next neighbours, so that the work grows
-    with the members and not with their square.
+    Those are all pairs of a small bucket. In a larger one each member is compared with the first and its next
+    neighbours, so that the work is linear in the members.
     """
     count = len(rows)
     if count <= ALL_PAIRS:

@@ -1,7 +1,7 @@
-"""Find the families of near-duplicates among documents that lie in sorted files, and decide in each who stays.
+"""Find families of near-duplicates among sorted files of documents, and decide which members are kept.
 
-Everything but a few numbers a document stays on disk: band keys and pairs are tables, sketches a file that is mapped,
-and the texts of families are regrouped so that each part fits into memory.
+All but a few numbers per document stays on disk: band keys and pairs in tables, sketches in a mapped file. The texts
+of families are regrouped into parts that fit into memory.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from tinsmith.corpus.dedup.signatures import Banding, shingle_set
 from tinsmith.corpus.engine import read_parquet
 from tinsmith.corpus.partitions import PartitionWriter, partition_file
 
-_PART_BYTES = 64_000_000  # text of families that is compared at one time
-_LARGEST_FAMILY = 256_000_000  # bytes of text; a bigger family is judged by its sketches
+_PART_BYTES = 64_000_000  # text compared at one time
+_LARGEST_FAMILY = 256_000_000  # bytes of text; a larger family is compared by its sketches
 _MEMBERS = pa.schema(
     [
         ("row", pa.int64()),
@@ -47,9 +47,9 @@ Rows = NDArray[np.int64]
 
 
 class Signed(NamedTuple):
-    """Documents ready to be compared: their sorted files, and what their signatures gave.
+    """Documents with signatures: their sorted files, band keys and sketches.
 
-    `first` is a table of the rows to compare, one for each text; `sizes` (N,) are bytes of text by row.
+    `first` is a table of the rows to compare, one per distinct text. `sizes` (N,) are bytes of text by row.
     """
 
     files: Sequence[Path]
@@ -63,7 +63,7 @@ class Signed(NamedTuple):
 def find_families(
     signed: Signed, thresholds: tuple[float, float], *, newest: bool, work: Path, progress: Progress
 ) -> list[Decision]:
-    """Return what was found for each text that resembles another, by row.
+    """Return a decision for each text that was proposed as similar to another.
 
     `thresholds` are the Jaccard indices of a cluster and of a near-duplicate; see `families.decide`.
     """
@@ -78,8 +78,8 @@ def find_families(
     _regroup_members(signed.files, parts, work / "members")
     _regroup_pairs(files, parts, work / "families")
     decisions: list[Decision] = []
-    with progress.task("decide", parts.number, "parts") as advance:
-        for number in range(parts.number):
+    with progress.task("decide", parts.total, "parts") as advance:
+        for number in range(parts.total):
             members = pq.read_table(partition_file(work / "members", number))
             pairs = pq.read_table(partition_file(work / "families", number))
             decisions += _decide_part(members, pairs, parts, signed.sketches, thresholds, newest)
@@ -88,12 +88,12 @@ def find_families(
 
 
 class _Parts(NamedTuple):
-    """Which family, and which part of the work, each row belongs to (N,); -1 where it has no relatives."""
+    """The family and the part of the work of each row (N,); -1 if it is in no family."""
 
     family: Rows
     part: Rows
     large: frozenset[int]
-    number: int
+    total: int
 
     @classmethod
     def of(cls, roots: pa.Table, sizes: Rows) -> _Parts:
@@ -104,7 +104,7 @@ class _Parts(NamedTuple):
         np.add.at(weight, root, sizes[rows])
         families = np.unique(root)
         number_of = np.full(len(sizes), -1, np.int64)
-        # Families in order fill parts of about 64 MB.
+        # Consecutive families form parts of about 64 MB.
         number_of[families] = np.cumsum(weight[families]) // _PART_BYTES
         _, number_of[families] = np.unique(number_of[families], return_inverse=True)
         part = np.where(family >= 0, number_of[family], -1)
@@ -145,16 +145,16 @@ def _decide_part(
     ends = np.unique(ends, axis=0)
     decisions: list[Decision] = []
     for root, inside in _groups(parts.family[rows]):
-        own = members.take(pa.array(inside))
-        places = {int(row): place for place, row in enumerate(own["row"].to_pylist())}
+        family = members.take(pa.array(inside))
+        indices = {int(row): index for index, row in enumerate(family["row"].to_pylist())}
         linked = ends[parts.family[ends[:, 0]] == root]
-        proposed = [(places[int(a)], places[int(b)]) for a, b in linked]
+        proposed = [(indices[int(a)], indices[int(b)]) for a, b in linked]
         similarities: Similarities = (
-            EstimatedSimilarities(sketches.read(own["row"].to_numpy()))
+            EstimatedSimilarities(sketches.read(family["row"].to_numpy()))
             if root in parts.large
-            else TrueSimilarities({n: shingle_set(text) for n, text in enumerate(_texts(own))})
+            else TrueSimilarities({n: shingle_set(text) for n, text in enumerate(_texts(family))})
         )
-        decisions += decide(_members(own), proposed, similarities, thresholds, newest=newest)
+        decisions += decide(_members(family), proposed, similarities, thresholds, newest=newest)
     return decisions
 
 

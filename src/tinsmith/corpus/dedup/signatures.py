@@ -1,4 +1,4 @@
-"""Signatures of texts: MinHash over word 5-grams, cut into bands, and a sketch that estimates resemblance.
+"""Sign texts by MinHash over word 5-grams, cut into bands, and estimate their Jaccard index from sketches.
 
 MinHash with banding after Broder (1997) and Leskovec, Rajaraman and Ullman, Mining of Massive Datasets,
 chapter 3: two texts of Jaccard index j share at least one of b bands of r hashes with probability 1 - (1 -
@@ -19,21 +19,21 @@ from tinsmith.corpus.text.words import Hashes
 SHINGLE_WORDS = 5
 MISS = 0.01  # probability that a pair exactly at the threshold is never proposed
 MAX_HASHES = 512
-DEVIATIONS = 5  # a pair is given up unread where its estimate lies this many standard deviations too low
+DEVIATIONS = 5  # standard deviations below the threshold from which an estimate rules a pair out
 _SKETCH_VALUES = 256
 Minima = NDArray[np.uint32]
 Sketches = NDArray[np.uint8]
 
 
 class Banding(NamedTuple):
-    """How a signature is cut: `bands` times `rows` hashes."""
+    """The shape of a signature: `bands` times `rows` hashes."""
 
     bands: int
     rows: int
 
     @property
     def hashes(self) -> int:
-        """Return how many hashes a signature has."""
+        """Return the number of hashes of a signature."""
         return self.bands * self.rows
 
     def probability(self, jaccard: float) -> float:
@@ -42,10 +42,10 @@ class Banding(NamedTuple):
 
 
 def choose_banding(threshold: float) -> Banding:
-    """Return the banding of longest bands that proposes pairs at the threshold with probability > 1 - MISS.
+    """Return the banding with the longest bands that proposes pairs at the threshold with probability > 1 - MISS.
 
-    Long bands propose few pairs in vain; each row more costs hashes, of which MAX_HASHES are allowed (at
-    least one row is). At 0.5 that gives 72 bands of 4, at 0.7 54 bands of 7.
+    Longer bands propose fewer pairs in vain but need more hashes, at most MAX_HASHES. Threshold 0.5 gives 72 bands of
+    4 rows, 0.7 gives 54 bands of 7.
     """
     best = Banding(_bands_needed(threshold, 1), 1)
     for rows in range(2, MAX_HASHES):
@@ -62,10 +62,7 @@ def _bands_needed(threshold: float, rows: int) -> int:
 
 
 def shingle_set(text: str) -> Hashes:
-    """Return the sorted set of hashed 5-grams of a text's folded words.
-
-    A text of fewer words is one shingle; one without words has none.
-    """
+    """Return the sorted set of hashed 5-grams of a text's folded words; fewer words form one shingle."""
     return np.unique(_shingles(text))
 
 
@@ -75,7 +72,7 @@ def _shingles(text: str) -> Hashes:
 
 
 class Signer:
-    """Compute signatures of one seed; the same text has the same signature on every machine."""
+    """Compute signatures with one seed; a text has the same signature on every machine."""
 
     def __init__(self, banding: Banding, seed: int) -> None:
         self.banding = banding
@@ -85,12 +82,12 @@ class Signer:
         self.masks = (mixed[banding.hashes :] >> np.uint64(32)).astype(np.uint32)
 
     def sign(self, text: str) -> Minima | None:
-        """Return the minimum of each hash function over a text's shingles (H,), or None without words."""
+        """Return the minimum of each hash function over the shingles of a text (H,); None without words."""
         shingles = _shingles(text)
         return _minima(shingles, self.factors, self.masks) if len(shingles) else None
 
     def band_keys(self, minima: Minima) -> Hashes:
-        """Return a key for each band, (bands,), from a signature: equal bands have equal keys."""
+        """Return a key per band (bands,); equal bands have equal keys."""
         return _band_keys(minima, self.banding.bands, self.banding.rows)
 
 
@@ -98,16 +95,16 @@ class Signer:
 def _minima(shingles: Hashes, factors: Minima, masks: Minima) -> Minima:
     count = len(shingles)
     small = np.empty(count, np.uint32)
-    for place in range(count):
-        small[place] = np.uint32(mix(shingles[place]) >> np.uint64(32))
+    for index in range(count):
+        small[index] = np.uint32(mix(shingles[index]) >> np.uint64(32))
     minima = np.empty(len(factors), np.uint32)
-    for number in range(len(factors)):
-        factor, mask = factors[number], masks[number]
+    for function in range(len(factors)):
+        factor, mask = factors[function], masks[function]
         least = np.uint32(0xFFFFFFFF)
-        for place in range(count):
-            # Odd factors and masks permute the numbers of 32 bits; narrow ones fill the processor's registers.
-            least = min(least, np.uint32((small[place] ^ mask) * factor))
-        minima[number] = least
+        for index in range(count):
+            # An odd factor and a mask permute the 32-bit integers; 32 bits use vector registers best.
+            least = min(least, np.uint32((small[index] ^ mask) * factor))
+        minima[function] = least
     return minima
 
 
@@ -134,13 +131,13 @@ def estimate(a: Sketches, b: Sketches) -> NDArray[np.float64]:
 
 
 def least_estimate(threshold: float, hashes: int) -> float:
-    """Return the estimate below which a pair practically never reaches a threshold."""
+    """Return the estimate below which a pair almost never reaches a threshold."""
     spread = max(threshold * (1 - threshold), 1 / hashes)
     return threshold - DEVIATIONS * math.sqrt(spread / hashes)
 
 
 def jaccard(a: Hashes, b: Hashes) -> float:
-    """Return the Jaccard index of two sorted sets; two empty sets have none in common: 0."""
+    """Return the Jaccard index of two sorted sets; 0 if one is empty."""
     if not len(a) or not len(b):
         return 0.0
     both = _count_common(a, b)

@@ -1,4 +1,4 @@
-"""Which of several versions of a document is the newest, by metadata or by its file's name."""
+"""Order versions of a document by a metadata field or by its file name."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _DIGITS = 20
 
 
 def version_of(source: str, meta: str, field: str) -> str:
-    """Return a string that sorts as versions do: the numbers of a metadata field, or of the file's name.
+    """Return a string that sorts like versions: the numbers of a metadata field, or of the file name.
 
-    2021-03-04, 20210304 and v2.10 all sort as they should among their like. Empty where there is no number.
+    2021-03-04, 20210304 and v2.10 each sort correctly among their own form. Empty if there is no number.
     """
     text = _metadata(meta, field) if field else PurePosixPath(source.replace("\\", "/")).name
     return ".".join(number.lstrip("0").rjust(_DIGITS, "0")[:_DIGITS] for number in _NUMBERS.findall(text))
@@ -21,8 +21,8 @@ def version_of(source: str, meta: str, field: str) -> str:
 
 def _metadata(meta: str, field: str) -> str:
     try:
-        said = json.loads(meta)
+        metadata = json.loads(meta)
     except ValueError:
         return ""
-    value = said.get(field, "") if isinstance(said, dict) else ""
+    value = metadata.get(field, "") if isinstance(metadata, dict) else ""
     return str(value) if isinstance(value, str | int | float) else ""
