@@ -1,1 +1,1 @@
-"""From files to text worth learning from: read, judged by rules, compared, written anew; nothing here asks anybody."""
+"""Turn files into training text: read, filter, deduplicate, compare, synthesise. Nothing here uses the network."""

@@ -1,8 +1,8 @@
-"""The dataframe engine, silenced: nothing else imports Daft.
+"""The dataframe engine with its telemetry switched off. Nothing else imports Daft.
 
-Daft counts imports with two servers outside unless told not to, and sends traces to whatever OpenTelemetry
-collector or dashboard the environment names; Ray reports how it is used. Documents are processed here, so all
-are shut before the import. Its own choice of runner stays: native by default, a Ray cluster with DAFT_RUNNER=ray.
+By default Daft reports imports to two outside servers and sends traces to any OpenTelemetry collector or dashboard
+that the environment names; Ray reports its usage. All are switched off before the import. The runner stays Daft's
+choice: native by default, a Ray cluster with DAFT_RUNNER=ray.
 """
 
 from __future__ import annotations
@@ -31,18 +31,17 @@ from daft.functions import list_agg, when  # noqa: E402
 
 batch_function = daft.func.batch
 from_arrow = daft.from_arrow
-_MOST_TASKS = 2000  # of one table: each is planned
+_MAX_TASKS = 2000  # of one table; planning takes time for each
 
 
 def read_parquet(paths: str | Sequence[str]) -> DataFrame:
-    """Open a table of one or more files, each row group a task of its own.
+    """Open a table of one or more files, with a task per row group.
 
-    As one task the engine would read a file far ahead of what is used, gigabytes of it, and one worker of a cluster
-    would do all the work.
+    As a single task, the engine would read gigabytes ahead, and one worker of a cluster would do all the work.
     """
     files = [paths] if isinstance(paths, str) else list(paths)
     counts = [pq.read_metadata(file).num_row_groups for file in files]
-    step = 1 + sum(counts) // _MOST_TASKS
+    step = 1 + sum(counts) // _MAX_TASKS
     tasks = [
         (file, list(range(start, min(start + step, count))))
         for file, count in zip(files, counts, strict=True)

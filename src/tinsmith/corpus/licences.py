@@ -1,4 +1,4 @@
-"""Licence names as people write them, brought to SPDX identifiers, and expressions of several."""
+"""Map licence names as people write them to SPDX identifiers, and evaluate expressions of several."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
-# Ids whose usual spelling differs from the SPDX one only by case or by words such as "licence".
+# Ids that people write with other case or extra words such as "licence".
 _IDS = (
     "0BSD", "AFL-3.0", "Artistic-2.0", "BSL-1.0", "CC-PDDC", "CDLA-Permissive-2.0", "CECILL-2.1", "ECL-2.0",
     "EUPL-1.1", "EUPL-1.2", "ISC", "LPPL-1.3c", "MIT", "MIT-0", "MS-PL", "MS-RL", "NCSA", "ODbL-1.0",
@@ -23,7 +23,7 @@ _NAMED = {name.lower(): name for name in _IDS} | {
     "odbl": "ODbL-1.0",
     "sil-open-font-1.1": "OFL-1.1",
 }
-# Words that distinguish no licence from another.
+# Words that do not distinguish licences.
 _FILLERS = re.compile(r"(?<![a-z0-9])(?:the|licen[cs]e|version|ver|software|v(?=\.?\d))(?![a-z])")
 _ADDRESS = re.compile(r"^https?://(?:www\.)?(?:spdx\.org/licenses/|opensource\.org/licenses?/)?")
 _ENDINGS = re.compile(r"(?: *\([^()]*\)|\.html|\.txt|/)$")
@@ -49,7 +49,7 @@ _LETTERS = {"affero-": "A", "lesser-": "L", "library-": "L"}
 
 @lru_cache(maxsize=4096)
 def normalise(name: str) -> str:
-    """Return the SPDX id of one licence's name or address, such as "CC BY 4.0" or "GPLv3+"; else the name as it is."""
+    """Return the SPDX id of a licence name or address such as "CC BY 4.0" or "GPLv3+"; unknown names unchanged."""
     name = " ".join(name.split())
     plain = _ENDINGS.sub("", _ADDRESS.sub("", name.lower()))
     plain = re.sub(r"[^a-z0-9.+]+", "-", _FILLERS.sub(" ", plain)).strip("-.")
@@ -92,19 +92,18 @@ _FAMILIES: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str]], ...] = 
 
 
 def normalise_expression(label: str) -> str:
-    """Return a label with each licence in it by its SPDX id; AND, OR and brackets stay."""
+    """Replace each licence of an expression by its SPDX id; AND, OR and brackets stay."""
     parts = _split(label)
     if len(parts) == 1:
         return normalise(label)
-    text = " ".join(part if part in _SIGNS else normalise(part) for part in parts)
+    text = " ".join(part if part in _OPERATORS else normalise(part) for part in parts)
     return text.replace("( ", "(").replace(" )", ")")
 
 
 def refusal(label: str, refuse: Callable[[str], str]) -> str:
-    """Return why a label is refused, empty where it is not, from what `refuse` says of each single licence.
+    """Return why a label is refused, or an empty string; `refuse` decides on each single licence.
 
-    With AND every licence must pass, with OR one; AND binds closer. A label that is no such expression is
-    one licence.
+    AND needs all licences to pass, OR needs one; AND binds tighter. A malformed expression counts as one licence.
     """
     parts = _split(label)
     if len(parts) == 1:
@@ -116,7 +115,7 @@ def refusal(label: str, refuse: Callable[[str], str]) -> str:
     return refuse(label.strip()) if rest else why
 
 
-_SIGNS = ("(", ")", "AND", "OR")
+_OPERATORS = ("(", ")", "AND", "OR")
 
 
 def _split(label: str) -> list[str]:
@@ -147,6 +146,6 @@ def _one(parts: list[str], refuse: Callable[[str], str]) -> tuple[str, list[str]
         if rest[0] != ")":
             raise ValueError("a bracket is not closed")
         return why, rest[1:]
-    if parts[0] in _SIGNS:
+    if parts[0] in _OPERATORS:
         raise ValueError("a licence is missing")
     return refuse(parts[0]), parts[1:]

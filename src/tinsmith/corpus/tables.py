@@ -15,7 +15,7 @@ from tinsmith.base.files import atomic_path
 from tinsmith.corpus.engine import DataFrame, col, read_parquet
 
 _GROUP_BYTES = 16_000_000  # of a row group
-_GROUP_ROWS = 20_000  # single rows that wait for their table
+_GROUP_ROWS = 20_000  # single rows that wait to become a table
 _RANGE_BYTES = 128_000_000
 _HEX = 16
 

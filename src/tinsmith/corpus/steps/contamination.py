@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tinsmith.base.files import write_json, write_jsonl
 from tinsmith.corpus.engine import DataFrame, DataType, Series, batch_function, col
-from tinsmith.corpus.evaluation_files import Item, read_items
+from tinsmith.corpus.evaluation_files import EvaluationItem, read_items
 from tinsmith.corpus.steps.result import StepInput, StepResult, write_decisions
 from tinsmith.corpus.tables import iterate_ranges, text_bytes
 from tinsmith.corpus.text.kernels import fold_words, hash_ngrams
@@ -102,15 +102,15 @@ def run(config: ContaminationConfig, given: StepInput) -> StepResult:
     return StepResult({name: float(counts[name]) for name in names}, decisions)
 
 
-def _items(config: ContaminationConfig, held_out: DataFrame) -> Iterator[Item]:
+def _items(config: ContaminationConfig, held_out: DataFrame) -> Iterator[EvaluationItem]:
     yield from read_items(config.files)
     if config.held_out:
         for batch in held_out.select("doc_id", "text").to_arrow_iter():
             for row in batch.to_pylist():
-                yield Item(HELD_OUT, row["doc_id"], row["text"])
+                yield EvaluationItem(HELD_OUT, row["doc_id"], row["text"])
 
 
-def build_index(items: Iterable[Item], words: int) -> Index:
+def build_index(items: Iterable[EvaluationItem], words: int) -> Index:
     """Return the index of all n-grams of the items; of equal n-grams the first item's counts."""
     hashes, owners = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     names: list[tuple[str, str]] = []

@@ -1,4 +1,4 @@
-"""Put documents aside before anything is learnt, and say what training text shares with them."""
+"""Hold documents out before anything is learnt, and measure what training text shares with them."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ from tinsmith.corpus.split import Overlap, SharedRun, choose_held_out, compare, 
 from tinsmith.corpus.tables import TableWriter
 from tinsmith.recipe import SplitConfig
 
-_BATCH = 256  # documents in memory at once, beside the held-out ones
+_BATCH = 256  # training documents in memory at one time
 
 
 def split(config: SplitConfig, *, curate: Path, seed: int, out: Path, progress: Progress) -> dict[str, float]:
-    """Divide `curate/documents.parquet` into train and held_out; name shared runs, measure the overlap.
+    """Divide `curate/documents.parquet` into train and held_out; list shared runs and measure the overlap.
 
-    Training documents are read one after the other, the held-out ones are held as hashed words. Raises
-    CorpusError where the held-out part is empty or smaller than the asked count, or nothing is left to train
-    on.
+    Training documents are streamed; held-out ones are in memory as hashed words. Raises CorpusError if there are
+    fewer held-out documents than requested, or nothing is left to train on.
     """
     source = curate / "documents.parquet"
     clusters: list[str] = pq.read_table(source, columns=["cluster"])["cluster"].to_pylist()
@@ -43,7 +42,7 @@ def split(config: SplitConfig, *, curate: Path, seed: int, out: Path, progress: 
         advance(len(held_out))
     runs = [SharedRun(parts.training[run.training], parts.held_out[run.held_out], run.words) for run in runs]
     if config.drop_shared:
-        parts.drop({run.training for run in runs})
+        parts.dropped = {run.training for run in runs}
     if not set(parts.training) - parts.dropped:
         raise CorpusError(
             f"every training document shares {config.shared_run_words} words with a held-out one",
@@ -56,7 +55,7 @@ def split(config: SplitConfig, *, curate: Path, seed: int, out: Path, progress: 
 
 @dataclass
 class _Parts:
-    """Which rows, by number, are on which side of the split, and which of those for training are dropped."""
+    """The rows on each side of the split, and the training rows that are dropped."""
 
     held_out: list[int]
     training: list[int]
@@ -64,19 +63,15 @@ class _Parts:
 
     @classmethod
     def choose(cls, clusters: list[str], chosen: set[str]) -> _Parts:
-        sides: tuple[list[int], list[int]] = ([], [])
-        for number, cluster in enumerate(clusters):
-            sides[cluster not in chosen].append(number)
-        return cls(*sides)
-
-    def drop(self, numbers: set[int]) -> None:
-        self.dropped = numbers
+        held_out = [row for row, cluster in enumerate(clusters) if cluster in chosen]
+        training = [row for row, cluster in enumerate(clusters) if cluster not in chosen]
+        return cls(held_out, training)
 
     def names(self) -> list[str]:
-        """Return the part of each row: train, held_out, or nothing for those dropped."""
+        """Return the part of each row: train, held_out, or empty if dropped."""
         parts = dict.fromkeys(self.training, "train") | dict.fromkeys(self.held_out, "held_out")
         parts |= dict.fromkeys(self.dropped, "")
-        return [parts[number] for number in range(len(parts))]
+        return [parts[row] for row in range(len(parts))]
 
 
 def _texts(source: Path, parts: _Parts) -> Iterator[tuple[str, str]]:
@@ -108,7 +103,7 @@ def _check_parts(config: SplitConfig, clusters: list[str], parts: _Parts) -> Non
     if config.held_out >= 1 and len(parts.held_out) < config.held_out:
         raise CorpusError(
             f"only {len(parts.held_out)} of {config.held_out:.0f} documents can be held out ({corpus}; "
-            "clusters above a tenth of the count are left to training)",
+            "clusters above a tenth of the count stay in training)",
             where="split.held_out",
             next_step=f"lower split.held_out, {loosen}",
         )
@@ -122,37 +117,35 @@ def _check_parts(config: SplitConfig, clusters: list[str], parts: _Parts) -> Non
 
 @dataclass
 class _Sizes:
-    """Documents and bytes of text by part; those dropped bear no name."""
+    """Documents and bytes of text by part; empty for dropped ones."""
 
     documents: Counter[str] = field(default_factory=Counter)
     bytes: Counter[str] = field(default_factory=Counter)
 
 
 def _write(source: Path, parts: _Parts, overlaps: list[Overlap], runs: list[SharedRun], out: Path) -> _Sizes:
-    """Write the four files; return what each part holds."""
+    """Write documents, overlap, shared and dropped; return the size of each part."""
     sizes, names, first = _Sizes(), pa.array(parts.names(), pa.string()), 0
     longest = _longest(runs)
     ids: list[str] = pq.read_table(source, columns=["doc_id"])["doc_id"].to_pylist()
-    gone: list[dict[str, str | int]] = []
+    dropped: list[dict[str, str | int]] = []
     schema = pq.read_schema(source).append(pa.field("part", pa.string()))
     with pq.ParquetFile(source) as file, TableWriter(out / "documents.parquet", schema) as writer:
         for batch in file.iter_batches(_BATCH):
             table = pa.Table.from_batches([batch])
-            part = names.slice(first, table.num_rows)
+            table = table.append_column("part", names.slice(first, table.num_rows))
             lengths = pc.binary_length(table["text"]).to_pylist()
-            for number, (name, size) in enumerate(zip(part.to_pylist(), lengths, strict=True), first):
+            for row, (name, size) in enumerate(zip(table["part"].to_pylist(), lengths, strict=True)):
                 sizes.documents[name] += 1
                 sizes.bytes[name] += size
                 if not name:
-                    gone.append(
-                        _dropped_row(ids, table["source"][number - first].as_py(), longest[number], size)
-                    )
-            table = table.append_column("part", part)
+                    path = table["source"][row].as_py()
+                    dropped.append(_dropped_row(ids, path, longest[first + row], size))
             writer.add(table.filter(pc.not_equal(table["part"], "")))
             first += table.num_rows
     rows = [
-        {"doc_id": ids[number], "shared_words": o.shared_words, "words": o.words, "overlap": o.share}
-        for number, o in zip(parts.held_out, overlaps, strict=True)
+        {"doc_id": ids[row], "shared_words": each.shared_words, "words": each.words, "overlap": each.share}
+        for row, each in zip(parts.held_out, overlaps, strict=True)
     ]
     pq.write_table(pa.Table.from_pylist(rows), out / "overlap.parquet", compression="zstd")
     write_jsonl(
@@ -162,7 +155,7 @@ def _write(source: Path, parts: _Parts, overlaps: list[Overlap], runs: list[Shar
             for run in runs
         ),
     )
-    write_jsonl(out / "dropped.jsonl", gone)
+    write_jsonl(out / "dropped.jsonl", dropped)
     return sizes
 
 
@@ -195,7 +188,7 @@ def _statistics(
         "bytes_train": sizes.bytes["train"],
         "bytes_held_out": sizes.bytes["held_out"],
         "clusters": len(set(clusters)),
-        "clusters_held_out": len({clusters[number] for number in parts.held_out}),
+        "clusters_held_out": len({clusters[row] for row in parts.held_out}),
         "largest_cluster_documents": max(Counter(clusters).values()),
         "mean_overlap": float(np.mean(shares)),
         "median_overlap": float(np.median(shares)),
