@@ -13,7 +13,7 @@ from tinsmith.base.completion import Answer, Failure, Request
 from tinsmith.base.errors import LLMError, RecipeError
 from tinsmith.llm import client
 from tinsmith.recipe import LLMConfig
-from tinsmith.stages.teachers import open_teacher
+from tinsmith.stages.llm_session import open_llm
 
 SECRET = "sk-very-secret-0123456789"
 QUESTIONS = [Request(f"Question: {n}?") for n in range(6)]
@@ -38,7 +38,7 @@ def config(server: RuleTeacher, **fields) -> LLMConfig:
 
 
 def ask(server: RuleTeacher, folder: Path, questions=QUESTIONS, **fields):
-    with open_teacher(config(server, **fields), where="refine.synthesis.teacher", folder=folder) as asking:
+    with open_llm(config(server, **fields), where="refine.synthesis.teacher", folder=folder) as asking:
         return list(asking.ask(questions)), asking.statistics()
 
 

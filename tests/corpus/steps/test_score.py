@@ -28,7 +28,7 @@ from tinsmith.corpus.steps.score.ready import judge, reasons
 from tinsmith.corpus.steps.score.teacher import instructions, parse_rating, prompt
 from tinsmith.corpus.text.repair import document_id
 from tinsmith.recipe import LLMConfig, ScoreConfig
-from tinsmith.stages.teachers import open_teacher
+from tinsmith.stages.llm_session import open_llm
 
 # Sentences of a textbook, written for this test.
 SENTENCES = {
@@ -531,7 +531,7 @@ def test_a_teacher_behind_an_endpoint_is_asked_and_its_rubbish_counted(tmp_path:
     with rule_teacher() as server:
         server.answer = lambda said: "Hm." if next(seen) % 3 == 2 else f"Score: {worth(said)}"
         config = LLMConfig(kind="openai", model="m", url=server.url, parallel=1)
-        with open_teacher(config, where="refine.score.teacher", folder=tmp_path / "answers") as asking:
+        with open_llm(config, where="refine.score.teacher", folder=tmp_path / "answers") as asking:
             statistics = run(tmp_path / "out", texts, kind="teacher", sample=45, ask=asking)
         assert len(server.asked) == 45
     assert (statistics["ratings"], statistics["ratings_rubbish"]) == (30, 15)

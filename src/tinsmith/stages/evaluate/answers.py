@@ -29,7 +29,7 @@ from tinsmith.evaluate.items import BASE, CONTROLS, OURS, OURS_4BIT, Item
 from tinsmith.evaluate.own_questions import read_open_questions
 from tinsmith.llm.key import ApiKey
 from tinsmith.recipe import EndpointConfig, EvaluateConfig, LLMConfig
-from tinsmith.stages.teachers import Asking, open_teacher
+from tinsmith.stages.llm_session import LLMSession, open_llm
 
 _LOCAL_TOKENS = 64  # of an answer of a model that runs here
 
@@ -112,14 +112,14 @@ def _ask(
     requests = [Request(build_prompt(item), SYSTEM, system.max_tokens) for item in questions]
     what = f"  {system.subject}: answers in words"
     with (
-        open_teacher(system.teacher, where=system.where, folder=answers / system.subject) as asking,
+        open_llm(system.teacher, where=system.where, folder=answers / system.subject) as asking,
         progress.task(what, len(requests), "questions") as advance,
     ):
         for item, outcome in zip(questions, _outcomes(asking, requests, advance), strict=True):
             yield generated_row(item, outcome)
 
 
-def _outcomes(asking: Asking, requests: list[Request], advance: Advance) -> Iterator[Answer | Failure]:
+def _outcomes(asking: LLMSession, requests: list[Request], advance: Advance) -> Iterator[Answer | Failure]:
     """Yield an outcome per question; where the endpoint gives up in the middle the rest was not asked."""
     came = 0
     try:

@@ -24,7 +24,7 @@ from tinsmith.corpus.steps.result import StepInput, StepResult
 from tinsmith.corpus.tables import TableWriter, sort_table
 from tinsmith.recipe import RefineConfig
 from tinsmith.recipe.corpus import StepConfig
-from tinsmith.stages.teachers import open_teacher
+from tinsmith.stages.llm_session import open_llm
 
 _BATCH = 256
 TRAIN, HELD_OUT = "train", "held_out"
@@ -81,7 +81,7 @@ def _run(name: str, section: StepConfig, given: StepInput) -> StepResult:
     if section.asks is None:
         return run(section, given)  # type: ignore[no-any-return]
     where, answers = f"refine.{name}.teacher", given.out.parent / "answers" / name
-    with open_teacher(section.asks, where=where, folder=answers) as teacher:
+    with open_llm(section.asks, where=where, folder=answers) as teacher:
         result: StepResult = run(section, replace(given, teacher=teacher))
         return result._replace(statistics=result.statistics | teacher.statistics())
 

@@ -1,4 +1,4 @@
-"""Open the model that a recipe asks in words: behind an endpoint, or a GGUF here, within its budget."""
+"""Open the language model that a section of the recipe names, behind an endpoint or local, within its budget."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tinsmith.meter.energy import EnergyMeter
 from tinsmith.recipe import LLMConfig
 from tinsmith.serve.runtime import LlamaServer
 
-_TOKENS_EACH = 3072  # of question and answer together, for a model that runs here
+_CONTEXT_TOKENS = 3072  # of question and answer together, for a local model
 
 
 @dataclass
-class Asking:
-    """A teacher that is open: `ask` yields one outcome per question, in order; `tally` counts what they took."""
+class LLMSession:
+    """An open model with its cache and budget; `tally` counts what the requests cost."""
 
-    teacher: LLMClient
+    client: LLMClient
     cache: AnswerCache
     budget: Budget
     parallel: int
@@ -33,9 +33,9 @@ class Asking:
     tally: Tally = field(default_factory=Tally)
 
     def ask(self, requests: Iterable[Request]) -> Iterator[Answer | Failure]:
-        """Ask questions. Raises LLMError where the teacher refuses or gives nothing many times in a row."""
+        """Yield one outcome per request, in order. Raises LLMError if the model refuses or keeps failing."""
         return ask_many(
-            self.teacher,
+            self.client,
             requests,
             cache=self.cache,
             budget=self.budget,
@@ -45,7 +45,7 @@ class Asking:
         )
 
     def statistics(self) -> dict[str, float]:
-        """Return what the questions took: money in the recipe's currency, joules where this machine did the work."""
+        """Return what the requests cost: money in the recipe's currency, joules if the model ran here."""
         tally = self.tally
         figures: dict[str, float] = {
             "requests": tally.answers + tally.failures,
@@ -60,27 +60,27 @@ class Asking:
 
 
 @contextlib.contextmanager
-def open_teacher(config: LLMConfig, *, where: str, folder: Path) -> Iterator[Asking]:
-    """Open the teacher of the section `where`; its answers are kept below `folder` and not asked for twice.
+def open_llm(config: LLMConfig, *, where: str, folder: Path) -> Iterator[LLMSession]:
+    """Open the model of the section `where`; answers are cached in `folder` and not paid for twice.
 
-    Raises RecipeError without a model, AssetError for one that cannot be had here, LLMError without its key.
+    Raises RecipeError without a model, AssetError for a local one that cannot be found, LLMError without its key.
     """
     if not config.model:
         raise RecipeError(
             "names no model", where=f"{where}.model", next_step="name a model of the endpoint, or a GGUF file"
         )
     with contextlib.ExitStack() as stack:
-        teacher, joules = _local(config, where, stack) if config.kind == "local" else _remote(config, where)
-        stack.callback(teacher.close)
+        client, joules = _local(config, where, stack) if config.kind == "local" else _remote(config, where)
+        stack.callback(client.close)
         budget = Budget.of_minutes(config.max_cost, config.max_minutes)
         if config.kind != "local":
             budget.price_per_million_input = config.price_per_million_input
             budget.price_per_million_output = config.price_per_million_output
-        yield Asking(teacher, AnswerCache(folder), budget, config.parallel, joules)
+        yield LLMSession(client, AnswerCache(folder), budget, config.parallel, joules)
 
 
 def _remote(config: LLMConfig, where: str) -> tuple[LLMClient, None]:
-    teacher = LLMClient(
+    client = LLMClient(
         config.kind,
         config.model,
         config.url,
@@ -89,7 +89,7 @@ def _remote(config: LLMConfig, where: str) -> tuple[LLMClient, None]:
         seconds_per_answer=config.seconds_per_answer,
         parallel=config.parallel,
     )
-    return teacher, None
+    return client, None
 
 
 def _local(
@@ -98,15 +98,15 @@ def _local(
     asset = resolve_model(config.model)
     if asset.path.suffix != ".gguf":
         raise RecipeError(
-            f"{config.model} is no GGUF file",
+            f"{config.model} is not a GGUF file",
             where=f"{where}.model",
             next_step="name a GGUF, such as one that the stage package wrote, or a model of `tinsmith models`",
         )
     meter = stack.enter_context(EnergyMeter())
     server = stack.enter_context(
-        LlamaServer(asset.path, context=_TOKENS_EACH * config.parallel, slots=config.parallel)
+        LlamaServer(asset.path, context=_CONTEXT_TOKENS * config.parallel, slots=config.parallel)
     )
-    teacher = LLMClient(
+    client = LLMClient(
         "openai",
         asset.name,
         f"{server.base_url}/v1",
@@ -116,7 +116,7 @@ def _local(
         seconds_per_answer=config.seconds_per_answer,
         parallel=config.parallel,
     )
-    return teacher, _since_last(meter)
+    return client, _since_last(meter)
 
 
 def _since_last(meter: EnergyMeter) -> Callable[[], float]:
