@@ -110,7 +110,7 @@ def test_fresh_weights_are_not_made_smaller() -> None:
         "model": {"scratch": "llama@1m"},
         "train": {"streamline": {"layers": 3}},
     }
-    with pytest.raises(RecipeError, match=r"train\.streamline makes a trained base smaller"):
+    with pytest.raises(RecipeError, match=r"train\.streamline prunes a trained base"):
         parse_recipe(recipe, where="x.toml")
 
 

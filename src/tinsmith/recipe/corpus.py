@@ -251,7 +251,7 @@ class SplitConfig(Section):
     @classmethod
     def _count_is_whole(cls, value: float) -> float:
         if value >= 1 and value != int(value):
-            raise ValueError("from 1 on it is a number of documents and must be whole")
+            raise ValueError("from 1 on it is a count of documents and must be whole")
         return value
 
 
