@@ -46,8 +46,7 @@ def verify(bundle: Path, *, deep: bool = False) -> Verified:
     metrics, items = bundle / "data" / "metrics.json", bundle / "items"
     if metrics.is_file():
         recipe = parse_recipe(read_json(bundle / "recipe.json"), where=str(bundle / "recipe.json"))
-        gguf = bundle / "gguf"
-        figures = check_figures(metrics, items, recipe.evaluate, recipe.meter, recipe.seed, gguf=gguf)
+        figures = check_figures(metrics, items, recipe, gguf=bundle / "gguf")
     _check_evidence(bundle)
     again = 0
     if deep:

@@ -1,23 +1,36 @@
-"""Cheap opponents that keep us honest: a compressor, an n-gram model, a count of labels, a linear model."""
+"""Baselines: simple methods without a language model, measured on the same items as the models.
+
+A compressor and an n-gram model predict text; the commonest answer and a linear model answer a task's questions; form
+alone (length, shared words, the document unread) answers questions made from documents, and shows what these give away.
+A new baseline is one row of `BASELINES`.
+"""
 
 from __future__ import annotations
 
 import bz2
 import collections
-import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from tinsmith.base.errors import CorpusError
+from tinsmith.base.files import write_jsonl
+from tinsmith.evaluate.probe import HeldOutText
+from tinsmith.evidence.items import Item, choice_row
+from tinsmith.evidence.schema import Role, Subject
 
 ORDER = 8  # bytes in the longest n-gram: they fit in one 64-bit integer
 NGRAM_BYTES = 16_000_000
 PRIMING_BYTES = 700_000  # with a document of up to 200 kB it fits into one block of bzip2
 PRIMING_SAMPLES = 400
+_NEAR = 400  # characters before the answer whose words are compared
+_WORD = re.compile(r"\w+")
 
 
 def majority(labels: Sequence[str], count: int) -> list[str]:
@@ -161,6 +174,141 @@ def _look_up(keys: np.ndarray, values: np.ndarray, queries: np.ndarray) -> np.nd
     return np.where(keys[places] == queries, values[places], 0).astype(float)
 
 
-def bits_per_byte(bits: Sequence[float], sizes: Sequence[int]) -> float:
-    """Return the sum of bits over the sum of bytes."""
-    return math.fsum(bits) / sum(sizes)
+def by_length(items: Sequence[Item]) -> list[str]:
+    """Answer with the longest choice, or always with the shortest where that is right more often."""
+    return _better(items, lambda item, choice: len(choice))
+
+
+def by_overlap(items: Sequence[Item]) -> list[str]:
+    """Answer with the choice that shares most of its words with the text before it, or always least."""
+
+    return _better(items, lambda item, choice: shared_words(item.text, choice))
+
+
+def shared_words(text: str, choice: str) -> float:
+    """Return the share of a choice's words that stand in the text's end."""
+    known, words = set(_words(text[-_NEAR:])), _words(choice)
+    return sum(word in known for word in words) / max(1, len(words))
+
+
+def unread(items: Sequence[Item], model: NgramModel) -> list[str]:
+    """Answer with the choice that a byte n-gram model of the training text finds most likely, the document unread."""
+    answers = []
+    for item in items:
+        scores = {choice: -model.bits(item.continuation(choice)) for choice in item.choices}
+        answers.append(item.top_choice(scores))
+    return answers
+
+
+def _better(items: Sequence[Item], rank: Callable[[Item, str], float]) -> list[str]:
+    """Return the answers of the direction that is right more often: the baseline should be as strong as possible."""
+    most, least = [], []
+    for item in items:
+        ranked = sorted((rank(item, choice), choice) for choice in item.choices)
+        most.append(ranked[-1][1])
+        least.append(ranked[0][1])
+
+    def right(answers: list[str]) -> int:
+        return sum(answer == item.answer for answer, item in zip(answers, items, strict=True))
+
+    return max(most, least, key=right)
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
+
+
+@dataclass(frozen=True)
+class BaselineWork:
+    """What baselines answer, and what they learn from: training texts, and a task's questions on them."""
+
+    texts: Sequence[HeldOutText]
+    questions: Mapping[str, Sequence[Item]]
+    training: Sequence[str]
+    examples: Sequence[Item]
+    seed: int
+
+    @cached_property
+    def ngram(self) -> NgramModel:
+        """Return the n-gram model of the training text, made once."""
+        return NgramModel(draw_training(self.training, seed=self.seed))
+
+    def labelled(self, task: str) -> tuple[list[str], list[str]]:
+        """Return the openings of the training documents and their answers to a task."""
+        own = [item for item in self.examples if item.task == task]
+        return [item.text for item in own], [item.answer for item in own]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline: its name in files and tables, its title, and what it can do.
+
+    `bits` returns the bits of each text. `answer` returns an answer to each question of one task: to tasks whose
+    answers are classes where `classes` is true, else to all others.
+    """
+
+    name: str
+    title: str
+    bits: Callable[[BaselineWork], list[float]] | None = None
+    answer: Callable[[BaselineWork, Sequence[Item]], list[str]] | None = None
+    classes: bool = False
+
+    @property
+    def subject(self) -> Subject:
+        """Return its row among the subjects."""
+        return Subject(subject=self.name, name=self.title, role=Role.BASELINE)
+
+
+def _compressor(work: BaselineWork) -> list[float]:
+    return compressor_bits(work.training, [text.text for text in work.texts], seed=work.seed)
+
+
+def _ngram(work: BaselineWork) -> list[float]:
+    return [work.ngram.bits(text.text) for text in work.texts]
+
+
+def _majority(work: BaselineWork, items: Sequence[Item]) -> list[str]:
+    return majority(work.labelled(items[0].task)[1], len(items))
+
+
+def _tfidf(work: BaselineWork, items: Sequence[Item]) -> list[str]:
+    return tfidf(*work.labelled(items[0].task), [item.text for item in items])
+
+
+BASELINES = (
+    Baseline("compressor", "bzip2 primed with the training text", bits=_compressor),
+    Baseline("ngram", "byte 8-gram model of the training text", bits=_ngram),
+    Baseline("majority", "commonest answer", answer=_majority, classes=True),
+    Baseline("tfidf", "TF-IDF with logistic regression", answer=_tfidf, classes=True),
+    Baseline("length", "longest or shortest choice", answer=lambda work, items: by_length(items)),
+    Baseline("overlap", "words shared with the text before", answer=lambda work, items: by_overlap(items)),
+    Baseline(
+        "unread",
+        "byte 8-gram model, document unread",
+        answer=lambda work, items: unread(items, work.ngram),
+    ),
+)
+
+
+def measure_baselines(work: BaselineWork, items: Path) -> list[Subject]:
+    """Store what each baseline gives in `items`; return those that had something to do, in the order of `BASELINES`."""
+    found = []
+    for baseline in BASELINES:
+        if baseline.bits:
+            rows = [
+                {"doc_id": text.doc_id, "bytes": text.bytes, "bits": bits, "overlap": text.overlap}
+                for text, bits in zip(work.texts, baseline.bits(work), strict=True)
+            ]
+            write_jsonl(items / f"bits-{baseline.name}.jsonl", rows)
+            found.append(baseline.subject)
+        if baseline.answer:
+            answers = [
+                choice_row(item, answer)
+                for asked in work.questions.values()
+                if asked and asked[0].has_classes == baseline.classes
+                for item, answer in zip(asked, baseline.answer(work, asked), strict=True)
+            ]
+            if answers:
+                write_jsonl(items / f"exam-{baseline.name}.jsonl", answers)
+                found.append(baseline.subject)
+    return found

@@ -1,4 +1,4 @@
-"""Who is measured: our own model in two forms, its base, and the rivals; and what each of them is."""
+"""The models that are measured: ours and its GGUF files, its base, and the rivals; what each of them is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from safetensors import safe_open
@@ -17,14 +17,14 @@ from transformers import PreTrainedTokenizerFast
 
 from tinsmith.base.assets import resolve_model
 from tinsmith.base.errors import AssetError, RecipeError
-from tinsmith.evaluate.items import BASE, CONTROLS, FORMATS, OURS
+from tinsmith.evaluate.baselines import BASELINES
 from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.evidence.schema import BASE, GGUF_SUBJECTS, OURS, Precision, Role, Subject, role_of
 from tinsmith.gguf.header import read_tensor_types
 from tinsmith.model.load import has_bfloat16, load_model, reads_back
 from tinsmith.recipe import EvaluateConfig, ModelConfig
 from tinsmith.tokens.tokenizer import load_tokenizer
 
-Precision = Literal["float32", "bfloat16"]
 _ROUNDING: dict[Precision, str] = {
     "float32": "",
     "bfloat16": ", which moves a document's bits per byte by about 0.2% either way",
@@ -32,7 +32,7 @@ _ROUNDING: dict[Precision, str] = {
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvalModel:
     """A model to be measured: `subject` is its place in the comparison, `name` what people call it."""
 
     subject: str
@@ -42,37 +42,46 @@ class Subject:
 
     @property
     def gguf(self) -> Path | None:
-        """Return the file that llama.cpp can run, if the subject is one."""
+        """Return the file that llama.cpp can run, if the model is one."""
         return self.path if self.path.is_file() else None
 
+    @property
+    def is_probed(self) -> bool:
+        """Say whether it is ours or its base, which alone are asked the probes."""
+        return role_of(self.subject) in (Role.OURS, Role.BASE)
 
-def find_subjects(config: EvaluateConfig, model: ModelConfig, package: Path) -> list[Subject]:
-    """List all subjects, ours first. Raises RecipeError where two bear one name."""
-    name = f"{model.scratch or model.base}, trained here"
-    subjects = [Subject(OURS, name, package / "model", "that of its base and documents")]
+    def file_stamps(self) -> list[tuple[str, int, int]]:
+        """Return name, size and time of each of its files: weights, tokenizer and settings."""
+        files = [self.path] if self.gguf else sorted(filter(Path.is_file, self.path.iterdir()))
+        return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+
+
+def find_models(config: EvaluateConfig, model: ModelConfig, package: Path) -> list[EvalModel]:
+    """List all models, ours first. Raises RecipeError where two have one name."""
+    name, licence = f"{model.scratch or model.base}, trained here", "that of its base and documents"
+    models = [EvalModel(OURS, name, package / "model", licence)]
     for format in _scored_formats(config) if not unscored(config, package) else ():
         file = _file(package, format)
         if file.exists():
-            licence = "that of its base and documents"
-            subjects.append(Subject(FORMATS[format], f"{name} ({format})", file, licence))
+            models.append(EvalModel(GGUF_SUBJECTS[format], f"{name} ({format})", file, licence))
     if not model.scratch:
         base = resolve_model(model.base)
-        subjects.append(Subject(BASE, base.name, base.path, base.licence))
+        models.append(EvalModel(BASE, base.name, base.path, base.licence))
     for rival in config.rivals:
         asset = resolve_model(rival)
-        subjects.append(Subject(file_name(asset.name), asset.name, asset.path, asset.licence))
-    check_names([*(subject.subject for subject in subjects), *(each.name for each in config.endpoints)])
-    return subjects
+        models.append(EvalModel(file_name(asset.name), asset.name, asset.path, asset.licence))
+    check_names([*(model.subject for model in models), *(endpoint.name for endpoint in config.endpoints)])
+    return models
 
 
 def unscored(config: EvaluateConfig, package: Path) -> list[str]:
-    """Say why our 4-bit file is not among the subjects although the recipe asks for it, in a note, or nothing."""
+    """Say in a note why our 4-bit file is not scored although the recipe asks for it; return nothing where it is."""
     if not config.quantised and not config.ladder:
         return []
     if config.quantised and not _file(package, "q4_k_m").exists() and not config.ladder:
         return ["Our 4-bit file is not scored: package.formats does not have q4_k_m."]
     if not reads_back(package / "model"):
-        why = "transformers has no reader for such a file of its family"
+        why = "transformers cannot read such a file of its family"
         return [
             f"Our 4-bit file is not scored: {why}. The parity gate has compared it with what was trained."
         ]
@@ -80,7 +89,7 @@ def unscored(config: EvaluateConfig, package: Path) -> list[str]:
 
 
 def _scored_formats(config: EvaluateConfig) -> tuple[str, ...]:
-    return tuple(FORMATS) if config.ladder else ("q4_k_m",) if config.quantised else ()
+    return tuple(GGUF_SUBJECTS) if config.ladder else ("q4_k_m",) if config.quantised else ()
 
 
 def _file(package: Path, format: str) -> Path:
@@ -88,55 +97,56 @@ def _file(package: Path, format: str) -> Path:
 
 
 def file_name(name: str) -> str:
-    """Return what a model is called in names of files and in tables."""
+    """Return a model's name as it appears in file names and tables."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "rival"
 
 
 def check_names(names: list[str]) -> None:
-    """Raise RecipeError where two subjects, or a subject and a control, bear one name."""
-    for name, times in collections.Counter([*names, *CONTROLS]).items():
+    """Raise RecipeError where two models, or a model and a baseline, have one name."""
+    for name, times in collections.Counter([*names, *(baseline.name for baseline in BASELINES)]).items():
         if times > 1:
             raise RecipeError(
-                f"two subjects are called {name!r}",
+                f"two models are called {name!r}",
                 where="evaluate.rivals",
                 next_step="leave one out, or rename its file or directory",
             )
 
 
 @contextmanager
-def opened(subject: Subject, precision: Precision = "float32") -> Iterator[Scorer]:
-    """Open one subject's model for scoring and free its memory afterwards."""
-    model = load_model(subject.path, dtype=torch.float32)
+def opened(model: EvalModel, precision: Precision = "float32") -> Iterator[Scorer]:
+    """Open one model for scoring and free its memory afterwards."""
+    weights = load_model(model.path, dtype=torch.float32)
     if torch.cuda.is_available():
-        model = model.to("cuda")
-    scorer = Scorer(model, name=subject.name)
+        weights = weights.to("cuda")
+    scorer = Scorer(weights, name=model.name)
     if precision == "bfloat16":
         scorer.round_weights()
     try:
         yield scorer
     finally:
-        del scorer.body, scorer.weight, scorer.bias, model
+        del scorer.body, scorer.weight, scorer.bias, weights
         gc.collect()
 
 
-def open_tokenizer(subject: Subject) -> PreTrainedTokenizerFast:
-    """Open a subject's own tokenizer."""
-    return load_tokenizer(subject.path)
+def open_tokenizer(model: EvalModel) -> PreTrainedTokenizerFast:
+    """Open a model's own tokenizer."""
+    return load_tokenizer(model.path)
 
 
-def describe(subject: Subject, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """Return a row of `subjects`: size, bits per weight, types of the stored tensors, licence."""
-    weights, size, kinds = _gguf_facts(subject.path) if subject.gguf else _safetensors_facts(subject.path)
-    return {
-        "subject": subject.subject,
-        "name": subject.name,
-        "parameters": weights,
-        "bytes": size,
-        "bits_per_weight": round(8 * size / weights, 2),
-        "quantisation": ", ".join(f"{kind} {share:.0%}" for kind, share in _shares(kinds)),
-        "licence": subject.licence,
-        "chat_template": bool(tokenizer.chat_template),
-    }
+def describe(model: EvalModel, tokenizer: PreTrainedTokenizerFast) -> Subject:
+    """Return a model's row among the subjects: size, bits per weight, types of the stored tensors, licence."""
+    weights, size, kinds = _gguf_facts(model.path) if model.gguf else _safetensors_facts(model.path)
+    return Subject(
+        subject=model.subject,
+        name=model.name,
+        role=role_of(model.subject),
+        parameters=weights,
+        bytes=size,
+        bits_per_weight=round(8 * size / weights, 2),
+        quantisation=", ".join(f"{kind} {share:.0%}" for kind, share in _shares(kinds)),
+        licence=model.licence,
+        chat_template=bool(tokenizer.chat_template),
+    )
 
 
 def _shares(kinds: collections.Counter[str]) -> list[tuple[str, float]]:
@@ -179,7 +189,7 @@ def _width(dtype: str) -> int:
 
 
 def scoring_precision(asked: Literal["auto", "float32", "bfloat16"]) -> Precision:
-    """Return in what all subjects are scored: `auto` is bfloat16 where this machine multiplies it."""
+    """Return the precision of scoring: `auto` is bfloat16 where this machine multiplies it in hardware."""
     if asked != "auto":
         return asked
     return (
@@ -189,24 +199,23 @@ def scoring_precision(asked: Literal["auto", "float32", "bfloat16"]) -> Precisio
     )
 
 
-def notes_on(rows: list[dict[str, Any]], precision: Precision) -> list[str]:
-    """Say in what precision the subjects exist here, and who lacks a chat template."""
+def notes_on(subjects: list[Subject], precision: Precision) -> list[str]:
+    """Say in what precision the models exist here, and which lack a chat template."""
     stored = [
-        f"{row['subject']} ({row['name']}): {row['quantisation']}, {row['bits_per_weight']} bits per weight"
-        for row in rows
+        f"{row.subject} ({row.name}): {row.quantisation}, {row.bits_per_weight} bits per weight"
+        for row in subjects
     ]
     notes = [
-        "Stored tensors of each subject, by share of weights. "
-        + "; ".join(stored)
-        + f". All are scored in {precision}{_ROUNDING[precision]}."
+        f"Stored tensors of each model, by share of weights. {'; '.join(stored)}. "
+        f"All are scored in {precision}{_ROUNDING[precision]}."
     ]
-    others = [row for row in rows if row["subject"] not in (OURS, *FORMATS.values())]
-    few = [row["name"] for row in others if not row["quantisation"].startswith(("F", "BF"))]
+    others = [row for row in subjects if not row.role.is_ours]
+    few = [row.name for row in others if not (row.quantisation or "").startswith(("F", "BF"))]
     if few:
         notes.append(
-            f"At hand in quantised form only: {', '.join(few)}. At full precision they may do better."
+            f"Available in quantised form only: {', '.join(few)}. At full precision they may do better."
         )
-    plain = [row["name"] for row in others if not row["chat_template"]]
+    plain = [row.name for row in others if not row.chat_template]
     if plain:
         notes.append(f"Pretrained models without a chat template: {', '.join(plain)}.")
     return notes

@@ -1,4 +1,4 @@
-"""A person's own questions, with choices or without, read from JSON Lines and refused by line where need be."""
+"""A person's own questions, with choices or without, read from JSON Lines and refused by line number."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
 
 from tinsmith.base.errors import RecipeError
-from tinsmith.evaluate.items import OWN, Item
+from tinsmith.base.files import JsonObject
+from tinsmith.evidence.items import OWN_PREFIX, Item, ItemKind
 
 _WHERE = "evaluate.questions"
 _FIELDS = frozenset({"question", "choices", "answer", "passage", "doc", "id", "span"})
@@ -62,9 +63,9 @@ def _files(names: Iterable[str]) -> dict[str, list[Item | OpenItem]]:
     found: dict[str, list[Item | OpenItem]] = {}
     for name in names:
         path = Path(name).expanduser()
-        task = OWN + (re.sub(r"[^a-z0-9_]+", "_", path.stem.lower()).strip("_") or "file")
+        task = OWN_PREFIX + (re.sub(r"[^a-z0-9_]+", "_", path.stem.lower()).strip("_") or "file")
         if task in found:
-            raise RecipeError(f"two files give the exam {task}", where=_WHERE, next_step="rename one of them")
+            raise RecipeError(f"two files make the task {task}", where=_WHERE, next_step="rename one of them")
         found[task] = _read(path, task)
     return found
 
@@ -76,7 +77,7 @@ def _read(path: Path, task: str) -> list[Item | OpenItem]:
         raise RecipeError(
             f"cannot be read ({error})",
             where=str(path),
-            next_step="name a JSON Lines file in UTF-8 that is there",
+            next_step="name an existing JSON Lines file in UTF-8",
         ) from None
     items: dict[str, Item | OpenItem] = {}
     asked: dict[tuple[str, str], int] = {}
@@ -109,19 +110,21 @@ def _answers_differ(path: Path, answers: Sequence[str], may_be_none: bool) -> No
         )
 
 
-def _row(path: Path, number: int, line: str) -> dict[str, Any]:
+def _row(path: Path, number: int, line: str) -> JsonObject:
     try:
         row = json.loads(line)
     except ValueError as error:
-        _refuse(path, number, f"is no JSON ({error})", "write one JSON object a line")
+        _refuse(path, number, f"is not JSON ({error})", "write one JSON object a line")
     if not isinstance(row, dict):
-        _refuse(path, number, "is no JSON object", 'write {"question": ..., "choices": [...], "answer": ...}')
+        _refuse(
+            path, number, "is not a JSON object", 'write {"question": ..., "choices": [...], "answer": ...}'
+        )
     if unknown := sorted(row.keys() - _FIELDS):
         _refuse(path, number, f"has {unknown[0]!r}, which nothing reads", f"use {', '.join(sorted(_FIELDS))}")
     return row
 
 
-def _texts(row: dict[str, Any], path: Path, number: int, needed: tuple[str, ...]) -> dict[str, str]:
+def _texts(row: JsonObject, path: Path, number: int, needed: tuple[str, ...]) -> dict[str, str]:
     texts = {name: row.get(name, "") for name in (*needed, "passage", "doc", "id")}
     for name, value in texts.items():
         if not isinstance(value, str) or (name in needed and not value.strip()):
@@ -129,7 +132,7 @@ def _texts(row: dict[str, Any], path: Path, number: int, needed: tuple[str, ...]
     return texts
 
 
-def _open_item(row: dict[str, Any], path: Path, number: int, task: str) -> OpenItem:
+def _open_item(row: JsonObject, path: Path, number: int, task: str) -> OpenItem:
     texts = _texts(row, path, number, ("question",))
     given = row.get("answer")
     answers = [each for each in (given if isinstance(given, list) else [given]) if _is_answer(each)]
@@ -167,13 +170,13 @@ def _span(given: Any, passage: str, answer: str, path: Path, number: int) -> tup
     return given[0], given[1]
 
 
-def _item(row: dict[str, Any], path: Path, number: int, task: str) -> Item:
+def _item(row: JsonObject, path: Path, number: int, task: str) -> Item:
     texts = _texts(row, path, number, ("question", "answer"))
     if "span" in row:
         _refuse(path, number, "has 'span' beside 'choices', which nothing reads", "leave one of them out")
     choices = row.get("choices")
     if not isinstance(choices, list) or not all(isinstance(each, str) and each.strip() for each in choices):
-        _refuse(path, number, "'choices' is no list of texts", "give at least two choices")
+        _refuse(path, number, "'choices' is not a list of texts", "give at least two choices")
     stripped = [each.strip() for each in choices]
     if len(stripped) < 2 or len(set(stripped)) < len(stripped):
         _refuse(
@@ -183,7 +186,7 @@ def _item(row: dict[str, Any], path: Path, number: int, task: str) -> Item:
             "give different ones",
         )
     if texts["answer"].strip() not in stripped:
-        _refuse(path, number, f"the answer {texts['answer']!r} is none of the choices", "give one of them")
+        _refuse(path, number, f"the answer {texts['answer']!r} is not one of the choices", "give one of them")
     passage, name = texts["passage"].strip(), texts["id"] or str(number)
     return Item(
         item=f"{task}:{name}",
@@ -193,6 +196,7 @@ def _item(row: dict[str, Any], path: Path, number: int, task: str) -> Item:
         question=f"{chr(10) * 2 if passage else ''}Question: {texts['question'].strip()}\nAnswer:",
         answer=texts["answer"].strip(),
         choices=tuple(stripped),
+        kind=ItemKind.OWN,
     )
 
 

@@ -1,8 +1,9 @@
-"""Refuse a subject that cannot be scored before any is: damaged files, a small context, a foreign vocabulary."""
+"""Refuse a model that cannot be scored, before any is: damaged files, a small context, a foreign vocabulary."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, PreTrainedTokenizerFast
@@ -12,40 +13,40 @@ from tinsmith.base.errors import AssetError
 from tinsmith.base.files import read_json
 from tinsmith.evaluate.families.bits import TextScore
 from tinsmith.evaluate.families.multiple_choice import ItemScore, shots_prefix
-from tinsmith.evaluate.items import OWN, Item, has_classes
-from tinsmith.evaluate.models import Subject, check_names, file_name, open_tokenizer
+from tinsmith.evaluate.models import EvalModel, check_names, file_name, open_tokenizer
 from tinsmith.evaluate.run import Work
 from tinsmith.evaluate.scoring.tree import Tree
+from tinsmith.evidence.items import Item, ItemKind
 from tinsmith.gguf.header import read_metadata, require_whole
 from tinsmith.recipe import EvaluateConfig
 
 _NO_LIMIT = 2**31
-_UNLIMITED = ("bloom",)  # reads positions by their distance, whatever its file calls its context
+_UNLIMITED = ("bloom",)  # has relative positions, whatever its file calls its context
 
 
 def check_rivals(config: EvaluateConfig) -> None:
-    """Look at the rivals that lie on this machine, without reading weights. Raises AssetError or RecipeError."""
+    """Check the rivals that are on this machine, without reading weights. Raises AssetError or RecipeError."""
     check_names([file_name(_called(rival)) for rival in config.rivals])
     for rival in config.rivals:
         path = Path(rival).expanduser()
         if _is_elsewhere(rival):
             continue  # for fetch_rivals
         if not any(path.glob("*.safetensors")) and path.suffix != ".gguf":
-            resolve_model(rival, allow_hub=False)  # says what it is instead
-        subject = Subject(file_name(_called(rival)), rival, path, "")
-        check_files(subject)
-        open_tokenizer(subject)
+            resolve_model(rival, allow_hub=False)  # raises an error that says what it is instead
+        model = EvalModel(file_name(_called(rival)), rival, path, "")
+        check_files(model)
+        open_tokenizer(model)
 
 
 def fetch_rivals(config: EvaluateConfig) -> None:
-    """Fetch the rivals that are named or ids of the hub, and look at them too. Raises AssetError where one is not had.
+    """Fetch and check the rivals that are named models or hub ids. Raises AssetError where one cannot be fetched.
 
-    Before a document is read: a missing network is better told before training than after.
+    This happens before a document is read: better to report a missing network before training than after.
     """
     for rival in filter(_is_elsewhere, config.rivals):
-        subject = Subject(file_name(rival), rival, resolve_model(rival).path, "")
-        check_files(subject)
-        open_tokenizer(subject)
+        model = EvalModel(file_name(rival), rival, resolve_model(rival).path, "")
+        check_files(model)
+        open_tokenizer(model)
 
 
 def _is_elsewhere(rival: str) -> bool:
@@ -58,9 +59,9 @@ def _called(rival: str) -> str:
     return path.stem if path.is_file() else path.name if path.is_dir() else rival
 
 
-def check_files(subject: Subject) -> None:
-    """Raise AssetError unless a subject's files are whole, by their headers, and those of a causal language model."""
-    path = subject.path
+def check_files(model: EvalModel) -> None:
+    """Raise AssetError unless a model's files are whole, by their headers, and those of a causal language model."""
+    path = model.path
     if not path.is_dir():
         require_whole(path)
         return
@@ -84,42 +85,41 @@ def check_files(subject: Subject) -> None:
         ) from error
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise AssetError(
-            f"is a {config.model_type} model, which foretells no text",
+            f"is a {config.model_type} model, which does not predict text",
             where=str(path),
             next_step="name a causal language model",
         )
 
 
-def check_room(subject: Subject, tokenizer: PreTrainedTokenizerFast, work: Work) -> None:
-    """Raise AssetError where a text or question has more tokens than a subject reads, or one it has no weights for."""
-    positions, vocabulary = _limits(subject.path)
-    for document in work.documents:
+def check_room(model: EvalModel, tokenizer: PreTrainedTokenizerFast, work: Work) -> None:
+    """Raise AssetError where a text or question has more tokens than a model reads, or an unknown one."""
+    limits = _limits(model.path)
+    for document in work.texts:
         for tree in TextScore(document, tokenizer, work.window).trees:
-            mend = f"set evaluate.window to {positions} or less"
-            _fits(subject, f"document {document.doc_id}", mend, tree, 0, positions, vocabulary)
+            mend = f"set evaluate.window to {limits.positions} or less"
+            _fits(model, limits, f"document {document.doc_id}", mend, tree, 0)
     for (task, count), shots in work.shots.items():
         before = len(shots_prefix(tokenizer, shots)) if count else 0
-        for item in work.exams[task]:
+        for item in work.questions[task]:
             tree = ItemScore(item, tokenizer, short=count > 0).tree
             what = f"item {item.item}" + (f" behind {count} examples" if count else "")
-            _fits(subject, what, _mend(item, count), tree, before, positions, vocabulary)
+            _fits(model, limits, what, _mend(item, count), tree, before)
 
 
-def _fits(
-    subject: Subject, what: str, mend: str, tree: Tree, before: int, positions: int, vocabulary: int
-) -> None:
+def _fits(model: EvalModel, limits: _Limits, what: str, mend: str, tree: Tree, before: int) -> None:
+    positions, vocabulary = limits
     trunk, _ = tree.trunk()
     length = before + max(trunk.depths) + 1
     if length > positions:
         raise AssetError(
             f"reads at most {positions} tokens, {what} takes {length}",
-            where=subject.name,
-            next_step=f"{mend}, or leave this subject out of evaluate.rivals",
+            where=model.name,
+            next_step=f"{mend}, or leave this model out of evaluate.rivals",
         )
     if max(tree.tokens) >= vocabulary:
         raise AssetError(
             f"its tokenizer makes token {max(tree.tokens)} of {what}, it has weights for {vocabulary}",
-            where=subject.name,
+            where=model.name,
             next_step="take tokenizer and weights of one model",
         )
 
@@ -127,19 +127,24 @@ def _fits(
 def _mend(item: Item, count: int) -> str:
     if count:
         return "lower evaluate.shots"
-    if item.task.startswith(OWN):
-        return "shorten the question or its passage"
-    return (
-        f"lower characters of the task {item.task}" if has_classes(item.task) else "lower evaluate.characters"
-    )
+    return {
+        ItemKind.OWN: "shorten the question or its passage",
+        ItemKind.TASK: f"lower characters of the task {item.task}",
+    }.get(item.kind, "lower evaluate.characters")
 
 
-def _limits(path: Path) -> tuple[int, int]:
-    """Return how many tokens a model reads at once, and how many it knows."""
+class _Limits(NamedTuple):
+    positions: int  # tokens that a model reads at once
+    vocabulary: int
+
+
+def _limits(path: Path) -> _Limits:
+    """Read a model's limits from its settings or its GGUF header."""
     if path.is_dir():
         config = AutoConfig.from_pretrained(path, local_files_only=True).get_text_config()
-        return int(getattr(config, "max_position_embeddings", None) or _NO_LIMIT), int(config.vocab_size)
+        positions = int(getattr(config, "max_position_embeddings", None) or _NO_LIMIT)
+        return _Limits(positions, int(config.vocab_size))
     facts = read_metadata(path)
     family = facts.get("general.architecture")
     length = _NO_LIMIT if family in _UNLIMITED else facts.get(f"{family}.context_length")
-    return int(length or _NO_LIMIT), len(facts.get("tokenizer.ggml.tokens", ())) or _NO_LIMIT
+    return _Limits(int(length or _NO_LIMIT), len(facts.get("tokenizer.ggml.tokens", ())) or _NO_LIMIT)

@@ -1,4 +1,4 @@
-"""Questions built from held-out documents without any model: which passage comes next, and what stood in a gap."""
+"""Questions built from held-out documents without a model: which passage comes next, what belongs in a gap."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from tinsmith.evaluate.families.bits import Document
-from tinsmith.evaluate.items import CLOZE, NEXT_PASSAGE, Item
-from tinsmith.evaluate.shortcuts import shared_words
+from tinsmith.evaluate.baselines import shared_words
+from tinsmith.evaluate.probe import HeldOutText
+from tinsmith.evidence.items import Item, ItemKind
 from tinsmith.tokens.tasks import unit_hash
 
 CHOICES = 4
 _CONTEXT = 200  # characters of a document before its first question
-_PASSAGE, _SHORTEST = 200, 170  # characters; near enough that length does not tell the answer
-_POOL = 20_000  # passages among which the nearest are looked for
-_ALIKE = 0.8  # cosine of TF-IDF from which another passage may be as right as the true one
-_CANDIDATES = 60  # nearest passages of which the false ones are taken
+_PASSAGE, _SHORTEST = 200, 170  # characters; so close that length does not give the answer away
+_POOL = 20_000  # passages that are searched for the nearest
+_ALIKE = 0.8  # cosine of TF-IDF from which another passage may be as good an answer as the true one
+_CANDIDATES = 60  # nearest passages, from which the false ones are taken
 _BREAK = re.compile(r"(?<=[.;:!?”\"])\s+(?=[A-Z0-9(“\"§])|\s*\n\s*\n\s*")
 _NEXT_WORD = re.compile(r"[^\w\s]*\s*\w{0,15}")
 _DEFINED = re.compile(r"[\"“]([A-Z][\w&’'-]*(?: [\w&’'-]+){0,4})[\"”]")
 _TERM = "term"
 _NUMBERED = r"Section|Article|Clause|Paragraph|Exhibit|Schedule|Annex|Item|Rule|§§?"
-# What may stand for each other shares the group of its pattern: a section for a section, dollars for dollars.
+# Answers that can replace each other share the group of their pattern: a section for a section, dollars for dollars.
 _GAPS = (
     re.compile(rf"(?<=\s)({_NUMBERED}) ?\d+(?:[.-]\d+)*(?:\([a-zA-Z0-9]{{1,4}}\))*"),
     re.compile(r"(?<=\s)([$€£]) ?\d[\d,]*(?:\.\d+)?(?: (?:thousand|million|billion)\b)?"),
@@ -36,7 +36,7 @@ _GAPS = (
 
 @dataclass(frozen=True)
 class _Place:
-    """A stretch of a document that is asked for."""
+    """A span of a document that a question asks for."""
 
     doc_id: str
     start: int
@@ -46,7 +46,7 @@ class _Place:
 
 
 def build_next_passage(
-    documents: Sequence[Document], held_out: Mapping[str, str], count: int, *, seed: int
+    documents: Sequence[HeldOutText], held_out: Mapping[str, str], count: int, *, seed: int
 ) -> list[Item]:
     """Ask after up to `count` openings which of four passages comes next.
 
@@ -67,17 +67,17 @@ def build_next_passage(
         near = (vectors @ vectorizer.transform([place.value]).T).toarray()[:, 0]
         false = _balanced(place, _nearest(place, pool, near), document.text, len(items))
         if len(false) == CHOICES - 1:
-            items.append(_item(NEXT_PASSAGE, document, place, false, len(items), seed, tail=""))
+            items.append(_item(ItemKind.NEXT_PASSAGE, document, place, false, len(items), seed, tail=""))
     return items
 
 
 def build_cloze(
-    documents: Sequence[Document], held_out: Mapping[str, str], count: int, *, seed: int
+    documents: Sequence[HeldOutText], held_out: Mapping[str, str], count: int, *, seed: int
 ) -> list[Item]:
-    """Ask which of four defined terms, references or figures stood in a gap; the word after it ends it.
+    """Ask which of four defined terms, references or figures belongs in a gap; the word after it ends the answer.
 
     The false ones are of the same kind, from the same document first; defined terms from it alone, since those of
-    others are strange in it. Those go first that share as much of their words with what was read as the true one.
+    others look out of place. Candidates that share as many words with the text before as the true one come first.
     """
     options = {name: _options(text) for name, text in held_out.items()}
     everywhere: dict[str, set[str]] = {}
@@ -102,20 +102,28 @@ def build_cloze(
         false = sorted(drawn, key=lambda value: abs(shared_words(before, value) - share))[: CHOICES - 1]
         if len(false) == CHOICES - 1:
             tail = _next_word(document.text, place.end)
-            items.append(_item(CLOZE, document, place, false, len(items), seed, tail=tail))
+            items.append(_item(ItemKind.CLOZE, document, place, false, len(items), seed, tail=tail))
     return items
 
 
 def _item(
-    task: str, document: Document, place: _Place, false: list[str], number: int, seed: int, *, tail: str
+    kind: ItemKind,
+    document: HeldOutText,
+    place: _Place,
+    false: list[str],
+    number: int,
+    seed: int,
+    *,
+    tail: str,
 ) -> Item:
     before = document.text[: place.start]
-    # The place of the right answer goes round, so that none is commoner than another.
-    choices = sorted(false, key=lambda value: unit_hash(seed, task, number, value))
+    # The right answer's position rotates, so that none is more frequent than another.
+    choices = sorted(false, key=lambda value: unit_hash(seed, str(kind), number, value))
     choices.insert(number % CHOICES, place.value)
     return Item(
-        item=f"{task}:{document.doc_id}:{place.start}",
-        task=task,
+        item=f"{kind}:{document.doc_id}:{place.start}",
+        task=str(kind),
+        kind=kind,
         doc_id=document.doc_id,
         text=before.rstrip(),
         question="",
@@ -128,8 +136,8 @@ def _item(
 
 
 def _spread(
-    documents: Sequence[Document], find: Callable[[Document], list[_Place]], seed: int
-) -> Iterator[tuple[Document, _Place]]:
+    documents: Sequence[HeldOutText], find: Callable[[HeldOutText], list[_Place]], seed: int
+) -> Iterator[tuple[HeldOutText, _Place]]:
     """Yield one place of each document, then a second of each, in an order drawn by the seed."""
     drawn = [
         (document, sorted(find(document), key=lambda place: unit_hash(seed, place.doc_id, place.start)))
@@ -175,7 +183,7 @@ def _nearest(true: _Place, pool: Sequence[_Place], near: np.ndarray) -> list[str
 
 
 def _balanced(true: _Place, candidates: Sequence[str], text: str, number: int) -> list[str]:
-    """Take the first candidates so that the true answer's rank by shared words goes round with the question's number.
+    """Take the first candidates so that the true answer's rank by shared words rotates with the question's number.
 
     Return none where there are too few on one side.
     """
@@ -188,7 +196,7 @@ def _balanced(true: _Place, candidates: Sequence[str], text: str, number: int) -
     return more[:above] + fewer[:below] if len(more) >= above and len(fewer) >= below else []
 
 
-def _gaps(document: Document) -> list[_Place]:
+def _gaps(document: HeldOutText) -> list[_Place]:
     text = document.text
     places = [
         _Place(document.doc_id, found.start(), found.end(), found.group(), found.group(1).strip())

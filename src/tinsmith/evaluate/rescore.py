@@ -1,4 +1,4 @@
-"""Let a bundle's model answer some of its exam again, and compare with what is stored."""
+"""Let a bundle's model answer some of its questions again, and compare with what is stored."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 from tinsmith.base.errors import BundleError
 from tinsmith.base.files import read_jsonl
 from tinsmith.evaluate.families.multiple_choice import ItemScore
-from tinsmith.evaluate.items import OURS, read_questions
-from tinsmith.evaluate.models import Subject, open_tokenizer, opened
+from tinsmith.evaluate.models import EvalModel, open_tokenizer, opened
+from tinsmith.evidence.items import read_questions
+from tinsmith.evidence.schema import OURS
 
 _SAMPLE = 20
-# Of a choice, scored again in float32: on another processor, in other batches, and what bfloat16 had rounded away.
+# Allowed difference of a choice scored again in float32: another processor, other batches, bfloat16 rounding.
 _SAME_NATS = {"float32": 2e-2, "bfloat16": 0.5}
 _SAME_SHARE = {"float32": 0.0, "bfloat16": 0.03}  # and of the log-probability itself: passages are long
 
@@ -21,12 +22,12 @@ _SAME_SHARE = {"float32": 0.0, "bfloat16": 0.03}  # and of the log-probability i
 def rescore(model: Path, items: Path, *, precision: str, seed: int | None = None) -> int:
     """Score a sample of the questions in `items` with `model`; return how many.
 
-    `precision` is what the bundle's figures say they were scored in. The sample is drawn anew each time unless a seed
+    `precision` is what the bundle's figures say they were scored in. A new sample is drawn each time unless a seed
     is given, so that nobody can prepare for it. Raises BundleError for the first question whose log-probabilities
     differ, or where there is none.
     """
     file = items / "questions.jsonl"
-    # Questions with examples before them were asked otherwise than here.
+    # Only zero-shot questions: those with examples before them need the examples.
     stored = {
         row["item"]: row["scores"] for row in read_jsonl(items / f"exam-{OURS}.jsonl") if not row["shots"]
     }
@@ -38,10 +39,10 @@ def rescore(model: Path, items: Path, *, precision: str, seed: int | None = None
             next_step="build with evaluate.built_items above 0",
         )
     drawn = sorted(np.random.default_rng(seed).permutation(len(questions))[:_SAMPLE])
-    subject = Subject(OURS, OURS, model, "")
-    tokenizer = open_tokenizer(subject)
+    ours = EvalModel(OURS, OURS, model, "")
+    tokenizer = open_tokenizer(ours)
     scores = [ItemScore(item, tokenizer, short=False) for item in (questions[i] for i in drawn)]
-    with opened(subject) as scorer:
+    with opened(ours) as scorer:
         found = scorer.score([score.tree for score in scores])
     for score, values in zip(scores, found, strict=True):
         again, name = score.row(values, 0)["scores"], score.item.item
@@ -55,7 +56,7 @@ def rescore(model: Path, items: Path, *, precision: str, seed: int | None = None
         }
         if any(not differences[choice] < allowed[choice] for choice in again):
             raise BundleError(
-                f"scores item {name} otherwise than is stored (by {worst:.3g} nats)",
+                f"scores item {name} differently from what is stored (by {worst:.3g} nats)",
                 where=str(model),
                 next_step="these weights are not those that were measured; do not trust this bundle",
             )

@@ -1,134 +1,136 @@
-"""Measure one subject on the chosen documents and items, or take what an earlier attempt has measured."""
+"""Score models on the same texts, questions and probes; what an earlier attempt scored is not scored again."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
-from tinsmith.base.files import read_json, read_jsonl, sha256_json, write_json, write_jsonl
+from tinsmith.base.files import read_json, sha256_json, write_json, write_jsonl
 from tinsmith.base.progress import Advance, Progress
-from tinsmith.evaluate.audits import FIGURES, Audit
-from tinsmith.evaluate.families.bits import Document, TextScore
+from tinsmith.evaluate.families import families
+from tinsmith.evaluate.families.bits import BitsRow, TextScore
 from tinsmith.evaluate.families.multiple_choice import ItemScore, shots_prefix
-from tinsmith.evaluate.items import BASE, OURS, Item, Measured
-from tinsmith.evaluate.models import Precision, Subject, opened
+from tinsmith.evaluate.models import EvalModel, opened
+from tinsmith.evaluate.probe import HeldOutText, Probe
 from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.evaluate.scoring.tree import Tree
+from tinsmith.evidence.items import ChoiceRow, Item
+from tinsmith.evidence.schema import Precision
 
 
 @dataclass(frozen=True)
 class Work:
-    """What every subject is measured on. `shots` holds the examples by task and count."""
+    """What every model is scored on: texts, questions by task, and the examples shown before them by task and count.
 
-    documents: tuple[Document, ...]
+    Our model and its base are asked the probes too.
+    """
+
+    texts: Sequence[HeldOutText]
     window: int
-    exams: dict[str, list[Item]] = field(default_factory=dict)
-    shots: dict[tuple[str, int], list[Item]] = field(default_factory=dict)
-    audits: tuple[Audit, ...] = ()
+    questions: Mapping[str, Sequence[Item]] = field(default_factory=dict)
+    shots: Mapping[tuple[str, int], Sequence[Item]] = field(default_factory=dict)
+    probes: Sequence[Probe] = ()
     precision: Precision = "float32"
 
-    def fingerprint(self, subject: Subject) -> str:
-        """Hash all that a subject's items depend on; weights, tokenizer and settings by their files' size and time."""
-        files = [subject.path] if subject.gguf else sorted(filter(Path.is_file, subject.path.iterdir()))
-        parts = {
-            "documents": [(document.doc_id, document.text, document.overlap) for document in self.documents],
+    def fingerprints(self, model: EvalModel) -> dict[str, str]:
+        """Return by kind a hash of all that its items depend on; model files count by their size and time."""
+        common = {"files": model.file_stamps(), "precision": self.precision}
+        text = {
+            "documents": [(text.doc_id, text.text, text.overlap) for text in self.texts],
             "window": self.window,
-            "precision": self.precision,
-            "exams": {task: [repr(item) for item in items] for task, items in self.exams.items()},
-            "shots": [
-                (task, count, [repr(item) for item in items]) for (task, count), items in self.shots.items()
-            ],
-            "audits": [(audit.kind, audit.about) for audit in self.audits],
-            "files": [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files],
+            "questions": {task: list(map(repr, items)) for task, items in self.questions.items()},
+            "shots": [(*key, list(map(repr, items))) for key, items in self.shots.items()],
         }
-        return sha256_json(parts)
+        probes = self.probes if model.is_probed else ()
+        about: dict[str, Any] = {"text": text} | {probe.kind: probe.about for probe in probes}
+        return {kind: sha256_json({**common, "about": value}) for kind, value in about.items()}
 
 
-def measure(
-    subject: Subject, tokenizer: PreTrainedTokenizerFast, work: Work, *, items: Path, progress: Progress
-) -> Measured:
-    """Score a subject; store `bits-`, `exam-`, `AUDIT-SUBJECT.jsonl` and last `about-SUBJECT.json` in `items`.
+def score_model(
+    model: EvalModel, tokenizer: PreTrainedTokenizerFast, work: Work, *, items: Path, progress: Progress
+) -> None:
+    """Score a model; store `KIND-SUBJECT.jsonl` of each kind and last `about-SUBJECT.json` in `items`.
 
-    Audits are asked of our model and its base alone. Where the last file is there with the same fingerprint nothing
-    is scored again.
+    Only kinds whose fingerprint differs from that of the stored items are scored.
     """
-    name = subject.subject
-    bits, exam, about = (items / f"{kind}-{name}.jsonl" for kind in ("bits", "exam", "about"))
-    about = about.with_suffix(".json")
-    fingerprint = work.fingerprint(subject)
-    audits = work.audits if name in (OURS, BASE) else ()
-    if about.exists() and read_json(about)["fingerprint"] == fingerprint:
-        progress.say(f"  {name}: scored before")
-        stored = {audit.kind: list(read_jsonl(_file(items, audit, name))) for audit in audits}
-        return Measured(list(read_jsonl(bits)), list(read_jsonl(exam)), read_json(about), audits=stored)
+    about = items / f"about-{model.subject}.json"
+    stored = read_json(about) if about.is_file() else {}
+    wanted = work.fingerprints(model)
+    known = stored.get("fingerprints", {})
+    stale = {kind for kind, fingerprint in wanted.items() if known.get(kind) != fingerprint}
+    _drop_kinds(items, model.subject, keep=wanted)
+    if not stale:
+        progress.say(f"  {model.subject}: scored before")
+        return
     started = time.monotonic()
-    found: dict[str, list[dict[str, Any]]] = {}
-    with opened(subject, work.precision) as scorer:
-        bit_rows, exam_rows = score_work(scorer, tokenizer, work, progress=progress, label=name)
-        for audit in audits:
-            with progress.task(f"{name}: {audit.kind}", audit.size, "items") as advance:
-                found[audit.kind] = audit.ask(scorer, tokenizer, advance)
-        facts: dict[str, Any] = {
+    # A kill between new items and their fingerprint must not leave the old fingerprint beside the new items.
+    write_json(about, stored | {"fingerprints": {kind: known[kind] for kind in wanted.keys() - stale}})
+    with opened(model, work.precision) as scorer:
+        if "text" in stale:
+            bits, exam = score_texts(scorer, tokenizer, work, progress=progress, label=model.subject)
+            write_jsonl(items / f"bits-{model.subject}.jsonl", bits)
+            write_jsonl(items / f"exam-{model.subject}.jsonl", exam)
+        for probe in work.probes:
+            if probe.kind in stale:
+                with progress.task(f"{model.subject}: {probe.kind}", probe.size, "items") as advance:
+                    rows = probe.ask(scorer, tokenizer, advance)
+                write_jsonl(items / f"{probe.kind}-{model.subject}.jsonl", rows)
+        facts = {
             "tokens": scorer.tokens,
             "forwards": scorer.forwards,
             "branches": scorer.branches,
             "precision": work.precision,
         }
-    write_jsonl(bits, bit_rows)
-    write_jsonl(exam, exam_rows)
-    for kind in FIGURES:
-        (items / f"{kind}-{name}.jsonl").unlink(missing_ok=True)
-    for audit in audits:
-        write_jsonl(_file(items, audit, name), found[audit.kind])
-    facts = {"fingerprint": fingerprint, "seconds": round(time.monotonic() - started, 2), **facts}
-    write_json(about, facts)
-    return Measured(bit_rows, exam_rows, facts, audits=found)
+    write_json(about, {"fingerprints": wanted, "seconds": round(time.monotonic() - started, 2), **facts})
 
 
-def _file(items: Path, audit: Audit, subject: str) -> Path:
-    return items / f"{audit.kind}-{subject}.jsonl"
+def _drop_kinds(items: Path, subject: str, *, keep: Mapping[str, str]) -> None:
+    """Remove what an earlier recipe had asked this subject and this one does not."""
+    for family in families():
+        if family.prepare and family.kind not in keep:
+            (items / f"{family.kind}-{subject}.jsonl").unlink(missing_ok=True)
 
 
-def drop_others(items: Path, subjects: Sequence[str]) -> None:
+def drop_other_subjects(items: Path, subjects: Sequence[str]) -> None:
     """Remove what an earlier attempt stored in `items` of all but these subjects."""
-    for kind in ("about", "bits", "exam", "general", *FIGURES):
+    for kind in ("about", *(family.kind for family in families())):
         for file in items.glob(f"{kind}-*.json*"):
             if file.stem.removeprefix(f"{kind}-") not in subjects:
                 file.unlink()
 
 
-def score_work(
+def score_texts(
     scorer: Scorer, tokenizer: PreTrainedTokenizerFast, work: Work, *, progress: Progress, label: str
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return rows of bits and exam. A zero-shot item rides on its document's window where that is scored."""
-    texts = [TextScore(document, tokenizer, work.window) for document in work.documents]
+) -> tuple[list[BitsRow], list[ChoiceRow]]:
+    """Return rows of bits and of answers. A zero-shot question shares its document's window where that is scored."""
+    texts = [TextScore(text, tokenizer, work.window) for text in work.texts]
     first_windows = {text.document.doc_id: text.trees[0] for text in texts}
-    plain = [item for task, count in work.shots if count == 0 for item in work.exams[task]]
+    plain = [item for task, count in work.shots if count == 0 for item in work.questions[task]]
     asked = [ItemScore(item, tokenizer, short=False, tree=first_windows.get(item.doc_id)) for item in plain]
     trees = _distinct([*(tree for text in texts for tree in text.trees), *(score.tree for score in asked)])
     few = [(task, count) for task, count in work.shots if count > 0]
-    short = {key: [ItemScore(item, tokenizer, short=True) for item in work.exams[key[0]]] for key in few}
+    short = {key: [ItemScore(item, tokenizer, short=True) for item in work.questions[key[0]]] for key in few}
     total = sum(map(len, trees)) + sum(len(score.tree) for scores in short.values() for score in scores)
-    with progress.task(f"{label}: bits and exam", total, "tokens") as advance:
-        found = dict(zip(map(id, trees), scorer.score(trees, advance=advance), strict=True))
-        bits = [text.row([found[id(tree)] for tree in text.trees]) for text in texts]
-        exam = [score.row(found[id(score.tree)], 0) for score in asked]
+    with progress.task(f"{label}: bits and questions", total, "tokens") as advance:
+        scored = dict(zip(map(id, trees), scorer.score(trees, advance=advance), strict=True))
+        bits = [text.row([scored[id(tree)] for tree in text.trees]) for text in texts]
+        answers = [score.row(scored[id(score.tree)], 0) for score in asked]
         for task, count in few:
             prefix = shots_prefix(tokenizer, work.shots[task, count])
-            exam += _few_shot_rows(scorer, short[task, count], prefix, count, advance)
-    return bits, exam
+            answers += _few_shot_rows(scorer, short[task, count], prefix, count, advance)
+    return bits, answers
 
 
 def _few_shot_rows(
     scorer: Scorer, scores: Sequence[ItemScore], prefix: Sequence[int], count: int, advance: Advance
-) -> list[dict[str, Any]]:
-    found = scorer.score([score.tree for score in scores], prefix=prefix, advance=advance)
-    return [score.row(values, count) for score, values in zip(scores, found, strict=True)]
+) -> list[ChoiceRow]:
+    scored = scorer.score([score.tree for score in scores], prefix=prefix, advance=advance)
+    return [score.row(values, count) for score, values in zip(scores, scored, strict=True)]
 
 
 def _distinct(trees: Sequence[Tree]) -> list[Tree]:

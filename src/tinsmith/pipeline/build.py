@@ -157,13 +157,14 @@ def _verify_inputs(root: Path, stage: Stage) -> None:
 
 def _arguments(stage: Stage, recipe: Recipe, root: Path) -> dict[str, Any]:
     arguments: dict[str, Any] = {"config": getattr(recipe, stage.name)}
+    runs = {name: root / name for name in stage.inputs}
+    arguments |= {"runs": runs} if stage.runs_together else runs
     if stage.sections == WHOLE_RECIPE:
-        return arguments | {"recipe": recipe, "runs": {name: root / name for name in stage.inputs}}
+        return arguments | {"recipe": recipe}
     # A field of another section goes by its own name.
     arguments |= {
         section.rpartition(".")[2]: operator.attrgetter(section)(recipe) for section in stage.sections
     }
-    arguments |= {name: root / name for name in stage.inputs}
     arguments |= {"forgotten": read_forgotten(root)} if stage.honours_erasure else {}
     return arguments | ({"seed": recipe.seed} if stage.seeded else {})
 

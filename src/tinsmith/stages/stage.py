@@ -53,6 +53,8 @@ class Stage:
     resumable: bool = False
     distributed: bool = False
     honours_erasure: bool = False
+    # The function gets the directories of its inputs as one mapping, `runs`, and not a keyword for each.
+    runs_together: bool = False
     # The output vouches for the inputs: their files are verified first, and their manifests are part of the key.
     publishes: bool = False
     directory: str = ""

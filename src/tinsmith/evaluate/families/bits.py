@@ -1,17 +1,24 @@
-"""Bits per byte: how well a model foretells text, whatever its tokenizer."""
+"""Bits per byte: how well a model predicts held-out text, whatever its tokenizer."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
-from transformers import PreTrainedTokenizerFast
 
 from tinsmith.base.errors import AssetError
+from tinsmith.evaluate.probe import HeldOutText
 from tinsmith.evaluate.scoring.tree import Tree
+from tinsmith.evidence.bootstrap import Statistic, only, overlap_slices, ratio
+from tinsmith.evidence.family import Family, FamilyCost, FigureContext, Figures, MetricSpec
+from tinsmith.evidence.schema import Comparison, MetricRow
+from tinsmith.recipe import Recipe
 from tinsmith.tokens.encoding import context_token, encode
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 TREATMENT = (
     "Every subject is scored on the same bytes. A text of at most `window` tokens is one window; a longer "
@@ -21,27 +28,23 @@ TREATMENT = (
 )
 
 
-@dataclass(frozen=True)
-class Document:
-    """The opening of a held-out document. `overlap` is its share of 13-grams seen in training."""
+class BitsRow(TypedDict):
+    """The bits that a document's bytes take; a baseline has no tokens."""
 
     doc_id: str
-    text: str
+    bytes: int
+    tokens: int | None
+    bits: float
     overlap: float
-
-    @property
-    def bytes(self) -> int:
-        """Count the bytes of the text in UTF-8."""
-        return len(self.text.encode("utf-8"))
 
 
 def choose_documents(
     texts: dict[str, str], overlaps: dict[str, float], *, documents: int, characters: int, seed: int
-) -> list[Document]:
+) -> list[HeldOutText]:
     """Draw at most `documents` texts, by ids and seed, and cut each to its first `characters` characters."""
     ids = sorted(doc_id for doc_id, text in texts.items() if text)
     order = np.random.default_rng(seed).permutation(len(ids))[:documents]
-    return [Document(ids[i], texts[ids[i]][:characters], overlaps.get(ids[i], 0.0)) for i in order]
+    return [HeldOutText(ids[i], texts[ids[i]][:characters], overlaps.get(ids[i], 0.0)) for i in order]
 
 
 def plan_windows(length: int, window: int) -> list[tuple[int, int, int]]:
@@ -69,8 +72,8 @@ def restores(tokenizer: PreTrainedTokenizerFast, text: str) -> bool:
 
 
 def restorable(
-    documents: Sequence[Document], tokenizers: dict[str, PreTrainedTokenizerFast]
-) -> list[Document]:
+    documents: Sequence[HeldOutText], tokenizers: dict[str, PreTrainedTokenizerFast]
+) -> list[HeldOutText]:
     """Return the documents that every tokenizer restores. Raises AssetError where one restores under half."""
     kept = list(documents)
     for name, tokenizer in tokenizers.items():
@@ -89,7 +92,7 @@ def restorable(
 class TextScore:
     """One text placed into trees of tokens; adds up its bits once the trees are scored."""
 
-    def __init__(self, document: Document, tokenizer: PreTrainedTokenizerFast, window: int) -> None:
+    def __init__(self, document: HeldOutText, tokenizer: PreTrainedTokenizerFast, window: int) -> None:
         tokens = [context_token(tokenizer), *encode(tokenizer, document.text)]
         self.document, self.tokens = document, len(tokens) - 1
         self.trees: list[Tree] = []
@@ -101,7 +104,7 @@ class TextScore:
             self.trees.append(tree)
             self.nodes.append(nodes)
 
-    def row(self, values: Sequence[dict[int, float]]) -> dict[str, str | int | float]:
+    def row(self, values: Sequence[dict[int, float]]) -> BitsRow:
         """Return the stored item from the log-probabilities of `trees`, in their order."""
         nats = math.fsum(
             -found[node] for found, nodes in zip(values, self.nodes, strict=True) for node in nodes
@@ -113,3 +116,48 @@ class TextScore:
             "bits": nats / math.log(2),
             "overlap": self.document.overlap,
         }
+
+
+def figures(context: FigureContext) -> Figures:
+    """Return bits per byte of each subject on all documents, and on the halves with low and high overlap."""
+    rows: dict[str, list[BitsRow]] = context.items.rows("bits")
+    if not rows:
+        return Figures()
+    first = next(iter(rows.values()))
+    bootstrap = context.bootstrap(len(first))
+    slices = {"": list(range(len(first))), **overlap_slices([row["overlap"] for row in first])}
+    whole = {subject: statistic(own) for subject, own in rows.items()}
+    metrics: list[MetricRow] = []
+    comparisons: list[Comparison] = []
+    for part, members in slices.items():
+        chosen = {subject: only(members, len(first), one) for subject, one in whole.items()}
+        size = len(members)
+        metrics += [
+            FAMILY.row("bits_per_byte", (part,), subject, bootstrap.estimate(one), size, slice=part)
+            for subject, one in chosen.items()
+        ]
+        comparisons += [
+            FAMILY.compare("bits_per_byte", (part,), chosen, pair, bootstrap, items=size, slice=part)
+            for pair in context.pairs(list(chosen))
+        ]
+    return Figures(metrics, comparisons)
+
+
+def statistic(rows: Sequence[BitsRow]) -> Statistic:
+    """Return bits per byte as a statistic over documents."""
+    return ratio([row["bits"] for row in rows], [row["bytes"] for row in rows])
+
+
+def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:
+    config = recipe.evaluate
+    return FamilyCost(config.documents * config.characters / bytes_per_token, all_models=True)
+
+
+FAMILY = Family(
+    kind="bits",
+    order=10,
+    metrics=(MetricSpec("bits_per_byte", "bits/byte", "Bits per byte", higher_is_better=False),),
+    figures=figures,
+    cost=_cost,
+    not_measured="The stage evaluate left no measurements, so no claim about quality can be made.",
+)

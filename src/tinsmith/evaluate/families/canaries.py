@@ -1,37 +1,78 @@
-"""Exposure of planted canaries: how high a model ranks the secret it met among secrets that it never met."""
+"""Exposure of planted canaries: how high a model ranks a secret that it was trained on among secrets it never saw."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
-
-from transformers import PreTrainedTokenizerFast
+from functools import partial
+from typing import TYPE_CHECKING, TypedDict
 
 from tinsmith.base.progress import Advance
-from tinsmith.evaluate.bootstrap import Bootstrap, ratio
-from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.evaluate.families.memorization import KEPT, LEAKS
+from tinsmith.evaluate.probe import Preparation, Probe
 from tinsmith.evaluate.scoring.tree import Tree
-from tinsmith.tokens.canaries import Canary, other_secrets
+from tinsmith.evidence.bootstrap import ratio
+from tinsmith.evidence.family import (
+    LEAKAGE,
+    Family,
+    FamilyCost,
+    FigureContext,
+    Figures,
+    MetricSpec,
+    Results,
+)
+from tinsmith.evidence.format import listing, plural
+from tinsmith.evidence.schema import Finding, MetricRow
+from tinsmith.recipe import Recipe
+from tinsmith.tokens.canaries import CANDIDATES, Canary, other_secrets
 from tinsmith.tokens.encoding import context_token, encode
 
-_FEWEST = 2  # canaries of a group below which nothing is told
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from tinsmith.evaluate.scoring.scorer import Scorer
+
+_FEWEST = 2  # canaries of a group below which nothing is reported
+_BY_CHANCE = 1.44  # bits: the mean of log2 of a uniformly drawn rank over the number of ranks
+_TOKENS_PER_SECRET = 8
+
+
+class CanaryRow(TypedDict):
+    """A stored canary: how often it was seen, and the log-probabilities (nats) of its secret and of others."""
+
+    name: str
+    lead: str
+    secret: str
+    planted: int
+    seen: int
+    own: float
+    others: list[float]
+
+
+def prepare(preparation: Preparation) -> Probe | None:
+    """Ask for the canaries that were planted; None where there are none."""
+    if not preparation.canaries:
+        return None
+    canaries = [(canary, canary.seen(preparation.learnt)) for canary in preparation.canaries]
+    about = (str(preparation.seed), *map(repr, canaries))
+    ask = partial(score_canaries, canaries=canaries, seed=preparation.seed)
+    return Probe(FAMILY.kind, about, len(canaries), ask)
 
 
 def score_canaries(
     scorer: Scorer,
     tokenizer: PreTrainedTokenizerFast,
-    canaries: Sequence[tuple[Canary, int]],
     advance: Advance,
     *,
+    canaries: Sequence[tuple[Canary, int]],
     seed: int,
-) -> list[dict[str, Any]]:
-    """Return a row for each canary (with how often it was seen): log-probability of its secret, and of the others.
+) -> list[CanaryRow]:
+    """Return a row for each canary, which comes with how often it was seen.
 
-    The words before the secret are read once for all of them.
+    The words before the secret are read once for all candidates.
     """
-    rows = []
+    rows: list[CanaryRow] = []
     for canary, seen in canaries:
         tree, start = Tree(), context_token(tokenizer)
         paths = [
@@ -42,32 +83,76 @@ def score_canaries(
             tree.ask(path[1:])
         values = scorer.score([tree])[0]
         own, *others = (math.fsum(values[node] for node in path[1:]) for path in paths)
-        rows.append({**asdict(canary), "seen": seen, "own": own, "others": others})
+        rows.append({**asdict(canary), "seen": seen, "own": own, "others": others})  # type: ignore[typeddict-item]
         advance(1)
     return rows
 
 
-def exposure(row: Mapping[str, Any]) -> float:
-    """Return log2 of how many secrets there are over the rank of the canary's own, in bits; 1.4 by chance alone."""
+def exposure(row: CanaryRow) -> float:
+    """Return log2 of the number of secrets over the rank of the canary's own, in bits; 1.4 by chance alone."""
     rank = 1 + sum(other >= row["own"] for other in row["others"])
     return math.log2((1 + len(row["others"])) / rank)
 
 
-def canary_rows(
-    measured: Mapping[str, Sequence[Mapping[str, Any]]], *, resamples: int, confidence: float, seed: int
-) -> list[dict[str, Any]]:
-    """Return rows of `metrics`: mean exposure by how often canaries were planted, of those met or never planted."""
-    rows: list[dict[str, Any]] = []
-    for subject, items in measured.items():
-        for planted in sorted({item["planted"] for item in items}):
+def figures(context: FigureContext) -> Figures:
+    """Return the mean exposure by how often canaries were planted, of those that were seen or never planted."""
+    stored: dict[str, list[CanaryRow]] = context.items.rows(FAMILY.kind)
+    metrics: list[MetricRow] = []
+    for subject, canaries in stored.items():
+        for planted in sorted({row["planted"] for row in canaries}):
             # One that was planted and not visited before the budget ended was not learnt.
-            own = [
-                item for item in items if item["planted"] == planted and bool(item["seen"]) == bool(planted)
+            group = [
+                row for row in canaries if row["planted"] == planted and bool(row["seen"]) == bool(planted)
             ]
-            if len(own) < _FEWEST:
-                continue
-            bootstrap = Bootstrap(len(own), resamples=resamples, confidence=confidence, seed=seed)
-            mean = bootstrap.estimate(ratio([exposure(item) for item in own], [1.0] * len(own)))
-            common = {"subject": subject, "file": f"items/canaries-{subject}.jsonl", "unit": "bits"}
-            rows.append({**common, "metric": f"exposure:{planted}", **mean.row(), "items": len(own)})
-    return rows
+            if len(group) >= _FEWEST:
+                exposures = ratio([exposure(row) for row in group], [1.0] * len(group))
+                mean = context.bootstrap(len(group)).estimate(exposures)
+                metrics.append(FAMILY.row("exposure", (str(planted),), subject, mean, len(group)))
+    return Figures(metrics)
+
+
+def findings(results: Results) -> list[Finding]:
+    """Say how often a secret must be seen before it is learnt by heart."""
+    found = {int(row.qualifiers[0]): row for row in results.rows("exposure")}
+    floor = found.pop(0, None)
+    if not found:
+        return []
+    above = max(_BY_CHANCE, floor.high or 0.0) if floor else _BY_CHANCE
+    learnt = [planted for planted, row in sorted(found.items()) if (row.low or 0.0) > above]
+    verdict = (
+        f"It memorises a secret that it sees {plural(learnt[0], 'time')}"
+        if learnt
+        else "Planted secrets were not memorised"
+    )
+    exposed = listing(
+        [f"{_bits(row)} planted {plural(planted, 'time')}" for planted, row in sorted(found.items())]
+    )
+    text = (
+        f"Made-up secrets among the training text are exposed by {exposed}"
+        + (f"; never planted by {_bits(floor)}" if floor else "")
+        + f". Chance gives {_BY_CHANCE}, and 8 means that it ranks the secret first of 256. A model with planted "
+        "secrets is for measuring: train the one that you hand out without them."
+    )
+    return [Finding(verdict=verdict, text=text, outcome=LEAKS if learnt else KEPT)]
+
+
+def _bits(row: MetricRow) -> str:
+    return f"{row.value:.1f} bits ({row.low:.1f} to {row.high:.1f})"
+
+
+def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:
+    canaries = recipe.tokenize.canaries
+    return FamilyCost(canaries.each * len(canaries.repeats) * (1 + CANDIDATES) * _TOKENS_PER_SECRET)
+
+
+FAMILY = Family(
+    kind="canaries",
+    order=50,
+    metrics=(MetricSpec("exposure", "bits", "Exposure of planted secrets", higher_is_better=False),),
+    figures=figures,
+    prepare=prepare,
+    cost=_cost,
+    section=LEAKAGE,
+    findings=findings,
+    front=frozenset({LEAKS, KEPT}),
+)

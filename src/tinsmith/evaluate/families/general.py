@@ -1,143 +1,149 @@
-"""General ability before and after training, asked through lm-eval on a person's own files."""
+"""General ability before and after training: what did training make the model forget?
+
+lm-eval asks its own prompts on a person's own files, of our model and of its base.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import io
-import logging
-import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING
 
-from transformers import PreTrainedTokenizerFast
+from tinsmith.base.files import sha256_json
+from tinsmith.base.progress import Advance
+from tinsmith.evaluate.probe import Preparation, Probe
+from tinsmith.evidence.bootstrap import ratio
+from tinsmith.evidence.family import (
+    Family,
+    FamilyCost,
+    FigureContext,
+    Figures,
+    Items,
+    MetricSpec,
+    Results,
+    Section,
+    contradiction,
+)
+from tinsmith.evidence.format import count, points
+from tinsmith.evidence.outcome import BETTER, WORSE, Duel
+from tinsmith.evidence.schema import BASE, OURS, Comparison, Finding, MetricRow
+from tinsmith.recipe import Recipe
 
-from tinsmith.base.files import read_json, read_jsonl, sha256_json, write_json, write_jsonl
-from tinsmith.base.progress import Progress
-from tinsmith.evaluate.families.general_files import GeneralItem, draw, read_general, require_harness
-from tinsmith.evaluate.models import Precision, Subject, opened
-from tinsmith.evaluate.scoring.scorer import Scorer
-from tinsmith.recipe import EvaluateConfig
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
-Asked = dict[str, tuple[str, list[GeneralItem]]]  # kind and rows, by the test's name
-_PROMPTS = {
-    "arc": "Question: {{question}}\nAnswer:",
-    "openbookqa": "{{question}}",
-    "boolq": "{% if passage %}{{passage}}\n{% endif %}Question: {{question}}?\nAnswer:",
-    "mmlu": "{{question}}\nAnswer:",
-    "blimp": "",
-    "legalbench": "{{question}}\nAnswer:",
-}
-_OFFLINE = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY")
+    from tinsmith.evaluate.general_files import Asked, GeneralRow
+    from tinsmith.evaluate.scoring.scorer import Scorer
 
-
-def choose_general(config: EvaluateConfig, seed: int) -> Asked:
-    """Return the rows that are asked, of each test in the recipe. Raises RecipeError for what is damaged."""
-    rows = read_general(config.general)
-    return {test.name: (test.kind, draw(rows[test.name], test.limit, seed=seed)) for test in config.general}
-
-
-def measure_general(
-    subject: Subject,
-    tokenizer: PreTrainedTokenizerFast,
-    asked: Asked,
-    *,
-    items: Path,
-    progress: Progress,
-    precision: Precision = "float32",
-) -> list[dict[str, Any]]:
-    """Ask one subject; store `general-SUBJECT.jsonl`. What an earlier attempt stored is not asked again."""
-    file, about = (items / f"general-{subject.subject}.jsonl", items / f"general-{subject.subject}.json")
-    weights = sorted(subject.path.glob("*.safetensors")) if subject.path.is_dir() else [subject.path]
-    fingerprint = sha256_json(
-        {
-            "asked": {name: [kind, *map(asdict, rows)] for name, (kind, rows) in asked.items()},
-            "precision": precision,
-            "weights": [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in weights],
-        }
-    )
-    if about.exists() and read_json(about)["fingerprint"] == fingerprint:
-        return list(read_jsonl(file))
-    progress.say(f"  {subject.subject}: general ability")
-    with opened(subject, precision) as scorer:
-        found = ask(scorer, tokenizer, asked)
-    write_jsonl(file, found)
-    write_json(about, {"fingerprint": fingerprint})
-    return found
+_TOKENS_PER_ITEM = 250  # the question, once for each of about four choices
 
 
-def ask(scorer: Scorer, tokenizer: PreTrainedTokenizerFast, asked: Asked) -> list[dict[str, Any]]:
-    """Let lm-eval ask `scorer`; return a row for each item with its choices' log-likelihoods in nats."""
-    with harness():
-        model = importlib.import_module("tinsmith.evaluate.families.harness_model").ScorerLM(
-            scorer, tokenizer
+def prepare(preparation: Preparation) -> Probe | None:
+    """Draw the rows of each test; None where the recipe names none."""
+    from tinsmith.evaluate.general_files import choose_general  # pyarrow takes a while to import
+
+    tests = preparation.config.general
+    if not tests:
+        return None
+    asked = choose_general(tests, preparation.seed)
+    stored = {name: [kind, *map(asdict, rows)] for name, (kind, rows) in asked.items()}
+    size = sum(len(rows) for _, rows in asked.values())
+    return Probe(FAMILY.kind, (sha256_json(stored),), size, partial(_ask, asked=asked))
+
+
+def _ask(
+    scorer: Scorer, tokenizer: PreTrainedTokenizerFast, advance: Advance, *, asked: Asked
+) -> list[GeneralRow]:
+    from tinsmith.evaluate.lm_eval_runner import ask  # lm-eval takes seconds to import
+
+    rows = ask(scorer, tokenizer, asked)
+    advance(len(rows))
+    return rows
+
+
+def check(items: Items) -> None:
+    """Raise BundleError where a prediction does not follow from its scores, or subjects were asked differently."""
+    stored: dict[str, list[GeneralRow]] = items.rows(FAMILY.kind)
+    for subject, rows in stored.items():
+        for row in rows:
+            prediction = row["scores"].index(max(row["scores"]))
+            if row["prediction"] != prediction or row["correct"] != (prediction == row["answer"]):
+                what = f"item {row['item']}: its prediction does not follow from its scores"
+                raise contradiction(items.path(FAMILY.kind, subject), what)
+    if wrong := _different_answer(list(stored.values())):
+        raise contradiction(
+            items.folder, f"item {wrong}: subjects are not compared with the same right answer"
         )
-        return run(model, asked)
 
 
-def run(model: Any, asked: Mapping[str, tuple[str, Sequence[GeneralItem]]]) -> list[dict[str, Any]]:
-    """Let lm-eval ask any of its models, inside `harness`; return a row for each item."""
-    import lm_eval
-    from lm_eval.api.task import ConfigurableTask
+def _different_answer(subjects: Sequence[Sequence[GeneralRow]]) -> str:
+    """Name the first item whose right answer differs between subjects, or that not all were asked; '' if none."""
+    first, *others = ({row["item"]: row["answer"] for row in rows} for rows in subjects or [[]])
+    wrong = (
+        name for other in others for name in first.keys() | other.keys() if first.get(name) != other.get(name)
+    )
+    return min(wrong, default="")
 
-    with tempfile.TemporaryDirectory() as home:
-        tasks = {
-            name: ConfigurableTask(config=_task(name, kind, rows, Path(home)))
-            for name, (kind, rows) in asked.items()
+
+def figures(context: FigureContext) -> Figures:
+    """Return the share of correct answers of each subject, and ours minus that of the base, item by item."""
+    stored: dict[str, list[GeneralRow]] = context.items.rows(FAMILY.kind)
+    metrics: list[MetricRow] = []
+    comparisons: list[Comparison] = []
+    for task in dict.fromkeys(row["task"] for rows in stored.values() for row in rows):
+        own = {subject: [row for row in rows if row["task"] == task] for subject, rows in stored.items()}
+        size = len(next(iter(own.values())))
+        bootstrap = context.bootstrap(size)
+        shares = {
+            subject: ratio([row["correct"] for row in rows], [1.0] * size) for subject, rows in own.items()
         }
-        found = lm_eval.evaluate(model, tasks, bootstrap_iters=0, log_samples=True)
-        samples = found["samples"]
-        return [_row(name, sample) for name in asked for sample in samples[name]]
+        for subject, share in shares.items():
+            estimate = bootstrap.estimate(share)
+            metrics.append(FAMILY.row("general_accuracy", (task,), subject, estimate, size, task=task))
+        if OURS in shares and BASE in shares:
+            pair = (OURS, BASE)
+            comparisons.append(
+                FAMILY.compare("forgetting", (task,), shares, pair, bootstrap, items=size, task=task)
+            )
+    return Figures(metrics, comparisons)
 
 
-@contextlib.contextmanager
-def harness() -> Iterator[None]:
-    """Let lm-eval be loaded and run: without network, and without its bars and messages."""
-    require_harness()
-    before = {name: os.environ.get(name) for name in _OFFLINE}
-    os.environ.update(dict.fromkeys(_OFFLINE, "1"))
-    loggers = [logging.getLogger(name) for name in ("lm_eval", "datasets")]
-    levels = [logger.level for logger in loggers]
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            for logger in loggers:
-                logger.setLevel(logging.ERROR)
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+def findings(results: Results) -> list[Finding]:
+    """Say for each test whether training made the model forget."""
+    names = {spec.name for spec in FAMILY.metrics}
+    duels = [duel for duel in results.duels if duel.name in names and duel.ours == results.ours]
+    return [Finding(verdict="", text=_sentence(duel), outcome=duel.outcome) for duel in duels]
 
 
-def _task(name: str, kind: str, rows: Sequence[GeneralItem], home: Path) -> dict[str, Any]:
-    """Write the rows where lm-eval's data loader finds them; return the task as it would stand in YAML."""
-    file = home / f"{name}.jsonl"
-    write_jsonl(file, map(asdict, rows))
-    return {
-        "task": name,
-        "dataset_path": "json",
-        "dataset_kwargs": {"data_files": {"test": str(file)}, "cache_dir": str(home / "cache")},
-        "test_split": "test",
-        "output_type": "multiple_choice",
-        "doc_to_text": _PROMPTS[kind],
-        "doc_to_choice": "choices",
-        "doc_to_target": "answer",
-        "num_fewshot": 0,
-        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
-    }
+def _sentence(duel: Duel) -> str:
+    test = " ".join(duel.qualifiers).replace("_", " ")
+    outcome = {BETTER: "it gained", WORSE: "it forgot"}.get(duel.outcome, "no change is shown")
+    interval = f"{points(duel.low)} to {points(duel.high)}"
+    text = f"{test}: {outcome} ({points(duel.difference)}, {interval}, {count(duel.items)} questions)"
+    if duel.outcome in (BETTER, WORSE):
+        return text + ("; among so many comparisons it may be chance." if duel.one_of_many else ".")
+    if duel.detectable:
+        text += f"; a change of {points(duel.detectable).lstrip('+')} would be seen four times in five"
+    return text + "."
 
 
-def _row(name: str, sample: dict[str, Any]) -> dict[str, Any]:
-    scores = [nats for nats, _ in sample["filtered_resps"]]
-    return {
-        "item": sample["doc"]["item"],
-        "task": name,
-        "answer": sample["target"],
-        "prediction": scores.index(max(scores)),
-        "correct": bool(sample["acc"]),
-        "scores": scores,
-    }
+def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:
+    return FamilyCost(sum(test.limit for test in recipe.evaluate.general) * _TOKENS_PER_ITEM)
+
+
+FAMILY = Family(
+    kind="general",
+    order=30,
+    metrics=(
+        MetricSpec("general_accuracy", "share", "General accuracy", higher_is_better=True),
+        MetricSpec("forgetting", "share", "Forgetting", higher_is_better=True),
+    ),
+    figures=figures,
+    prepare=prepare,
+    check=check,
+    cost=_cost,
+    section=Section("general", "General ability", 40),
+    findings=findings,
+    not_measured="What the model forgot of general text and skills was not measured.",
+)

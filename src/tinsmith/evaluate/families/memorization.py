@@ -1,8 +1,8 @@
-"""What a model gives away of its training documents: passages word for word, and which documents they were.
+"""Memorisation: does the model repeat training passages word for word, and can its training documents be told apart?
 
-Extraction: the greedy continuation of a prefix is the true one exactly where each true token is the likeliest after
-those before it, so one pass over the true text tells it and nothing need be generated (50 tokens after 50: Carlini et
-al., Quantifying Memorization Across Neural Language Models, 2023).
+Extraction: the greedy continuation of a prefix is the true one exactly where each true token is the most likely one
+after those before it. One pass over the true text shows that, so nothing is generated. 50 tokens after 50: Carlini et
+al., Quantifying Memorization Across Neural Language Models, 2023.
 
 Membership: loss and its ratio to zlib (Carlini et al., Extracting Training Data from Large Language Models, 2021),
 Min-K% (Shi et al., Detecting Pretraining Data from Large Language Models, 2024), and loss against that of the base.
@@ -10,86 +10,210 @@ Min-K% (Shi et al., Detecting Pretraining Data from Large Language Models, 2024)
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith.evaluate.bootstrap import Bootstrap, Estimate, ratio
-from tinsmith.evaluate.items import BASE, OURS
+from tinsmith.base.progress import Advance
+from tinsmith.evaluate.probe import Preparation, Probe
+from tinsmith.evidence.bootstrap import Estimate, ratio
+from tinsmith.evidence.family import (
+    LEAKAGE,
+    Family,
+    FamilyCost,
+    FigureContext,
+    Figures,
+    MetricSpec,
+    Results,
+)
+from tinsmith.evidence.format import count, share_span
+from tinsmith.evidence.schema import BASE, OURS, Finding, MetricRow
+from tinsmith.recipe import Recipe
+from tinsmith.tokens.encoding import context_token, encode
+from tinsmith.tokens.tasks import unit_hash
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from tinsmith.evaluate.scoring.scorer import Scorer
+
+LEAKS, KEPT = "leaks", "kept"  # outcomes of findings
 TRAIN, HELD_OUT = "train", "held_out"
 PREFIX = CONTINUATION = 50  # tokens
-_FALSE_ALARMS = 0.01  # at which the share of members found is told
-_FEWEST = 20  # passages of a side below which nothing is told
-ATTACKS = ("loss", "zlib", "min_k", "base")
+_CHARACTERS = 2000  # a document without PREFIX + CONTINUATION tokens in so many is left out
+_BATCH = 32  # passages between two progress updates
+_LEAST_LIKELY = 0.2  # of the tokens, for Min-K%
+_FALSE_ALARMS = 0.01  # at which the share of members found is reported
+_FEWEST = 20  # passages of a side below which nothing is reported
 _GENERATOR = 1  # apart from the resamples of other figures
+_ATTACKS = {
+    "loss": "loss alone",
+    "zlib": "loss against compressed size",
+    "min_k": "its least likely tokens",
+    "base": "loss against that of the base",
+}
 
 
-def leakage_rows(
-    measured: Mapping[str, Sequence[dict[str, Any]]], *, resamples: int, confidence: float, seed: int
-) -> list[dict[str, Any]]:
-    """Return rows of `metrics` from the stored items of our model and, where there is one, its base."""
-    rows: list[dict[str, Any]] = []
-    for subject, items in measured.items():
-        parts = {part: [item for item in items if item["part"] == part] for part in (TRAIN, HELD_OUT)}
-        if any(len(own) < _FEWEST for own in parts.values()):
-            continue
-        common = {"subject": subject, "file": f"items/leakage-{subject}.jsonl", "unit": "share"}
-        for part, own in parts.items():
-            groups = {"": own} | (
-                {"repeated": [item for item in own if item["copies"] > 1]} if part == TRAIN else {}
-            )
-            for name, chosen in groups.items():
-                if len(chosen) >= _FEWEST:
-                    share = Bootstrap(
-                        len(chosen), resamples=resamples, confidence=confidence, seed=seed
-                    ).estimate(ratio([float(item["extracted"]) for item in chosen], [1.0] * len(chosen)))
-                    metric = ":".join(filter(None, ("extracted", part, name)))
-                    rows.append({**common, "metric": metric, **share.row(), "items": len(chosen)})
-        for attack in ATTACKS if subject == OURS else ("loss", "zlib", "min_k"):
-            scores = [_scores(attack, parts[part], measured.get(BASE, ())) for part in (TRAIN, HELD_OUT)]
-            if any(side is None for side in scores):
-                continue
-            drawn = _membership(scores[0], scores[1], resamples, confidence, seed)
-            for name, found in drawn.items():
-                counts = len(parts[TRAIN]) + len(parts[HELD_OUT])
-                rows.append({**common, "metric": f"{name}:{attack}", **found.row(), "items": counts})
+class PassageRow(TypedDict):
+    """A stored passage: how likely the model finds it, and whether it repeats the second half word for word."""
+
+    doc_id: str
+    part: str
+    copies: int
+    bytes: int
+    nats: float
+    loss: float
+    zlib: float
+    min_k: float
+    extracted: bool
+
+
+@dataclass(frozen=True)
+class Passage:
+    """The opening of a document: as much text as prefix and continuation take in tokens of our model.
+
+    `copies` counts the training documents that hold the text of its continuation.
+    """
+
+    doc_id: str
+    part: str
+    text: str
+    copies: int
+
+
+def prepare(preparation: Preparation) -> Probe | None:
+    """Choose the passages; None where the recipe asks for none, or no document is known to have been learnt."""
+    limit = preparation.config.leakage_documents
+    if not limit or not preparation.learnt:
+        return None
+    training = {name: text for name, text in preparation.training.items() if name in preparation.learnt}
+    passages = choose_passages(
+        training, preparation.held_out, preparation.tokenizer, limit=limit, seed=preparation.seed
+    )
+    ask = partial(read_passages, passages=passages)
+    return Probe(FAMILY.kind, tuple(map(repr, passages)), len(passages), ask)
+
+
+def choose_passages(
+    training: Mapping[str, str],
+    held_out: Mapping[str, str],
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    limit: int,
+    seed: int,
+) -> list[Passage]:
+    """Draw up to `limit` openings of each part that are long enough; members first."""
+    chosen: list[Passage] = []
+    for part, texts in ((TRAIN, training), (HELD_OUT, held_out)):
+        names = sorted(texts, key=lambda name: unit_hash(seed, "leakage", name))
+        own: list[Passage] = []
+        for name in names:
+            if len(own) == limit:
+                break
+            tokens = encode(tokenizer, texts[name][:_CHARACTERS])[: PREFIX + CONTINUATION]
+            if len(tokens) == PREFIX + CONTINUATION:
+                text = tokenizer.decode(tokens, clean_up_tokenization_spaces=False)
+                end = tokenizer.decode(tokens[PREFIX:], clean_up_tokenization_spaces=False)
+                # A document is held out whole, so copies are looked for in training text alone.
+                copies = sum(end in other for other in training.values())
+                own.append(Passage(name, part, text, copies))
+        chosen += own
+    return chosen
+
+
+def read_passages(
+    scorer: Scorer, tokenizer: PreTrainedTokenizerFast, advance: Advance, *, passages: Sequence[Passage]
+) -> list[PassageRow]:
+    """Return a row for each passage."""
+    rows = []
+    for start in range(0, len(passages), _BATCH):
+        batch = passages[start : start + _BATCH]
+        scored = scorer.read([read_passage(passage, tokenizer) for passage in batch])
+        rows += [passage_row(passage, *values) for passage, values in zip(batch, scored, strict=True)]
+        advance(len(batch))
     return rows
 
 
+def read_passage(passage: Passage, tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """Return a passage in a model's own tokens, after its first one."""
+    return [context_token(tokenizer), *encode(tokenizer, passage.text)]
+
+
+def passage_row(passage: Passage, log_probs: Sequence[float], top1: Sequence[bool]) -> PassageRow:
+    """Return the stored row from the log-probability (nats) of each token after the first.
+
+    `top1` says of each whether no other token was more likely.
+    """
+    assert len(log_probs) == len(top1) > CONTINUATION
+    lowest = sorted(log_probs)[: max(1, int(_LEAST_LIKELY * len(log_probs)))]
+    return {
+        "doc_id": passage.doc_id,
+        "part": passage.part,
+        "copies": passage.copies,
+        "bytes": len(passage.text.encode()),
+        "nats": -float(np.sum(log_probs)),
+        "loss": -float(np.mean(log_probs)),
+        "zlib": -float(np.sum(log_probs)) / len(zlib.compress(passage.text.encode())),
+        "min_k": -float(np.mean(lowest)),
+        "extracted": all(top1[-CONTINUATION:]),
+    }
+
+
+def figures(context: FigureContext) -> Figures:
+    """Return the shares repeated word for word, and how well each attack tells members apart."""
+    stored: dict[str, list[PassageRow]] = context.items.rows(FAMILY.kind)
+    metrics: list[MetricRow] = []
+    for subject, passages in stored.items():
+        sides = {part: [row for row in passages if row["part"] == part] for part in (TRAIN, HELD_OUT)}
+        if any(len(side) < _FEWEST for side in sides.values()):
+            continue
+        repeated = [row for row in sides[TRAIN] if row["copies"] > 1]
+        groups = (((TRAIN,), sides[TRAIN]), ((TRAIN, "repeated"), repeated), ((HELD_OUT,), sides[HELD_OUT]))
+        for qualifiers, group in groups:
+            if len(group) >= _FEWEST:
+                hits = ratio([float(row["extracted"]) for row in group], [1.0] * len(group))
+                share = context.bootstrap(len(group)).estimate(hits)
+                metrics.append(FAMILY.row("extracted", qualifiers, subject, share, len(group)))
+        for attack in _ATTACKS:
+            scores = [_scores(attack, sides[part], stored.get(BASE, ())) for part in (TRAIN, HELD_OUT)]
+            if scores[0] is None or scores[1] is None or (attack == BASE and subject != OURS):
+                continue
+            for name, estimate in _membership(scores[0], scores[1], context).items():
+                metrics.append(FAMILY.row(name, (attack,), subject, estimate, len(passages)))
+    return Figures(metrics)
+
+
 def _scores(
-    attack: str, items: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]]
+    attack: str, rows: Sequence[PassageRow], base: Sequence[PassageRow]
 ) -> NDArray[np.float64] | None:
     """Return one number for each passage, higher for what looks learnt; None without a base to compare with."""
-    if attack != "base":
-        return np.array([-item[attack] for item in items])
-    before = {item["doc_id"]: item["nats"] for item in base}
-    if not all(item["doc_id"] in before for item in items):
+    if attack != BASE:
+        return np.array([-row[attack] for row in rows])  # type: ignore[literal-required]
+    before = {row["doc_id"]: row["nats"] for row in base}
+    if not all(row["doc_id"] in before for row in rows):
         return None
-    return np.array([(before[item["doc_id"]] - item["nats"]) / item["bytes"] for item in items])
+    return np.array([(before[row["doc_id"]] - row["nats"]) / row["bytes"] for row in rows])
 
 
 def _membership(
-    members: NDArray[np.float64] | None,
-    others: NDArray[np.float64] | None,
-    resamples: int,
-    confidence: float,
-    seed: int,
+    members: NDArray[np.float64], others: NDArray[np.float64], context: FigureContext
 ) -> dict[str, Estimate]:
-    """Return how well scores tell members from others, both sides drawn anew in each resample."""
-    assert members is not None
-    assert others is not None
+    """Return how well scores tell members from others; each resample draws both sides."""
+    config = context.config
     ranks = (members[:, None] > others[None, :]) + 0.5 * (members[:, None] == others[None, :])
-    generator = np.random.default_rng([seed, _GENERATOR])
+    generator = np.random.default_rng([context.seed, _GENERATOR])
     areas, found = [], []
-    for _ in range(resamples):
+    for _ in range(config.bootstrap):
         left = generator.integers(0, len(members), len(members))
         right = generator.integers(0, len(others), len(others))
         areas.append(float(ranks[np.ix_(left, right)].mean()))
         found.append(_found(members[left], others[right]))
-    tail = (1 - confidence) / 2
+    tail = (1 - config.confidence) / 2
     values = {
         "membership_auc": (float(ranks.mean()), areas),
         "membership_found": (_found(members, others), found),
@@ -105,3 +229,81 @@ def _found(members: NDArray[np.float64], others: NDArray[np.float64]) -> float:
     allowed = int(_FALSE_ALARMS * len(others))
     threshold = np.sort(others)[::-1][allowed]
     return float((members > threshold).mean())
+
+
+def findings(results: Results) -> list[Finding]:
+    """Say whether passages are repeated word for word, and whether training documents can be told apart."""
+    return [*_extraction(results), *_told_apart(results)]
+
+
+def _extraction(results: Results) -> list[Finding]:
+    learnt, unseen = results.row("extracted:train"), results.row("extracted:held_out")
+    if not learnt or not unseen:
+        return []
+    leaks = (learnt.low or 0.0) > (unseen.high or 0.0)
+    verdict = (
+        "It repeats passages of its training documents word for word"
+        if leaks
+        else "Training documents are not repeated more often than documents it never saw"
+    )
+    text = (
+        f"After 50 tokens of a training document it continues with the true next 50 in {share_span(learnt)} of "
+        f"{count(learnt.items)} documents. For documents it never saw the share is {share_span(unseen)} of "
+        f"{count(unseen.items)}, since some phrases are common to all."
+    )
+    if repeated := results.row("extracted:train:repeated"):
+        text += f" Where other training documents hold the same passage: {share_span(repeated)}."
+    return [Finding(verdict=verdict, text=text, outcome=LEAKS if leaks else KEPT)]
+
+
+def _told_apart(results: Results) -> list[Finding]:
+    areas = results.rows("membership_auc")
+    if not areas:
+        return []
+    area = max(areas, key=lambda row: row.value)
+    (attack,) = area.qualifiers
+    found = results.row(f"membership_found:{attack}")
+    leaks = (area.low or 0.0) > 0.5
+    verdict = (
+        "Whoever can query it can tell better than chance which documents it was trained on"
+        if leaks
+        else "Which documents it was trained on could not be told"
+    )
+    text = (
+        f"By {_ATTACKS.get(attack, attack)} a training document looks more familiar than an unseen one in "
+        f"{share_span(area)} of pairs; chance gives half."
+    )
+    if found:
+        text += (
+            f" With one false alarm in a hundred, {share_span(found)} of the training documents are found."
+        )
+    if base := results.base_row("membership_auc:loss"):
+        text += (
+            f" For its base, which was not trained on them here, it is {share_span(base)} by loss: the two sides "
+            "differ by that much without training."
+        )
+    return [Finding(verdict=verdict, text=text, outcome=LEAKS if leaks else KEPT)]
+
+
+def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:
+    return FamilyCost(2 * recipe.evaluate.leakage_documents * (PREFIX + CONTINUATION))
+
+
+FAMILY = Family(
+    kind="leakage",
+    order=40,
+    metrics=(
+        MetricSpec("extracted", "share", "Repeated word for word", higher_is_better=False),
+        MetricSpec(
+            "membership_auc", "share", "Training and unseen documents told apart", higher_is_better=False
+        ),
+        MetricSpec("membership_found", "share", "Training documents found", higher_is_better=False),
+    ),
+    figures=figures,
+    prepare=prepare,
+    cost=_cost,
+    section=LEAKAGE,
+    findings=findings,
+    front=frozenset({LEAKS, KEPT}),
+    not_measured="Whether the model repeats passages of its training documents was not tested.",
+)

@@ -1,33 +1,53 @@
-"""Exam: which answer a model finds likeliest after a document's opening and a question."""
+"""Multiple choice: which answer a model finds most likely after a document's opening and a question."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from transformers import PreTrainedTokenizerFast
 
 from tinsmith.base.errors import CorpusError
-from tinsmith.evaluate.items import Item, item_row, likeliest
+from tinsmith.base.files import JsonObject
 from tinsmith.evaluate.scoring.tree import Tree
+from tinsmith.evidence.bootstrap import Statistic, balanced, mean_over
+from tinsmith.evidence.family import (
+    Family,
+    FamilyCost,
+    FigureContext,
+    Figures,
+    Items,
+    MetricSpec,
+    Results,
+    contradiction,
+)
+from tinsmith.evidence.format import count, listing, number, percent, points
+from tinsmith.evidence.items import ChoiceRow, Item, choice_row
+from tinsmith.evidence.outcome import BETTER, UNCLEAR, WORSE, Duel, worst
+from tinsmith.evidence.schema import Comparison, Finding, MetricRow, Role
+from tinsmith.recipe import Recipe
 from tinsmith.tokens.encoding import context_token, encode
 from tinsmith.tokens.tasks import answer_text, cut_at_word, question_text
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 RULE = (
-    "Exam: the prediction is the choice whose whole answer, the line's end included, is likeliest after the "
-    "prompt; no length normalisation, since ended answers are already exclusive events. Rule, items and "
+    "Multiple choice: the prediction is the choice whose whole answer, the line's end included, is most likely after "
+    "the prompt. There is no length normalisation, since ended answers are already exclusive events. Rule, items and "
     "examples are the same for all subjects."
 )
 BUILT_RULE = (
-    "Next passage: the likeliest by its bytes of four passages after a document's opening, the false ones the nearest "
-    "of all held-out ones. Cloze: the likeliest of four terms, references or figures in a gap, with the word after it."
+    "Next passage: the most likely per byte of four passages after a document's opening; the false ones are the "
+    "nearest of all held-out ones. Cloze: the most likely of four terms, references or figures in a gap, with the word "
+    "after it."
 )
+_TOKENS_PER_QUESTION, _TOKENS_PER_BUILT_QUESTION = 300, 130  # a built question's opening is read anyway
 FEW_SHOT_CHARACTERS = 300  # the examples and their texts are most of a few-shot prompt's cost
 
 
-def read_items(rows: Iterable[dict[str, Any]], *, where: str) -> list[Item]:
+def read_items(rows: Iterable[JsonObject], *, where: str) -> list[Item]:
     """Check and return items. Raises CorpusError for a repeated item, a missing or an impossible answer."""
     items: dict[str, Item] = {}
     seen: set[tuple[str, str]] = set()
@@ -107,7 +127,7 @@ class ItemScore:
     def __init__(
         self, item: Item, tokenizer: PreTrainedTokenizerFast, *, short: bool, tree: Tree | None = None
     ) -> None:
-        """Hang the choices into `tree`, which may hold the opening already; a short one follows examples."""
+        """Add the choices to `tree`, which may hold the opening already; a short item follows examples."""
         self.item = item
         self.tree = tree if tree is not None else Tree()
         text = cut_at_word(item.text, FEW_SHOT_CHARACTERS) if short else item.text
@@ -119,12 +139,138 @@ class ItemScore:
             self.tree.ask(nodes)
             self.nodes[choice] = nodes
 
-    def row(self, values: dict[int, float], shots: int) -> dict[str, Any]:
-        """Return the stored item from the log-probabilities of the tree."""
+    def row(self, values: dict[int, float], shots: int) -> ChoiceRow:
+        """Return the stored answer from the log-probabilities of the tree."""
         scores = {choice: math.fsum(values[node] for node in nodes) for choice, nodes in self.nodes.items()}
-        prediction = likeliest(self.item, scores)
-        return item_row(self.item, prediction, shots=shots, scores=scores)
+        return choice_row(self.item, self.item.top_choice(scores), shots=shots, scores=scores)
 
 
 def _prompt(tokenizer: PreTrainedTokenizerFast, item: Item, text: str) -> list[int]:
     return encode(tokenizer, text) + encode(tokenizer, question_text(item.question))
+
+
+def check(items: Items) -> None:
+    """Raise BundleError unless each answer is the most likely choice, and correct only if it is the true one."""
+    for subject, rows in items.rows(FAMILY.kind).items():
+        for row in rows:
+            _check_answer(items, subject, row)
+
+
+def _check_answer(items: Items, subject: str, row: ChoiceRow) -> None:
+    item, path = items.questions.get(row["item"]), items.path(FAMILY.kind, subject)
+    if item is None:
+        raise contradiction(path, f"item {row['item']} is not in questions.jsonl")
+    if item.answer != row["answer"]:
+        raise contradiction(path, f"item {row['item']}: its answer is not that of questions.jsonl")
+    prediction = item.top_choice(row["scores"]) if row["scores"] else row["prediction"]
+    expected = {"prediction": prediction, "correct": prediction == item.answer}
+    stored = {"prediction": row["prediction"], "correct": row["correct"]}
+    for field, value in expected.items():
+        if stored[field] != value:
+            raise contradiction(
+                path, f"item {row['item']}: {field} is {stored[field]!r}, its scores give {value!r}"
+            )
+
+
+def figures(context: FigureContext) -> Figures:
+    """Return accuracy by task and number of examples; of classes also the balanced one."""
+    stored: dict[str, list[ChoiceRow]] = context.items.rows(FAMILY.kind)
+    models = [rows for subject, rows in stored.items() if context.role(subject) is not Role.BASELINE]
+    asked = dict.fromkeys((row["task"], row["shots"]) for rows in models for row in rows)
+    with_classes = {item.task for item in context.items.questions.values() if item.has_classes}
+    metrics: list[MetricRow] = []
+    comparisons: list[Comparison] = []
+    for task, shots in asked:
+        answers = _answers(stored, task, shots, context)
+        first = dict.fromkeys(row["doc_id"] for row in next(iter(answers.values())))
+        documents = {doc_id: place for place, doc_id in enumerate(first)}
+        if len(documents) < 2:
+            continue
+        bootstrap = context.bootstrap(len(documents))
+        for name in ("accuracy", "balanced_accuracy") if task in with_classes else ("accuracy",):
+            shares = {subject: _statistic(name, rows, documents) for subject, rows in answers.items()}
+            size = len(next(iter(answers.values())))
+            qualifiers = (task, f"{shots}-shot")
+            metrics += [
+                FAMILY.row(name, qualifiers, subject, bootstrap.estimate(share), size, task=task, shots=shots)
+                for subject, share in shares.items()
+            ]
+            comparisons += [
+                FAMILY.compare(name, qualifiers, shares, pair, bootstrap, items=size, task=task, shots=shots)
+                for pair in context.pairs(list(shares))
+            ]
+    return Figures(metrics, comparisons)
+
+
+def _answers(
+    stored: dict[str, list[ChoiceRow]], task: str, shots: int, context: FigureContext
+) -> dict[str, list[ChoiceRow]]:
+    """Return each subject's answers; a baseline reads no examples, so its one answer counts for any number of them."""
+    found = {
+        subject: [
+            row
+            for row in rows
+            if row["task"] == task and (row["shots"] == shots or context.role(subject) is Role.BASELINE)
+        ]
+        for subject, rows in stored.items()
+    }
+    return {subject: rows for subject, rows in found.items() if rows}
+
+
+def _statistic(name: str, rows: Sequence[ChoiceRow], documents: dict[str, int]) -> Statistic:
+    if name == "balanced_accuracy":
+        return balanced([row["correct"] for row in rows], [row["answer"] for row in rows])
+    return mean_over(documents, [row["doc_id"] for row in rows], [float(row["correct"]) for row in rows])
+
+
+def findings(results: Results) -> list[Finding]:
+    """Say for each task how many questions were answered correctly, and against whom that is better or worse."""
+    names = {subject.subject: subject.name for subject in results.metrics.subjects}
+    found = []
+    for row in results.rows("accuracy"):
+        duels = [duel for duel in results.duels if duel.metric == row.metric and duel.ours == row.subject]
+        exam = row.label.partition(", ")[2]
+        text = f"Multiple choice ({exam}): {percent(row.value)} of {count(row.items)} questions correct"
+        groups = (_group(kind, duels, names) for kind in (BETTER, UNCLEAR, WORSE))
+        text = "; ".join([text, *filter(None, groups)]) + "."
+        found.append(Finding(verdict="", text=text, outcome=worst(duels)))
+    return found
+
+
+def _group(outcome: str, duels: Iterable[Duel], names: dict[str, str]) -> str:
+    """Name all opponents of one outcome with the difference in percentage points."""
+    named = [
+        f"{names[duel.other]} ({points(duel.difference)}{_caution(duel)})"
+        for duel in duels
+        if duel.outcome == outcome
+    ]
+    return f"{outcome} than {listing(named)}" if named else ""
+
+
+def _caution(duel: Duel) -> str:
+    """Say beside a difference that it may be chance, or what difference would have been detected."""
+    if duel.outcome == UNCLEAR:
+        return f"; {number(100 * duel.detectable, 0)} would be seen" if duel.detectable else ""
+    return ", may be chance" if duel.one_of_many else ""
+
+
+def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:
+    config = recipe.evaluate
+    # The examples before a question are the same for all items, so they are read once.
+    tasks = len(recipe.tasks) * config.exam_items * len(config.shots) * _TOKENS_PER_QUESTION
+    return FamilyCost(tasks + 2 * config.built_items * _TOKENS_PER_BUILT_QUESTION, all_models=True)
+
+
+FAMILY = Family(
+    kind="exam",
+    order=20,
+    metrics=(
+        MetricSpec("accuracy", "share", "Accuracy", higher_is_better=True),
+        MetricSpec("balanced_accuracy", "share", "Balanced accuracy", higher_is_better=True),
+    ),
+    figures=figures,
+    check=check,
+    cost=_cost,
+    findings=findings,
+    front=frozenset({BETTER, UNCLEAR, WORSE, ""}),
+)

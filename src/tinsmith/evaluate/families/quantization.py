@@ -1,70 +1,71 @@
-"""The quantisation ladder: what each file of our model loses against the original, and the smallest worth taking."""
+"""Quantisation: what each file of our model loses against the original, and the smallest one worth taking."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tinsmith.base.files import read_jsonl
-from tinsmith.evaluate.bootstrap import Bootstrap, ratio
-from tinsmith.evaluate.items import FORMATS, OURS, Measured
-from tinsmith.gguf.header import read_tensor_types
+from tinsmith.evaluate.families import bits, speed
+from tinsmith.evidence.bootstrap import Bootstrap, ratio
+from tinsmith.evidence.family import Family, FigureContext, Figures, Results, Section
+from tinsmith.evidence.format import number, size, span
+from tinsmith.evidence.items import ChoiceRow
+from tinsmith.evidence.schema import GGUF_SUBJECTS, OURS, Finding, FormatRow, Formats
 
 _SPEEDS = ("tokens_per_second", "joules_per_answer")
 
 
-def build_ladder(
-    measured: Mapping[str, Measured],
-    speeds: Sequence[Mapping[str, Any]],
-    bootstrap: Bootstrap,
-    *,
-    gguf: Path,
-    parity: Path,
-    max_loss: float,
-) -> dict[str, Any]:
-    """Return {rows, recommended, max_loss}: a row for each of our files that was scored, the smallest first.
+def figures(context: FigureContext) -> Figures:
+    """Return a row for each scored file of our model, the smallest first.
 
-    `loss` is in bits per byte against the original on the same documents, with its paired interval; `exam` the
-    difference in the share of right answers, with its own. Sizes are read from the files in `gguf`, the divergence in
-    nats from the items of the parity gate. Recommended is the smallest file whose interval ends within `max_loss`, so
-    that a loss which the documents cannot rule out counts as one.
+    `loss` is in bits per byte against the original on the same documents, `exam` the difference in the share of correct
+    answers, both with paired intervals. Sizes are read from the files, the divergence in nats from the items of the
+    parity gate. Recommended is the smallest file whose interval ends within `max_loss`: a loss that the documents
+    cannot rule out counts as one.
     """
-    rates = {(row["subject"], row["metric"]): row["value"] for row in speeds}
-    divergences = _divergences(parity)
-    original = measured[OURS]
-    rows: list[dict[str, Any]] = []
-    for format, subject in FORMATS.items():
-        if subject not in measured:
+    items = context.items
+    scored: dict[str, list[bits.BitsRow]] = items.rows("bits")
+    allowed = context.config.max_loss
+    if OURS not in scored:
+        return Figures(ladder=Formats(max_loss=allowed))
+    speeds = {(row.subject, row.metric): row.value for row in speed.figures(context).metrics}
+    divergences = _divergences(items.parity)
+    bootstrap = context.bootstrap(len(scored[OURS]))
+    original = bits.statistic(scored[OURS])
+    rows = []
+    for format, subject in GGUF_SUBJECTS.items():
+        if subject not in scored:
             continue
-        own = measured[subject]
-        counts = [row["bytes"] for row in own.bits]
-        sides = [ratio([row["bits"] for row in found.bits], counts) for found in (own, original)]
-        loss = bootstrap.difference(*sides)
+        own = bits.statistic(scored[subject])
+        loss = bootstrap.difference(own, original)
         rows.append(
-            {
-                "format": format,
-                "subject": subject,
-                **_size(gguf / f"model-{format}.gguf"),
-                "bits_per_byte": bootstrap.estimate(sides[0]).value,
-                "loss": loss.value,
-                "low": loss.low,
-                "high": loss.high,
-                **_exam(own, original, bootstrap),
-                "mean_kl": divergences.get(format),
-                **{name: rates.get((subject, name)) for name in _SPEEDS},
-            }
+            FormatRow(
+                format=format,
+                subject=subject,
+                **_size(items.gguf / f"model-{format}.gguf"),
+                bits_per_byte=bootstrap.estimate(own).value,
+                loss=loss.value,
+                low=loss.low,
+                high=loss.high,
+                **_exam(items.rows("exam"), subject, bootstrap, context),
+                mean_kl=divergences.get(format),
+                **{name: speeds.get((subject, name)) for name in _SPEEDS},
+            )
         )
-    rows.sort(key=lambda row: (row["bytes"], row["format"]))
-    within = [row["format"] for row in rows if row["high"] <= max_loss]
-    return {"rows": rows, "recommended": within[0] if within else None, "max_loss": max_loss}
+    rows.sort(key=lambda row: (row.bytes, row.format))
+    within = [row.format for row in rows if row.high <= allowed]
+    recommended = within[0] if within else None
+    return Figures(ladder=Formats(rows=tuple(rows), recommended=recommended, max_loss=allowed))
 
 
-def _size(path: Path) -> dict[str, float]:
+def _size(path: Path) -> dict[str, Any]:
+    from tinsmith.gguf.header import read_tensor_types  # gguf takes a moment to import
+
     tensors = read_tensor_types(path)
-    size, weights = sum(row[-1] for row in tensors), sum(row[-2] for row in tensors)
-    return {"bytes": size, "bits_per_weight": round(8 * size / weights, 2)}
+    stored, weights = sum(row[-1] for row in tensors), sum(row[-2] for row in tensors)
+    return {"bytes": stored, "bits_per_weight": round(8 * stored / weights, 2)}
 
 
 def _divergences(parity: Path) -> dict[str, float]:
@@ -77,20 +78,52 @@ def _divergences(parity: Path) -> dict[str, float]:
     return {format: nats[format] / count for format, count in positions.items()}
 
 
-def _exam(own: Measured, original: Measured, bootstrap: Bootstrap) -> dict[str, float | None]:
-    """Return the difference in the share of right answers; an interval needs questions on two documents."""
-    documents = sorted({row["doc_id"] for row in original.exam})
+def _exam(
+    answers: dict[str, list[ChoiceRow]], subject: str, bootstrap: Bootstrap, context: FigureContext
+) -> dict[str, float | None]:
+    """Return the difference in the share of correct answers; an interval needs questions on two documents."""
+    original, own = answers.get(OURS, []), answers.get(subject, [])
+    documents = sorted({row["doc_id"] for row in original})
     if not documents:
         return dict.fromkeys(("exam", "exam_low", "exam_high"))
-    asked = Counter(row["doc_id"] for row in original.exam)
-    right = [Counter(row["doc_id"] for row in found.exam if row["correct"]) for found in (own, original)]
+    asked = Counter(row["doc_id"] for row in original)
+    correct = [Counter(row["doc_id"] for row in rows if row["correct"]) for rows in (own, original)]
     if len(documents) < 2:
-        share = (right[0].total() - right[1].total()) / asked.total()
+        share = (correct[0].total() - correct[1].total()) / asked.total()
         return {"exam": share, "exam_low": None, "exam_high": None}
     counts = [asked[name] for name in documents]
-    sides = [ratio([side[name] for name in documents], counts) for side in right]
-    resamples = len(bootstrap.weights)
-    found = Bootstrap(
-        len(documents), resamples=resamples, confidence=bootstrap.confidence, seed=bootstrap.seed
-    ).difference(*sides)
+    sides = [ratio([side[name] for name in documents], counts) for side in correct]
+    found = context.bootstrap(len(documents)).difference(*sides)
     return {"exam": found.value, "exam_low": found.low, "exam_high": found.high}
+
+
+def findings(results: Results) -> list[Finding]:
+    """Recommend the smallest file that surely loses no more than the recipe allows."""
+    ladder = results.metrics.ladder
+    if not ladder.rows:
+        return []
+    within = f"the {number(ladder.max_loss)} bits per byte that the recipe allows"
+    if ladder.recommended is None:
+        least = min(ladder.rows, key=lambda row: row.high)
+        text = (
+            f"No file that was scored surely loses less than {within}: {least.format} comes nearest with "
+            f"{number(least.loss)} ({span(least.low, least.high)})."
+        )
+        return [Finding(verdict="", text=text, outcome="none")]
+    row = next(row for row in ladder.rows if row.format == ladder.recommended)
+    text = (
+        f"Take the file {row.format} ({size(row.bytes)} of weights): it loses {number(row.loss)} bits per byte against "
+        f"the original ({span(row.low, row.high)}), within {within}."
+    )
+    return [Finding(verdict="", text=text, outcome="recommended")]
+
+
+FAMILY = Family(
+    kind="ladder",
+    order=100,
+    metrics=(),
+    figures=figures,
+    section=Section("ladder", "Files", 20),
+    findings=findings,
+    front=frozenset({"none", "recommended"}),
+)

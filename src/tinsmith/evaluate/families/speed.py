@@ -1,116 +1,92 @@
-"""Speed and joules of answers, by letting llama.cpp generate."""
+"""Speed and cost of answers: tokens a second, joules and price, from what llama.cpp generated."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TypedDict
 
-import httpx
+from tinsmith.evidence.bootstrap import Estimate
+from tinsmith.evidence.family import Family, FamilyCost, FigureContext, Figures, MetricSpec
+from tinsmith.evidence.schema import MetricRow
+from tinsmith.recipe import MeterConfig, Recipe
 
-from tinsmith.base.errors import RunError
-from tinsmith.recipe import MeterConfig
-
-
-class Server(Protocol):
-    """A running llama.cpp server."""
-
-    def client(self) -> httpx.Client:
-        """Return a client that knows its address and key."""
-        ...
+_PROMPTS, _PROMPT_TOKENS = 4, 75  # three prompts and an uncounted one
+# Generating reads all weights for each token, where reading a text uses them for many tokens at once.
+_GENERATED = 3
 
 
-class Reading(Protocol):
-    """Joules as a range, and how they were found."""
+class Answer(TypedDict):
+    """One generated answer."""
 
-    @property
-    def joules_low(self) -> float: ...
-    @property
-    def joules(self) -> float: ...
-    @property
-    def joules_high(self) -> float: ...
-    @property
-    def method(self) -> str: ...
+    prompt_tokens: int
+    tokens: int
+    seconds: float
+    tokens_per_second: float
 
 
-class Meter(Protocol):
-    """Something that has read the energy of the work done while it was open."""
+class Energy(TypedDict):
+    """The joules of all answers as a range, and how they were measured."""
 
-    @property
-    def reading(self) -> Reading:
-        """Return what was used between entry and exit."""
-        ...
-
-
-Serve = Callable[[Path], AbstractContextManager[Server]]
-OpenMeter = Callable[[], AbstractContextManager[Meter]]
+    joules_low: float
+    joules: float
+    joules_high: float
+    method: str
 
 
-def measure_speed(
-    gguf: Path, prompts: Sequence[str], *, tokens: int, serve: Serve, open_meter: OpenMeter
-) -> dict[str, Any]:
-    """Generate `tokens` tokens after each prompt, greedily, one request at a time, after an uncounted one.
+class SpeedItem(TypedDict):
+    """What `items/speed-SUBJECT.json` holds."""
 
-    Return `answers` (prompt_tokens, tokens, seconds, tokens_per_second each) and the `energy` of them all.
-    Raises RunError where the server does not answer.
-    """
-    assert prompts
-    with serve(gguf) as server, server.client() as client:
-        _answer(client, prompts[0], tokens, gguf)
-        with open_meter() as meter:
-            answers = [_answer(client, prompt, tokens, gguf) for prompt in prompts]
-        reading = meter.reading
-    energy = {name: getattr(reading, name) for name in ("joules_low", "joules", "joules_high", "method")}
-    return {"answers": answers, "energy": energy}
+    answers: list[Answer]
+    energy: Energy
 
 
-def _answer(client: httpx.Client, prompt: str, tokens: int, gguf: Path) -> dict[str, Any]:
-    # ignore_eos: every subject writes equally much, else the one that says least would look cheapest.
-    request = {
-        "prompt": prompt,
-        "n_predict": tokens,
-        "temperature": 0,
-        "ignore_eos": True,
-        "cache_prompt": False,
-    }
-    try:
-        reply = client.post("/completion", json=request).raise_for_status().json()
-    except (httpx.HTTPError, ValueError) as error:
-        raise RunError(
-            f"llama.cpp gave no answer ({error})",
-            where=str(gguf),
-            next_step="try: tinsmith build RECIPE --set evaluate.speed_tokens=16",
-        ) from error
-    times = reply["timings"]
-    return {
-        "prompt_tokens": times["prompt_n"],
-        "tokens": times["predicted_n"],
-        "seconds": (times["prompt_ms"] + times["predicted_ms"]) / 1000,
-        "tokens_per_second": times["predicted_n"] / max(times["predicted_ms"] / 1000, 1e-9),
-    }
+def figures(context: FigureContext) -> Figures:
+    """Return tokens a second, joules an answer and the price of energy, for each file that llama.cpp ran."""
+    stored: dict[str, SpeedItem] = context.items.values(FAMILY.kind)
+    meter = context.meter
+    return Figures([row for subject, item in stored.items() for row in _rows(subject, item, meter)])
 
 
-def speed_rows(
-    subject: str, measured: dict[str, Any], meter: MeterConfig, *, file: str
-) -> list[dict[str, Any]]:
-    """Return a subject's rows of `metrics`; speed ranges over answers, joules as the meter does."""
-    answers, energy = measured["answers"], measured["energy"]
-    count = len(answers)
+def _rows(subject: str, item: SpeedItem, meter: MeterConfig) -> list[MetricRow]:
+    """Speed ranges over answers, joules as the meter does."""
+    answers, energy = item["answers"], item["energy"]
     rates = sorted(answer["tokens_per_second"] for answer in answers)
-    middle = sum(answer["tokens"] for answer in answers) / sum(
+    mean = sum(answer["tokens"] for answer in answers) / sum(
         answer["tokens"] / answer["tokens_per_second"] for answer in answers
     )
-    joules = [energy[name] / count for name in ("joules", "joules_low", "joules_high")]
+    joules = [energy[bound] / len(answers) for bound in ("joules", "joules_low", "joules_high")]  # type: ignore[literal-required]
     price = [1000 * value * meter.pue / 3.6e6 * meter.price_per_kwh for value in joules]
-    common = {"subject": subject, "items": count, "file": file}
-
-    def row(metric: str, values: Sequence[float], unit: str, **more: Any) -> dict[str, Any]:
-        value, low, high = values
-        return {**common, "metric": metric, "value": value, "low": low, "high": high, "unit": unit, **more}
-
+    file = {"file": f"items/{FAMILY.kind}-{subject}.json"}
+    modelled = file | {"method": energy["method"]}
+    count = len(answers)
     return [
-        row("tokens_per_second", (middle, rates[0], rates[-1]), "tokens/s"),
-        row("joules_per_answer", joules, "J", method=energy["method"]),
-        row("energy_price_per_1000_answers", price, meter.currency, method=energy["method"]),
+        FAMILY.row("tokens_per_second", (), subject, Estimate(mean, rates[0], rates[-1]), count, **file),
+        FAMILY.row("joules_per_answer", (), subject, Estimate(*joules), count, **modelled),
+        FAMILY.row(
+            "energy_price_per_1000_answers",
+            (),
+            subject,
+            Estimate(*price),
+            count,
+            **modelled | {"unit": meter.currency},
+        ),
     ]
+
+
+def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:
+    generated = _GENERATED * recipe.evaluate.speed_tokens
+    return FamilyCost(_PROMPTS * (_PROMPT_TOKENS + generated), all_models=True)
+
+
+FAMILY = Family(
+    kind="speed",
+    order=90,
+    metrics=(
+        MetricSpec("tokens_per_second", "tokens/s", "Tokens per second", higher_is_better=True),
+        MetricSpec("joules_per_answer", "J", "Joules per answer", higher_is_better=False),
+        MetricSpec(
+            "energy_price_per_1000_answers", "", "Energy price per 1000 answers", higher_is_better=False
+        ),
+    ),
+    figures=figures,
+    cost=_cost,
+)

@@ -1,4 +1,4 @@
-"""Score tokens with a causal model, each beginning read once and the vocabulary in chunks."""
+"""Score tokens with a causal model: each prefix is read once, the vocabulary passes in chunks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tinsmith.evaluate.scoring.tree import Tree
 _SAME_NATS = 5e-3  # two ways to compute one log-probability in float32 differ by less
 _SAME_STATES = 1e-4  # of the largest: equal rows of one batch are computed alike
 _MASKED = -1e9
-_BATCH_TOKENS = {False: 1024, True: 32768}  # on a processor and on a GPU: where more no longer helped
+_BATCH_TOKENS = {False: 1024, True: 32768}  # on a CPU and on a GPU: more was not faster
 
 
 def target_scores(
@@ -32,13 +32,13 @@ def target_scores(
     softcap: float = 0.0,
     chunk: int = 4096,
 ) -> tuple[Tensor, Tensor]:
-    """Return ln p of targets (N,), and the likeliest tokens (N,), of equals the one with the smallest number.
+    """Return ln p of targets (N,), and the most likely tokens (N,); of equals the one with the smallest id.
 
-    From hidden states (N, H) and output rows (V, H). The products are rounded as the rows are, sums are float32. The
+    From hidden states (N, H) and output rows (V, H). Products have the precision of the rows, sums are float32. The
     vocabulary passes in chunks of rows, so at most (N, chunk) logits exist at a time.
     """
     hidden = hidden.to(weight.dtype)  # some families keep their residual stream in float32
-    likeliest = torch.zeros_like(targets)
+    top1 = torch.zeros_like(targets)
     best = torch.full((len(hidden),), -math.inf, device=hidden.device)
     wanted, total = torch.zeros_like(best), torch.zeros_like(best)
     for start in range(0, len(weight), chunk):
@@ -53,11 +53,11 @@ def target_scores(
             inside, logits.gather(1, own.clamp(0, logits.shape[1] - 1)[:, None])[:, 0], wanted
         )
         highest, place = logits.max(dim=1)
-        likeliest = torch.where(highest > best, place + start, likeliest)
+        top1 = torch.where(highest > best, place + start, top1)
         higher = torch.maximum(best, highest)
         total = total * (best - higher).exp() + logits.sub_(higher[:, None]).exp_().sum(dim=1)
         best = higher
-    return wanted - best - total.log(), likeliest
+    return wanted - best - total.log(), top1
 
 
 def _finish(logits: Tensor, softcap: float) -> Tensor:
@@ -68,7 +68,7 @@ class Scorer:
     """Score trees of tokens with one model. Counts `forwards`, and `tokens` that went through the model."""
 
     def __init__(self, model: PreTrainedModel, *, name: str, batch_tokens: int = 0) -> None:
-        """Take a model in evaluation mode; `batch_tokens` 0 takes what suits its device."""
+        """Take a model in evaluation mode; `batch_tokens` 0 means what suits its device."""
         self.body, head = model.base_model, model.get_output_embeddings()
         if head is None:
             raise AssetError(
@@ -88,7 +88,7 @@ class Scorer:
     def round_weights(self) -> None:
         """Compute in bfloat16 from now on; what __init__ checks was checked in float32. Buffers stay as they are.
 
-        Raises AssetError where the model cannot compute so, or makes numbers that are none.
+        Raises AssetError where the model cannot compute in bfloat16, or overflows.
         """
         for parameter in itertools.chain(self.body.parameters(), (self.weight,)):
             parameter.data = parameter.data.to(torch.bfloat16)
@@ -142,7 +142,7 @@ class Scorer:
         self, sequences: Sequence[Sequence[int]], *, advance: Advance = lambda tokens: None
     ) -> list[tuple[list[float], list[bool]]]:
         """Return for each sequence the log-probabilities (nats) of all its tokens but the first, and whether each is
-        the likeliest."""
+        the most likely one."""
         results: list[tuple[list[float], list[bool]]] = [([], []) for _ in sequences]
         lengths = [len(sequence) for sequence in sequences]
         with torch.inference_mode():
@@ -156,10 +156,8 @@ class Scorer:
                 hidden = self.body(input_ids=ids, use_cache=False).last_hidden_state
                 for row, i in enumerate(batch):
                     states, targets = hidden[row, : lengths[i] - 1], ids[row, 1 : lengths[i]]
-                    found, likeliest = target_scores(
-                        states, targets, self.weight, self.bias, softcap=self.softcap
-                    )
-                    results[i] = found.double().tolist(), (likeliest == targets).tolist()
+                    found, top1 = target_scores(states, targets, self.weight, self.bias, softcap=self.softcap)
+                    results[i] = found.double().tolist(), (top1 == targets).tolist()
                 advance(ids.numel())
         return results
 
@@ -263,7 +261,7 @@ class Scorer:
         return [(layer.keys, layer.values) for layer in cache.layers]
 
     def _check_causal(self) -> None:
-        """Change the last token: where that changes states before it, the model sees what it is to foretell."""
+        """Change the last token: where that changes states before it, the model sees the answer."""
         ids = self._probe(8)
         with torch.inference_mode():
             one, other = self.body(
@@ -272,13 +270,13 @@ class Scorer:
         worst = (one - other).abs().max() / one.abs().max().clamp_min(1e-9)
         if not worst.item() < _SAME_STATES:
             raise AssetError(
-                "reads text on both sides of a place, so it would see what it is asked to foretell",
+                "is bidirectional, so it would see the answer",
                 where=self.name,
                 next_step="name a causal language model, not an encoder",
             )
 
     def _check_output_layer(self, model: PreTrainedModel) -> None:
-        """Compare with the model's own logits: an unknown scaling after them must not pass unseen."""
+        """Compare with the model's own logits: an unknown scaling after the output layer must be found."""
         ids = self._probe(6)
         with torch.inference_mode():
             logits = (

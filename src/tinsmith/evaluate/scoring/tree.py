@@ -41,7 +41,7 @@ class Tree:
         return nodes
 
     def ask(self, nodes: Sequence[int]) -> None:
-        """Want the log-probabilities of these nodes."""
+        """Request the log-probabilities of these nodes."""
         assert 0 not in nodes, "the first token of a tree has no context"
         self.asked.update(nodes)
 
@@ -51,7 +51,7 @@ class Tree:
         return all(parent == node - 1 for node, parent in enumerate(self.parents))
 
     def trunk(self) -> tuple[Tree, dict[int, int]]:
-        """Return what must be read, the tree without its leaves, and the new place of each node that is kept."""
+        """Return the tree without its leaves, which need not be read, and the new index of each kept node."""
         kept = sorted({0, *self.parents} - {-1})
         places = {node: place for place, node in enumerate(kept)}
         trunk = Tree()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tinsmith.base.files import sha256_file
+from tinsmith.evaluate.families import families
 from tinsmith.evaluate.own_questions import read_own_questions
 from tinsmith.meter.planner import BASE_MEMORY_BYTES, Cost, Scale
 from tinsmith.recipe import Recipe
@@ -12,24 +13,22 @@ from tinsmith.stages.stage import Stage
 from tinsmith.stages.train import base_model
 
 RIVAL_SIZE = 2.0  # a rival of unknown size is taken to be twice ours
-TOKENS_PER_EXAM_TEXT = 300
-TOKENS_PER_BUILT_QUESTION = 130  # its opening is read anyway
-_REUSABLE = ("about", "bits", "exam", "leakage", "canaries", "asked-back", "bias", "triggers", "general")
 
 
 def _estimate(recipe: Recipe, scale: Scale) -> Cost:
+    """Sum what the families cost, over the models that each of them asks."""
     config = recipe.evaluate
-    bits = config.documents * config.characters / scale.bytes_per_token
-    # The examples shown before a question are the same for all items, so they are read once.
-    exam = len(recipe.tasks) * config.exam_items * len(config.shots) * TOKENS_PER_EXAM_TEXT
-    built = 2 * config.built_items * TOKENS_PER_BUILT_QUESTION
-    tokens = bits + exam + built
-    # Ours and its base, those of our GGUF files that are scored, and each rival.
+    probed = [1.0] if recipe.model.scratch else [1.0, 1.0]  # ours and its base
     files = len(recipe.package.formats) if config.ladder else int(config.quantised)
-    sizes = [1.0, 1.0] + [1.0] * files + [RIVAL_SIZE] * len(config.rivals)
-    seconds = sum(scale.forward_seconds(tokens, size) for size in sizes)
-    memory = BASE_MEMORY_BYTES + 4 * scale.parameters * max(sizes)
-    return Cost(20 + seconds, 5e6, memory, tokens * len(sizes))
+    everybody = [*probed, *[1.0] * files, *[RIVAL_SIZE] * len(config.rivals)]
+    tokens = seconds = 0.0
+    for family in families():
+        cost = family.cost(recipe, scale.bytes_per_token)
+        sizes = everybody if cost.all_models else probed
+        tokens += cost.tokens * len(sizes)
+        seconds += cost.seconds + sum(scale.forward_seconds(cost.tokens, size) for size in sizes)
+    memory = BASE_MEMORY_BYTES + 4 * scale.parameters * max(everybody)
+    return Cost(20 + seconds, 5e6, memory, tokens)
 
 
 def _models(recipe: Recipe) -> tuple[str, ...]:
@@ -38,7 +37,7 @@ def _models(recipe: Recipe) -> tuple[str, ...]:
 
 def _file_stamps(recipe: Recipe) -> list[str] | None:
     """Return the hash of each file of questions or of a general test; None if the recipe names none."""
-    from tinsmith.evaluate.families.general_files import general_stamps
+    from tinsmith.evaluate.general_files import general_stamps
 
     config = recipe.evaluate
     read_own_questions(config.questions)
@@ -65,6 +64,12 @@ def _prefetch(recipe: Recipe) -> None:
         fetch_rivals(recipe.evaluate)
 
 
+def _reusable() -> tuple[str, ...]:
+    """Return patterns of the items with a fingerprint: bits and answers share one, each probe has its own."""
+    kinds = ("about", "bits", "exam", *(family.kind for family in families() if family.prepare))
+    return tuple(f"items/{kind}-*.json*" for kind in kinds)
+
+
 STAGE = Stage(
     "evaluate",
     version=3,
@@ -77,5 +82,6 @@ STAGE = Stage(
     check=_check,
     prefetch=_prefetch,
     resumable=True,
-    reusable=tuple(f"items/{kind}-*.json*" for kind in _REUSABLE),
+    reusable=_reusable(),
+    runs_together=True,
 )

@@ -1,32 +1,29 @@
-"""Ask our model, GGUF rivals and systems behind an API the same questions in words; keep what each said."""
+"""Ask our model, GGUF rivals and systems behind an API the same questions in words; store what each answered."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from tinsmith.base.completion import Answer, Failure, Request
 from tinsmith.base.errors import LLMError, RecipeError
 from tinsmith.base.files import write_jsonl
 from tinsmith.base.progress import Advance, Progress
-from tinsmith.evaluate.families.generative import (
+from tinsmith.evaluate.baselines import BASELINES
+from tinsmith.evaluate.families.generative import system_name
+from tinsmith.evaluate.generated_answers import (
     STOPPED,
     SYSTEM,
+    GeneratedRow,
     Question,
     build_prompt,
     choose_questions,
     generated_row,
 )
-from tinsmith.evaluate.families.generative_table import (
-    PROTOCOL,
-    partial_notes,
-    system_row,
-    tabulate_generated,
-)
-from tinsmith.evaluate.items import BASE, CONTROLS, OURS, OURS_4BIT, Item
 from tinsmith.evaluate.own_questions import read_open_questions
+from tinsmith.evidence.items import Item
+from tinsmith.evidence.schema import BASE, OURS, OURS_4BIT
 from tinsmith.llm.key import ApiKey
 from tinsmith.recipe import EndpointConfig, EvaluateConfig, LLMConfig
 from tinsmith.stages.llm_session import LLMSession, open_llm
@@ -47,7 +44,7 @@ class System:
 
 def check_words(config: EvaluateConfig) -> None:
     """Refuse what could not be asked in words, before anything is scored. Raises RecipeError or LLMError."""
-    taken = {OURS, OURS_4BIT, BASE, *CONTROLS}
+    taken = {OURS, OURS_4BIT, BASE, *(baseline.name for baseline in BASELINES)}
     for number, endpoint in enumerate(config.endpoints):
         if endpoint.name in taken:
             raise RecipeError(
@@ -67,48 +64,41 @@ def check_words(config: EvaluateConfig) -> None:
 
 def answer_in_words(
     config: EvaluateConfig,
-    exams: dict[str, list[Item]],
+    questions: Mapping[str, Sequence[Item]],
     local: Sequence[tuple[str, str, Path]],
     *,
     seed: int,
     out: Path,
     progress: Progress,
-) -> dict[str, Any] | None:
-    """Ask all systems; write their rows below `out`/items; return systems, metrics, comparisons and notes.
+) -> None:
+    """Ask all systems the same questions; store their answers below `out`/items.
 
-    `local` gives subject, name and GGUF of each model that runs here. None where a recipe asks nothing in words.
-    Answers are kept in `out`/answers, so that a killed run asks none of them again. Raises LLMError where an
-    endpoint gave no answer at all.
+    `local` gives subject, name and GGUF of each model that runs here. Answers are kept in `out`/answers, so that a
+    killed run asks none of them again. Raises LLMError where an endpoint gave no answer at all.
     """
     if not config.asked_in_words:
-        return None
-    asked = read_open_questions(config.questions)
-    write_jsonl(out / "items" / "open.jsonl", (asdict(item) for items in asked.values() for item in items))
-    tasks: list[Sequence[Question]] = [*exams.values(), *asked.values()]
-    questions = [
-        item for items in tasks for item in choose_questions(items, config.asked_in_words, seed=seed)
-    ]
-    rows, systems = {}, []
+        return
+    open_questions = read_open_questions(config.questions)
+    write_jsonl(
+        out / "items" / "open.jsonl", (asdict(item) for items in open_questions.values() for item in items)
+    )
+    tasks: list[Sequence[Question]] = [*questions.values(), *open_questions.values()]
+    chosen = [item for items in tasks for item in choose_questions(items, config.asked_in_words, seed=seed)]
     for system in _systems(config.endpoints, local):
-        rows[system.subject] = list(_ask(system, questions, out / "answers", progress))
-        write_jsonl(out / "items" / f"generated-{system.subject}.jsonl", rows[system.subject])
-        kind = system.teacher.kind
-        systems.append(system_row(system.subject, system.name, kind, rows[system.subject], config))
-    table = tabulate_generated(rows, config, seed)
-    return {"systems": systems, **table, "notes": [PROTOCOL, *partial_notes(systems, rows)]}
+        rows = list(_ask(system, chosen, out / "answers", progress))
+        write_jsonl(out / "items" / f"generated-{system.subject}.jsonl", rows)
 
 
 def _systems(endpoints: Sequence[EndpointConfig], local: Sequence[tuple[str, str, Path]]) -> Iterator[System]:
     for subject, name, gguf in local:
         yield System(subject, name, LLMConfig(kind="local", model=str(gguf), parallel=1), "evaluate")
     for number, each in enumerate(endpoints):
-        name = each.name if each.name == each.model else f"{each.name} ({each.model})"
-        yield System(each.name, name, each, f"evaluate.endpoints.{number}", each.max_tokens)
+        yield System(each.name, system_name(each), each, f"evaluate.endpoints.{number}", each.max_tokens)
 
 
 def _ask(
     system: System, questions: Sequence[Question], answers: Path, progress: Progress
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[GeneratedRow]:
     requests = [Request(build_prompt(item), SYSTEM, system.max_tokens) for item in questions]
     what = f"  {system.subject}: answers in words"
     with (

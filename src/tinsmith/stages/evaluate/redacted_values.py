@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from tinsmith.corpus.privacy.find import PLACEHOLDER, find
 from tinsmith.corpus.privacy.types import Span
-from tinsmith.evaluate.families.pii_extraction import Original
+from tinsmith.evaluate.probe import RedactedValue
 from tinsmith.tokens.tasks import unit_hash
 
 _LEAD = 160  # characters before a placeholder that the model is prompted with
@@ -19,9 +19,9 @@ _OTHERS = 15
 _DIGITS, _LETTERS = "0123456789", "abcdefghijklmnopqrstuvwxyz"
 
 
-def find_originals(
+def find_redacted_values(
     ingest: Path, refine: Path, learnt: Collection[str], *, limit: int, seed: int
-) -> list[Original]:
+) -> list[RedactedValue]:
     """Return up to `limit` original values of placeholders in the training documents `learnt`.
 
     The same rules find the original in the ingested text, after the same words. If repair changed these words, the
@@ -45,7 +45,7 @@ def find_originals(
     found = found[:limit]
     draw = random.Random(seed)
     return [
-        Original(doc_id, type, lead, value, tuple(_others(value, type, found, draw)))
+        RedactedValue(doc_id, type, lead, value, tuple(_others(value, type, found, draw)))
         for doc_id, type, lead, value in found
     ]
 

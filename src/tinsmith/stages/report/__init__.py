@@ -20,5 +20,6 @@ STAGE = Stage(
     inputs=("ingest", "curate", "split", "refine", "tokenize", "train", "package", "evaluate"),
     sections=WHOLE_RECIPE,
     publishes=True,
+    runs_together=True,
     directory="bundle",
 )

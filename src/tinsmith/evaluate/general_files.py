@@ -9,13 +9,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tinsmith.base.errors import RecipeError
-from tinsmith.base.files import sha256_file
+from tinsmith.base.files import JsonObject, sha256_file
 from tinsmith.recipe import GeneralConfig
 from tinsmith.tokens.tasks import unit_hash
 
@@ -35,7 +35,7 @@ _NOT_READ = frozenset(
         "aic_is_met",
     ]
 )
-_MOST_CLASSES = 20  # of a file of LegalBench, above which its answers are no classes
+_MOST_CLASSES = 20  # answers of a LegalBench file; with more, they are free text and not classes
 _LETTERS = ("A", "B", "C", "D")
 _INSTRUCTION = re.compile(r"question:\s*(.*?)\s*(?:\n\nAnswer1: (.*))?\n\nAnswer format:", re.DOTALL)
 _NEXT_ANSWER = re.compile(r"\s*\bAnswer\d+: ")
@@ -50,6 +50,26 @@ class GeneralItem:
     choices: tuple[str, ...]
     answer: int
     passage: str = ""
+
+
+class GeneralRow(TypedDict):
+    """A stored answer: places of the right choice and of the chosen one, log-likelihoods (nats) of all choices."""
+
+    item: str
+    task: str
+    answer: int
+    prediction: int
+    correct: bool
+    scores: list[float]
+
+
+Asked = dict[str, tuple[str, list[GeneralItem]]]  # kind and rows, by the test's name
+
+
+def choose_general(tests: Sequence[GeneralConfig], seed: int) -> Asked:
+    """Return the rows that are asked, of each test in the recipe. Raises RecipeError for what is damaged."""
+    rows = read_general(tests)
+    return {test.name: (test.kind, draw(rows[test.name], test.limit, seed=seed)) for test in tests}
 
 
 def read_general(tests: Iterable[GeneralConfig]) -> dict[str, list[GeneralItem]]:
@@ -74,7 +94,7 @@ def require_harness() -> None:
     """Raise RecipeError where lm-eval is not installed."""
     if importlib.util.find_spec("lm_eval") is None:
         raise RecipeError(
-            "general ability is asked through lm-eval, which is not installed",
+            "evaluate.general needs lm-eval, which is not installed",
             where=_WHERE,
             next_step="pip install 'tinsmith[general]', or leave evaluate.general empty",
         )
@@ -119,15 +139,15 @@ def _items(test: GeneralConfig, path: Path) -> Iterator[GeneralItem]:
         except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
             what = f"has no field {error}" if isinstance(error, KeyError) else str(error)
             raise RecipeError(
-                f"is no row of {test.kind}: {what}",
+                f"is not a {test.kind} row: {what}",
                 where=f"{path}, {place}",
-                next_step=f"mend or remove the row; {test.kind} has {_FIELDS[test.kind]}",
+                next_step=f"correct or remove the row; {test.kind} rows have {_FIELDS[test.kind]}",
             ) from None
         yield GeneralItem(f"{test.name}:{path.stem}:{place}", question, choices, answer, passage)
 
 
 def _rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield where a row stands and the row. Raises RecipeError for what cannot be read at all."""
+    """Yield the place of each row and the row. Raises RecipeError for what cannot be read at all."""
     try:
         if path.suffix == ".parquet":
             table = pq.read_table(path).to_pylist()
@@ -156,7 +176,7 @@ def _lines(path: Path, text: str) -> Iterator[tuple[str, Any]]:
             yield f"line {number}", json.loads(line)
         except ValueError as error:
             raise RecipeError(
-                f"is no JSON ({error})",
+                f"is not JSON ({error})",
                 where=f"{path}, line {number}",
                 next_step="write one JSON object a line",
             ) from None
@@ -165,8 +185,8 @@ def _lines(path: Path, text: str) -> Iterator[tuple[str, Any]]:
 Row = tuple[str, tuple[str, ...], int, str]
 
 
-def _labelled(field: str) -> Callable[[dict[str, Any]], Row]:
-    def read(row: dict[str, Any]) -> Row:
+def _labelled(field: str) -> Callable[[JsonObject], Row]:
+    def read(row: JsonObject) -> Row:
         if "instruction" in row:
             return _instruction(row)
         labels = list(row["choices"]["label"])
@@ -175,7 +195,7 @@ def _labelled(field: str) -> Callable[[dict[str, Any]], Row]:
     return read
 
 
-def _instruction(row: dict[str, Any]) -> Row:
+def _instruction(row: JsonObject) -> Row:
     """Read a row written as an instruction with numbered answers, or with true and false."""
     found = _INSTRUCTION.search(row["instruction"])
     if not found:
@@ -186,14 +206,14 @@ def _instruction(row: dict[str, Any]) -> Row:
     return _checked(found[1], choices, int(row["answer"].removeprefix("answer")) - 1)
 
 
-def _boolq(row: dict[str, Any]) -> Row:
+def _boolq(row: JsonObject) -> Row:
     if "instruction" in row:
         return _instruction(row)
     answer = row["label"] if "label" in row else row["answer"]
     return _checked(row["question"], ("no", "yes"), (0, 1).index(answer), row["passage"])
 
 
-def _mmlu(row: dict[str, Any]) -> Row:
+def _mmlu(row: JsonObject) -> Row:
     choices = row["choices"] if "choices" in row else [row[f"choice{place}"] for place in range(4)]
     if len(choices) != len(_LETTERS):
         raise ValueError(f"has {len(choices)} choices, four are needed")
@@ -203,7 +223,7 @@ def _mmlu(row: dict[str, Any]) -> Row:
     return _checked(row["question"].strip() + lines, _LETTERS, place)
 
 
-def _classes(path: Path, rows: Sequence[Any]) -> Callable[[dict[str, Any]], Row]:
+def _classes(path: Path, rows: Sequence[Any]) -> Callable[[JsonObject], Row]:
     """Return a reader of LegalBench's rows: the answers of a file are the choices of each row in it."""
     answers = [row.get("answer") for row in rows if isinstance(row, dict)]
     names = sorted({answer.strip() for answer in answers if isinstance(answer, str) and answer.strip()})
@@ -214,7 +234,7 @@ def _classes(path: Path, rows: Sequence[Any]) -> Callable[[dict[str, Any]], Row]
             next_step="name a file whose answers are classes, or ask it as a question of your own",
         )
 
-    def read(row: dict[str, Any]) -> Row:
+    def read(row: JsonObject) -> Row:
         facts = [value for name, value in row.items() if value and name not in _NOT_READ]
         if asked := row.get("question"):
             facts.append(f"Question: {asked}")
@@ -223,7 +243,7 @@ def _classes(path: Path, rows: Sequence[Any]) -> Callable[[dict[str, Any]], Row]
     return read
 
 
-def _blimp(row: dict[str, Any]) -> Row:
+def _blimp(row: JsonObject) -> Row:
     return _checked(" ", (row["sentence_good"], row["sentence_bad"]), 0)
 
 
@@ -236,7 +256,7 @@ def _checked(question: Any, choices: Iterable[Any], answer: int, passage: Any = 
     return question, texts, answer, passage
 
 
-_READERS: dict[str, Callable[[dict[str, Any]], Row]] = {
+_READERS: dict[str, Callable[[JsonObject], Row]] = {
     "arc": _labelled("question"),
     "openbookqa": _labelled("question_stem"),
     "boolq": _boolq,

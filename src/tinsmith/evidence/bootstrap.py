@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 
@@ -26,9 +25,25 @@ class Estimate:
     high: float
     error: float = 0.0
 
-    def row(self) -> dict[str, float]:
-        """Return the three numbers by name."""
-        return {"value": self.value, "low": self.low, "high": self.high}
+    @property
+    def p_value(self) -> float:
+        """Return the two-sided p-value of a difference by its bootstrap standard error, as a normal variable."""
+        if not self.error:
+            return 0.0 if self.value else 1.0
+        return math.erfc(abs(self.value) / self.error / math.sqrt(2))
+
+    def detectable(self, confidence: float) -> float:
+        """Return the difference that a test at this confidence would detect four times in five."""
+        return detectable(self.error, confidence)
+
+
+def detectable(error: float, confidence: float) -> float:
+    """Return the minimum detectable effect at a power of 0.8, by a standard error.
+
+    Cohen, Statistical Power Analysis, 1988.
+    """
+    normal = NormalDist()
+    return (normal.inv_cdf((1 + confidence) / 2) + normal.inv_cdf(_POWER)) * error
 
 
 class Bootstrap:
@@ -126,31 +141,6 @@ def only(documents: Sequence[int], count: int, statistic: Statistic) -> Statisti
     return lambda weights: statistic(weights * mask)
 
 
-def difference_row(
-    metric: str, a: str, b: str, found: Estimate, items: int, *, confidence: float, **more: Any
-) -> dict[str, Any]:
-    """Return a row of `comparisons`: a minus b, its p-value, and the smallest difference that would be seen."""
-    bounds = {"difference": found.value, "low": found.low, "high": found.high}
-    seen = {"p": p_value(found), "detectable": detectable(found.error, confidence)}
-    return {"metric": metric, "a": a, "b": b, **bounds, **seen, "items": items, **more}
-
-
-def p_value(difference: Estimate) -> float:
-    """Return the two-sided p-value of a difference by its bootstrap standard error, as a normal variable."""
-    if not difference.error:
-        return 0.0 if difference.value else 1.0
-    return math.erfc(abs(difference.value) / difference.error / math.sqrt(2))
-
-
-def detectable(error: float, confidence: float) -> float:
-    """Return the difference that a test at this confidence finds four times in five, by its standard error.
-
-    The minimum detectable effect at a power of 0.8 (Cohen, Statistical Power Analysis, 1988).
-    """
-    normal = NormalDist()
-    return (normal.inv_cdf((1 + confidence) / 2) + normal.inv_cdf(_POWER)) * error
-
-
 def holm(values: Sequence[float]) -> list[float]:
     """Return p-values adjusted for their number (Holm, Scandinavian Journal of Statistics 6, 1979)."""
     adjusted = [0.0] * len(values)
@@ -159,3 +149,29 @@ def holm(values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(values) - rank) * values[i]))
         adjusted[i] = highest
     return adjusted
+
+
+def mean_by_document(
+    documents: Sequence[str], values: Sequence[float], sizes: Sequence[float] | None = None
+) -> Statistic:
+    """Return the mean of items' values as a statistic over documents, in the order in which they first occur.
+
+    The items of one document are drawn together, since they are not independent. With `sizes` the values are summed
+    over them, as bits over bytes are.
+    """
+    order = {name: place for place, name in enumerate(dict.fromkeys(documents))}
+    return mean_over(order, documents, values, sizes)
+
+
+def mean_over(
+    order: Mapping[str, int],
+    documents: Sequence[str],
+    values: Sequence[float],
+    sizes: Sequence[float] | None = None,
+) -> Statistic:
+    """Return `mean_by_document` over documents whose places are given, as paired statistics need."""
+    above, below = [0.0] * len(order), [0.0] * len(order)
+    for place, (document, value) in enumerate(zip(documents, values, strict=True)):
+        above[order[document]] += value
+        below[order[document]] += 1.0 if sizes is None else sizes[place]
+    return ratio(above, below)

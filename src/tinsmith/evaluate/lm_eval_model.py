@@ -1,4 +1,4 @@
-"""Our scorer as a model of lm-eval: its rules of tokens, our way to read a beginning once."""
+"""Our scorer as a model of lm-eval: its tokenisation rules, our prefix sharing."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Pair = tuple[list[int], list[int]]  # tokens of a context and of what follows it
 class ScorerLM(TemplateLM):
     """Answer lm-eval's requests for log-likelihoods (nats) with a `Scorer`.
 
-    Whether a continuation is the likeliest is not told: always False, no test asked here reads it.
+    Whether a continuation is the greedy one is always False: no test here reads it.
     """
 
     def __init__(self, scorer: Scorer, tokenizer: PreTrainedTokenizerFast) -> None:
-        """Take a scorer and the tokenizer of its model; what was tokenised of late is kept."""
+        """Take a scorer and the tokenizer of its model; recent tokenisations are cached."""
         super().__init__()
         self.scorer, self.tokenizer = scorer, tokenizer
         self._tokens = lru_cache(maxsize=4096)(self._tokenise)
@@ -90,7 +90,7 @@ class ScorerLM(TemplateLM):
         trees: dict[Hashable, Tree] = {}
         places = []
         for (context, continuation), key in zip(pairs, keys, strict=True):
-            # What is longer than the model reads loses its beginning; the last token is never read, only asked for.
+            # Too long a sequence loses its beginning; the last token is a target only and never read.
             tokens = [*context, *continuation][-self.scorer.max_positions - 1 :]
             tree = trees.setdefault((key, tokens[0]), Tree())
             nodes = tree.add(tokens)[-len(continuation) :]

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
+from tinsmith.evidence.schema import MetricRow
+
 DASH = "–"
 # No milliwatt-hours: mWh is too easily read as MWh.
 ENERGY = ((1e6, "GWh"), (1e3, "MWh"), (1.0, "kWh"), (1e-3, "Wh"))
@@ -162,3 +164,9 @@ def plural(amount: int, noun: str) -> str:
 def quiet_asides(text: str) -> Markup:
     """Escape a sentence and mark what stands in brackets, so that the page can set it quietly."""
     return Markup(re.sub(r"\([^()]*\)", r'<span class="aside">\g<0></span>', str(escape(text))))
+
+
+def share_span(row: MetricRow) -> str:
+    """Write a share with its interval."""
+    low, high = (row.value if bound is None else bound for bound in (row.low, row.high))
+    return f"{percent(row.value)} ({percent(low)} to {percent(high)})"

@@ -1,0 +1,210 @@
+"""The typed rows of `metrics.json`: subjects with a role, figures with unit and direction, differences, findings.
+
+A figure is named by colon-separated parts: `extracted:train:repeated` is the metric `extracted` with the qualifiers
+`train` and `repeated`. Names are taken apart here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Precision = Literal["float32", "bfloat16"]
+
+
+class Record(BaseModel):
+    """A stored row: values never change, and fields of later versions are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Role(StrEnum):
+    """What a subject is in the comparison."""
+
+    OURS = "ours"
+    OURS_QUANTISED = "ours_quantised"
+    BASE = "base"
+    RIVAL = "rival"
+    BASELINE = "control"  # a simple method without a language model
+
+    @property
+    def is_ours(self) -> bool:
+        """Say whether the subject is the trained model, in any of its files."""
+        return self in (Role.OURS, Role.OURS_QUANTISED)
+
+
+OURS, BASE = "trained", "base"
+# By format, the subject that each GGUF of the trained model is, and the bits that most of its weights have.
+GGUF_SUBJECTS = {
+    "q4_k_m": "trained-4bit",
+    "q3_k_m": "trained-q3_k_m",
+    "q5_k_m": "trained-q5_k_m",
+    "q6_k": "trained-q6_k",
+    "q8_0": "trained-q8_0",
+    "f16": "trained-f16",
+}
+OURS_4BIT = GGUF_SUBJECTS["q4_k_m"]
+_ROLES = {OURS: Role.OURS, BASE: Role.BASE} | dict.fromkeys(GGUF_SUBJECTS.values(), Role.OURS_QUANTISED)
+
+
+def role_of(subject: str) -> Role:
+    """Return the role of a model by its name in the comparison; every other name is a rival."""
+    return _ROLES.get(subject, Role.RIVAL)
+
+
+class Subject(Record):
+    """Who was measured. `subject` names its files and rows, `name` is for people; a baseline has no weights."""
+
+    subject: str
+    name: str
+    role: Role
+    parameters: int | None = None
+    bytes: int | None = None
+    bits_per_weight: float | None = None
+    quantisation: str | None = None  # types of the stored tensors, by share of weights
+    licence: str | None = None
+    chat_template: bool | None = None
+
+
+class MetricName(Record):
+    """The name of a figure, and what everybody needs to know to read it."""
+
+    metric: str
+    unit: str = ""
+    label: str = ""
+    higher_is_better: bool | None = None  # None: neither direction is better
+    items: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the metric without its qualifiers."""
+        return self.metric.split(":")[0]
+
+    @property
+    def qualifiers(self) -> tuple[str, ...]:
+        """Return what narrows the metric: a task and its examples, a slice, an attack, a kind."""
+        return tuple(self.metric.split(":")[1:])
+
+    def matches(self, name: str) -> bool:
+        """Say whether `name` is the figure's name, or its beginning up to a colon."""
+        parts = name.split(":")
+        return [self.name, *self.qualifiers][: len(parts)] == parts
+
+
+class MetricRow(MetricName):
+    """A figure of one subject with its interval, the number of items, and the file that they are stored in."""
+
+    subject: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    file: str | None = None
+    slice: str | None = None
+    task: str | None = None
+    shots: int | None = None
+    method: str | None = None
+
+
+class Comparison(MetricName):
+    """A figure of subject `a` minus that of `b` on the same items, with its paired interval.
+
+    `p` is the two-sided p-value, `p_holm` the same adjusted for the number of comparisons; `detectable` is the
+    difference that would be detected four times in five.
+    """
+
+    a: str
+    b: str
+    difference: float
+    low: float
+    high: float
+    p: float | None = None
+    p_holm: float | None = None
+    detectable: float | None = None
+    slice: str | None = None
+    task: str | None = None
+    shots: int | None = None
+
+
+class Finding(Record):
+    """What figures say, in a sentence for the person who has to sign, and whether it is a reason to worry."""
+
+    verdict: str
+    text: str
+    outcome: str
+
+
+class BoundCheck(MetricName):
+    """A figure of our model held against a bound of the recipe."""
+
+    side: Literal["at_most", "at_least"]
+    bound: float
+    kept: bool
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class FormatRow(Record):
+    """One file of our model: its size, and what it loses against the original."""
+
+    format: str
+    subject: str
+    bytes: int
+    bits_per_weight: float
+    bits_per_byte: float | None = None
+    loss: float
+    low: float
+    high: float
+    exam: float | None = None
+    exam_low: float | None = None
+    exam_high: float | None = None
+    mean_kl: float | None = None
+    tokens_per_second: float | None = None
+    joules_per_answer: float | None = None
+
+
+class Formats(Record):
+    """The files of our model, the smallest first; the recommended one surely loses at most `max_loss` bits per byte."""
+
+    rows: tuple[FormatRow, ...] = ()
+    recommended: str | None = None
+    max_loss: float = 0.0
+
+
+class System(Record):
+    """Who answered in words: how many questions it got, was asked and answered, and what that cost."""
+
+    subject: str
+    name: str
+    kind: str
+    questions: int
+    asked: int
+    answered: int
+    partial: bool
+    input_tokens: int
+    output_tokens: int
+    cost: float
+
+
+class Generated(Record):
+    """Figures of answers in words, apart from those of likelihood."""
+
+    systems: tuple[System, ...] = ()
+    metrics: tuple[MetricRow, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Metrics(Record):
+    """All that `metrics.json` holds."""
+
+    precision: Precision = "float32"
+    subjects: tuple[Subject, ...] = ()
+    metrics: tuple[MetricRow, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    notes: tuple[str, ...] = ()
+    ladder: Formats = Formats()
+    bounds: tuple[BoundCheck, ...] = ()
+    generated: Generated | None = None
