@@ -16,6 +16,7 @@ from transformers import DynamicCache, PreTrainedModel
 from tinsmith.base.errors import AssetError
 from tinsmith.base.progress import Advance
 from tinsmith.evaluate.scoring.tree import Tree
+from tinsmith.model.output_layer import output_layer, output_layer_error
 
 _SAME_NATS = 5e-3  # two ways to compute one log-probability in float32 differ by less
 _SAME_STATES = 1e-4  # of the largest: equal rows of one batch are computed alike
@@ -69,12 +70,12 @@ class Scorer:
 
     def __init__(self, model: PreTrainedModel, *, name: str, batch_tokens: int = 0) -> None:
         """Take a model in evaluation mode; `batch_tokens` 0 means what suits its device."""
-        self.body, head = model.base_model, model.get_output_embeddings()
-        if head is None:
+        self.body = model.base_model
+        if model.get_output_embeddings() is None:
             raise AssetError(
                 "has no output layer to score with", where=name, next_step="name a causal language model"
             )
-        self.weight, self.bias = head.weight, getattr(head, "bias", None)
+        self.weight, self.bias = output_layer(model)
         self.config = model.config.get_text_config()
         self.softcap = float(getattr(self.config, "final_logit_softcapping", None) or 0.0)
         self.name, self.device = name, model.device
@@ -277,18 +278,8 @@ class Scorer:
 
     def _check_output_layer(self, model: PreTrainedModel) -> None:
         """Compare with the model's own logits: an unknown scaling after the output layer must be found."""
-        ids = self._probe(6)
-        with torch.inference_mode():
-            logits = (
-                model(input_ids=torch.tensor([ids], device=self.device), use_cache=False)
-                .logits[0, :-1]
-                .float()
-            )
-            plain = logits.log_softmax(-1)[range(5), ids[1:]]
-            chain = Tree()
-            chain.ask(chain.add(ids)[1:])
-            ours = torch.tensor(list(self._score_batch([chain], None)[0].values()), device=self.device)
-        worst = (plain - ours).abs().max().item()
+        inputs = {"input_ids": torch.tensor([self._probe(6)], device=self.device), "use_cache": False}
+        worst = output_layer_error(model, inputs, softcap=self.softcap)
         if not worst < _SAME_NATS:
             raise AssetError(
                 f"its output layer is more than a product and a softcap (results differ by {worst:.3g})",
