@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tinsmith.base.errors import BundleError
-from tinsmith.base.files import list_files, read_json, sha256_file, sha256_json, write_json
+from tinsmith.base.files import JsonObject, list_files, read_json, sha256_file, sha256_json, write_json
 
 MANIFEST = "manifest.json"
 REBUILT = ("report.html", "evidence.json")
-_PAGES = "pages/"  # made anew with the report
+_PAGES = "pages/"  # rebuilt with the report
 _MEND = "do not trust this bundle; take a whole copy, or remove the stages package, evaluate and bundle and build again"
 
 
 class Verified(NamedTuple):
-    """What was checked: files and their bytes, figures computed again, items scored again."""
+    """What was checked: files and their bytes, figures computed again, items scored again.
+
+    `sentences` says whether the report's sentences were compared too; those of an earlier version are not.
+    """
 
     files: int
     bytes: int
     figures: int
     items: int
+    sentences: bool
 
 
 def verify(bundle: Path, *, deep: bool = False) -> Verified:
     """Check every hash of a bundle and compute every figure again from the stored items.
 
-    With `deep` its model is loaded and answers a sample of the exam once more. Raises BundleError that names the
-    first fault.
+    With `deep` its model is loaded and answers a sample of the multiple-choice questions again. Raises BundleError
+    that names the first fault.
     """
     from tinsmith.evaluate.verify import check_figures
     from tinsmith.recipe.toml import parse_recipe
@@ -42,62 +45,51 @@ def verify(bundle: Path, *, deep: bool = False) -> Verified:
             where=str(bundle / min(extra)),
             next_step="remove it, or build again",
         )
-    figures = 0
+    figures = again = 0
     metrics, items = bundle / "data" / "metrics.json", bundle / "items"
+    recipe = parse_recipe(read_json(bundle / "recipe.json"), where=str(bundle / "recipe.json"))
     if metrics.is_file():
-        recipe = parse_recipe(read_json(bundle / "recipe.json"), where=str(bundle / "recipe.json"))
         figures = check_figures(metrics, items, recipe, gguf=bundle / "gguf")
-    _check_evidence(bundle)
-    again = 0
+    sentences = _check_evidence(bundle)
     if deep:
         from tinsmith.evaluate.rescore import rescore
 
         again = rescore(bundle / "model", items, precision=_precision(metrics, recipe.evaluate.precision))
-    return Verified(len(manifest["outputs"]), total, figures, again)
+    return Verified(len(manifest["outputs"]), total, figures, again, sentences)
 
 
-def _precision(metrics: Path, asked: str) -> str:
-    """Return in what the bundle says it was scored. Raises BundleError unless its recipe allows that."""
-    told = read_json(metrics).get("precision", "float32")
-    if told not in ("float32", "bfloat16") or asked not in ("auto", told):
+def _precision(metrics: Path, allowed: str) -> str:
+    """Return the precision that the bundle was scored in. Raises BundleError unless its recipe allows that."""
+    stored = read_json(metrics).get("precision", "float32")
+    if stored not in ("float32", "bfloat16") or allowed not in ("auto", stored):
         raise BundleError(
-            f"says it was scored in {told}, its recipe in {asked}",
+            f"says it was scored in {stored}, its recipe in {allowed}",
             where=str(metrics),
             next_step="somebody changed it; do not trust this bundle",
         )
-    return str(told)
+    return str(stored)
 
 
-def _check_evidence(bundle: Path) -> None:
-    """Raise BundleError where evidence.json is not what the bundle's other files give."""
+def _check_evidence(bundle: Path) -> bool:
+    """Raise BundleError where evidence.json is not what the bundle's other files give.
+
+    Return whether its sentences were compared as well: False where an earlier version wrote them.
+    """
+    from tinsmith.evaluate.families import families
+    from tinsmith.report.compare import first_difference, is_current
     from tinsmith.report.evidence import build_evidence
 
-    stored, given = read_json(bundle / "evidence.json"), json.loads(json.dumps(build_evidence(bundle)))
-    if (where := _first_difference(stored, given)) is not None:
+    stored = read_json(bundle / "evidence.json")
+    if (where := first_difference(stored, build_evidence(bundle, families()))) is not None:
         raise BundleError(
             f"{where} is not what the files of the bundle give",
             where=str(bundle / "evidence.json"),
-            next_step="make it anew with: tinsmith report BUNDLE; where nobody knows who changed it, do not trust it",
+            next_step="rebuild it with: tinsmith report BUNDLE; if nobody knows who changed it, do not trust it",
         )
+    return is_current(stored)
 
 
-def _first_difference(stored: Any, given: Any, where: str = "") -> str | None:
-    if isinstance(stored, dict) and isinstance(given, dict):
-        for key in sorted({*stored, *given}):
-            if key not in stored or key not in given:
-                return f"{where}.{key}".lstrip(".")
-            if (found := _first_difference(stored[key], given[key], f"{where}.{key}")) is not None:
-                return found
-        return None
-    if isinstance(stored, list) and isinstance(given, list) and len(stored) == len(given):
-        for place, (one, other) in enumerate(zip(stored, given, strict=True)):
-            if (found := _first_difference(one, other, f"{where}[{place}]")) is not None:
-                return found
-        return None
-    return None if stored == given else where.lstrip(".")
-
-
-def _check_files(bundle: Path, manifest: dict[str, Any], *, skip: tuple[str, ...]) -> int:
+def _check_files(bundle: Path, manifest: JsonObject, *, skip: tuple[str, ...]) -> int:
     if _digest(manifest["outputs"]) != manifest["digest"]:
         raise BundleError(
             "lists hashes that do not add up to its digest", where=str(bundle / MANIFEST), next_step=_MEND
@@ -122,16 +114,17 @@ def _check_files(bundle: Path, manifest: dict[str, Any], *, skip: tuple[str, ...
 
 
 def rebuild(bundle: Path) -> Path:
-    """Make the report anew from the bundle alone and note its hash; return the page."""
+    """Rebuild the report from the bundle alone and record its hash; return the page."""
+    from tinsmith.evaluate.families import families
     from tinsmith.report.page import rebuild_report
     from tinsmith.stages import PURPOSES
 
     manifest = _read_manifest(bundle)
     _check_files(bundle, manifest, skip=REBUILT)
-    rebuild_report(bundle, PURPOSES)
+    rebuild_report(bundle, families(), PURPOSES)
     for name in [name for name in manifest["outputs"] if name.startswith(_PAGES)]:
         del manifest["outputs"][name]
-    for name in [*REBUILT, *(str(each) for each in list_files(bundle) if str(each).startswith(_PAGES))]:
+    for name in [*REBUILT, *(str(page) for page in list_files(bundle) if str(page).startswith(_PAGES))]:
         path = bundle / name
         manifest["outputs"][name] = {"sha256": sha256_file(path), "bytes": path.stat().st_size}
     manifest["digest"] = _digest(manifest["outputs"])
@@ -139,15 +132,15 @@ def rebuild(bundle: Path) -> Path:
     return bundle / "report.html"
 
 
-def _digest(outputs: dict[str, Any]) -> str:
+def _digest(outputs: JsonObject) -> str:
     return sha256_json({name: row["sha256"] for name, row in outputs.items()})
 
 
-def _read_manifest(bundle: Path) -> dict[str, Any]:
+def _read_manifest(bundle: Path) -> JsonObject:
     path = bundle / MANIFEST
     if not path.is_file():
         raise BundleError(
-            "is no bundle: it has no manifest.json",
+            "is not a bundle: it has no manifest.json",
             where=str(bundle),
             next_step="name a directory `bundle` that tinsmith build made",
         )

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tinsmith.evaluate.families import families, read_metrics
+from tinsmith.evaluate.families import families
 from tinsmith.evaluate.metrics import compute_metrics
-from tinsmith.evidence.family import FigureContext, Items, contradiction
+from tinsmith.evidence.family import FigureContext, Items, contradiction, read_metrics
 from tinsmith.evidence.schema import Metrics, Record
 from tinsmith.recipe import Recipe
 
@@ -20,7 +20,7 @@ def check_figures(metrics: Path, items: Path, recipe: Recipe, *, gguf: Path) -> 
 
     Raises BundleError that names the first that differs or is missing, or an item that contradicts itself.
     """
-    stored = read_metrics(metrics)
+    stored = read_metrics(metrics, families())
     subjects = {subject.subject: subject for subject in stored.subjects}
     source = Items(items, gguf, items / "parity.jsonl", tuple(subjects))
     for family in families():

@@ -11,8 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from tinsmith.base.errors import BundleError
-from tinsmith.base.files import read_json, read_jsonl
+from tinsmith.base.files import JsonObject, read_json, read_jsonl
 from tinsmith.evidence.bootstrap import Bootstrap, Estimate, Statistic
 from tinsmith.evidence.items import Item, read_questions
 from tinsmith.evidence.outcome import Duel
@@ -28,6 +30,7 @@ from tinsmith.evidence.schema import (
     Metrics,
     Role,
     Subject,
+    role_of,
 )
 from tinsmith.recipe import EvaluateConfig, MeterConfig, Recipe
 
@@ -234,12 +237,13 @@ class Family:
     def measured(self, metrics: Metrics) -> bool:
         """Say whether any of its metrics was measured."""
         names = {spec.name for spec in self.metrics}
-        return any(row.name in names for row in (*metrics.metrics, *metrics.comparisons))
+        generated = metrics.generated.metrics if metrics.generated else ()
+        return any(row.name in names for row in (*metrics.metrics, *metrics.comparisons, *generated))
 
 
 def _named(spec: MetricSpec, qualifiers: Iterable[str]) -> dict[str, Any]:
     qualifiers = [qualifier for qualifier in qualifiers if qualifier]
-    label = ", ".join([spec.label, *map(_words, qualifiers)])
+    label = ", ".join([spec.label, *map(qualifier_words, qualifiers)])
     return {
         "metric": ":".join([spec.name, *qualifiers]),
         "unit": spec.unit,
@@ -248,14 +252,34 @@ def _named(spec: MetricSpec, qualifiers: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def complete(row: dict[str, Any], specs: Mapping[str, MetricSpec]) -> dict[str, Any]:
+def read_metrics(path: Path, families: Iterable[Family]) -> Metrics:
+    """Read `metrics.json`, also one of an earlier version: missing roles, labels and directions are added.
+
+    Raises BundleError where it does not hold what it should.
+    """
+    stored = read_json(path)
+    specs = {spec.name: spec for family in families for spec in family.metrics}
+    for table in (stored, stored.get("generated") or {}):
+        for kind in ("metrics", "comparisons"):
+            table[kind] = [_complete(row, specs) for row in table.get(kind, [])]
+    stored["bounds"] = [_complete(row, specs) for row in stored.get("bounds", [])]
+    stored["subjects"] = [{"role": role_of(row["subject"]), **row} for row in stored.get("subjects", [])]
+    notes = stored.get("notes") or []
+    stored["notes"] = notes if isinstance(notes, list) else [notes]
+    try:
+        return Metrics.model_validate(stored)
+    except ValidationError as error:
+        raise contradiction(path, str(error).splitlines()[1].strip()) from None
+
+
+def _complete(row: JsonObject, specs: Mapping[str, MetricSpec]) -> JsonObject:
     """Add unit, label and direction to a stored row that an earlier version wrote without them."""
     name, *qualifiers = row["metric"].split(":")
     spec = specs.get(name) or MetricSpec(name, "", name.replace("_", " ").capitalize())
     return _named(spec, qualifiers) | row
 
 
-def _words(qualifier: str) -> str:
+def qualifier_words(qualifier: str) -> str:
     """Write a qualifier for people: '3-shot' is '3 examples'."""
     count, dash, shot = qualifier.partition("-")
     if dash and shot == "shot":

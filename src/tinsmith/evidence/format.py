@@ -92,9 +92,9 @@ def energy(kwh: float | None) -> str:
     return scaled(kwh, ENERGY)
 
 
-def energy_span(row: dict[str, float]) -> str:
-    """Write the interval of a row's kilowatt-hours."""
-    return scaled_span(row["kwh_low"], row["kwh_high"], ENERGY)
+def energy_span(low: float, high: float) -> str:
+    """Write an interval of kilowatt-hours."""
+    return scaled_span(low, high, ENERGY)
 
 
 def mass(grams: float | None) -> str:
@@ -102,23 +102,21 @@ def mass(grams: float | None) -> str:
     return scaled(grams, MASS)
 
 
-def mass_span(row: dict[str, float]) -> str:
-    """Write the interval of a row's grams of CO2e."""
-    return scaled_span(row["g_co2e_low"], row["g_co2e_high"], MASS)
+def mass_span(low: float, high: float) -> str:
+    """Write an interval of grams of CO2e."""
+    return scaled_span(low, high, MASS)
 
 
 def money(value: float | None, currency: str) -> str:
-    """Write an amount of money; less than a hundredth of a cent is said so."""
+    """Write an amount of money; less than a hundredth of a cent as 'under'."""
     if value is None:
         return DASH
     return f"under {currency} 0.0001" if 0 < value < 1e-4 else f"{currency} {significant(value)}"
 
 
-def money_span(row: dict[str, float]) -> str:
-    """Write the interval of a row's money, in its currency; nothing where all of it is tiny."""
-    if row["money_high"] < 1e-4:
-        return ""
-    return f"{significant(row['money_low'])} to {significant(row['money_high'])}"
+def money_span(low: float, high: float) -> str:
+    """Write an interval of money without its currency; nothing where all of it is tiny."""
+    return "" if high < 1e-4 else f"{significant(low)} to {significant(high)}"
 
 
 def duration(seconds: float | None) -> str:
@@ -139,21 +137,17 @@ def listing(parts: Sequence[str]) -> str:
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def metric(name: str) -> str:
-    """Write a metric or reason in words: 'accuracy:category:0-shot' is 'Accuracy, category, no examples'."""
-    head, *parts = name.split(":")
-    parts = [_PARTS.get(part) or re.sub(r"^(\d+)-shot$", r"\1 examples", part) for part in parts]
-    text = ", ".join([head, *parts])
-    text = text.replace("_", " ")
+def figure(value: float | None, unit: str) -> str:
+    """Write a figure as its unit asks for: a share as percent, bits per byte with three decimals."""
+    if unit == "share":
+        return percent(value)
+    return number(value) if unit == "bits/byte" else significant(value)
+
+
+def readable(name: str) -> str:
+    """Write a name of the product in words: 'no_text_layer' is 'No text layer'."""
+    text = name.replace(":", ", ").replace("_", " ")
     return text[:1].upper() + text[1:]
-
-
-_PARTS = {
-    "0-shot": "no examples",
-    "1-shot": "1 example",
-    "overlap_low": "low overlap",
-    "overlap_high": "high overlap",
-}
 
 
 def plural(amount: int, noun: str) -> str:

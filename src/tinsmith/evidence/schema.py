@@ -128,11 +128,15 @@ class Comparison(MetricName):
 
 
 class Finding(Record):
-    """What figures say, in a sentence for the person who has to sign, and whether it is a reason to worry."""
+    """What figures say, in a sentence for the person who has to sign, and whether it is a reason to worry.
+
+    `front` says that it stands on the first screen of the report.
+    """
 
     verdict: str
     text: str
     outcome: str
+    front: bool = False
 
 
 class BoundCheck(MetricName):

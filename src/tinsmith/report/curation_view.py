@@ -7,7 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from tinsmith.report import format as words
+from tinsmith.evidence import format as words
 from tinsmith.report.plots import Mark, histogram, intervals
 
 Rows = list[dict[str, Any]]
@@ -370,7 +370,7 @@ def _was_found(row: dict[str, Any]) -> bool:
 
 
 def _word(names: dict[str, str], name: str | None) -> str:
-    return names.get(name or "", words.metric(name or ""))
+    return names.get(name or "", words.readable(name or ""))
 
 
 def title(name: str) -> str:

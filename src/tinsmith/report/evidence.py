@@ -1,198 +1,242 @@
-"""The facts of a bundle for machines: one dictionary, from which the page is drawn and nothing is added."""
+"""Build the evidence of a bundle: what `evidence.json` holds, and all that the page says."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+from pydantic import ValidationError
 
 from tinsmith.base.errors import BundleError
-from tinsmith.base.files import read_json
+from tinsmith.base.files import JsonObject, read_json, read_jsonl
+from tinsmith.evidence.family import Family, Results, read_metrics
+from tinsmith.evidence.schema import Finding, Metrics, Record
 from tinsmith.meter import carbon
 from tinsmith.recipe import Recipe
 from tinsmith.recipe.toml import parse_recipe
-from tinsmith.report.answers import describe_answers
-from tinsmith.report.bias import describe_conduct
-from tinsmith.report.collect import read_if_there
 from tinsmith.report.curation import read_curation
-from tinsmith.report.general import describe_general
-from tinsmith.report.ladder import describe_ladder
-from tinsmith.report.leaks import describe_leakage
+from tinsmith.report.schema import (
+    BloomAccount,
+    Documents,
+    Evidence,
+    ExportFile,
+    Files,
+    Flight,
+    Grid,
+    Machine,
+    Overlap,
+    Shared,
+    SharedRun,
+    StageCost,
+    TotalCost,
+    UsedAsset,
+    Verdict,
+    Yardsticks,
+)
 from tinsmith.report.training import describe_training
-from tinsmith.report.verdict import judge, name_roles, not_proven
+from tinsmith.report.verdict import judge, not_proven
 
-SHOWN_PAIRS = 20
-MACHINE_FACTS = ("cpu", "cores", "virtual", "flags", "memory_bytes", "gpus", "system", "python")
+_SHOWN_PAIRS = 20
+_Part = TypeVar("_Part", bound=Record)
 
 
-def build_evidence(bundle: Path) -> dict[str, Any]:
-    """Read a bundle's recipe, manifests and data into one JSON value. Raises BundleError without recipe."""
+def build_evidence(bundle: Path, families: Sequence[Family]) -> Evidence:
+    """Read a bundle's recipe, manifests and data. Raises BundleError without a recipe, and for data out of shape."""
     recipe = _read_recipe(bundle)
-    manifests = _read_manifests(bundle)
-    measured = read_if_there(bundle / "data" / "metrics.json") or {}
-    subjects = name_roles(measured.get("subjects", []), measured.get("metrics", []))
-    evidence: dict[str, Any] = {
-        "recipe": recipe.name,
-        "title": recipe.report.title or recipe.name,
-        "base": recipe.model.scratch or recipe.model.base,
-        "fresh": recipe.model.scratch is not None,
-        "teacher": recipe.train.distil.teacher if recipe.train.has_teacher else "",
-        "tasks": [task.name for task in recipe.tasks],
-        "rivals": list(recipe.evaluate.rivals),
-        "confidence": recipe.evaluate.confidence,
-        "subjects": subjects,
-        "metrics": measured.get("metrics", []),
-        "comparisons": measured.get("comparisons", []),
-        "ladder": measured.get("ladder") or {"rows": [], "recommended": None},
-        "bounds": measured.get("bounds", []),
-        "notes": _as_list(measured.get("notes")),
-        "stages": [_stage_row(manifest, recipe) for manifest in manifests],
-        "totals": _totals(manifests, recipe),
-        "grid": _grid(recipe),
-        "yardsticks": _yardsticks(),
-        "parity": read_if_there(bundle / "data" / "parity.json") or {},
-        "gguf": _sizes(bundle / "gguf"),
-        "funnel": read_if_there(bundle / "data" / "funnel.jsonl") or [],
-        "curation": read_curation(bundle / "data" / "curation"),
-        "files": read_if_there(bundle / "data" / "files.json") or {},
-        "documents": read_if_there(bundle / "data" / "documents.json") or {},
-        "overlap": read_if_there(bundle / "data" / "overlap.json") or {},
-        "shared": _shared(bundle, recipe),
-        "training": describe_training(bundle, recipe, manifests),
-        "assets": _assets(manifests),
-        "versions": _versions(manifests),
-        "machines": _machines(manifests),
-    }
-    evidence["verdict"] = judge(evidence)
-    evidence["conduct"] = describe_conduct(evidence["metrics"], evidence["verdict"]["subject"])
-    evidence["recommendation"] = describe_ladder(evidence["ladder"])
-    evidence["leakage"] = describe_leakage(evidence["metrics"], evidence["verdict"]["subject"])
-    evidence["answers"] = describe_answers(measured)
-    evidence["general"] = describe_general(evidence["verdict"]["duels"], evidence["verdict"]["subject"])
-    evidence["not_proven"] = not_proven(evidence)
-    return evidence
+    try:
+        evidence = _build(bundle, recipe, families)
+    except ValidationError as error:
+        place, reason = (line.strip() for line in str(error).splitlines()[1:3])
+        raise BundleError(
+            f"holds data out of shape for {error.title}: {place}: {reason}",
+            where=str(bundle),
+            next_step="take a whole copy of the bundle, or build again",
+        ) from None
+    return evidence.model_copy(update={"not_proven": not_proven(evidence, families)})
+
+
+def _build(bundle: Path, recipe: Recipe, families: Sequence[Family]) -> Evidence:
+    data, manifests = bundle / "data", _read_manifests(bundle)
+    path = data / "metrics.json"
+    metrics = read_metrics(path, families) if path.is_file() else Metrics()
+    verdict = judge(metrics, recipe.evaluate.confidence)
+    statistics = {manifest["stage"]: manifest.get("statistics") or {} for manifest in manifests}
+    return Evidence(
+        **{name: getattr(metrics, name) for name in Metrics.model_fields},
+        recipe=recipe.name,
+        title=recipe.report.title or recipe.name,
+        base=recipe.model.scratch or recipe.model.base,
+        fresh=recipe.model.scratch is not None,
+        teacher=recipe.train.distil.teacher if recipe.train.has_teacher else "",
+        tasks=tuple(task.name for task in recipe.tasks),
+        rivals=recipe.evaluate.rivals,
+        confidence=recipe.evaluate.confidence,
+        stages=tuple(_stage_cost(manifest, recipe) for manifest in manifests),
+        totals=_total_cost(manifests, recipe),
+        grid=_grid(recipe),
+        yardsticks=_yardsticks(),
+        parity=read_json(data / "parity.json") if (data / "parity.json").is_file() else {},
+        gguf=_exports(bundle / "gguf"),
+        funnel=tuple(_rows(data / "funnel.jsonl")),
+        curation=read_curation(data / "curation"),
+        files=_read(data / "files.json", Files),
+        documents=_read(data / "documents.json", Documents),
+        overlap=_read(data / "overlap.json", Overlap),
+        shared=_shared(data / "shared.jsonl", recipe),
+        training=describe_training(data, recipe, statistics),
+        assets=_assets(manifests),
+        versions=_versions(manifests),
+        machines=_machines(manifests),
+        verdict=verdict,
+        findings=_findings(metrics, verdict, families),
+    )
+
+
+def _findings(
+    metrics: Metrics, verdict: Verdict, families: Sequence[Family]
+) -> dict[str, tuple[Finding, ...]]:
+    """Return the findings of all families by section, each with whether it stands on the first screen."""
+    results = Results(metrics, verdict.subject, verdict.duels)
+    found: dict[str, tuple[Finding, ...]] = {}
+    for family in families:
+        if said := family.findings(results):
+            shown = (
+                finding.model_copy(update={"front": finding.outcome in family.front}) for finding in said
+            )
+            found[family.section.name] = (*found.get(family.section.name, ()), *shown)
+    return found
 
 
 def _read_recipe(bundle: Path) -> Recipe:
     path = bundle / "recipe.json"
     if not path.is_file():
         raise BundleError(
-            "is no bundle: it has no recipe.json",
+            "is not a bundle: it has no recipe.json",
             where=str(bundle),
             next_step="name a directory `bundle` that tinsmith build made",
         )
     return parse_recipe(read_json(path), where=str(path))
 
 
-def _read_manifests(bundle: Path) -> list[dict[str, Any]]:
+def _read_manifests(bundle: Path) -> list[JsonObject]:
     """Return the manifests of the stages, each after those that it builds on."""
     manifests = {path.stem: read_json(path) for path in sorted((bundle / "manifests").glob("*.json"))}
     order = TopologicalSorter({name: manifest["inputs"] for name, manifest in manifests.items()})
     return [manifests[name] for name in order.static_order() if name in manifests]
 
 
-def _stage_row(manifest: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
+def _read(path: Path, record: type[_Part]) -> _Part | None:
+    """Return what a file of the stage report holds; None where a stage did not leave what it summarises."""
+    return record.model_validate(read_json(path)) if path.is_file() else None
+
+
+def _rows(path: Path) -> list[JsonObject]:
+    return list(read_jsonl(path)) if path.is_file() else []
+
+
+def _stage_cost(manifest: JsonObject, recipe: Recipe) -> StageCost:
+    known = {name: manifest.get(name) for name in ("peak_rss_bytes", "cpu_seconds", "attempts")}
+    named = {"stage": manifest["stage"], "seconds": manifest["seconds"], **manifest["energy"], **known}
+    return StageCost(**named, **_footprint(_joules(manifest), manifest["seconds"], recipe))
+
+
+def _joules(manifest: JsonObject) -> tuple[float, float, float]:
     energy = manifest["energy"]
-    row = {"stage": manifest["stage"], "seconds": manifest["seconds"], **energy}
-    row |= {name: manifest.get(name) for name in ("peak_rss_bytes", "cpu_seconds", "attempts")}
-    return row | _footprint(_joules(energy), manifest["seconds"], recipe)
-
-
-def _joules(energy: dict[str, Any]) -> tuple[float, float, float]:
     return energy["joules_low"], energy["joules"], energy["joules_high"]
 
 
-def _footprint(joules: tuple[float, float, float], seconds: float, recipe: Recipe) -> dict[str, Any]:
+def _footprint(joules: tuple[float, float, float], seconds: float, recipe: Recipe) -> JsonObject:
     return carbon.footprint(joules, seconds, **recipe.meter.model_dump()).to_dict()
 
 
-def _totals(manifests: list[dict[str, Any]], recipe: Recipe) -> dict[str, Any]:
-    joules = [_joules(manifest["energy"]) for manifest in manifests]
-    low, central, high = (sum(column) for column in zip(*joules, strict=True)) if joules else (0.0, 0.0, 0.0)
+def _total_cost(manifests: Sequence[JsonObject], recipe: Recipe) -> TotalCost:
+    low, central, high = (
+        sum(column) for column in zip((0.0, 0.0, 0.0), *map(_joules, manifests), strict=True)
+    )
     seconds = sum(manifest["seconds"] for manifest in manifests)
-    return {
-        "seconds": seconds,
-        "joules_low": low,
-        "joules": central,
-        "joules_high": high,
-        "methods": list(dict.fromkeys(manifest["energy"]["method"] for manifest in manifests)),
-        "peak_rss_bytes": max((manifest.get("peak_rss_bytes") or 0 for manifest in manifests), default=0),
+    return TotalCost(
+        seconds=seconds,
+        joules_low=low,
+        joules=central,
+        joules_high=high,
+        methods=tuple(dict.fromkeys(manifest["energy"]["method"] for manifest in manifests)),
+        peak_rss_bytes=max((manifest.get("peak_rss_bytes") or 0 for manifest in manifests), default=0),
         **_footprint((low, central, high), seconds, recipe),
-    }
+    )
 
 
-def _grid(recipe: Recipe) -> dict[str, Any]:
-    grid = carbon.grid(recipe.meter.country)
-    return {
-        "country": grid.country,
-        "iso3": grid.iso3,
-        "year": grid.year,
-        "g_co2e_per_kwh": grid.g_co2e_per_kwh,
-        "source": carbon.GRID_SOURCE,
-        "pue": recipe.meter.pue,
-        "price_per_kwh": recipe.meter.price_per_kwh,
-        "machine_price_per_hour": recipe.meter.machine_price_per_hour,
-        "currency": recipe.meter.currency,
-        "embodied": carbon.EMBODIED,
-    }
+def _grid(recipe: Recipe) -> Grid:
+    meter = recipe.meter
+    return Grid(
+        **asdict(carbon.grid(meter.country)),
+        source=carbon.GRID_SOURCE,
+        pue=meter.pue,
+        price_per_kwh=meter.price_per_kwh,
+        machine_price_per_hour=meter.machine_price_per_hour,
+        currency=meter.currency,
+        embodied=carbon.EMBODIED,
+    )
 
 
-def _yardsticks() -> dict[str, Any]:
-    accounts = [
-        {"counts": what, "mwh": mwh, "t_co2e": t, "flights": carbon.flights(t)}
-        for what, mwh, t in carbon.BLOOM_ACCOUNTS
-    ]
-    flight = {"t_co2e": carbon.FLIGHT_T_CO2E, "source": carbon.FLIGHT_SOURCE}
-    return {"runs": [vars(row) for row in carbon.yardsticks()], "bloom": accounts, "flight": flight}
+def _yardsticks() -> Yardsticks:
+    accounts = tuple(
+        BloomAccount(counts=counted, mwh=mwh, t_co2e=tonnes, flights=carbon.flights(tonnes))
+        for counted, mwh, tonnes in carbon.BLOOM_ACCOUNTS
+    )
+    flight = Flight(t_co2e=carbon.FLIGHT_T_CO2E, source=carbon.FLIGHT_SOURCE)
+    return Yardsticks(runs=carbon.yardsticks(), bloom=accounts, flight=flight)
 
 
-def _sizes(directory: Path) -> list[dict[str, Any]]:
+def _exports(directory: Path) -> tuple[ExportFile, ...]:
     files = sorted(directory.glob("*.gguf"), key=lambda path: -path.stat().st_size)
-    return [{"file": f"gguf/{path.name}", "bytes": path.stat().st_size} for path in files]
+    return tuple(ExportFile(file=f"gguf/{path.name}", bytes=path.stat().st_size) for path in files)
 
 
-def _shared(bundle: Path, recipe: Recipe) -> dict[str, Any]:
-    rows = read_if_there(bundle / "data" / "shared.jsonl") or []
-    longest = sorted(rows, key=lambda row: (-row["words"], row["train_doc_id"], row["held_out_doc_id"]))
-    facts = {"at_least_words": recipe.split.shared_run_words, "dropped": recipe.split.drop_shared}
-    return {"pairs": len(rows), "longest": longest[:SHOWN_PAIRS], **facts}
+def _shared(path: Path, recipe: Recipe) -> Shared:
+    runs = [SharedRun.model_validate(row) for row in _rows(path)]
+    runs.sort(key=lambda run: (-run.words, run.train_doc_id, run.held_out_doc_id))
+    return Shared(
+        pairs=len(runs),
+        longest=tuple(runs[:_SHOWN_PAIRS]),
+        at_least_words=recipe.split.shared_run_words,
+        dropped=recipe.split.drop_shared,
+    )
 
 
-def _assets(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+def _assets(manifests: Sequence[JsonObject]) -> tuple[UsedAsset, ...]:
+    """Return each asset once, with the stages that used it."""
+    assets: dict[str, JsonObject] = {}
+    stages: dict[str, list[str]] = {}
     for manifest in manifests:
         for asset in manifest.get("assets", []):
-            row = found.setdefault(
-                asset["sha256"], {k: v for k, v in asset.items() if k != "path"} | {"stages": []}
-            )
-            row["stages"].append(manifest["stage"])
-    return list(found.values())
+            assets.setdefault(asset["sha256"], asset)
+            stages.setdefault(asset["sha256"], []).append(manifest["stage"])
+    return tuple(UsedAsset(**assets[sha256] | {"stages": names}) for sha256, names in stages.items())
 
 
-def _versions(manifests: list[dict[str, Any]]) -> dict[str, str]:
-    """Name each package's version; where stages ran with different ones, all of them."""
-    found: dict[str, list[str]] = {}
+def _versions(manifests: Sequence[JsonObject]) -> dict[str, str]:
+    """Return each package's version; where stages ran with different ones, all of them."""
+    found: dict[str, dict[str, None]] = {}
     for manifest in manifests:
         for package, version in manifest.get("versions", {}).items():
-            seen = found.setdefault(package, [])
-            seen += [version] * (version not in seen)
+            found.setdefault(package, {})[version] = None
     return {package: ", ".join(versions) for package, versions in sorted(found.items())}
 
 
-def _machines(manifests: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    machines: list[dict[str, Any]] = []
+def _machines(manifests: Sequence[JsonObject]) -> tuple[Machine, ...]:
+    """Return each machine once, with the stages that ran on it.
+
+    Free memory and disk, which change by the minute, are not fields of a machine.
+    """
+    stages: list[tuple[Machine, list[str]]] = []
     for manifest in manifests:
-        # Free memory and disk change by the minute; what is left names the machine.
-        facts = {name: manifest.get("machine", {}).get(name) for name in MACHINE_FACTS}
-        same = next((m for m in machines if {k: v for k, v in m.items() if k != "stages"} == facts), None)
-        if same:
-            same["stages"].append(manifest["stage"])
-        elif any(value is not None for value in facts.values()):
-            machines.append({**facts, "stages": [manifest["stage"]]})
-    return machines
-
-
-def _as_list(notes: Any) -> list[str]:
-    if not notes:
-        return []
-    return [str(note) for note in notes] if isinstance(notes, list) else [str(notes)]
+        machine = Machine.model_validate(manifest.get("machine", {}))
+        same = next((names for known, names in stages if known == machine), None)
+        if same is not None:
+            same.append(manifest["stage"])
+        elif machine != Machine():
+            stages.append((machine, [manifest["stage"]]))
+    return tuple(machine.model_copy(update={"stages": tuple(names)}) for machine, names in stages)

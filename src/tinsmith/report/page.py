@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tinsmith.base.files import write_atomic, write_json
-from tinsmith.report import format as words
+from tinsmith.evidence import format as words
+from tinsmith.evidence.family import Family
 from tinsmith.report.evidence import build_evidence
-from tinsmith.report.item_pages import classes, write_item_pages
+from tinsmith.report.item_pages import classes, shortened, write_item_pages
+from tinsmith.report.schema import Evidence
 from tinsmith.report.view_model import View
 
-FILTERS = (
+_FILTERS = (
     "number",
     "significant",
     "setting",
@@ -27,32 +28,27 @@ FILTERS = (
     "mass",
     "duration",
     "listing",
-    "metric",
+    "readable",
     "quiet_asides",
 )
 
 
-def rebuild_report(bundle: Path, purposes: Mapping[str, str]) -> Path:
-    """Make report.html, evidence.json and the pages of items from a bundle: same bundle, same bytes.
+def rebuild_report(bundle: Path, families: Sequence[Family], purposes: Mapping[str, str]) -> Path:
+    """Write report.html, evidence.json and the pages of items of a bundle: same bundle, same bytes.
 
-    `purposes` says in a few words what each stage is for.
+    `families` are the families of measurements, `purposes` says in a few words what each stage is for.
     """
-    evidence = build_evidence(bundle)
-    write_json(bundle / "evidence.json", evidence)
-    write_atomic(bundle / "report.html", render(evidence, purposes))
-    environment = _environment()
-    environment.globals |= {"style": _style(environment), "classes": classes}
-    write_item_pages(bundle, View(evidence), environment)
+    evidence = build_evidence(bundle, families)
+    write_json(bundle / "evidence.json", evidence.to_json())
+    write_atomic(bundle / "report.html", render(evidence, families, purposes))
+    write_item_pages(bundle, View(evidence, families), _environment())
     return bundle / "report.html"
 
 
-def render(evidence: dict[str, Any], purposes: Mapping[str, str]) -> str:
-    """Draw the page from evidence alone."""
-    environment = _environment()
-    page = environment.get_template("page.html")
-    return page.render(
-        e=evidence, view=View(evidence), purposes=purposes, words=words, style=_style(environment)
-    )
+def render(evidence: Evidence, families: Sequence[Family], purposes: Mapping[str, str]) -> str:
+    """Draw the page from evidence alone: each section of a family by the template of its name."""
+    page = _environment().get_template("page.html")
+    return page.render(e=evidence, view=View(evidence, families), purposes=purposes)
 
 
 def _environment() -> Environment:
@@ -63,10 +59,12 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {name: getattr(words, name) for name in FILTERS}
-    return environment
-
-
-def _style(environment: Environment) -> Markup:
+    environment.filters |= {name: getattr(words, name) for name in _FILTERS}
     style, _, _ = environment.loader.get_source(environment, "style.css")  # type: ignore[union-attr]
-    return Markup(style)
+    environment.globals |= {
+        "words": words,
+        "style": Markup(style),
+        "classes": classes,
+        "shortened": shortened,
+    }
+    return environment

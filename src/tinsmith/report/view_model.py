@@ -3,197 +3,238 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from tinsmith.base.files import JsonObject
+from tinsmith.evidence import format as words
+from tinsmith.evidence.family import QUALITY, Family, MetricSpec, Section
+from tinsmith.evidence.outcome import Duel
+from tinsmith.evidence.schema import GGUF_SUBJECTS, MetricName, MetricRow, Record, Role, System
 from tinsmith.recipe import OBJECTIVES, loss_unit
-from tinsmith.report import format as words
-from tinsmith.report.bias import is_conduct
 from tinsmith.report.curation_view import CurationView
-from tinsmith.report.ladder import places
-from tinsmith.report.leaks import PREFIXES, is_leak
 from tinsmith.report.plots import Mark, curve, intervals, scatter
-from tinsmith.report.verdict import BITS, OUR_FILES, is_exam
+from tinsmith.report.schema import CurvePoint, Evidence, ExportFile
+from tinsmith.report.verdict import HEADLINE
 
-JOULES_PER_KWH = 3.6e6
+_FORMATS = {subject: format for format, subject in GGUF_SUBJECTS.items()}
+_OFF_SCALE = 1.15  # times the worst model, from which on a baseline would squeeze the picture
+_ENDS = ("ingested", "kept")  # rows of the funnel that count what there is, not what was dropped
+_CUTS = {"vocabulary": "Fewer tokens", "layers": "Fewer layers", "mlp": "Narrower MLPs"}
+
+
+@dataclass(frozen=True)
+class MetricGroup:
+    """A metric with everything that was measured of it: one column for each of its qualifiers."""
+
+    name: str
+    label: str
+    columns: tuple[MetricName, ...]
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of a table of figures: who was measured, and a cell for each column."""
+
+    subject: str
+    name: str
+    cells: tuple[MetricRow | None, ...]
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """The figures of a task that was answered in words, the best system first."""
+
+    task: str
+    columns: tuple[str, ...]
+    rows: tuple[TableRow, ...]
+
+
+class ParityRow(Record):
+    """What the parity gate found for one export, and the bounds that it states for it."""
+
+    format: str
+    mean_kl: float | None = None
+    top1: float | None = None
+    positions: int | None = None
+    prompts: int | None = None
+    bytes: int | None = None
+    token_ids_equal: bool | None = None
+    stop_equal: bool | None = None
+    bound_kl: float | None = None
+    bound_top1: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Say whether the export keeps every bound that is stated for it."""
+        within = self.mean_kl is None or self.bound_kl is None or self.mean_kl <= self.bound_kl
+        agrees = self.top1 is None or self.bound_top1 is None or self.top1 >= self.bound_top1
+        return within and agrees and self.token_ids_equal is not False and self.stop_equal is not False
 
 
 class View:
-    """Tables and pictures drawn from one evidence dictionary."""
+    """Tables and pictures drawn from the evidence of one bundle."""
 
-    def __init__(self, evidence: dict[str, Any]) -> None:
+    def __init__(self, evidence: Evidence, families: Sequence[Family]) -> None:
         self.evidence = evidence
-        self.subjects = {row["subject"]: row for row in evidence["subjects"]}
-        self.curation = CurationView(evidence["curation"])
+        self.families = families
+        self.subjects = {subject.subject: subject for subject in evidence.subjects}
+        systems = evidence.generated.systems if evidence.generated else ()
+        self.names = {system.subject: system.name for system in systems}
+        self.names |= {subject.subject: subject.name for subject in evidence.subjects}
+        self.curation = CurationView(evidence.curation)
+
+    @property
+    def sections(self) -> list[Section]:
+        """Return the sections of families that the page shows, in order: quality, and those with anything to say."""
+        shown = {
+            family.section
+            for family in self.families
+            if family.section == QUALITY
+            or family.section.name in self.evidence.findings
+            or family.measured(self.evidence)
+        }
+        return sorted(shown, key=lambda section: (section.order, section.name))
 
     def name(self, subject: str) -> str:
-        """Return a subject's name as people read it."""
-        named = str(self.subjects.get(subject, {}).get("name") or subject)
-        bits = OUR_FILES.get(subject, 4)
-        short = {
-            "ours": "This model",
-            "ours_quantised": f"This model in {bits} bits",
-            "base": f"{named}, its base",
-        }
-        return short.get(self.role(subject), named)
+        """Return a subject's name for people."""
+        named = self.names.get(subject, subject)
+        match self.role(subject):
+            case Role.OURS:
+                return "This model"
+            case Role.OURS_QUANTISED:
+                return f"This model as {_FORMATS.get(subject, named)}"
+            case Role.BASE:
+                return f"{named}, its base"
+        return named
 
     def kind(self, subject: str) -> str:
         """Return the style class of a subject."""
-        return "ours" if self.role(subject).startswith("ours") else "other"
+        return "ours" if self.role(subject).is_ours else "other"
 
-    def role(self, subject: str) -> str:
-        """Return a subject's role."""
-        return str(self.subjects.get(subject, {}).get("role", ""))
+    def role(self, subject: str) -> Role:
+        """Return a subject's role; one that only answers in words is a rival."""
+        return self.subjects[subject].role if subject in self.subjects else Role.RIVAL
 
-    def rows(self, metric: str) -> list[dict[str, Any]]:
-        """Return the measurements of one metric, best first."""
-        found = [row for row in self.evidence["metrics"] if row["metric"] == metric]
-        return sorted(found, key=lambda row: row["value"], reverse=is_exam(metric))
-
-    @property
-    def exams(self) -> list[str]:
-        """Return the exam metrics in the order in which they were measured."""
-        return list(
-            dict.fromkeys(row["metric"] for row in self.evidence["metrics"] if is_exam(row["metric"]))
-        )
-
-    @property
-    def slices(self) -> list[str]:
-        """Return the metrics that are bits per byte on a part of the documents."""
-        names = dict.fromkeys(row["metric"] for row in self.evidence["metrics"])
-        return [name for name in names if name.startswith(BITS) and name != BITS]
-
-    @property
-    def others(self) -> list[str]:
-        """Return the metrics that no other table shows: speed, and whatever else was measured."""
-        names = dict.fromkeys(row["metric"] for row in self.evidence["metrics"])
-        shown = {BITS, *self.exams, *self.slices, *self.general}
-        return [name for name in names if name not in shown and not is_leak(name) and not is_conduct(name)]
-
-    @property
-    def general(self) -> list[str]:
-        """Return the metrics of general ability."""
-        names = dict.fromkeys(row["metric"] for row in self.evidence["metrics"])
-        return [name for name in names if name.startswith("general_accuracy:")]
-
-    @property
-    def conduct(self) -> list[str]:
-        """Return the metrics of bias and planted behaviour."""
-        names = dict.fromkeys(row["metric"] for row in self.evidence["metrics"])
-        return [name for name in names if is_conduct(name)]
-
-    @property
-    def leaks(self) -> list[tuple[str, list[str]]]:
-        """Return the metrics of what is given away in groups with a heading each."""
-        names = list(dict.fromkeys(row["metric"] for row in self.evidence["metrics"]))
-        headings = (
-            "Passages said word for word",
-            "Learnt and unseen told apart, half is chance",
-            "Learnt ones found",
-            "Exposure of planted secrets, bits",
-            "What curation replaced, asked back",
-        )
-        groups = [
-            (heading, [name for name in names if name.startswith(prefix)])
-            for heading, prefix in zip(headings, PREFIXES, strict=True)
+    def figures(self, section: str) -> list[MetricGroup]:
+        """Return what was measured by the families of a section, a group for each metric."""
+        specs = [
+            spec for family in self.families if family.section.name == section for spec in family.metrics
         ]
-        return [(heading, metrics) for heading, metrics in groups if metrics]
+        groups = (self._group(spec) for spec in specs)
+        return [group for group in groups if group.columns]
 
-    def matrix(self, metrics: list[str]) -> list[dict[str, Any]]:
-        """Return a row per subject that has any of the metrics, with a cell (or None) per metric."""
-        cells = {(row["subject"], row["metric"]): row for row in self.evidence["metrics"]}
-        order = [row["subject"] for row in self.rows(BITS)]
-        order += [subject for subject in self.subjects if subject not in order]
-        table = [{"subject": s, "cells": [cells.get((s, metric)) for metric in metrics]} for s in order]
-        return [row for row in table if any(row["cells"])]
+    def _group(self, spec: MetricSpec) -> MetricGroup:
+        columns: dict[str, MetricName] = {}
+        for row in self.evidence.metrics:
+            if row.name == spec.name:
+                columns.setdefault(row.metric, row)
+        return MetricGroup(spec.name, spec.label, tuple(columns.values()))
 
-    @property
-    def duels(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Return the differences that the verdict rests on, and all others."""
-        main = [
-            d
-            for d in self.evidence["verdict"]["duels"]
-            if d["metric"] == BITS or d["metric"].startswith("accuracy")
+    def rows(self, metric: str) -> list[MetricRow]:
+        """Return the figures of one metric, best first."""
+        found = [row for row in self.evidence.metrics if row.metric == metric]
+        return sorted(found, key=lambda row: row.value, reverse=any(row.higher_is_better for row in found))
+
+    def matrix(self, columns: Iterable[MetricName]) -> list[TableRow]:
+        """Return a row for each subject that has any of the metrics, with a cell (or None) for each."""
+        cells = {(row.subject, row.metric): row for row in self.evidence.metrics}
+        metrics = [column.metric for column in columns]
+        order = dict.fromkeys([*(row.subject for row in self.rows(HEADLINE)), *self.subjects])
+        table = [
+            TableRow(subject, self.name(subject), tuple(cells.get((subject, metric)) for metric in metrics))
+            for subject in order
         ]
-        return main, [d for d in self.evidence["verdict"]["duels"] if d not in main]
+        return [row for row in table if any(row.cells)]
+
+    def duels(self, section: str) -> list[Duel]:
+        """Return the differences between our model and others in the metrics of a section."""
+        names = {
+            spec.name for family in self.families if family.section.name == section for spec in family.metrics
+        }
+        return [duel for duel in self.evidence.verdict.duels if duel.name in names]
 
     @property
-    def funnel(self) -> tuple[list[dict[str, Any]], list[str]]:
+    def task_tables(self) -> list[TaskTable]:
+        """Return a table for each task that was answered in words."""
+        generated = self.evidence.generated
+        if not generated:
+            return []
+        return [
+            self._task_table(task, generated.systems, [row for row in generated.metrics if row.task == task])
+            for task in dict.fromkeys(row.task or "" for row in generated.metrics)
+        ]
+
+    def _task_table(self, task: str, systems: Sequence[System], figures: Sequence[MetricRow]) -> TaskTable:
+        cells = {(row.subject, row.name): row for row in figures}
+        measured = {row.name for row in figures}
+        specs = [spec for family in self.families for spec in family.metrics if spec.name in measured]
+        rows = [
+            TableRow(
+                system.subject, system.name, tuple(cells.get((system.subject, spec.name)) for spec in specs)
+            )
+            for system in systems
+        ]
+        rows.sort(key=lambda row: row.cells[0].value if row.cells[0] else -1.0, reverse=True)
+        labels = tuple(spec.label for spec in specs)
+        return TaskTable(task, labels, tuple(row for row in rows if any(row.cells)))
+
+    @property
+    def funnel(self) -> tuple[list[JsonObject], list[str]]:
         """Return the rows of the funnel that dropped anything, and the names of rules that did not."""
-        rows = self.evidence["funnel"]
-        busy = [
-            row for row in rows if row["documents"] or row.get("bytes") or row["step"] in ("ingested", "kept")
-        ]
-        return busy, [
-            words.metric(row.get("reason") or row["step"]).lower() for row in rows if row not in busy
-        ]
+        rows = self.evidence.funnel
+        busy = [row for row in rows if row["documents"] or row.get("bytes") or row["step"] in _ENDS]
+        return busy, [words.readable(row.get("reason") or row["step"]).lower() for row in rows if row not in busy]
 
-    def bits_picture(self) -> Markup:
-        """Draw bits per byte with intervals, best on top, without the controls that are off the scale."""
-        rows = [row for row in self.rows(BITS) if row not in self.off_scale]
-        marks = [self._mark(row, words.number(row["value"])) for row in rows]
-        told = "; ".join(
-            f"{self.name(row['subject'])} {words.number(row['value'])}" for row in self.rows(BITS)
-        )
+    def interval_picture(self, metric: MetricName) -> Markup:
+        """Draw a metric with intervals, best on top: shares as bars from zero, others as dots."""
+        rows = self.rows(metric.metric)
+        told = "; ".join(f"{self.name(row.subject)} {words.figure(row.value, row.unit)}" for row in rows)
+        better = "higher" if metric.higher_is_better else "lower"
+        hidden = self.off_scale(metric.metric)
+        marks = [self._mark(row) for row in rows if row not in hidden]
+        share = metric.unit == "share"
         return intervals(
-            marks, f"Bits per byte on held-out documents, lower is better: {told}", lambda v: f"{v:.4g}"
+            marks,
+            f"{metric.label}, {better} is better: {told}",
+            words.percent if share else lambda value: f"{value:.4g}",
+            bars=share,
         )
 
-    def places(self, against: str) -> list[dict[str, Any]]:
-        """Return where each model stands in quality and in size or joules an answer."""
-        return places(self.evidence, against)
+    def off_scale(self, metric: str) -> list[MetricRow]:
+        """Return the baselines so much worse than every model that they would squeeze a picture without a zero."""
+        rows = [row for row in self.rows(metric) if row.higher_is_better is False]
+        models = [row.value for row in rows if self.role(row.subject) is not Role.BASELINE]
+        limit = _OFF_SCALE * max(models, default=math.inf)
+        return [row for row in rows if self.role(row.subject) is Role.BASELINE and row.value > limit]
+
+    def points(self, against: str) -> list[tuple[float, MetricRow]]:
+        """Return each model's bits per byte behind its size ("bytes") or behind its figure of a metric."""
+        across: dict[str, float | None] = {row.subject: row.value for row in self.rows(against)}
+        if against == "bytes":
+            across = {name: subject.bytes for name, subject in self.subjects.items()}
+        headline = [row for row in self.evidence.metrics if row.metric == HEADLINE]
+        return [(value, row) for row in headline if (value := across.get(row.subject))]
 
     def scatter_picture(self, against: str) -> Markup:
         """Draw quality against size or energy, a dot with its interval for each model."""
-        shown = words.size if against == "bytes" else words.significant
-        found = self.places(against)
-        marks = [
-            (
-                row["x"],
-                Mark(
-                    self.name(row["subject"]),
-                    row["value"],
-                    row["low"],
-                    row["high"],
-                    "",
-                    self.kind(row["subject"]),
-                ),
-            )
-            for row in found
-        ]
-        told = "; ".join(f"{mark.label} {shown(x)}, {words.number(mark.value)}" for x, mark in marks)
-        what = "size" if against == "bytes" else "joules an answer"
-        return scatter(marks, f"Bits per byte against {what}: {told}", shown)
+        write, what = (words.size, "size") if against == "bytes" else (words.significant, "joules an answer")
+        marks = [(value, self._mark(row)) for value, row in self.points(against)]
+        told = "; ".join(f"{mark.label} {write(value)}, {mark.shown}" for value, mark in marks)
+        return scatter(marks, f"Bits per byte against {what}: {told}", write)
 
-    @property
-    def off_scale(self) -> list[dict[str, Any]]:
-        """Return the controls so much worse than every model that they would squeeze the picture."""
-        rows = self.rows(BITS)
-        models = [row["value"] for row in rows if self.role(row["subject"]) != "control"]
-        limit = 1.15 * max(models, default=math.inf)
-        return [row for row in rows if self.role(row["subject"]) == "control" and row["value"] > limit]
-
-    def exam_picture(self, metric: str) -> Markup:
-        """Draw the shares of right answers as bars with intervals, best on top."""
-        rows = self.rows(metric)
-        marks = [self._mark(row, words.percent(row["value"])) for row in rows]
-        told = "; ".join(f"{self.name(row['subject'])} {words.percent(row['value'])}" for row in rows)
-        alt = f"{words.metric(metric)}, share of right answers, higher is better: {told}"
-        return intervals(marks, alt, lambda v: words.percent(v), bars=True)
-
-    def _mark(self, row: dict[str, Any], shown: str) -> Mark:
-        subject = row["subject"]
-        return Mark(
-            self.name(subject), row["value"], row.get("low"), row.get("high"), shown, self.kind(subject)
-        )
+    def _mark(self, row: MetricRow) -> Mark:
+        shown = words.figure(row.value, row.unit)
+        return Mark(self.name(row.subject), row.value, row.low, row.high, shown, self.kind(row.subject))
 
     @property
     def tokenizer(self) -> str:
         """Return where the tokenizer comes from."""
-        kind = self.evidence["training"]["tokenizer"]
-        if kind["kind"] == "base":
-            return f"that of {kind['base']}"
+        tokenizer = self.evidence.training.tokenizer
+        if tokenizer.kind == "base":
+            return f"that of {tokenizer.base}"
         return "byte-level BPE, trained on the training documents"
 
     def objective(self, name: str) -> str:
@@ -201,96 +242,82 @@ class View:
         return OBJECTIVES[name].learns
 
     def cut(self, name: str) -> str:
-        """Return in words what streamlining cut."""
-        return {"vocabulary": "Fewer tokens", "layers": "Fewer layers", "mlp": "Narrower MLPs"}[name]
+        """Return in words what pruning cut."""
+        return _CUTS[name]
 
     @property
     def trained(self) -> str:
         """Return which weights were trained."""
-        facts = self.evidence["training"]["trained"]
-        if facts["kind"] == "all":
+        trained = self.evidence.training.trained
+        if trained.kind == "all":
             return "all weights"
-        where = words.listing(facts["targets"]) or "every linear layer of the blocks"
-        scale = f"rank {facts['rank']}, alpha {facts['alpha']:g}"
-        return f"low-rank adapters (LoRA, {scale}) on {where}, folded into the weights in the end"
+        where = words.listing(trained.targets or ()) or "every linear layer of the blocks"
+        scale = f"rank {trained.rank}, alpha {trained.alpha:g}"
+        return f"low-rank adapters (LoRA, {scale}) on {where}, merged into the weights at the end"
 
     @property
     def schedule(self) -> str:
-        """Return the course of the learning rate in words."""
-        facts = self.evidence["training"]["optimizer"]
-        rise = f"rising over {words.percent(facts['warmup'])} of the budget"
-        if facts["schedule"] == "cosine":
+        """Return the schedule of the learning rate in words."""
+        optimizer = self.evidence.training.optimizer
+        rise = f"rising over {words.percent(optimizer.warmup)} of the budget"
+        if optimizer.schedule == "cosine":
             return f"{rise}, then falling to zero along a cosine"
-        return f"{rise}, falling to zero over the last {words.percent(facts['decay'])}"
+        return f"{rise}, falling to zero over the last {words.percent(optimizer.decay)}"
 
     @property
     def loss_unit(self) -> str:
         """Return the unit of the loss."""
-        return loss_unit(part["name"] for part in self.evidence["training"]["objective"])
+        return loss_unit(part.name for part in self.evidence.training.objective)
 
     def loss_picture(self) -> Markup:
         """Draw the training loss over tokens."""
-        points = self.evidence["training"]["curve"]
-        losses = [point["loss"] for point in points]
+        points = self.evidence.training.curve
+        losses = [point.loss for point in points]
         alt = f"Training loss goes from {losses[0]:.3f} to {losses[-1]:.3f} {self.loss_unit} over the run"
-        label = f"{words.big(self.evidence['training']['tokens'])} tokens"
-        return curve([point["tokens"] for point in points], losses, alt, label)
+        return self._curve(points, losses, alt)
 
     def rate_picture(self) -> Markup:
         """Draw the learning rate over tokens."""
-        points = self.evidence["training"]["curve"]
-        rates = [point["learning_rate"] for point in points]
-        alt = f"Learning rate: peak {max(rates):.2g}, at the end {rates[-1]:.2g}"
-        label = f"{words.big(self.evidence['training']['tokens'])} tokens"
-        return curve([point["tokens"] for point in points], rates, alt, label)
+        points = self.evidence.training.curve
+        rates = [point.learning_rate for point in points]
+        return self._curve(points, rates, f"Learning rate: peak {max(rates):.2g}, at the end {rates[-1]:.2g}")
+
+    def _curve(self, points: Sequence[CurvePoint], values: Sequence[float], alt: str) -> Markup:
+        label = f"{words.big(self.evidence.training.tokens)} tokens"
+        return curve([point.tokens for point in points], values, alt, label)
 
     def energy_picture(self) -> Markup:
         """Draw this run's energy beside published runs on a logarithmic axis."""
-        totals = self.evidence["totals"]
-        low, central, high = (totals[name] for name in ("kwh_low", "kwh", "kwh_high"))
-        marks = [Mark("This run, all stages", central, low, high, words.energy(central), "ours")]
-        for run in reversed(self.evidence["yardsticks"]["runs"]):
-            shown = words.energy(run["mwh"] * 1000) + (" *" if run["derived"] else "")
-            marks.append(Mark(run["run"], run["mwh"] * 1000, None, None, shown))
+        totals = self.evidence.totals
+        shown = words.energy(totals.kwh)
+        marks = [Mark("This run, all stages", totals.kwh, totals.kwh_low, totals.kwh_high, shown, "ours")]
+        for run in reversed(self.evidence.yardsticks.runs):
+            shown = words.energy(run.mwh * 1000) + (" *" if run.derived else "")
+            marks.append(Mark(run.run, run.mwh * 1000, None, None, shown))
         told = "; ".join(f"{mark.label} {mark.shown}" for mark in marks)
         return intervals(marks, f"Energy of training runs, logarithmic: {told}", words.energy, log=True)
 
     @property
-    def parity_rows(self) -> list[dict[str, Any]]:
-        """Return a row per export with its bounds, size and whether it holds."""
-        rows = []
-        for name, row in self.evidence["parity"].get("formats", {}).items():
-            size = row.get("bytes") or self._gguf_bytes(name)
-            rows.append({**row, "format": name, "bytes": size, "holds": holds(row)})
-        return rows
-
-    def _gguf_bytes(self, name: str) -> int | None:
-        found = (row["bytes"] for row in self.evidence["gguf"] if row["file"].endswith(f"-{name}.gguf"))
-        return next(found, None)
+    def parity_rows(self) -> list[ParityRow]:
+        """Return a row for each export with its bounds, size and whether it holds."""
+        sizes = {export.file: export.bytes for export in self.evidence.gguf}
+        return [
+            ParityRow.model_validate({"bytes": sizes.get(f"gguf/model-{name}.gguf"), **row, "format": name})
+            for name, row in self.evidence.parity.get("formats", {}).items()
+        ]
 
     @property
-    def smallest(self) -> dict[str, Any] | None:
+    def smallest(self) -> ExportFile | None:
         """Return the smallest export."""
-        return min(self.evidence["gguf"], key=lambda row: row["bytes"], default=None)
+        return min(self.evidence.gguf, key=lambda export: export.bytes, default=None)
 
     @property
-    def parameters(self) -> float | None:
+    def parameters(self) -> int | None:
         """Return the size of our model."""
-        row = self.subjects.get(self.evidence["verdict"]["subject"] or "", {})
-        return row.get("parameters")
+        ours = self.subjects.get(self.evidence.verdict.subject or "")
+        return ours.parameters if ours else None
 
-    @property
-    def times_smaller(self) -> list[dict[str, Any]]:
-        """Return how many times this run's energy each published run took."""
-        kwh = self.evidence["totals"]["kwh"]
-        runs = self.evidence["yardsticks"]["runs"]
-        return [{**run, "times": run["mwh"] * 1000 / kwh if kwh else None} for run in runs]
-
-
-def holds(row: dict[str, Any]) -> bool:
-    """Say whether an export keeps every bound that the file states for it."""
-    within = row.get("mean_kl") is None or row.get("bound_kl") is None or row["mean_kl"] <= row["bound_kl"]
-    agrees = row.get("top1") is None or row.get("bound_top1") is None or row["top1"] >= row["bound_top1"]
-    return (
-        within and agrees and row.get("token_ids_equal") is not False and row.get("stop_equal") is not False
-    )
+    def times_this_run(self, mwh: float) -> float | None:
+        """Return how many times this run's energy a published run took."""
+        kwh = self.evidence.totals.kwh
+        return mwh * 1000 / kwh if kwh else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from tinsmith.evidence.bootstrap import Estimate
-from tinsmith.evidence.family import Family, FamilyCost, FigureContext, Figures, MetricSpec
+from tinsmith.evidence.family import Family, FamilyCost, FigureContext, Figures, MetricSpec, Section
 from tinsmith.evidence.schema import MetricRow
 from tinsmith.recipe import MeterConfig, Recipe
 
@@ -89,4 +89,5 @@ FAMILY = Family(
     ),
     figures=figures,
     cost=_cost,
+    section=Section("speed", "Speed", 25),
 )

@@ -1,0 +1,93 @@
+"""Compare a stored evidence.json with what the bundle's other files give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tinsmith.base.files import JsonObject
+from tinsmith.report.schema import Evidence
+
+# Keys whose text earlier versions worded differently.
+_SENTENCES = frozenset({"headline", "text", "label", "embodied", "counts", "note", "not_proven"})
+# Findings of earlier versions by key, and the section that they belong to now.
+_OLD_FINDINGS = {"leakage": "leakage", "conduct": "conduct", "general": "general", "exam": "quality"}
+
+
+def is_current(stored: JsonObject) -> bool:
+    """Say whether evidence.json was written in the present format; earlier versions wrote none."""
+    return "format" in stored
+
+
+def first_difference(stored: JsonObject, evidence: Evidence) -> str | None:
+    """Name the first place where a stored evidence.json differs from the evidence; None where there is none.
+
+    Of a file that an earlier version wrote, only data that both know is compared, and the outcomes of findings.
+    """
+    if is_current(stored):
+        return _difference(stored, evidence.to_json(), _all_keys)
+    given = evidence.model_dump(mode="json")
+    return (
+        _old_findings(stored, given)
+        or _old_answers(stored, given)
+        or _difference({"curation": stored.get("curation")}, given, _common_keys)
+        or _difference(stored, given, _common_data)
+    )
+
+
+Keys = Callable[[JsonObject, JsonObject], Iterable[str]]
+
+
+def _difference(stored: Any, given: Any, keys: Keys, where: str = "") -> str | None:
+    """Name the first difference between two JSON values, looking at some keys of objects."""
+    pairs: Iterable[tuple[str, Any, Any]] | None = None
+    if isinstance(stored, dict) and isinstance(given, dict):
+        pairs = ((f".{key}", stored.get(key), given.get(key)) for key in sorted(keys(stored, given)))
+    elif isinstance(stored, list) and isinstance(given, list) and len(stored) == len(given):
+        pairs = ((f"[{n}]", *pair) for n, pair in enumerate(zip(stored, given, strict=True)))
+    if pairs is not None:
+        found = (_difference(old, new, keys, where + step) for step, old, new in pairs)
+        return next((place for place in found if place is not None), None)
+    return None if stored == given else where.lstrip(".")
+
+
+def _all_keys(stored: JsonObject, given: JsonObject) -> Iterable[str]:
+    return stored.keys() | given.keys()
+
+
+def _common_keys(stored: JsonObject, given: JsonObject) -> Iterable[str]:
+    return stored.keys() & given.keys()
+
+
+def _common_data(stored: JsonObject, given: JsonObject) -> Iterable[str]:
+    """Return the keys of both but for sentences, and for what an earlier version wrote where nothing was found."""
+    common = (stored.keys() & given.keys()) - _SENTENCES - {"curation"}
+    return (key for key in common if stored[key] or given[key])
+
+
+def _old_findings(stored: JsonObject, given: JsonObject) -> str | None:
+    """Name the first list of an earlier version's findings whose outcomes are not those of now."""
+    old = stored | {"exam": stored.get("verdict", {}).get("exam")}
+    for key, section in _OLD_FINDINGS.items():
+        outcomes = [finding["outcome"] for finding in old.get(key) or []]
+        if outcomes != [finding["outcome"] for finding in given["findings"].get(section, [])]:
+            return key
+    return None
+
+
+def _old_answers(stored: JsonObject, given: JsonObject) -> str | None:
+    """Name the first difference in an earlier version's table of answers in words."""
+    old, generated = stored.get("answers") or {}, given["generated"] or {}
+    tables = [row["cells"] for task in old.get("tasks", []) for row in task["rows"]]
+    figures = {(row["subject"], row["metric"]): row for row in generated.get("metrics", [])}
+    cells = [cell for row in tables for cell in row if cell]
+    if len(cells) != len(figures):
+        return "answers.tasks"
+    pairs = [(cell, figures.get((cell["subject"], cell["metric"]))) for cell in cells]
+    pairs += [
+        (old.get("systems"), generated.get("systems")),
+        (old.get("differences"), generated.get("comparisons")),
+    ]
+    return next(
+        ("answers" + place for pair in pairs if (place := _difference(*pair, _common_data)) is not None), None
+    )
