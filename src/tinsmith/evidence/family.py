@@ -26,10 +26,12 @@ from tinsmith.evidence.schema import (
     Finding,
     Formats,
     Generated,
+    MetricName,
     MetricRow,
     Metrics,
     Role,
     Subject,
+    qualifier_words,
     role_of,
 )
 from tinsmith.recipe import EvaluateConfig, MeterConfig, Recipe
@@ -274,19 +276,9 @@ def read_metrics(path: Path, families: Iterable[Family]) -> Metrics:
 
 def _complete(row: JsonObject, specs: Mapping[str, MetricSpec]) -> JsonObject:
     """Add unit, label and direction to a stored row that an earlier version wrote without them."""
-    name, *qualifiers = row["metric"].split(":")
-    spec = specs.get(name) or MetricSpec(name, "", name.replace("_", " ").capitalize())
-    return _named(spec, qualifiers) | row
-
-
-def qualifier_words(qualifier: str) -> str:
-    """Write a qualifier for people: '3-shot' is '3 examples'."""
-    count, dash, shot = qualifier.partition("-")
-    if dash and shot == "shot":
-        return {"0": "no examples", "1": "1 example"}.get(count, f"{count} examples")
-    return {"overlap_low": "low overlap", "overlap_high": "high overlap"}.get(
-        qualifier, qualifier.replace("_", " ")
-    )
+    metric = MetricName(metric=row["metric"])
+    spec = specs.get(metric.name) or MetricSpec(metric.name, "", metric.name.replace("_", " ").capitalize())
+    return _named(spec, metric.qualifiers) | row
 
 
 def contradiction(where: Path, what: str) -> BundleError:

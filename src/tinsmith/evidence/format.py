@@ -144,6 +144,11 @@ def figure(value: float | None, unit: str) -> str:
     return number(value) if unit == "bits/byte" else significant(value)
 
 
+def difference(value: float | None, unit: str) -> str:
+    """Write a difference of figures: of shares in percentage points."""
+    return points(value) if unit == "share" and value is not None else figure(value, unit)
+
+
 def readable(name: str) -> str:
     """Write a name of the product in words: 'no_text_layer' is 'No text layer'."""
     text = name.replace(":", ", ").replace("_", " ")

@@ -68,6 +68,16 @@ class Subject(Record):
     chat_template: bool | None = None
 
 
+def qualifier_words(qualifier: str) -> str:
+    """Write a qualifier for people: '3-shot' is '3 examples'."""
+    count, dash, shot = qualifier.partition("-")
+    if dash and shot == "shot":
+        return {"0": "no examples", "1": "1 example"}.get(count, f"{count} examples")
+    return {"overlap_low": "low overlap", "overlap_high": "high overlap"}.get(
+        qualifier, qualifier.replace("_", " ")
+    )
+
+
 class MetricName(Record):
     """The name of a figure, and what everybody needs to know to read it."""
 
@@ -86,6 +96,12 @@ class MetricName(Record):
     def qualifiers(self) -> tuple[str, ...]:
         """Return what narrows the metric: a task and its examples, a slice, an attack, a kind."""
         return tuple(self.metric.split(":")[1:])
+
+    @property
+    def qualifier_label(self) -> str:
+        """Return the qualifiers in words, for a column below a heading that names the metric."""
+        text = ", ".join(map(qualifier_words, self.qualifiers))
+        return text[:1].upper() + text[1:] if text else self.label
 
     def matches(self, name: str) -> bool:
         """Say whether `name` is the figure's name, or its beginning up to a colon."""

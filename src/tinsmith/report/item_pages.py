@@ -13,10 +13,10 @@ from typing import Any
 from jinja2 import Environment
 
 from tinsmith.base.files import write_atomic
-from tinsmith.evidence.family import Items, qualifier_words
+from tinsmith.evidence.family import Items
 from tinsmith.evidence.format import readable
 from tinsmith.evidence.items import ChoiceRow, Item
-from tinsmith.evidence.schema import Role
+from tinsmith.evidence.schema import Role, qualifier_words
 from tinsmith.report.view_model import View
 
 _PAGES = "pages"

@@ -186,7 +186,9 @@ class View:
         """Return the rows of the funnel that dropped anything, and the names of rules that did not."""
         rows = self.evidence.funnel
         busy = [row for row in rows if row["documents"] or row.get("bytes") or row["step"] in _ENDS]
-        return busy, [words.readable(row.get("reason") or row["step"]).lower() for row in rows if row not in busy]
+        return busy, [
+            words.readable(row.get("reason") or row["step"]).lower() for row in rows if row not in busy
+        ]
 
     def interval_picture(self, metric: MetricName) -> Markup:
         """Draw a metric with intervals, best on top: shares as bars from zero, others as dots."""
