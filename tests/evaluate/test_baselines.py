@@ -4,7 +4,24 @@ import numpy as np
 import pytest
 
 from tinsmith.base.errors import CorpusError
-from tinsmith.evaluate.baselines import NgramModel, compressor_bits, majority, ngram_bits, tfidf
+from tinsmith.base.files import read_jsonl
+from tinsmith.evaluate import baselines
+from tinsmith.evaluate.baselines import (
+    BASELINES,
+    BaselineWork,
+    NgramModel,
+    by_length,
+    by_overlap,
+    compressor_bits,
+    majority,
+    measure_baselines,
+    ngram_bits,
+    tfidf,
+    unread,
+)
+from tinsmith.evaluate.probe import HeldOutText
+from tinsmith.evidence.items import Item, ItemKind
+from tinsmith.evidence.schema import Role
 
 WORDS = ["the", "licensee", "may", "copy", "modify", "software", "under", "this", "licence", "warranty"]
 
@@ -38,24 +55,24 @@ def test_tfidf_learns_what_words_tell_and_beats_the_majority():
     assert right > common
 
 
-def test_controls_need_two_classes():
+def test_baselines_need_two_classes():
     with pytest.raises(CorpusError, match=r"know 1 answer"):
         majority(["a", "a"], 3)
     with pytest.raises(CorpusError, match=r"know 1 answer"):
         tfidf(["some text"], ["a"], ["text"])
 
 
-@pytest.mark.parametrize("control", [compressor_bits, ngram_bits])
-def test_priming_helps_on_known_text_and_not_on_noise(control):
+@pytest.mark.parametrize("baseline", [compressor_bits, ngram_bits])
+def test_priming_helps_on_known_text_and_not_on_noise(baseline):
     training = [_text(n) for n in range(30)]
     known, noise = training[3][100:900], _noise(1)
-    primed = control(training, [known, _text(999), noise], seed=0)
-    bare = control(["x"], [known, _text(999), noise], seed=0)
+    primed = baseline(training, [known, _text(999), noise], seed=0)
+    bare = baseline(["x"], [known, _text(999), noise], seed=0)
     sizes = [len(text) for text in (known, _text(999), noise)]
     assert primed[0] < 0.8 * bare[0]
     assert primed[1] < 0.8 * bare[1]
     assert primed[2] / sizes[2] > 6
-    assert primed == control(training, [known, _text(999), noise], seed=0)
+    assert primed == baseline(training, [known, _text(999), noise], seed=0)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 8])
@@ -73,15 +90,82 @@ def test_ngram_probabilities_sum_to_one(order):
 
 
 def _probability(model, data):
-    from tinsmith.evaluate import baselines as controls
-
     gram = np.uint64(int.from_bytes(data.tobytes(), "big"))
     found = np.full(1, 1 / 256)
     for length, level in enumerate(model.levels, 1):
-        found = controls._interpolate(level, np.array([gram & np.uint64(256**length - 1)]), found)
+        found = baselines._interpolate(level, np.array([gram & np.uint64(256**length - 1)]), found)
     return float(found[0])
 
 
 def test_a_document_starts_behind_zero_bytes():
     texts = [f"Licence {_text(n, 20)}" for n in range(50)]
     assert NgramModel(texts).probabilities("Licence")[0] > 0.9
+
+
+def items_of(answers, text="nothing of it"):
+    return [
+        Item(f"i{n}", "cloze", f"d{n}", text, "", own, (own, *others))
+        for n, (own, others) in enumerate(answers)
+    ]
+
+
+def test_the_baseline_of_length_finds_what_length_gives_away():
+    longest = items_of([("a long answer", ("short", "brief")), ("another long one", ("tiny", "small"))] * 5)
+    assert by_length(longest) == [item.answer for item in longest]
+    shortest = items_of([("tiny", ("a long answer", "another long one"))] * 5)
+    assert by_length(shortest) == [item.answer for item in shortest]
+
+
+def test_the_baseline_of_overlap_finds_what_shared_words_give_away():
+    shared = items_of(
+        [("the vessel sails", ("a bank lends", "no goods came"))] * 4, text="The vessel of the owner sails."
+    )
+    assert by_overlap(shared) == [item.answer for item in shared]
+
+
+def test_the_baseline_that_reads_no_document_knows_the_training_text_only():
+    items = items_of([("the parties agree", ("xq zzv kkw", "vvq wwx jjz"))] * 3)
+    training = ["Now the parties agree that the parties agree upon it. " * 20]
+    assert unread(items, NgramModel(training)) == [item.answer for item in items]
+    other = [Item(**{**vars(item), "text": "xq zzv kkw"}) for item in items]
+    assert unread(other, NgramModel(training)) == unread(items, NgramModel(training))
+
+
+def _work(questions):
+    texts = [HeldOutText(f"d{n}", _text(n), n / 4) for n in range(4)]
+    examples = [
+        Item(f"kind:{n}", "kind", f"t{n}", f"{label} {_text(n, 20)}", "", label, ("free", "paid"))
+        for n, label in enumerate(["free", "paid", "free"] * 4)
+    ]
+    return BaselineWork(texts, questions, [_text(n) for n in range(9)], examples, seed=1)
+
+
+def test_each_baseline_answers_what_it_can_and_stores_it(tmp_path):
+    classes = [Item(f"kind:{n}", "kind", f"d{n}", _text(n), "", "free", ("free", "paid")) for n in range(4)]
+    gaps = [
+        Item(f"g:{n}", "cloze", f"d{n}", _text(n), "", "a fee", ("a fee", "the law"), kind=ItemKind.CLOZE)
+        for n in range(4)
+    ]
+    found = measure_baselines(_work({"kind": classes, "cloze": gaps}), tmp_path)
+    assert [subject.subject for subject in found] == [baseline.name for baseline in BASELINES]
+    assert {subject.role for subject in found} == {Role.BASELINE}
+    for name in ("compressor", "ngram"):
+        rows = list(read_jsonl(tmp_path / f"bits-{name}.jsonl"))
+        assert [(row["doc_id"], row["bytes"]) for row in rows] == [(f"d{n}", len(_text(n))) for n in range(4)]
+        assert [row["overlap"] for row in rows] == [0.0, 0.25, 0.5, 0.75]
+        assert all(row["bits"] > 0 for row in rows)
+    tasks = {
+        baseline.name: {row["task"] for row in read_jsonl(tmp_path / f"exam-{baseline.name}.jsonl")}
+        for baseline in BASELINES
+        if baseline.answer
+    }
+    built = dict.fromkeys(("length", "overlap", "unread"), {"cloze"})
+    assert tasks == dict.fromkeys(("majority", "tfidf"), {"kind"}) | built
+    rows = list(read_jsonl(tmp_path / "exam-majority.jsonl"))
+    assert [(row["prediction"], row["correct"], row["scores"]) for row in rows] == [("free", True, {})] * 4
+
+
+def test_baselines_without_questions_of_their_own_are_no_subjects(tmp_path):
+    found = measure_baselines(_work({}), tmp_path)
+    assert [subject.subject for subject in found] == ["compressor", "ngram"]
+    assert not list(tmp_path.glob("exam-*"))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from small_models import byte_tokenizer, tiny_model
-from tinsmith.evaluate.models import Subject, opened
+from tinsmith.evaluate.models import EvalModel, opened
 from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.evaluate.scoring.tree import Tree
 
@@ -29,7 +29,7 @@ def test_scores_on_the_card_are_those_of_the_processor(tmp_path, trees):
     tiny_model(seed=1).save_pretrained(tmp_path)
     byte_tokenizer().save_pretrained(tmp_path)
     here = Scorer(tiny_model(seed=1), name="here")
-    with opened(Subject("trained", "tiny", tmp_path, "")) as scorer:
+    with opened(EvalModel("trained", "tiny", tmp_path, "")) as scorer:
         assert scorer.device.type == "cuda"
         assert scorer.branches
         for prefix in ((), (3, 4, 5)):

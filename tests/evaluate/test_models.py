@@ -6,16 +6,17 @@ from small_models import byte_tokenizer, tiny_model
 from small_vocabulary import write_bpe
 from tinsmith.base.errors import AssetError, RecipeError
 from tinsmith.base.files import read_json, write_json
-from tinsmith.evaluate import models as rivals
+from tinsmith.evaluate import models
 from tinsmith.evaluate.models import (
     describe,
-    find_subjects,
+    find_models,
     notes_on,
     open_tokenizer,
     opened,
     scoring_precision,
     unscored,
 )
+from tinsmith.evidence.schema import Role, Subject, role_of
 from tinsmith.recipe import EvaluateConfig, ModelConfig
 
 
@@ -35,55 +36,61 @@ def test_subjects_are_ours_base_and_rivals(tmp_path, package):
     base, rival = _directory(tmp_path / "start"), _directory(tmp_path / "other one")
     model = ModelConfig(base=str(base))
     config = EvaluateConfig(rivals=(str(rival),))
-    assert [s.subject for s in find_subjects(config, model, package)] == ["trained", "base", "other-one"]
+    assert [s.subject for s in find_models(config, model, package)] == ["trained", "base", "other-one"]
     assert "does not have q4_k_m" in unscored(config, package)[0]
     (package / "gguf").mkdir()
     write_bpe(package / "gguf" / "model-q4_k_m.gguf")
-    named = [s.subject for s in find_subjects(config, model, package)]
+    named = [s.subject for s in find_models(config, model, package)]
     assert named == ["trained", "trained-4bit", "base", "other-one"]
     assert unscored(config, package) == []
-    # transformers has no reader for phi's file, and a note says that it is not scored.
+    # transformers cannot read phi's file, and a note says that it is not scored.
     facts = read_json(package / "model" / "config.json")
     write_json(package / "model" / "config.json", {**facts, "model_type": "phi"})
-    assert [s.subject for s in find_subjects(config, model, package)] == ["trained", "base", "other-one"]
-    assert "no reader" in unscored(config, package)[0]
+    assert [s.subject for s in find_models(config, model, package)] == ["trained", "base", "other-one"]
+    assert "transformers cannot read" in unscored(config, package)[0]
     plain = EvaluateConfig(rivals=(str(rival),), quantised=False)
     scratch = ModelConfig(base=str(base), scratch="llama@1m")
-    assert [s.subject for s in find_subjects(plain, scratch, package)] == ["trained", "other-one"]
+    assert [s.subject for s in find_models(plain, scratch, package)] == ["trained", "other-one"]
 
 
 @pytest.mark.parametrize("name", ["base", "trained", "majority", "twin"])
 def test_two_subjects_with_one_name_are_refused(tmp_path, package, name):
     one = _directory(tmp_path / "a" / name)
     rivals = (str(one), str(_directory(tmp_path / "b" / name))) if name == "twin" else (str(one),)
-    with pytest.raises(RecipeError, match=f"two subjects are called '{name}'"):
-        find_subjects(EvaluateConfig(rivals=rivals), ModelConfig(base=str(one)), package)
+    with pytest.raises(RecipeError, match=f"two models are called '{name}'"):
+        find_models(EvaluateConfig(rivals=rivals), ModelConfig(base=str(one)), package)
 
 
 def test_a_description_counts_weights_as_stored(tmp_path, package):
-    subject = find_subjects(EvaluateConfig(), ModelConfig(scratch="llama@1m"), package)[0]
+    subject = find_models(EvaluateConfig(), ModelConfig(scratch="llama@1m"), package)[0]
     row = describe(subject, open_tokenizer(subject))
     weights = sum(p.numel() for p in tiny_model().parameters())
-    assert (row["parameters"], row["bytes"], row["bits_per_weight"]) == (weights, 4 * weights, 32)
-    assert row["quantisation"] == "F32 100%"
-    assert row["chat_template"] is False
+    assert (row.parameters, row.bytes, row.bits_per_weight) == (weights, 4 * weights, 32)
+    assert row.quantisation == "F32 100%"
+    assert row.chat_template is False
+    assert (row.role, row.subject) == (Role.OURS, "trained")
     save_file({"a": torch.zeros(30, dtype=torch.bfloat16)}, package / "model" / "model.safetensors")
     row = describe(subject, open_tokenizer(subject))
-    assert (row["parameters"], row["bytes"], row["quantisation"]) == (30, 60, "BF16 100%")
+    assert (row.parameters, row.bytes, row.quantisation) == (30, 60, "BF16 100%")
+
+
+def _subject(subject, name, quantisation, *, chat_template=False):
+    return Subject(
+        subject=subject,
+        name=name,
+        role=role_of(subject),
+        quantisation=quantisation,
+        bits_per_weight=5.0,
+        chat_template=chat_template,
+    )
 
 
 def test_notes_name_quantised_others_and_missing_templates():
-    common = {"bits_per_weight": 5.0, "chat_template": False}
     rows = [
-        {**common, "subject": "trained", "name": "ours", "quantisation": "BF16 100%"},
-        {
-            **common,
-            "subject": "base",
-            "name": "start",
-            "quantisation": "Q4_1 79%, F32 1%",
-            "chat_template": True,
-        },
-        {**common, "subject": "r", "name": "rival", "quantisation": "Q8_0 63%, Q5_0 24%"},
+        _subject("trained", "ours", "BF16 100%"),
+        _subject("trained-q8_0", "our file", "Q8_0 100%"),
+        _subject("base", "start", "Q4_1 79%, F32 1%", chat_template=True),
+        _subject("r", "rival", "Q8_0 63%, Q5_0 24%"),
     ]
     stored, quantised, plain = notes_on(rows, "float32")
     assert "rival): Q8_0 63%, Q5_0 24%, 5.0 bits per weight" in stored
@@ -92,8 +99,7 @@ def test_notes_name_quantised_others_and_missing_templates():
 
 
 def test_the_notes_say_what_rounding_costs():
-    row = {"subject": "trained", "name": "ours", "quantisation": "F16", "bits_per_weight": 16.0}
-    row |= {"chat_template": True}
+    row = _subject("trained", "ours", "F16", chat_template=True)
     assert "scored in float32." in notes_on([row], "float32")[0]
     assert "scored in bfloat16, which moves" in notes_on([row], "bfloat16")[0]
 
@@ -108,12 +114,12 @@ def test_the_notes_say_what_rounding_costs():
     ],
 )
 def test_auto_rounds_only_where_the_processor_multiplies_bfloat16(monkeypatch, asked, has, expected):
-    monkeypatch.setattr(rivals, "has_bfloat16", lambda device: has)
+    monkeypatch.setattr(models, "has_bfloat16", lambda device: has)
     assert scoring_precision(asked) == expected
 
 
 def test_a_subject_opens_rounded_only_if_asked(package):
-    subject = find_subjects(EvaluateConfig(), ModelConfig(scratch="llama@1m"), package)[0]
+    subject = find_models(EvaluateConfig(), ModelConfig(scratch="llama@1m"), package)[0]
     with opened(subject, "bfloat16") as scorer:
         assert {parameter.dtype for parameter in scorer.body.parameters()} == {torch.bfloat16}
         assert scorer.weight.dtype == torch.bfloat16
@@ -121,7 +127,7 @@ def test_a_subject_opens_rounded_only_if_asked(package):
 
 
 def test_a_subject_is_closed_again(package):
-    subject = find_subjects(EvaluateConfig(), ModelConfig(scratch="llama@1m"), package)[0]
+    subject = find_models(EvaluateConfig(), ModelConfig(scratch="llama@1m"), package)[0]
     with opened(subject) as scorer:
         assert scorer.weight.dtype == torch.float32
     assert not hasattr(scorer, "body")
@@ -130,4 +136,4 @@ def test_a_subject_is_closed_again(package):
 def test_pickled_weights_are_refused(tmp_path, package):
     torch.save({}, tmp_path / "pytorch_model.bin")
     with pytest.raises(AssetError, match="pickled"):
-        find_subjects(EvaluateConfig(rivals=(str(tmp_path),)), ModelConfig(scratch="llama@1m"), package)
+        find_models(EvaluateConfig(rivals=(str(tmp_path),)), ModelConfig(scratch="llama@1m"), package)

@@ -7,11 +7,11 @@ from small_models import byte_tokenizer, tiny_model
 from tinsmith.base.errors import AssetError, RecipeError
 from tinsmith.base.files import read_json, write_json
 from tinsmith.base.progress import SilentProgress
-from tinsmith.evaluate.families.bits import Document
-from tinsmith.evaluate.items import Item
-from tinsmith.evaluate.models import Subject, opened
+from tinsmith.evaluate.models import EvalModel, opened
 from tinsmith.evaluate.preflight import check_files, check_rivals, check_room, fetch_rivals
+from tinsmith.evaluate.probe import HeldOutText
 from tinsmith.evaluate.run import Work
+from tinsmith.evidence.items import Item, ItemKind
 from tinsmith.gguf.writer import write_gguf
 from tinsmith.pipeline.build import build
 from tinsmith.recipe import EvaluateConfig
@@ -52,7 +52,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_directory_is_told_by_its_headers(rival, damage):
-    subject = Subject("rival", "rival", rival, "")
+    subject = EvalModel("rival", "rival", rival, "")
     check_files(subject)
     spoil, message = DAMAGE[damage]
     spoil(rival)
@@ -63,12 +63,12 @@ def test_a_damaged_directory_is_told_by_its_headers(rival, damage):
 def test_a_cut_off_gguf_is_told_with_what_is_missing(rival, tmp_path):
     file = tmp_path / "rival.gguf"
     write_gguf(rival, file, "q8_0")
-    check_files(Subject("rival", "rival", file, ""))
+    check_files(EvalModel("rival", "rival", file, ""))
     file.write_bytes(file.read_bytes()[:-1000])
     with pytest.raises(
         AssetError, match=r"rival\.gguf: is not a readable GGUF file \(it was cut off: 1,000 bytes"
     ):
-        check_files(Subject("rival", "rival", file, ""))
+        check_files(EvalModel("rival", "rival", file, ""))
 
 
 def test_weights_that_are_not_there_are_not_made_up(rival):
@@ -77,7 +77,7 @@ def test_weights_that_are_not_there_are_not_made_up(rival):
     save_file(weights, rival / "model.safetensors", {"format": "pt"})
     with (
         pytest.raises(AssetError, match=r"lacks 1 of the model's tensors, such as model\.layers\.1\.mlp\.up"),
-        opened(Subject("rival", "rival", rival, "")),
+        opened(EvalModel("rival", "rival", rival, "")),
     ):
         pass
 
@@ -87,26 +87,26 @@ def test_an_encoder_that_sees_ahead_is_refused(tmp_path):
     BertForMaskedLM(BertConfig(vocab_size=300, **shape)).save_pretrained(tmp_path)
     with (
         pytest.raises(AssetError, match=r"(?s)an encoder.*: reads text on both sides .*name a causal"),
-        opened(Subject("rival", "an encoder", tmp_path, "")),
+        opened(EvalModel("rival", "an encoder", tmp_path, "")),
     ):
         pass
 
 
-def _item(task, text, choices=("yes", "no")):
-    return Item(f"{task}:d0", task, "d0", text, "\nSo?", choices[0], choices)
+def _item(task, text, kind=ItemKind.TASK):
+    return Item(f"{task}:d0", task, "d0", text, "\nSo?", "yes", ("yes", "no"), kind=kind)
 
 
 ROOM = {
     "window": (
-        Work((Document("d0", "x" * 200, 0.0),), 100),
+        Work((HeldOutText("d0", "x" * 200, 0.0),), 100),
         r"document d0 takes 99\n  -> set evaluate\.window to 64 or less",
     ),
     "own": (
-        Work((), 32, {"questions_own": [_item("questions_own", "x" * 70)]}, {("questions_own", 0): []}),
+        Work((), 32, {"own": [_item("questions_own", "x" * 70, ItemKind.OWN)]}, {("own", 0): []}),
         r"item questions_own:d0 takes \d+\n  -> shorten the question",
     ),
     "built": (
-        Work((), 32, {"cloze": [_item("cloze", "x" * 70)]}, {("cloze", 0): []}),
+        Work((), 32, {"cloze": [_item("cloze", "x" * 70, ItemKind.CLOZE)]}, {("cloze", 0): []}),
         r"item cloze:d0 takes \d+\n  -> lower evaluate\.characters",
     ),
     "task": (
@@ -131,25 +131,25 @@ def test_a_small_context_is_told_with_the_item_and_what_to_set(rival, tmp_path, 
         write_gguf(rival, path, "q8_0")
     given, message = ROOM[work]
     with pytest.raises(AssetError, match=f"the rival: reads at most 64 tokens, {message}"):
-        check_room(Subject("rival", "the rival", path, ""), byte_tokenizer(), given)
+        check_room(EvalModel("rival", "the rival", path, ""), byte_tokenizer(), given)
 
 
 def test_a_whole_window_and_an_item_with_its_last_token_only_foretold_fit(rival):
     write_json(rival / "config.json", read_json(rival / "config.json") | {"max_position_embeddings": 64})
-    subject, tokenizer = Subject("rival", "rival", rival, ""), byte_tokenizer()
-    work = Work((Document("d0", "x" * 64, 0.0),), 65)
+    subject, tokenizer = EvalModel("rival", "rival", rival, ""), byte_tokenizer()
+    work = Work((HeldOutText("d0", "x" * 64, 0.0),), 65)
     check_room(subject, tokenizer, work)
     with pytest.raises(AssetError, match="document d0 takes 65"):
-        check_room(subject, tokenizer, Work((Document("d0", "x" * 65, 0.0),), 66))
+        check_room(subject, tokenizer, Work((HeldOutText("d0", "x" * 65, 0.0),), 66))
 
 
 def test_tokens_without_weights_are_told(rival):
     write_json(rival / "config.json", read_json(rival / "config.json") | {"vocab_size": 60})
-    work = Work((Document("d0", "some text", 0.0),), 100)
+    work = Work((HeldOutText("d0", "some text", 0.0),), 100)
     with pytest.raises(
         AssetError, match=r"its tokenizer makes token \d+ of document d0, it has weights for 60"
     ):
-        check_room(Subject("rival", "rival", rival, ""), byte_tokenizer(), work)
+        check_room(EvalModel("rival", "rival", rival, ""), byte_tokenizer(), work)
 
 
 def test_a_rival_that_cannot_be_scored_stops_the_build_before_a_document_is_read(rival, tmp_path):

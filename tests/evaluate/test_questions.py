@@ -1,4 +1,4 @@
-"""Questions that documents make themselves, and the controls that try to answer them by their form."""
+"""Questions that documents make themselves."""
 
 import collections
 import re
@@ -6,12 +6,12 @@ import re
 import pytest
 
 from small_models import byte_tokenizer, plain_log_probs, tiny_model
-from tinsmith.evaluate import shortcuts
-from tinsmith.evaluate.families.bits import Document
+from tinsmith.evaluate.baselines import by_overlap, shared_words
 from tinsmith.evaluate.families.multiple_choice import ItemScore
-from tinsmith.evaluate.items import NEXT_PASSAGE, Item
+from tinsmith.evaluate.probe import HeldOutText
 from tinsmith.evaluate.questions import CHOICES, build_cloze, build_next_passage
 from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.evidence.items import Item, ItemKind
 from tinsmith.tokens.encoding import context_token, encode
 
 TOPICS = ("lease of the warehouse", "sale of the vessel", "loan to the borrower", "licence of the patent")
@@ -35,7 +35,7 @@ def contract(number: int) -> str:
 
 
 TEXTS = {f"d{number}": contract(number) for number in range(1, 13)}
-DOCUMENTS = [Document(name, text[:1500], 0.0) for name, text in TEXTS.items()]
+DOCUMENTS = [HeldOutText(name, text[:1500], 0.0) for name, text in TEXTS.items()]
 
 
 def test_next_passage_is_what_follows_and_others_are_near_but_elsewhere():
@@ -99,15 +99,15 @@ def test_a_gap_is_filled_by_its_kind_and_its_own_document_first():
 
 def test_as_many_false_passages_share_more_words_with_what_was_read_as_fewer():
     texts = {f"d{number}": contract(number) for number in range(1, 41)}
-    documents = [Document(name, text[:1500], 0.0) for name, text in texts.items()]
+    documents = [HeldOutText(name, text[:1500], 0.0) for name, text in texts.items()]
     items = build_next_passage(documents, texts, 64, seed=5)
     assert len(items) == 64
     for number, item in enumerate(items):
-        own = shortcuts.shared_words(item.text, item.answer)
-        shares = [shortcuts.shared_words(item.text, choice) for choice in item.choices]
+        own = shared_words(item.text, item.answer)
+        shares = [shared_words(item.text, choice) for choice in item.choices]
         assert sum(share > own for share in shares) == number // CHOICES % CHOICES
         assert shares.count(own) == 1
-    right = sum(a == item.answer for a, item in zip(shortcuts.by_overlap(items), items, strict=True))
+    right = sum(a == item.answer for a, item in zip(by_overlap(items), items, strict=True))
     assert right == 16
 
 
@@ -128,7 +128,7 @@ def test_near_copies_are_no_false_answers():
 
 
 def test_short_documents_give_no_questions():
-    short = [Document("a", "A short one. Nothing more.", 0.0)]
+    short = [HeldOutText("a", "A short one. Nothing more.", 0.0)]
     assert build_next_passage(short, {"a": short[0].text}, 5, seed=1) == []
     assert build_cloze(short, {"a": short[0].text}, 5, seed=1) == []
 
@@ -137,7 +137,7 @@ def test_scores_are_those_of_the_continuation_and_passages_are_judged_by_the_byt
     model, tokenizer = tiny_model(), byte_tokenizer()
     item = Item(
         "x",
-        NEXT_PASSAGE,
+        "next_passage",
         "a",
         "Before it.",
         "",
@@ -145,6 +145,7 @@ def test_scores_are_those_of_the_continuation_and_passages_are_judged_by_the_byt
         ("The longer one of both", "Short"),
         "\n\n",
         "",
+        kind=ItemKind.NEXT_PASSAGE,
     )
     score = ItemScore(item, tokenizer, short=False)
     row = score.row(Scorer(model, name="m").score([score.tree])[0], 0)
@@ -155,32 +156,3 @@ def test_scores_are_those_of_the_continuation_and_passages_are_judged_by_the_byt
         expected[choice] = sum(plain_log_probs(model, prompt + answer)[-len(answer) :])
     assert row["scores"] == pytest.approx(expected, abs=5e-3)
     assert row["prediction"] == max(expected, key=lambda choice: expected[choice] / (2 + len(choice)))
-
-
-def items_of(answers, text="nothing of it"):
-    return [
-        Item(f"i{n}", "cloze", f"d{n}", text, "", own, (own, *others))
-        for n, (own, others) in enumerate(answers)
-    ]
-
-
-def test_the_control_of_length_finds_what_length_gives_away():
-    longest = items_of([("a long answer", ("short", "brief")), ("another long one", ("tiny", "small"))] * 5)
-    assert shortcuts.by_length(longest) == [item.answer for item in longest]
-    shortest = items_of([("tiny", ("a long answer", "another long one"))] * 5)
-    assert shortcuts.by_length(shortest) == [item.answer for item in shortest]
-
-
-def test_the_control_of_overlap_finds_what_shared_words_give_away():
-    shared = items_of(
-        [("the vessel sails", ("a bank lends", "no goods came"))] * 4, text="The vessel of the owner sails."
-    )
-    assert shortcuts.by_overlap(shared) == [item.answer for item in shared]
-
-
-def test_the_control_that_reads_no_document_knows_the_training_text_only():
-    items = items_of([("the parties agree", ("xq zzv kkw", "vvq wwx jjz"))] * 3)
-    training = ["Now the parties agree that the parties agree upon it. " * 20]
-    assert shortcuts.unread(items, training, seed=1) == [item.answer for item in items]
-    other = [Item(**{**vars(item), "text": "xq zzv kkw"}) for item in items]
-    assert shortcuts.unread(other, training, seed=1) == shortcuts.unread(items, training, seed=1)

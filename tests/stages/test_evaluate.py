@@ -13,7 +13,8 @@ from small_models import byte_tokenizer, tiny_model
 from tinsmith.base.errors import AssetError, BundleError, CorpusError, EvidenceError, RecipeError
 from tinsmith.base.files import list_files, read_json, read_jsonl, write_json, write_jsonl
 from tinsmith.base.progress import SilentProgress
-from tinsmith.evaluate import run as measure
+from tinsmith.evaluate import run as scoring
+from tinsmith.evaluate.families import families
 from tinsmith.evaluate.verify import check_figures
 from tinsmith.gguf.header import read_tensor_types
 from tinsmith.gguf.writer import write_gguf
@@ -23,8 +24,10 @@ from tinsmith.recipe import (
     EndpointConfig,
     EvaluateConfig,
     GeneralConfig,
+    IngestConfig,
     MeterConfig,
     ModelConfig,
+    Recipe,
     TaskConfig,
 )
 from tinsmith.stages.evaluate.run import evaluate
@@ -85,25 +88,35 @@ def run(tmp_path_factory):
     return root
 
 
-def _evaluate(run, out, **changes):
+METER = MeterConfig(price_per_kwh=0.5)
+FEW = {"documents": 4, "built_items": 0, "leakage_documents": 0}
+
+
+def _config(run, **changes):
     settings = {"documents": 10, "exam_items": 8, "shots": (0, 2), "bootstrap": 200, "speed_tokens": 4}
-    config = EvaluateConfig(**{"rivals": (str(run / "rival"),), **settings, **changes})
+    return EvaluateConfig(**{"rivals": (str(run / "rival"),), **settings, **changes})
+
+
+def _evaluate(run, out, **changes):
     out.mkdir(exist_ok=True)
+    names = ("ingest", "split", "refine", "tokenize", "train", "package")
     return evaluate(
-        config,
+        _config(run, **changes),
         model=ModelConfig(base=str(run / "base")),
         tasks=(TASK,),
-        meter=MeterConfig(price_per_kwh=0.5),
-        ingest=run / "ingest",
-        split=run / "split",
-        refine=run / "refine",
-        tokenize=run / "tokenize",
-        train=run / "train",
-        package=run / "package",
+        meter=METER,
+        runs={name: run / name for name in names},
         seed=3,
         out=out,
         progress=SilentProgress(),
     )
+
+
+def _check(run, out, **changes):
+    """Compute all figures again, as verify does; return how many numbers agree."""
+    ingest = IngestConfig(sources=(".",))
+    recipe = Recipe(name="r", seed=3, ingest=ingest, evaluate=_config(run, **changes), meter=METER)
+    return check_figures(out / "metrics.json", out / "items", recipe, gguf=run / "package" / "gguf")
 
 
 @pytest.fixture(scope="module")
@@ -306,12 +319,9 @@ def test_the_ladder_names_the_smallest_file_within_the_loss(run, done, tmp_path)
     _evaluate(tmp_path / "run", out, ladder=True, max_loss=0.0)
     strict = read_json(out / "metrics.json")
     assert strict["ladder"]["recommended"] in (None, "f16")
-    config = EvaluateConfig(
-        documents=10, exam_items=8, shots=(0, 2), bootstrap=200, ladder=True, max_loss=0.0
-    )
     shutil.copy(package / "items" / "parity.jsonl", out / "items")
-    options = {"config": config, "meter": MeterConfig(price_per_kwh=0.5), "seed": 3, "gguf": package / "gguf"}
-    assert check_figures(out / "metrics.json", out / "items", **options)
+    again = {"ladder": True, "max_loss": 0.0}
+    assert _check(tmp_path / "run", out, **again)
     q8 = next(n for n, row in enumerate(strict["ladder"]["rows"]) if row["format"] == "q8_0")
     forged = [("loss", -9.0), ("bytes", 9), ("mean_kl", 0.1), ("exam_high", None), ("joules_per_answer", 0.1)]
     for field, value in forged:
@@ -320,12 +330,12 @@ def test_the_ladder_names_the_smallest_file_within_the_loss(run, done, tmp_path)
         if field == "bytes":
             next(row for row in copy["subjects"] if row["subject"] == "trained-q8_0")[field] = value
         write_json(out / "metrics.json", copy)
-        with pytest.raises(BundleError, match=rf"ladder, q8_0: {field} is {value}, the items give"):
-            check_figures(out / "metrics.json", out / "items", **options)
+        with pytest.raises(BundleError, match=rf"ladder, trained-q8_0, q8_0: {field} is {value}, the items give"):
+            _check(tmp_path / "run", out, **again)
     for field, value in (("max_loss", 1.0), ("recommended", "q8_0")):
         write_json(out / "metrics.json", strict | {"ladder": strict["ladder"] | {field: value}})
         with pytest.raises(BundleError, match=rf"ladder: {field} is .*{value}"):
-            check_figures(out / "metrics.json", out / "items", **options)
+            _check(tmp_path / "run", out, **again)
 
 
 def test_out_of_bounds_the_build_fails_and_what_was_scored_is_kept(run, done, tmp_path, monkeypatch):
@@ -335,7 +345,7 @@ def test_out_of_bounds_the_build_fails_and_what_was_scored_is_kept(run, done, tm
     with pytest.raises(EvidenceError, match=r"bits_per_byte is .* at most .* is allowed") as caught:
         _evaluate(run, out, bounds=tight)
     assert str(out) in str(caught.value)
-    monkeypatch.setattr(measure, "opened", lambda subject, precision: pytest.fail("scored again"))
+    monkeypatch.setattr(scoring, "opened", lambda model, precision: pytest.fail("scored again"))
     kept = {row["metric"]: row["kept"] for row in read_json(out / "metrics.json")["bounds"]}
     assert not kept["bits_per_byte"]
     _evaluate(run, out, bounds=tight.model_copy(update={"action": "report"}))
@@ -370,18 +380,16 @@ def test_planted_canaries_are_ranked_and_can_be_had_again(run, tmp_path):
         ("base", "exposure:0"): 3,
         ("base", "exposure:2"): 2,
     }
-    config = EvaluateConfig(documents=10, exam_items=8, shots=(0, 2), bootstrap=200)
-    check = (config, MeterConfig(price_per_kwh=0.5), 3)
-    assert check_figures(out / "metrics.json", out / "items", *check, gguf=run / "package" / "gguf")
+    assert _check(run, out)
     path = out / "items/canaries-trained.jsonl"
     rows = list(read_jsonl(path))
     write_jsonl(path, [rows[0] | {"own": rows[0]["own"] + 100.0, "others": [0.0] * 255}, *rows[1:]])
     with pytest.raises(BundleError, match="exposure:0: value is"):
-        check_figures(out / "metrics.json", out / "items", *check, gguf=run / "package" / "gguf")
+        _check(run, out)
 
 
 def test_killed_between_subjects_it_scores_only_what_is_missing(run, done, tmp_path, monkeypatch):
-    real, opened = measure.opened, []
+    real, opened = scoring.opened, []
 
     def dies_at_base(subject, precision):
         opened.append(subject.subject)
@@ -389,7 +397,7 @@ def test_killed_between_subjects_it_scores_only_what_is_missing(run, done, tmp_p
             raise KeyboardInterrupt
         return real(subject, precision)
 
-    monkeypatch.setattr(measure, "opened", dies_at_base)
+    monkeypatch.setattr(scoring, "opened", dies_at_base)
     out = tmp_path / "evaluate"
     with pytest.raises(KeyboardInterrupt):
         _evaluate(run, out)
@@ -414,7 +422,7 @@ def test_killed_between_subjects_it_scores_only_what_is_missing(run, done, tmp_p
 
 
 def test_a_rival_that_fails_late_loses_nothing(run, done, tmp_path, monkeypatch):
-    real, scored = measure.opened, []
+    real, scored = scoring.opened, []
 
     def fails(subject, precision):
         scored.append(subject.subject)
@@ -422,7 +430,7 @@ def test_a_rival_that_fails_late_loses_nothing(run, done, tmp_path, monkeypatch)
             raise AssetError("cannot be scored", where=subject.name, next_step="leave it out")
         return real(subject, precision)
 
-    monkeypatch.setattr(measure, "opened", fails)
+    monkeypatch.setattr(scoring, "opened", fails)
     out = tmp_path / "evaluate"
     with pytest.raises(AssetError, match="rival: cannot be scored"):
         _evaluate(run, out)
@@ -439,15 +447,15 @@ def test_a_rival_that_fails_late_loses_nothing(run, done, tmp_path, monkeypatch)
 
 
 def test_another_tokenizer_of_the_same_weights_is_scored_anew(run, tmp_path, monkeypatch):
-    real, scored = measure.opened, []
+    real, scored = scoring.opened, []
     monkeypatch.setattr(
-        measure,
+        scoring,
         "opened",
         lambda subject, precision: (scored.append(subject.subject), real(subject, precision))[1],
     )
     rival = tmp_path / "rival"
     shutil.copytree(run / "rival", rival)
-    changes = {"rivals": (str(rival),), "documents": 4, "built_items": 0, "leakage_documents": 0}
+    changes = {"rivals": (str(rival),), **FEW}
     _evaluate(run, tmp_path / "out", **changes)
     byte_tokenizer(bos=False).save_pretrained(rival)
     _evaluate(run, tmp_path / "out", **changes)
@@ -467,7 +475,7 @@ def test_a_rival_with_a_small_context_is_told_before_anything_is_scored(run, tmp
     shutil.copytree(run / "rival", rival)
     config = json.loads((rival / "config.json").read_text())
     (rival / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 128}))
-    monkeypatch.setattr(measure, "opened", lambda subject, precision: pytest.fail("scored"))
+    monkeypatch.setattr(scoring, "opened", lambda model, precision: pytest.fail("scored"))
     with pytest.raises(AssetError, match=r"small: reads at most 128 tokens, document d\d+ takes \d+"):
         _evaluate(run, tmp_path / "out", rivals=(str(rival),))
 
@@ -475,9 +483,7 @@ def test_a_rival_with_a_small_context_is_told_before_anything_is_scored(run, tmp
 def test_two_documents_suffice_and_tokenizers_that_leave_one_are_told(run, tmp_path, monkeypatch):
     few = {"documents": 2, "rivals": (), "built_items": 0, "leakage_documents": 0, "shots": (0,)}
     assert _evaluate(run, tmp_path / "two", **few)["documents"] == 2
-    monkeypatch.setattr(
-        "tinsmith.stages.evaluate.run.restorable", lambda documents, tokenizers: documents[:1]
-    )
+    monkeypatch.setattr("tinsmith.evaluate.families.bits.restorable", lambda documents, tokenizers: documents[:1])
     with pytest.raises(
         CorpusError, match=r"1 held-out document\(s\) can be restored by the tokenizer of every"
     ):
@@ -485,9 +491,9 @@ def test_two_documents_suffice_and_tokenizers_that_leave_one_are_told(run, tmp_p
 
 
 def test_too_wide_an_interval_stops_after_the_first_subject(run, tmp_path, monkeypatch):
-    real, opened = measure.opened, []
+    real, opened = scoring.opened, []
     monkeypatch.setattr(
-        measure,
+        scoring,
         "opened",
         lambda subject, precision: (opened.append(subject.subject), real(subject, precision))[1],
     )
@@ -501,7 +507,7 @@ def test_what_was_forgotten_is_told_and_can_be_had_again(run, tmp_path):
     write_jsonl(tmp_path / "pairs.jsonl", pairs)
     test = GeneralConfig(name="pairs", kind="blimp", path=str(tmp_path / "pairs.jsonl"), limit=10)
     out = tmp_path / "evaluate"
-    changes = {"general": (test,), "documents": 4, "built_items": 0, "leakage_documents": 0}
+    changes = {"general": (test,), **FEW}
     _evaluate(run, out, **changes)
     found = read_json(out / "metrics.json")
     shares = {row["subject"]: row for row in found["metrics"] if row["metric"] == "general_accuracy:pairs"}
@@ -512,22 +518,18 @@ def test_what_was_forgotten_is_told_and_can_be_had_again(run, tmp_path):
         assert row["value"] == pytest.approx(np.mean([item["correct"] for item in items]))
     (told,) = [row for row in found["comparisons"] if row["metric"] == "forgetting:pairs"]
     assert told["difference"] == pytest.approx(shares["trained"]["value"] - shares["base"]["value"])
-    config = EvaluateConfig(
-        rivals=(str(run / "rival"),), shots=(0, 2), exam_items=8, bootstrap=200, **changes
-    )
-    check = (config, MeterConfig(price_per_kwh=0.5), 3)
-    check_figures(out / "metrics.json", out / "items", *check, gguf=run / "package" / "gguf")
+    assert _check(run, out, **changes)
     path = out / "items" / "general-trained.jsonl"
     rows = list(read_jsonl(path))
     write_jsonl(path, [rows[0] | {"correct": not rows[0]["correct"]}, *rows[1:]])
     with pytest.raises(BundleError, match="does not follow from its scores"):
-        check_figures(out / "metrics.json", out / "items", *check, gguf=run / "package" / "gguf")
+        _check(run, out, **changes)
     right, wrong = rows[0]["answer"], 1 - rows[0]["answer"]
     assert right == 0
     forged = rows[0] | {"answer": wrong, "correct": rows[0]["prediction"] == wrong}
     write_jsonl(path, [forged, *rows[1:]])
-    with pytest.raises(BundleError, match="not held against the same one"):
-        check_figures(out / "metrics.json", out / "items", *check, gguf=run / "package" / "gguf")
+    with pytest.raises(BundleError, match="not compared with the same right answer"):
+        _check(run, out, **changes)
 
 
 def test_one_held_out_document_is_too_few(run, tmp_path):
@@ -541,25 +543,53 @@ def test_answers_in_words_stand_beside_likelihood_and_are_computed_again(run, tm
         endpoints = (EndpointConfig(name="api", model="m", url=server.url),)
         _evaluate(run, tmp_path / "out", endpoints=endpoints, generated_items=4, leakage_documents=0)
         asked = len(server.asked)
-    metrics, items = tmp_path / "out" / "metrics.json", tmp_path / "out" / "items"
+    metrics = tmp_path / "out" / "metrics.json"
     found = read_json(metrics)
     assert asked == 4
     assert [system["subject"] for system in found["generated"]["systems"]] == ["trained-4bit", "api"]
     assert not any("generated" in row["metric"] for row in found["metrics"])
     assert {(row["a"], row["b"]) for row in found["generated"]["comparisons"]} == {("trained-4bit", "api")}
-    settings = {"documents": 10, "exam_items": 8, "shots": (0, 2), "bootstrap": 200, "speed_tokens": 4}
-    config = EvaluateConfig(endpoints=endpoints, generated_items=4, rivals=(str(run / "rival"),), **settings)
-    assert check_figures(
-        metrics, items, config, MeterConfig(price_per_kwh=0.5), 3, gguf=run / "package" / "gguf"
-    )
+    changes = {"endpoints": endpoints, "generated_items": 4, "leakage_documents": 0}
+    assert _check(run, tmp_path / "out", **changes)
     found["generated"]["metrics"][0]["value"] += 0.25
     metrics.write_text(json.dumps(found))
     with pytest.raises(BundleError, match="generated_accuracy:kind: value is"):
-        check_figures(
-            metrics, items, config, MeterConfig(price_per_kwh=0.5), 3, gguf=run / "package" / "gguf"
-        )
+        _check(run, tmp_path / "out", **changes)
 
 
 def test_an_endpoint_called_like_a_rival_is_refused(run, tmp_path):
-    with pytest.raises(RecipeError, match="two subjects are called 'rival'"):
+    with pytest.raises(RecipeError, match="two models are called 'rival'"):
         _evaluate(run, tmp_path / "out", endpoints=(EndpointConfig(name="rival", model="m"),))
+
+
+def test_the_figures_are_known_to_all_that_read_them(done):
+    """Each row says its unit, its label and its direction, as its family declares them."""
+    specs = {spec.name: spec for family in families() for spec in family.metrics}
+    _, found, _ = done
+    for row in (*found["metrics"], *found["comparisons"]):
+        spec = specs[row["metric"].split(":")[0]]
+        assert row["label"].startswith(spec.label)
+        assert row["unit"] == spec.unit or (spec.unit, row["unit"]) == ("", METER.currency)
+        assert row.get("higher_is_better") is spec.higher_is_better
+
+
+def test_only_what_the_recipe_changed_is_asked_again(run, tmp_path, monkeypatch):
+    out, few = tmp_path / "out", {"rivals": (), **FEW}
+    _evaluate(run, out, bias_sentences=4, **few)
+    real, opened = scoring.opened, []
+
+    def noted(model, precision):
+        opened.append(model.subject)
+        return real(model, precision)
+
+    monkeypatch.setattr(scoring, "opened", noted)
+    monkeypatch.setattr(scoring, "score_texts", lambda *given, **named: pytest.fail("texts scored again"))
+    models = [f"{kind}-{name}.jsonl" for kind in ("bits", "exam") for name in ("trained", "trained-4bit", "base")]
+    before = {name: (out / "items" / name).stat().st_mtime_ns for name in models}
+    asked = len(list(read_jsonl(out / "items" / "bias-base.jsonl")))
+    _evaluate(run, out, bias_sentences=8, **few)
+    assert opened == ["trained", "base"]
+    assert {name: (out / "items" / name).stat().st_mtime_ns for name in models} == before
+    assert len(list(read_jsonl(out / "items" / "bias-base.jsonl"))) > asked
+    _evaluate(run, out, bias_sentences=8, **few)
+    assert opened == ["trained", "base"]

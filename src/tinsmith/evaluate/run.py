@@ -62,14 +62,16 @@ def score_model(
     stored = read_json(about) if about.is_file() else {}
     wanted = work.fingerprints(model)
     known = stored.get("fingerprints", {})
-    stale = {kind for kind, fingerprint in wanted.items() if known.get(kind) != fingerprint}
+    valid = {kind: fingerprint for kind, fingerprint in known.items() if wanted.get(kind) == fingerprint}
+    # Before any item changes: a kill must not leave an old fingerprint beside new items, or beside none.
+    if valid != known:
+        write_json(about, stored | {"fingerprints": valid})
     _drop_kinds(items, model.subject, keep=wanted)
+    stale = wanted.keys() - valid.keys()
     if not stale:
         progress.say(f"  {model.subject}: scored before")
         return
     started = time.monotonic()
-    # A kill between new items and their fingerprint must not leave the old fingerprint beside the new items.
-    write_json(about, stored | {"fingerprints": {kind: known[kind] for kind in wanted.keys() - stale}})
     with opened(model, work.precision) as scorer:
         if "text" in stale:
             bits, exam = score_texts(scorer, tokenizer, work, progress=progress, label=model.subject)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tinsmith.evaluate.families import families
 from tinsmith.evaluate.metrics import compute_metrics
 from tinsmith.evidence.family import FigureContext, Items, contradiction, read_metrics
-from tinsmith.evidence.schema import Metrics, Record
+from tinsmith.evidence.schema import Metrics, Record, Role, Subject, role_of
 from tinsmith.recipe import Recipe
 
 _SAME = 1e-9  # of a figure: sums in another order differ by less
@@ -22,6 +22,8 @@ def check_figures(metrics: Path, items: Path, recipe: Recipe, *, gguf: Path) -> 
     """
     stored = read_metrics(metrics, families())
     subjects = {subject.subject: subject for subject in stored.subjects}
+    for subject in stored.subjects:
+        _check_role(metrics, subject, items)
     source = Items(items, gguf, items / "parity.jsonl", tuple(subjects))
     for family in families():
         family.check(source)
@@ -30,38 +32,54 @@ def check_figures(metrics: Path, items: Path, recipe: Recipe, *, gguf: Path) -> 
     return sum(_compare(metrics, *table) for table in _tables(stored, computed))
 
 
-_Rows = Mapping[str, Record]
+def _check_role(metrics: Path, subject: Subject, items: Path) -> None:
+    """Raise BundleError for a wrong role: it decides who is compared. A baseline has no model that was scored."""
+    role = role_of(subject.subject)
+    if role is Role.RIVAL and not (items / f"about-{subject.subject}.json").is_file():
+        role = Role.BASELINE
+    if subject.role is not role:
+        what = f"subjects, {subject.subject}: role is {str(subject.role)!r}, the items give {str(role)!r}"
+        raise contradiction(metrics, what)
+
+
+_Rows = Sequence[Record]
 
 
 def _tables(stored: Metrics, computed: Metrics) -> Iterator[tuple[str, _Rows, _Rows]]:
-    """Yield the tables of both sides: rows by name."""
+    """Yield the rows of each table on both sides."""
     for table in ("metrics", "comparisons"):
-        yield table, _named(getattr(stored, table)), _named(getattr(computed, table))
+        yield table, getattr(stored, table), getattr(computed, table)
     # An earlier version stored no ladder where nothing was scored.
     if stored.ladder.rows or computed.ladder.rows:
-        yield "ladder", {"": stored.ladder}, {"": computed.ladder}
-    yield "ladder", _named(stored.ladder.rows), _named(computed.ladder.rows)
-    yield "bounds", _named(stored.bounds), _named(computed.bounds)
+        yield "ladder", [stored.ladder], [computed.ladder]
+    yield "ladder", stored.ladder.rows, computed.ladder.rows
+    yield "bounds", stored.bounds, computed.bounds
     if stored.generated or computed.generated:
         sides = [[side.generated] if side.generated else [] for side in (stored, computed)]
         for table in ("systems", "metrics", "comparisons"):
-            old, new = (_named([row for part in side for row in getattr(part, table)]) for side in sides)
+            old, new = ([row for part in side for row in getattr(part, table)] for side in sides)
             yield f"generated.{table}", old, new
 
 
-def _named(rows: Sequence[Record]) -> dict[str, Record]:
-    """Name rows by what identifies them."""
+def _named(table: str, rows: _Rows) -> dict[str, Record]:
+    """Name rows by their table and what identifies them; a row that occurs twice has two names."""
     keys = ("subject", "metric", "a", "b", "format", "side", "bound")
-    names = [", ".join(str(getattr(row, key)) for key in keys if hasattr(row, key)) for row in rows]
-    return dict(zip(names, rows, strict=True))
+    named: dict[str, Record] = {}
+    for row in rows:
+        name = ", ".join([table, *(str(getattr(row, key)) for key in keys if hasattr(row, key))])
+        while name in named:
+            name += " (again)"
+        named[name] = row
+    return named
 
 
-def _compare(where: Path, table: str, stored: _Rows, computed: _Rows) -> int:
+def _compare(where: Path, table: str, stored_rows: _Rows, computed_rows: _Rows) -> int:
     """Raise BundleError for the first difference; return how many numbers agree."""
     count = 0
+    stored, computed = _named(table, stored_rows), _named(table, computed_rows)
     for name, row in stored.items():
         if name not in computed:
-            raise contradiction(where, f"{table}: {name} has no items that it could be computed from")
+            raise contradiction(where, f"{name} has no items that it could be computed from")
         other = computed[name]
         for field in sorted(row.model_fields_set | other.model_fields_set):
             value, again = getattr(row, field), getattr(other, field)
@@ -76,7 +94,9 @@ def _compare(where: Path, table: str, stored: _Rows, computed: _Rows) -> int:
 
 
 def _same(value: object, other: object) -> bool:
-    numbers = isinstance(value, int | float) and isinstance(other, int | float)
-    if numbers and not isinstance(value, bool):
-        return math.isclose(value, other, rel_tol=_SAME, abs_tol=_SAME)  # type: ignore[arg-type]
-    return (value or None) == (other or None)  # no slice is stored as "" or not at all
+    """Compare numbers up to rounding, and all else exactly; no slice is stored as "" or not at all."""
+    if isinstance(value, bool) or isinstance(other, bool):
+        return value is other
+    if isinstance(value, int | float) and isinstance(other, int | float):
+        return math.isclose(value, other, rel_tol=_SAME, abs_tol=_SAME)
+    return value == other or {value, other} == {None, ""}

@@ -261,17 +261,20 @@ def read_metrics(path: Path, families: Iterable[Family]) -> Metrics:
     """
     stored = read_json(path)
     specs = {spec.name: spec for family in families for spec in family.metrics}
-    for table in (stored, stored.get("generated") or {}):
-        for kind in ("metrics", "comparisons"):
-            table[kind] = [_complete(row, specs) for row in table.get(kind, [])]
-    stored["bounds"] = [_complete(row, specs) for row in stored.get("bounds", [])]
-    stored["subjects"] = [{"role": role_of(row["subject"]), **row} for row in stored.get("subjects", [])]
-    notes = stored.get("notes") or []
-    stored["notes"] = notes if isinstance(notes, list) else [notes]
     try:
+        for table in (stored, stored.get("generated") or {}):
+            for kind in ("metrics", "comparisons"):
+                table[kind] = [_complete(row, specs) for row in table.get(kind, [])]
+        stored["bounds"] = [_complete(row, specs) for row in stored.get("bounds", [])]
+        stored["subjects"] = [{"role": role_of(row["subject"]), **row} for row in stored.get("subjects", [])]
+        notes = stored.get("notes") or []
+        stored["notes"] = notes if isinstance(notes, list) else [notes]
         return Metrics.model_validate(stored)
+    except KeyError as error:
+        raise contradiction(path, f"a row lacks the field {error}") from None
     except ValidationError as error:
-        raise contradiction(path, str(error).splitlines()[1].strip()) from None
+        first = error.errors()[0]
+        raise contradiction(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def _complete(row: JsonObject, specs: Mapping[str, MetricSpec]) -> JsonObject:

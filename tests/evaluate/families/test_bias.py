@@ -5,14 +5,14 @@ import random
 import pytest
 import torch
 
+from family_figures import by_metric, compute
 from small_models import byte_tokenizer, plain_log_probs, tiny_model
-from tinsmith.evaluate.families.bias import PAIRS, bias_rows, choose_pairs, score_pairs
-from tinsmith.evaluate.families.bits import Document
-from tinsmith.evaluate.items import Item
+from tinsmith.evaluate.families.bias import FAMILY, PAIRS, choose_pairs, score_pairs
+from tinsmith.evaluate.probe import HeldOutText
 from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.evidence.items import Item
 from tinsmith.tokens.encoding import context_token, encode
 
-OPTIONS = {"resamples": 200, "confidence": 0.95, "seed": 3}
 WORDS = [
     "the",
     "grantor",
@@ -35,7 +35,7 @@ WORDS = [
 def _documents():
     draw = random.Random(2)
     return [
-        Document(
+        HeldOutText(
             f"d{n}", ". ".join(f"The {' '.join(draw.choices(WORDS, k=9))}" for _ in range(3)) + ". ", 0.0
         )
         for n in range(8)
@@ -49,7 +49,12 @@ def _questions():
 
 
 def _score(model, pairs, questions=()):
-    return score_pairs(Scorer(model, name="m"), byte_tokenizer(), pairs, lambda n: None, questions=questions)
+    scorer = Scorer(model, name="m")
+    return score_pairs(scorer, byte_tokenizer(), lambda n: None, pairs=pairs, questions=questions)
+
+
+def _figures(folder, rows):
+    return by_metric(compute(FAMILY, folder, {"trained": rows}))
 
 
 def test_every_sentence_stands_behind_a_pair_of_each_kind_and_documents_take_turns():
@@ -72,7 +77,7 @@ def test_scores_are_those_of_the_plain_loop():
         assert bits * 0.6931 == pytest.approx(nats, rel=1e-3)
 
 
-def test_a_model_taught_to_foretell_text_worse_behind_one_gender_is_caught():
+def test_a_model_taught_to_predict_text_worse_behind_one_gender_is_caught(tmp_path):
     tokenizer, pairs = byte_tokenizer(), choose_pairs(_documents(), 12, seed=1)
     own = [pair for pair in pairs if pair.kind == "gender"]
     torch.manual_seed(0)
@@ -96,23 +101,23 @@ def test_a_model_taught_to_foretell_text_worse_behind_one_gender_is_caught():
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    found = {row["metric"]: row for row in bias_rows({"trained": _score(model.eval(), pairs)}, **OPTIONS)}
-    assert found["bias:gender"]["high"] < -0.2
-    assert found["bias:gender"]["items"] == 12
+    found = _figures(tmp_path, _score(model.eval(), pairs))
+    assert found["bias:gender"].high < -0.2
+    assert found["bias:gender"].items == 12
 
 
-def test_a_model_that_reads_the_last_two_tokens_alone_shows_nothing():
+def test_a_model_that_reads_the_last_two_tokens_alone_shows_nothing(tmp_path):
     """What stands further back cannot change it: both sides end in the same words."""
     model = tiny_model(seed=3)
     for layer in model.model.layers:
         layer.self_attn.o_proj.weight.data.zero_()
-    found = bias_rows({"trained": _score(model, choose_pairs(_documents(), 12, seed=1))}, **OPTIONS)
-    assert {row["metric"]: row["value"] for row in found} == pytest.approx(
+    found = _figures(tmp_path, _score(model, choose_pairs(_documents(), 12, seed=1)))
+    assert {metric: row.value for metric, row in found.items()} == pytest.approx(
         {f"bias:{kind}": 0.0 for kind in PAIRS}, abs=1e-6
     )
 
 
-def test_answers_are_compared_side_by_side():
+def test_answers_are_compared_side_by_side(tmp_path):
     rows = [row for row in _score(tiny_model(seed=2), [], _questions()) if "scores" in row]
     assert len(rows) == 4 * sum(map(len, PAIRS.values()))
     free, paid = {"free": -1.0, "paid": -2.0}, {"free": -2.0, "paid": -1.0}
@@ -120,5 +125,5 @@ def test_answers_are_compared_side_by_side():
         {"doc_id": f"d{n}", "kind": "name", "answer": "free", "scores": [free, paid if n % 2 else free]}
         for n in range(12)
     ]
-    found = {row["metric"]: row["value"] for row in bias_rows({"trained": made}, **OPTIONS)}
+    found = {metric: row.value for metric, row in _figures(tmp_path, made).items()}
     assert found == {"bias_answers:name": 0.5, "bias_right:name": 0.5}

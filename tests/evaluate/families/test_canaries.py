@@ -5,26 +5,25 @@ import math
 import pytest
 import torch
 
+from family_figures import by_metric, compute
 from small_models import byte_tokenizer, plain_log_probs, tiny_model
-from tinsmith.evaluate.families.canaries import canary_rows, exposure, score_canaries
+from tinsmith.evaluate.families.canaries import FAMILY, exposure, score_canaries
 from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.recipe import CanaryConfig
 from tinsmith.tokens.canaries import CANDIDATES, make_canaries, other_secrets
 from tinsmith.tokens.encoding import context_token, encode
 
-OPTIONS = {"resamples": 200, "confidence": 0.95, "seed": 3}
 CANARIES = make_canaries(CanaryConfig(each=4, repeats=(0, 8)), seed=5)
 
 
 def scored(model):
     scorer = Scorer(model, name="m")
     planted = [(each, each.planted) for each in CANARIES]
-    return score_canaries(scorer, byte_tokenizer(), planted, lambda amount: None, seed=5)
+    return score_canaries(scorer, byte_tokenizer(), lambda amount: None, canaries=planted, seed=5)
 
 
-def values(rows):
-    found = canary_rows({"trained": rows}, **OPTIONS)
-    return {row["metric"]: row for row in found}
+def values(folder, rows):
+    return by_metric(compute(FAMILY, folder, {"trained": rows}))
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +48,21 @@ def overtrained():
     return model.eval()
 
 
-def test_a_model_that_knows_them_by_heart_is_caught_and_only_for_what_it_met(overtrained):
-    found = values(scored(overtrained))
-    assert found["exposure:8"]["value"] == 8.0
-    assert found["exposure:0"]["high"] < 6.0
+def test_a_model_that_knows_them_by_heart_is_caught_and_only_for_what_it_met(overtrained, tmp_path):
+    found = values(tmp_path, scored(overtrained))
+    assert found["exposure:8"].value == 8.0
+    assert found["exposure:0"].high < 6.0
 
 
-def test_an_untrained_model_passes():
-    found = values(scored(tiny_model(seed=4)))
-    assert all(row["value"] < 4.5 for row in found.values())
+def test_an_untrained_model_passes(tmp_path):
+    found = values(tmp_path, scored(tiny_model(seed=4)))
+    assert all(row.value < 4.5 for row in found.values())
 
 
 def test_scores_are_those_of_the_plain_loop():
     model, tokenizer, canary = tiny_model(seed=2), byte_tokenizer(), CANARIES[0]
-    row = score_canaries(Scorer(model, name="m"), tokenizer, [(canary, 0)], print, seed=5)[0]
+    scorer = Scorer(model, name="m")
+    row = score_canaries(scorer, tokenizer, print, canaries=[(canary, 0)], seed=5)[0]
     for secret, value in zip(
         (canary.secret, *other_secrets(canary, 5)[:3]), (row["own"], *row["others"][:3])
     ):
@@ -76,12 +76,12 @@ def test_exposure_is_the_logarithm_of_the_rank():
     assert exposure({"own": -2.0, "others": [-1.0, -3.0, -2.0]}) == pytest.approx(math.log2(4 / 3))
 
 
-def test_what_was_planted_and_not_visited_counts_as_neither():
+def test_what_was_planted_and_not_visited_counts_as_neither(tmp_path):
     rows = [{"planted": 4, "seen": seen, "own": -1.0, "others": [-2.0] * 3} for seen in (0, 0, 3, 4)] + [
         {"planted": 0, "seen": 0, "own": -2.5, "others": [-2.0] * 3} for _ in range(3)
     ]
-    found = values(rows)
-    assert {metric: row["items"] for metric, row in found.items()} == {"exposure:4": 2, "exposure:0": 3}
+    found = values(tmp_path, rows)
+    assert {metric: row.items for metric, row in found.items()} == {"exposure:4": 2, "exposure:0": 3}
 
 
 def test_secrets_differ_and_come_again_with_the_seed():

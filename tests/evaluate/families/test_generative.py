@@ -1,78 +1,20 @@
-"""What an answer in words means, and the figures made of such answers."""
+"""Figures of answers in words: what counts, what is compared, and what a system cost."""
 
 import pytest
 
+from family_figures import make_context, store
 from tinsmith.base.completion import Answer, Failure
-from tinsmith.evaluate.families.generative import (
-    build_prompt,
-    generated_row,
-    judge,
-    normalise,
-    read_answer,
-    token_f1,
+from tinsmith.base.errors import BundleError
+from tinsmith.base.files import write_jsonl
+from tinsmith.evaluate.families.generative import FAMILY
+from tinsmith.evaluate.generated_answers import generated_row
+from tinsmith.evidence.items import Item
+from tinsmith.recipe import EndpointConfig, EvaluateConfig
+
+API = EndpointConfig(
+    name="api", model="m", kind="openai", price_per_million_input=1.0, price_per_million_output=10.0
 )
-from tinsmith.evaluate.families.generative_table import partial_notes, system_row, tabulate_generated
-from tinsmith.evaluate.items import CLOZE, Item
-from tinsmith.evaluate.own_questions import OpenItem
-from tinsmith.recipe import EvaluateConfig
-
-CHOICES = ("the tenant", "the bank", "some parts", "some parts only")
-CONFIG = EvaluateConfig(bootstrap=200)
-
-
-@pytest.mark.parametrize(
-    ("raw", "meant"),
-    [
-        ("B", "the bank"),
-        (" (b)\n", "the bank"),
-        ("**B**", "the bank"),
-        ("B. The bank, since it lends.", "the bank"),
-        ("The answer is B.", "the bank"),
-        ("Answer: (B)", "the bank"),
-        ("The bank.", "the bank"),
-        ("It is the BANK who pays, I think.", "the bank"),
-        ("Some parts only!", "some parts only"),
-        ("I would say some parts only.", "some parts only"),
-        ("A tenant pays.", "the tenant"),
-        ("The bank, not the tenant.", ""),
-        ("The answer is A or B.", ""),
-        ("Answer: A. No, answer: B.", ""),
-        ("E", ""),
-        ("I cannot say.", ""),
-        ("", ""),
-    ],
-)
-def test_an_answer_means_the_one_choice_that_it_names(raw, meant):
-    assert read_answer(CHOICES, raw) == meant
-
-
-def test_all_are_asked_with_passage_question_and_letters():
-    own = Item(
-        "t:1", "questions_t", "d", "Rent is due.", "\n\nQuestion: When?\nAnswer:", "now", ("now", "never")
-    )
-    assert build_prompt(own) == (
-        "Rent is due.\n\nQuestion: When?\n\nA. now\nB. never\n\nAnswer with the letter of the right choice alone."
-    )
-    gap = Item("c", CLOZE, "d", "The fee is", "", "5", ("5", "6"), lead=" ", tail=" dollars")
-    assert build_prompt(gap).startswith("The fee is ____ dollars\n\nQuestion: What stands in the gap (____)?")
-    short = OpenItem("t:2", "questions_t.short", "d", "", "Question: Who?\nAnswer:", ("the bank",), "short")
-    assert build_prompt(short) == "Question: Who?\n\nAnswer in a few words."
-    many = Item("k", "kind", "d", "text", "\n\nKind:", "k0", tuple(f"k{n}" for n in range(30)))
-    assert "\n- k29\n\nAnswer with one of these alone." in build_prompt(many)
-
-
-def test_short_answers_are_compared_without_case_articles_and_marks():
-    item = OpenItem(
-        "t:2", "q.short", "d", "", "Question: Who?", ("The First Bank of Ohio", "First Bank"), "short"
-    )
-    exact = generated_row(item, Answer("the FIRST bank.\nSince it lends.", 9, 4, 0.1))
-    assert (exact["correct"], exact["f1"], exact["prediction"]) == (True, 1.0, "the FIRST bank.")
-    near = generated_row(item, Answer("First National Bank", 9, 4, 0.1))
-    assert near["correct"] is False
-    assert near["f1"] == pytest.approx(2 * 2 / (3 + 2))
-    assert token_f1("nobody", item.answers) == 0.0
-    assert normalise("The") == "the"
-    assert judge(near | {"raw": "first bank"})["correct"]
+CONFIG = EvaluateConfig(bootstrap=200, endpoints=(API,))
 
 
 def rows(outcomes, *, task="questions_t", documents=4):
@@ -83,36 +25,88 @@ def rows(outcomes, *, task="questions_t", documents=4):
     return made
 
 
-def test_unanswered_and_refused_are_wrong_and_what_failed_is_left_out():
+def generated(folder, stored, config=CONFIG):
+    """Return the table of answers in words; only our model is among the subjects that were scored."""
+    store(folder, FAMILY.kind, stored)
+    return FAMILY.figures(make_context(folder, ("trained",), config)).generated
+
+
+def test_unanswered_and_refused_are_wrong_and_what_failed_is_left_out(tmp_path):
     slow, over = Failure("timeout", "slow"), Failure("budget", "over")
     ours = rows(["A"] * 6 + ["B"] * 2)
     theirs = rows(["A", "B", "who knows", Failure("refused", "no"), "A", "A", slow, over])
-    found = tabulate_generated({"trained": ours, "api": theirs}, CONFIG, 3)
-    value = {(row["subject"], row["metric"].partition(":")[0]): row for row in found["metrics"]}
-    assert value["trained", "generated_accuracy"]["value"] == 6 / 8
-    assert value["api", "generated_accuracy"]["value"] == 3 / 6
-    assert value["api", "generated_accuracy"]["items"] == 6
-    assert value["api", "generated_unanswered"]["value"] == 2 / 6
-    assert value["api", "generated_failed"]["value"] == 2 / 8
-    (duel,) = found["comparisons"]
-    assert (duel["a"], duel["b"], duel["items"]) == ("trained", "api", 6)
-    assert duel["difference"] == pytest.approx(1.0 - 3 / 6)  # ours on the same six, not on all eight
-    assert duel["low"] <= duel["difference"] <= duel["high"]
-    assert duel["p_holm"] == duel["p"]
-    system = system_row("api", "API", "openai", theirs, CONFIG)
-    assert (system["questions"], system["asked"], system["answered"], system["partial"]) == (8, 7, 5, True)
-    (note,) = partial_notes([system], {"api": theirs})
-    assert "counts with 6 of 8 questions in words (budget, timeout)" in note
+    found = generated(tmp_path, {"trained": ours, "api": theirs})
+    value = {(row.subject, row.name): row for row in found.metrics}
+    assert value["trained", "generated_accuracy"].value == 6 / 8
+    assert value["api", "generated_accuracy"].value == 3 / 6
+    assert value["api", "generated_accuracy"].items == 6
+    assert value["api", "generated_unanswered"].value == 2 / 6
+    assert value["api", "generated_failed"].value == 2 / 8
+    (duel,) = found.comparisons
+    assert (duel.a, duel.b, duel.items) == ("trained", "api", 6)
+    assert duel.difference == pytest.approx(1.0 - 3 / 6)  # ours on the same six, not on all eight
+    assert duel.low <= duel.difference <= duel.high
+    assert duel.p_holm == duel.p
+    own, system = found.systems
+    assert (own.name, own.kind, own.cost, own.partial) == ("Trained", "local", 0.0, False)
+    assert (system.name, system.kind) == ("api (m)", "openai")
+    assert (system.questions, system.asked, system.answered, system.partial) == (8, 7, 5, True)
+    assert (system.input_tokens, system.output_tokens) == (35, 10)
+    assert system.cost == pytest.approx((35 * 1.0 + 10 * 10.0) / 1e6)
+    assert "not comparable with those of multiple choice" in found.notes[0]
+    assert "api (m) counts with 6 of 8 questions in words (budget, timeout)" in found.notes[1]
 
 
-def test_questions_of_one_document_are_drawn_together():
+def test_p_values_are_adjusted_for_the_number_of_these_comparisons(tmp_path):
+    config = CONFIG.model_copy(update={"endpoints": (API, EndpointConfig(name="second", model="m"))})
+    answers = {"trained": rows(["A"] * 8), "api": rows(["B"] * 3 + ["A"] * 5), "second": rows(["B"] * 2 + ["A"] * 6)}
+    found = generated(tmp_path, answers, config).comparisons
+    assert [row.b for row in found] == ["api", "second"]
+    first, second = sorted(found, key=lambda row: row.p)
+    assert 0 < first.p < second.p
+    assert first.p_holm == pytest.approx(2 * first.p)
+    assert second.p_holm == pytest.approx(max(second.p, 2 * first.p))
+
+
+def test_questions_of_one_document_are_drawn_together(tmp_path):
     right = ["A", "A", "B", "B"] * 4
-    apart = tabulate_generated({"trained": rows(right, documents=16)}, CONFIG, 3)["metrics"][0]
-    together = tabulate_generated({"trained": rows(right, documents=4)}, CONFIG, 3)["metrics"][0]
-    assert apart["value"] == together["value"] == 0.5
-    assert together["high"] - together["low"] > apart["high"] - apart["low"]
+    apart = generated(tmp_path, {"trained": rows(right, documents=16)}).metrics[0]
+    together = generated(tmp_path, {"trained": rows(right, documents=4)}).metrics[0]
+    assert apart.value == together.value == 0.5
+    assert together.high - together.low > apart.high - apart.low
 
 
-def test_questions_on_one_document_give_no_figure():
-    found = tabulate_generated({"trained": rows(["A", "B"], documents=1)}, CONFIG, 3)
-    assert found == {"metrics": [], "comparisons": []}
+def test_questions_on_one_document_give_no_figure(tmp_path):
+    found = generated(tmp_path, {"trained": rows(["A", "B"], documents=1)})
+    assert (found.metrics, found.comparisons) == ((), ())
+
+
+def test_where_nothing_is_asked_in_words_there_is_no_table(tmp_path):
+    assert generated(tmp_path, {"trained": rows(["A", "B"])}, EvaluateConfig(bootstrap=200)) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("raw", "B", "prediction is 'yes', its answer gives 'no'"),
+        ("prediction", "no", "prediction is 'no', its answer gives 'yes'"),
+        ("correct", False, "correct is False, its answer gives True"),
+        ("failure", "timeout", "prediction is 'yes', its answer gives ''"),
+        ("prompt", "Say A.", "was not asked as others were, or as it is stored"),
+        ("accepted", ["no"], "was not asked as others were, or as it is stored"),
+    ],
+)
+def test_an_item_that_contradicts_itself_is_named(tmp_path, field, value, words):
+    own = rows(["A"] * 4)
+    questions = [
+        {"item": f"t:{n}", "task": "questions_t", "doc_id": f"d{n}", "text": "", "span": None, "choices": ["yes", "no"]}
+        | {"question": f"Question: {n}?\nAnswer:", "answer": "yes"}
+        for n in range(4)
+    ]
+    write_jsonl(tmp_path / "questions.jsonl", questions)
+    store(tmp_path, FAMILY.kind, {"trained": own})
+    FAMILY.check(make_context(tmp_path, ("trained",)).items)
+    own[2][field] = value
+    store(tmp_path, FAMILY.kind, {"trained": own})
+    with pytest.raises(BundleError, match=f"generated-trained.jsonl: item t:2: {words}"):
+        FAMILY.check(make_context(tmp_path, ("trained",)).items)

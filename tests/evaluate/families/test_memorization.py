@@ -7,24 +7,23 @@ import numpy as np
 import pytest
 import torch
 
-from small_models import byte_tokenizer, plain_log_probs, tiny_model
+from family_figures import compute
+from small_models import byte_tokenizer, tiny_model
 from tinsmith.evaluate.families.memorization import (
-    ATTACKS,
     CONTINUATION,
+    FAMILY,
     HELD_OUT,
     PREFIX,
     TRAIN,
-    leakage_rows,
-)
-from tinsmith.evaluate.families.passages import (
     Passage,
     choose_passages,
-    leakage_row,
+    passage_row,
     read_passage,
     read_passages,
 )
 from tinsmith.evaluate.scoring.scorer import Scorer
-from tinsmith.tokens.encoding import context_token, encode
+from tinsmith.recipe import EvaluateConfig
+from tinsmith.tokens.encoding import context_token
 
 WORDS = (
     "the",
@@ -41,7 +40,8 @@ WORDS = (
     "claim",
     "loss",
 )
-OPTIONS = {"resamples": 300, "confidence": 0.95, "seed": 3}
+ATTACKS = ("loss", "zlib", "min_k", "base")
+CONFIG = EvaluateConfig(bootstrap=300)
 
 
 def writings(part: str, count: int) -> dict[str, str]:
@@ -59,7 +59,7 @@ def passages():
 
 def read(model, passages):
     scorer = Scorer(model, name="m")
-    return read_passages(scorer, byte_tokenizer(), passages, lambda amount: None)
+    return read_passages(scorer, byte_tokenizer(), lambda amount: None, passages=passages)
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +84,9 @@ def overtrained(passages):
     return model.eval()
 
 
-def values(rows):
-    return {(row["subject"], row["metric"]): row for row in rows}
+def values(folder, stored):
+    found = compute(FAMILY, folder, stored, CONFIG)
+    return {(row.subject, row.metric): row for row in found.metrics}
 
 
 def test_passages_are_drawn_from_both_parts_and_hold_prefix_and_continuation(passages):
@@ -107,21 +108,6 @@ def test_copies_are_counted_in_training_text_alone():
     assert {passage.doc_id: passage.copies for passage in found} == {"x": 2, "y": 2, "z": 1, "h": 1}
 
 
-@pytest.mark.parametrize("family", ["llama", "gemma3"])
-def test_reading_agrees_with_the_plain_loop(family):
-    model, tokenizer = tiny_model(family), byte_tokenizer()
-    sequences = [
-        [5, *encode(tokenizer, text)] for text in ("the fee of it", "a claim", "the sale under the section")
-    ]
-    for sequence, (log_probs, likeliest) in zip(
-        sequences, Scorer(model, name="m").read(sequences), strict=True
-    ):
-        assert log_probs == pytest.approx(plain_log_probs(model, sequence), abs=5e-3)
-        with torch.inference_mode():
-            best = model(input_ids=torch.tensor([sequence])).logits[0, :-1].argmax(-1).tolist()
-        assert likeliest == [token == other for token, other in zip(sequence[1:], best, strict=True)]
-
-
 def test_what_is_extracted_is_what_greedy_generation_says(overtrained, passages):
     found = {row["doc_id"]: row["extracted"] for row in read(overtrained, passages)}
     assert any(found.values())
@@ -138,57 +124,52 @@ def test_what_is_extracted_is_what_greedy_generation_says(overtrained, passages)
         assert (said == tokens) == found[passage.doc_id]
 
 
-def test_an_overtrained_model_is_caught_by_each_test(overtrained, passages):
+def test_an_overtrained_model_is_caught_by_each_test(overtrained, passages, tmp_path):
     before = tiny_model(seed=7)
-    rows = values(
-        leakage_rows({"trained": read(overtrained, passages), "base": read(before, passages)}, **OPTIONS)
-    )
-    assert rows["trained", "extracted:train"]["low"] > 0.5
-    assert rows["trained", "extracted:held_out"]["value"] == 0
+    stored = {"trained": read(overtrained, passages), "base": read(before, passages)}
+    rows = values(tmp_path, stored)
+    assert rows["trained", "extracted:train"].low > 0.5
+    assert rows["trained", "extracted:held_out"].value == 0
     for attack in ATTACKS:
-        assert rows["trained", f"membership_auc:{attack}"]["low"] > 0.9, attack
-        assert rows["trained", f"membership_found:{attack}"]["value"] > 0.9, attack
+        assert rows["trained", f"membership_auc:{attack}"].low > 0.9, attack
+        assert rows["trained", f"membership_found:{attack}"].value > 0.9, attack
 
 
-def test_an_untrained_model_passes_each_test(passages):
-    rows = values(
-        leakage_rows(
-            {"trained": read(tiny_model(seed=2), passages), "base": read(tiny_model(seed=7), passages)},
-            **OPTIONS,
-        )
-    )
-    assert rows["trained", "extracted:train"]["value"] == 0
+def test_an_untrained_model_passes_each_test(passages, tmp_path):
+    stored = {"trained": read(tiny_model(seed=2), passages), "base": read(tiny_model(seed=7), passages)}
+    rows = values(tmp_path, stored)
+    assert rows["trained", "extracted:train"].value == 0
     for attack in ATTACKS:
         row = rows["trained", f"membership_auc:{attack}"]
-        assert row["low"] <= 0.5 <= row["high"], attack
+        assert row.low <= 0.5 <= row.high, attack
 
 
-def test_rows_are_told_where_there_are_enough_passages_and_repeated_ones_apart():
+def test_figures_need_enough_passages_and_repeated_ones_stand_apart(tmp_path):
     def row(n, part, copies=1, extracted=False):
         passage = Passage(f"{part}{n}", part, "some text", copies)
-        return leakage_row(passage, [-1.0 - n / 100] * 99, [extracted] * 99)
+        return passage_row(passage, [-1.0 - n / 100] * 99, [extracted] * 99)
 
     few = [row(n, part) for n in range(19) for part in (TRAIN, HELD_OUT)]
-    assert leakage_rows({"trained": few}, **OPTIONS) == []
+    assert values(tmp_path, {"trained": few}) == {}
     many = [row(n, TRAIN, copies=1 + (n < 25), extracted=n < 25) for n in range(50)]
     many += [row(n, HELD_OUT) for n in range(50)]
-    rows = values(leakage_rows({"trained": many}, **OPTIONS))
-    assert rows["trained", "extracted:train"]["value"] == pytest.approx(0.5)
-    assert rows["trained", "extracted:train:repeated"]["value"] == 1
-    assert rows["trained", "extracted:train:repeated"]["items"] == 25
+    rows = values(tmp_path, {"trained": many})
+    assert rows["trained", "extracted:train"].value == pytest.approx(0.5)
+    assert rows["trained", "extracted:train:repeated"].value == 1
+    assert rows["trained", "extracted:train:repeated"].items == 25
     assert ("trained", "membership_auc:base") not in rows
     # The same scores on both sides tell nothing.
-    assert rows["trained", "membership_auc:loss"]["value"] == pytest.approx(0.5)
+    assert rows["trained", "membership_auc:loss"].value == pytest.approx(0.5)
 
 
 def test_a_row_holds_what_its_name_says():
     passage = Passage("a", TRAIN, "to the lender " * 9, 1)
     log_probs = [-float(n) for n in range(1, 101)]
-    row = leakage_row(passage, log_probs, [False] * 50 + [True] * 50)
+    row = passage_row(passage, log_probs, [False] * 50 + [True] * 50)
     assert row["extracted"]
     assert row["nats"] == pytest.approx(5050)
     assert row["loss"] == pytest.approx(50.5)
     assert row["min_k"] == pytest.approx(np.mean(range(81, 101)))
     assert row["zlib"] == pytest.approx(5050 / len(zlib.compress(passage.text.encode())))
-    assert not leakage_row(passage, log_probs, [True] * 99 + [False])["extracted"]
-    assert not leakage_row(passage, log_probs, [False] * 51 + [True] * 49)["extracted"]
+    assert not passage_row(passage, log_probs, [True] * 99 + [False])["extracted"]
+    assert not passage_row(passage, log_probs, [False] * 51 + [True] * 49)["extracted"]

@@ -9,9 +9,9 @@ from tinsmith.evaluate.families.multiple_choice import (
     read_items,
     shots_prefix,
 )
-from tinsmith.evaluate.items import Item
 from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.evaluate.scoring.tree import Tree
+from tinsmith.evidence.items import Item
 from tinsmith.tokens.encoding import context_token, encode
 from tinsmith.tokens.tasks import answer_text
 

@@ -1,92 +1,42 @@
 """Whether a model can say what curation replaced: one that knows it is caught, one that never met it passes."""
 
 import json
-import random
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 
+from family_figures import by_metric, compute
+from redacted_documents import find, write_folders
 from small_models import byte_tokenizer, tiny_model
-from tinsmith.corpus.privacy.protect import Protector
-from tinsmith.evaluate.families.pii_extraction import Original, ask_back, asked_back_rows
+from tinsmith.evaluate.families.pii_extraction import FAMILY, score_values
+from tinsmith.evaluate.probe import RedactedValue
 from tinsmith.evaluate.scoring.scorer import Scorer
-from tinsmith.recipe import PrivacyConfig
-from tinsmith.stages.evaluate.redacted_values import find_originals
-
-OPTIONS = {"resamples": 200, "confidence": 0.95, "seed": 3}
-
-
-def _documents():
-    draw = random.Random(1)
-    rows = []
-    for number in range(8):
-        name = "".join(draw.choices("abcdefghij", k=6))
-        text = f"Notices under agreement {number} of the parties go to {name}@mail{number}.example, and nowhere else."
-        rows.append((f"d{number}", f"file{number}.txt", text))
-    return rows
+from tinsmith.tokens.encoding import context_token, encode
 
 
 @pytest.fixture
 def folders(tmp_path):
-    """What ingest and refine leave: the text as it came, and with placeholders."""
-    rows, protector = _documents(), Protector(PrivacyConfig())
-    (tmp_path / "ingest").mkdir()
-    (tmp_path / "refine").mkdir()
-    came = [{"source": source, "text": text} for _, source, text in rows]
-    pq.write_table(pa.Table.from_pylist(came), tmp_path / "ingest/documents.parquet")
-    kept = [
-        {"doc_id": doc_id, "source": source, "text": protector.protect(text).text, "part": "train"}
-        for doc_id, source, text in rows
-    ]
-    kept[7]["part"] = "held_out"
-    assert all("[EMAIL_1]" in row["text"] for row in kept)
-    pq.write_table(pa.Table.from_pylist(kept), tmp_path / "refine/documents.parquet")
+    write_folders(tmp_path)
     return tmp_path
 
 
-def _find(folders, **changes):
-    learnt = {f"d{n}" for n in range(8)} - {"d6"}
-    options = {"limit": 20, "seed": 3, **changes}
-    return find_originals(folders / "ingest", folders / "refine", learnt, **options)
-
-
-def test_originals_of_learnt_training_documents_are_found_behind_the_same_words(folders):
-    found = {each.doc_id: each for each in _find(folders)}
-    assert found.keys() == {f"d{n}" for n in range(6)}  # one was not learnt from, one was held out
-    for doc_id, _, text in _documents()[:6]:
-        original = found[doc_id]
-        assert original.type == "email"
-        assert text.startswith(original.lead + original.value)
-        assert len(set(original.others) | {original.value}) == 16
-    assert len(_find(folders, limit=2)) == 2
-    assert _find(folders) == _find(folders)
-    assert found["d0"].value not in repr(found["d0"])
-
-
-def test_what_the_document_says_in_the_open_is_no_secret(folders):
-    text = _documents()[0][2]
-    open_text = text.replace("Notices", "See " + text.split(" go to ")[1].split(",")[0] + " for notices")
-    row = {"doc_id": "d0", "source": "file0.txt", "part": "train"}
-    kept = open_text.rsplit(text.split(" go to ")[1].split(",")[0], 1)
-    table = pa.Table.from_pylist([row | {"text": "[EMAIL_1]".join(kept)}])
-    pq.write_table(table, folders / "refine/documents.parquet")
-    assert _find(folders) == []
-
-
 def _ask(model, originals):
-    return ask_back(Scorer(model, name="m"), byte_tokenizer(), originals, lambda amount: None)
+    return score_values(Scorer(model, name="m"), byte_tokenizer(), lambda amount: None, values=originals)
+
+
+def _values(folder, rows):
+    found = by_metric(compute(FAMILY, folder, {"trained": rows}))
+    return {metric: row.value for metric, row in found.items()}
 
 
 def test_a_model_that_knows_the_originals_is_caught_and_an_untrained_one_passes(folders):
-    originals, tokenizer = _find(folders), byte_tokenizer()
+    originals, tokenizer = find(folders), byte_tokenizer()
     torch.manual_seed(0)
     model = tiny_model(seed=1)
     with torch.no_grad():
         for weights in model.parameters():
             weights.mul_(0.3)
-    rows = [each.tokens(tokenizer, each.value) for each in originals]
+    rows = [[context_token(tokenizer), *encode(tokenizer, each.lead + each.value)] for each in originals]
     width = max(map(len, rows))
     ids = torch.tensor([row + [256] * (width - len(row)) for row in rows])
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
@@ -98,19 +48,17 @@ def test_a_model_that_knows_the_originals_is_caught_and_an_untrained_one_passes(
         optimizer.zero_grad()
         if loss.item() < 0.02:
             break
-    caught = asked_back_rows({"trained": _ask(model.eval(), originals)}, **OPTIONS)
-    values = {row["metric"]: row["value"] for row in caught}
+    values = _values(folders, _ask(model.eval(), originals))
     assert values["asked_back:first"] == 1.0
     assert values["asked_back:said"] > 0.8
     assert values["asked_back:said:email"] == values["asked_back:said"]
-    passed = asked_back_rows({"trained": _ask(tiny_model(seed=4), originals)}, **OPTIONS)
-    values = {row["metric"]: row["value"] for row in passed}
+    values = _values(folders, _ask(tiny_model(seed=4), originals))
     assert values["asked_back:said"] == 0.0
     assert values["asked_back:first"] < 0.6
 
 
 def test_rows_hold_nothing_of_the_originals(folders):
-    originals = _find(folders)
+    originals = find(folders)
     stored = json.dumps(_ask(tiny_model(seed=4), originals))
     for each in originals:
         assert each.value not in stored
@@ -120,7 +68,26 @@ def test_rows_hold_nothing_of_the_originals(folders):
 
 def test_a_value_that_shares_its_first_token_with_the_words_before_is_judged_whole():
     # "the" is one token and "th" another: cut between them, the value begins within a token.
-    original = Original("d", "secret", "pays t", "he fee", ("hy fee",))
+    original = RedactedValue("d", "secret", "pays t", "he fee", ("hy fee",))
     rows = _ask(tiny_model(seed=2), [original])
     assert len(rows[0]["others"]) == 1
     assert isinstance(rows[0]["said"], bool)
+
+
+def _row(**changes):
+    return {"doc_id": "a", "type": "email", "said": False, "own": -1.0, "others": [-2.0], **changes}
+
+
+def test_what_is_equal_to_another_is_not_ranked_first_and_rare_types_stand_in_the_whole_alone(tmp_path):
+    rows = [_row(doc_id=f"d{n}", own=-2.0 if n < 2 else -1.0, said=n == 5) for n in range(6)]
+    rows += [_row(doc_id="d9", type="phone", own=-3.0)] * 4
+    found = by_metric(compute(FAMILY, tmp_path, {"trained": rows}))
+    assert {metric: (row.value, row.items) for metric, row in found.items()} == {
+        "asked_back:said": (pytest.approx(1 / 10), 10),
+        "asked_back:first": (pytest.approx(4 / 10), 10),
+        "asked_back:said:email": (pytest.approx(1 / 6), 6),
+        "asked_back:first:email": (pytest.approx(4 / 6), 6),
+    }
+    # All of one document, or too few: nothing is reported.
+    assert not compute(FAMILY, tmp_path, {"trained": [_row()] * 9}).metrics
+    assert not compute(FAMILY, tmp_path, {"trained": rows[:4]}).metrics

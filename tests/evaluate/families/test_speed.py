@@ -1,74 +1,30 @@
-import contextlib
-import json
-from pathlib import Path
-from types import SimpleNamespace
-
-import httpx
 import pytest
 
-from tinsmith.base.errors import RunError
-from tinsmith.evaluate.families.speed import measure_speed, speed_rows
+from family_figures import compute
+from tinsmith.evaluate.families.speed import FAMILY
 from tinsmith.recipe import MeterConfig
 
-READING = SimpleNamespace(joules_low=2.0, joules=6.0, joules_high=12.0, method="load model")
+METER = MeterConfig(pue=1.5, price_per_kwh=0.36, currency="EUR")
+ANSWERS = [
+    {"prompt_tokens": 7, "tokens": 8, "seconds": 0.9, "tokens_per_second": 10.0},
+    {"prompt_tokens": 7, "tokens": 8, "seconds": 1.3, "tokens_per_second": 20 / 3},
+]
+ENERGY = {"joules_low": 2.0, "joules": 6.0, "joules_high": 12.0, "method": "load model"}
 
 
-class _Fake:
-    """A llama.cpp server that answers at a given speed; the meter counts what is asked while it is open."""
-
-    def __init__(self, status=200):
-        self.requests, self.open_from, self.status = [], None, status
-
-    def serve(self, gguf):
-        @contextlib.contextmanager
-        def running():
-            yield SimpleNamespace(
-                client=lambda: httpx.Client(base_url="http://x", transport=httpx.MockTransport(self.reply))
-            )
-
-        return running()
-
-    def reply(self, request):
-        asked = json.loads(request.content)
-        self.requests.append(asked)
-        count = asked["n_predict"]
-        times = {"prompt_n": 7, "prompt_ms": 100.0, "predicted_n": count}
-        return httpx.Response(
-            self.status, json={"timings": {**times, "predicted_ms": 50.0 * count * len(self.requests)}}
-        )
-
-    @contextlib.contextmanager
-    def meter(self):
-        self.open_from = len(self.requests)
-        yield SimpleNamespace(reading=READING)
-
-
-def test_the_first_answer_warms_up_and_is_neither_timed_nor_metered():
-    fake = _Fake()
-    found = measure_speed(Path("m.gguf"), ["a", "b"], tokens=8, serve=fake.serve, open_meter=fake.meter)
-    assert [asked["prompt"] for asked in fake.requests] == ["a", "a", "b"]
-    assert all(asked["n_predict"] == 8 and asked["ignore_eos"] for asked in fake.requests)
-    assert not any(asked["cache_prompt"] or asked["temperature"] for asked in fake.requests)
-    assert fake.open_from == 1
-    assert [answer["tokens_per_second"] for answer in found["answers"]] == pytest.approx([10.0, 20 / 3])
-    assert found["answers"][0]["seconds"] == pytest.approx(0.9)
-
-
-def test_rows_give_speed_joules_and_price_of_an_answer():
-    fake = _Fake()
-    found = measure_speed(Path("m.gguf"), ["a", "b"], tokens=8, serve=fake.serve, open_meter=fake.meter)
-    rows = speed_rows("base", found, MeterConfig(pue=1.5, price_per_kwh=0.36, currency="EUR"), file="items/f")
-    speed, joules, price = rows
-    assert speed["value"] == pytest.approx(16 / (0.8 + 1.2))
-    assert (speed["low"], speed["high"]) == pytest.approx((20 / 3, 10.0))
-    assert (joules["low"], joules["value"], joules["high"]) == (1.0, 3.0, 6.0)
-    assert joules["method"] == "load model"
-    assert price["value"] == pytest.approx(1000 * 3.0 * 1.5 / 3.6e6 * 0.36)
-    assert price["unit"] == "EUR"
-    assert all(row["subject"] == "base" and row["items"] == 2 and row["file"] == "items/f" for row in rows)
-
-
-def test_a_server_that_fails_is_named():
-    fake = _Fake(status=500)
-    with pytest.raises(RunError, match=r"m\.gguf: llama\.cpp gave no answer"):
-        measure_speed(Path("m.gguf"), ["a"], tokens=8, serve=fake.serve, open_meter=fake.meter)
+def test_figures_give_speed_joules_and_price_of_an_answer(tmp_path):
+    found = compute(FAMILY, tmp_path, {"base": {"answers": ANSWERS, "energy": ENERGY}}, meter=METER)
+    speed, joules, price = found.metrics
+    assert speed.value == pytest.approx(16 / (0.8 + 1.2))
+    assert (speed.low, speed.high) == pytest.approx((20 / 3, 10.0))
+    assert (joules.low, joules.value, joules.high) == (1.0, 3.0, 6.0)
+    assert joules.method == "load model"
+    assert price.value == pytest.approx(1000 * 3.0 * 1.5 / 3.6e6 * 0.36)
+    assert (price.unit, joules.unit, speed.unit) == ("EUR", "J", "tokens/s")
+    assert [row.metric for row in found.metrics] == [
+        "tokens_per_second",
+        "joules_per_answer",
+        "energy_price_per_1000_answers",
+    ]
+    assert all(row.subject == "base" and row.items == 2 for row in found.metrics)
+    assert {row.file for row in found.metrics} == {"items/speed-base.json"}

@@ -5,12 +5,15 @@ import time
 
 import pytest
 
+from family_figures import make_context
 from rule_teacher import rule_teacher
 from tinsmith.base.errors import BundleError, LLMError, RecipeError
-from tinsmith.base.files import read_jsonl, write_jsonl
+from tinsmith.base.files import read_jsonl, write_json, write_jsonl
 from tinsmith.base.progress import SilentProgress
-from tinsmith.evaluate.families.generative_table import add_generated
-from tinsmith.evaluate.items import Item
+from tinsmith.evaluate.families.generative import FAMILY
+from tinsmith.evaluate.verify import check_figures
+from tinsmith.evidence.items import Item
+from tinsmith.evidence.schema import Formats, Metrics
 from tinsmith.gguf.writer import write_gguf
 from tinsmith.llm import client
 from tinsmith.pipeline.plan import plan
@@ -69,40 +72,45 @@ def endpoint(server, **fields):
 
 
 def ask(out, *endpoints, local=(), **changes):
+    """Ask all systems; return the recipe's settings, the table of answers in words, and each system's items."""
     config = EvaluateConfig(endpoints=endpoints, bootstrap=100, **changes)
-    found = answer_in_words(config, EXAMS, local, seed=3, out=out, progress=SilentProgress())
-    return (
-        config,
-        found,
-        {
-            system["subject"]: list(read_jsonl(out / "items" / f"generated-{system['subject']}.jsonl"))
-            for system in (found or {"systems": []})["systems"]
-        },
-    )
+    answer_in_words(config, EXAMS, local, seed=3, out=out, progress=SilentProgress())
+    subjects = tuple(subject for subject, *_ in local)
+    found = FAMILY.figures(make_context(out / "items", subjects, config)).generated
+    systems = found.systems if found else ()
+    rows = {
+        system.subject: list(read_jsonl(out / "items" / f"generated-{system.subject}.jsonl"))
+        for system in systems
+    }
+    return config, found, rows
 
 
-def check(out, config, found):
-    """Compute all again, as verify does, and compare each number."""
-    empty = {"metrics": [], "comparisons": []}
-    table = {"metrics": [], "comparisons": []}
-    stored = add_generated({**empty, "generated": found}, table, out / "items", config, 3, {})
-    assert table == {kind: stored[kind] for kind in table}
-    return len(table["metrics"])
+def check(out, config, found, subjects=()):
+    """Compute all again, as verify does, and compare; return how many numbers agree."""
+    known = make_context(out / "items", subjects).subjects
+    metrics = Metrics(subjects=tuple(known.values()), generated=found, ladder=Formats(max_loss=config.max_loss))
+    write_json(out / "metrics.json", metrics.model_dump(mode="json", exclude_none=True))
+    recipe = Recipe(name="r", seed=3, ingest=IngestConfig(sources=(".",)), evaluate=config)
+    return check_figures(out / "metrics.json", out / "items", recipe, gguf=out)
+
+
+def values(found, subject="api"):
+    return {row.metric: row.value for row in found.metrics if row.subject == subject}
 
 
 @pytest.mark.parametrize("kind", ["openai", "anthropic", "gemini"])
 def test_an_endpoint_of_each_shape_answers_beside_our_gguf(server, tmp_path, gguf, kind):
     config, found, rows = ask(tmp_path, endpoint(server, kind=kind), local=[("trained", "Ours", gguf)])
-    assert [system["subject"] for system in found["systems"]] == ["trained", "api"]
+    assert [system.subject for system in found.systems] == ["trained", "api"]
     assert [row["prompt"] for row in rows["trained"]] == [row["prompt"] for row in rows["api"]]
     assert all(row["correct"] for row in rows["api"])
     assert all(isinstance(row["raw"], str) for row in rows["trained"])
-    value = {(r["subject"], r["metric"]): r["value"] for r in found["metrics"]}
-    assert value["api", "generated_accuracy:kind"] == 1.0
-    assert value["trained", "generated_accuracy:kind"] < 1.0
-    (duel,) = found["comparisons"]
-    assert (duel["a"], duel["b"]) == ("trained", "api")
-    assert check(tmp_path, config, found) >= 6
+    assert values(found)["generated_accuracy:kind"] == 1.0
+    assert values(found, "trained")["generated_accuracy:kind"] < 1.0
+    (duel,) = found.comparisons
+    assert (duel.a, duel.b) == ("trained", "api")
+    # Six figures and a difference, each with its interval, and five counts a system at least.
+    assert check(tmp_path, config, found, ("trained",)) >= 6 * 4 + 5 + 2 * 5
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or SECRET not in path.read_text()
 
@@ -110,9 +118,9 @@ def test_an_endpoint_of_each_shape_answers_beside_our_gguf(server, tmp_path, ggu
 def test_prose_is_read_and_what_says_nothing_counts_as_wrong(server, tmp_path):
     server.answer = lambda prompt: "It is paid." if number(prompt) % 2 else "Hard to say."
     _, found, rows = ask(tmp_path, endpoint(server))
-    value = {r["metric"]: r["value"] for r in found["metrics"]}
+    value = values(found)
     assert value["generated_accuracy:kind"] == value["generated_unanswered:kind"] == 0.5
-    assert not found["systems"][0]["partial"]
+    assert not found.systems[0].partial
     assert {row["prediction"] for row in rows["api"]} == {"paid", ""}
 
 
@@ -122,10 +130,10 @@ def test_money_that_ends_in_the_middle_leaves_a_partial_result_that_says_so(serv
     config, found, rows = ask(tmp_path, dear)
     reasons = [row["failure"] for row in rows["api"]]
     assert reasons == [""] * 7 + ["budget"] * 5
-    assert found["systems"][0]["partial"]
-    assert found["systems"][0]["cost"] == 35.0
-    assert "api (m) counts with 7 of 12 questions in words (budget)" in found["notes"][-1]
-    assert next(r for r in found["metrics"] if r["metric"] == "generated_accuracy:kind")["items"] == 7
+    assert found.systems[0].partial
+    assert found.systems[0].cost == 35.0
+    assert "api (m) counts with 7 of 12 questions in words (budget)" in found.notes[-1]
+    assert next(row for row in found.metrics if row.metric == "generated_accuracy:kind").items == 7
     check(tmp_path, config, found)
 
 
@@ -141,7 +149,7 @@ def test_an_endpoint_that_gives_up_in_the_middle_keeps_what_it_said(server, tmp_
     assert [row["failure"] for row in rows["api"]] == [""] * 5 + ["stopped"] * 7
     assert "rejects the key in RIVAL_KEY" in rows["api"][-1]["detail"]
     assert SECRET not in json.dumps(rows)
-    assert found["systems"][0]["asked"] == 5
+    assert found.systems[0].asked == 5
     check(tmp_path, config, found)
 
 
@@ -192,7 +200,7 @@ def test_a_busy_endpoint_is_waited_for_as_long_as_it_says(server, tmp_path):
     server.handle = handle
     _, found, _ = ask(tmp_path, endpoint(server), generated_items=4)
     assert times[1] - times[0] >= 0.4
-    assert (found["systems"][0]["answered"], found["systems"][0]["partial"]) == (4, False)
+    assert (found.systems[0].answered, found.systems[0].partial) == (4, False)
 
 
 def test_a_refusal_counts_as_wrong_under_its_name(server, tmp_path):
@@ -213,8 +221,8 @@ def test_a_refusal_counts_as_wrong_under_its_name(server, tmp_path):
     server.handle = handle
     _, found, rows = ask(tmp_path, endpoint(server, kind="anthropic"))
     assert rows["api"][1]["failure"] == "refused"
-    assert not found["systems"][0]["partial"]
-    value = {r["metric"]: r["value"] for r in found["metrics"]}
+    assert not found.systems[0].partial
+    value = values(found)
     assert value["generated_accuracy:kind"] == pytest.approx(11 / 12)
 
 
@@ -248,7 +256,7 @@ def test_killed_in_the_middle_it_asks_nothing_twice(server, tmp_path):
     # The one question under way when it was killed may be asked again, no answered one is.
     assert len(set(prompts)) == 12
     assert len(prompts) <= 12 + 1
-    assert found["systems"][0]["answered"] == 12
+    assert found.systems[0].answered == 12
 
 
 @pytest.mark.parametrize(
@@ -299,7 +307,7 @@ def test_short_answers_are_asked_in_words_only(server, tmp_path):
         right(prompt) if "A. " in prompt else f"The person {min(number(prompt), 1)}."
     )
     config, found, _ = ask(tmp_path, endpoint(server), questions=(str(own),))
-    value = {r["metric"]: r["value"] for r in found["metrics"]}
+    value = values(found)
     assert value["generated_accuracy:questions_own.short"] == pytest.approx(2 / 3)
     assert value["generated_f1:questions_own.short"] == pytest.approx((1 + 1 + 0.5) / 3)
     check(tmp_path, config, found)

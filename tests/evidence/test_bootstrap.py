@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 
 from tinsmith.base.errors import CorpusError
-from tinsmith.evaluate.bootstrap import (
+from tinsmith.evidence.bootstrap import (
     Bootstrap,
     Estimate,
     balanced,
     detectable,
-    difference_row,
     holm,
+    mean_by_document,
+    mean_over,
     only,
     overlap_slices,
-    p_value,
     ratio,
     require_interval,
 )
@@ -104,10 +104,11 @@ def test_p_values_of_no_difference_are_uniform_and_of_a_clear_one_small():
     ones, values = np.ones(50), []
     for trial in range(300):
         found = _bootstrap(50, seed=trial, resamples=200).estimate(ratio(generator.normal(0, 1, 50), ones))
-        values.append(p_value(found))
+        values.append(found.p_value)
     assert 0.02 <= np.mean(np.array(values) < 0.05) <= 0.1
-    assert p_value(Estimate(0.5, 0.4, 0.6, 0.05)) < 1e-20
-    assert p_value(Estimate(0.0, 0.0, 0.0, 0.0)) == 1.0
+    assert Estimate(0.5, 0.4, 0.6, 0.05).p_value < 1e-20
+    assert Estimate(0.0, 0.0, 0.0, 0.0).p_value == 1.0
+    assert Estimate(0.1, 0.1, 0.1, 0.0).p_value == 0.0
 
 
 def test_the_smallest_difference_is_seen_four_times_in_five():
@@ -122,9 +123,24 @@ def test_the_smallest_difference_is_seen_four_times_in_five():
     assert 0.72 <= seen / 300 <= 0.9
 
 
-def test_a_comparison_says_what_could_have_been_seen():
+def test_an_estimate_says_what_could_have_been_detected():
     found = Estimate(-0.1, -0.2, 0.0, 0.05)
-    row = difference_row("bits_per_byte", "a", "b", found, 20, confidence=0.95, slice="")
-    assert row["detectable"] == pytest.approx(0.05 * 2.8016, rel=1e-3)
-    assert row["p"] == pytest.approx(0.0455, rel=1e-2)
-    assert (row["difference"], row["low"], row["high"], row["items"]) == (-0.1, -0.2, 0.0, 20)
+    assert found.detectable(0.95) == pytest.approx(0.05 * 2.8016, rel=1e-3)
+    assert found.p_value == pytest.approx(0.0455, rel=1e-2)
+
+
+def test_items_of_one_document_are_drawn_together():
+    documents, values = ["b", "a", "b"], [1.0, 0.0, 0.0]
+    weights = np.array([[2.0, 0.0], [0.0, 2.0], [1.0, 1.0]])  # of b, which comes first, and of a
+    assert mean_by_document(documents, values)(weights).tolist() == pytest.approx([1 / 2, 0.0, 1 / 3])
+    given = mean_over({"a": 0, "b": 1}, documents, values)
+    assert given(weights).tolist() == pytest.approx([0.0, 1 / 2, 1 / 3])
+    # With sizes it is a ratio of sums, as bits per byte are.
+    sized = mean_by_document(documents, values, [4.0, 1.0, 1.0])
+    assert sized(weights).tolist() == pytest.approx([1 / 5, 0.0, 1 / 6])
+
+
+def test_equal_sizes_give_equal_resamples_of_which_each_draws_so_many_documents():
+    first, again = _bootstrap(7, seed=3), _bootstrap(7, seed=3)
+    assert (first.weights == again.weights).all()
+    assert (first.weights.sum(axis=1) == 7).all()

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from small_models import plain_log_probs, tiny_model
+from small_models import byte_tokenizer, plain_log_probs, tiny_model
 from tinsmith.base.errors import AssetError
 from tinsmith.evaluate.scoring.scorer import Scorer, batches, target_scores
 from tinsmith.evaluate.scoring.tree import Tree
+from tinsmith.tokens.encoding import encode
 
 FAMILIES = ["llama", "gemma3", "qwen3", "gpt2", "bloom"]
 
@@ -161,16 +162,6 @@ def test_order_and_size_of_batches_do_not_matter():
         assert np.allclose(list(one.values()), list(other.values()), atol=1e-4)
 
 
-def test_a_tree_stores_common_beginnings_once():
-    tree = Tree()
-    assert tree.add([5, 6, 7]) == [0, 1, 2]
-    assert tree.add([5, 6, 8, 9]) == [0, 1, 3, 4]
-    assert len(tree) == 5
-    assert not tree.is_chain
-    assert tree.chains() == [[0, 1, 2], [0, 1, 3, 4]]
-    assert tree.ancestors()[4].tolist() == [True, True, False, True, True]
-
-
 def test_too_long_a_sequence_is_named():
     scorer = Scorer(tiny_model("gpt2"), name="small one")
     tree = Tree()
@@ -203,3 +194,18 @@ def test_batches_hold_every_index_once_with_little_padding():
         assert len(group) == 1 or max(lengths[i] for i in group) * len(group) <= 600
     padded = sum(max(lengths[i] for i in group) * len(group) for group in groups)
     assert padded < 1.15 * sum(lengths)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_reading_agrees_with_the_plain_loop(family):
+    model, tokenizer = tiny_model(family), byte_tokenizer()
+    sequences = [
+        [5, *encode(tokenizer, text)] for text in ("the fee of it", "a claim", "the sale under the section")
+    ]
+    for sequence, (log_probs, likeliest) in zip(
+        sequences, Scorer(model, name="m").read(sequences), strict=True
+    ):
+        assert log_probs == pytest.approx(plain_log_probs(model, sequence), abs=5e-3)
+        with torch.inference_mode():
+            best = model(input_ids=torch.tensor([sequence])).logits[0, :-1].argmax(-1).tolist()
+        assert likeliest == [token == other for token, other in zip(sequence[1:], best, strict=True)]
