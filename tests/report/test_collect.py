@@ -9,6 +9,7 @@ import pytest
 from report.fake_runs import make_bundle
 from tinsmith.base.files import read_json
 from tinsmith.report.collect import place, summarise_files
+from tinsmith.report.schema import Count, DroppedFiles
 
 
 def test_models_are_links_and_manifests_are_copies(tmp_path: Path) -> None:
@@ -62,11 +63,10 @@ def test_files_are_counted_by_reason_with_examples() -> None:
     ]
     rows += [{"source": "a.md", "bytes": 7, "mime": "", "status": "read", "reason": "", "documents": 2}]
     summary = summarise_files(rows)
-    assert (summary["files"], summary["read"], summary["dropped"], summary["documents"]) == (6, 1, 5, 2)
-    assert summary["reasons"] == [
-        {"reason": "damaged", "files": 5, "bytes": 50, "examples": ["0.pdf", "1.pdf", "2.pdf"]}
-    ]
-    assert summary["types"] == [{"name": "application/pdf", "count": 5}, {"name": "unknown", "count": 1}]
+    assert (summary.files, summary.read, summary.dropped, summary.documents) == (6, 1, 5, 2)
+    (dropped,) = summary.reasons
+    assert dropped == DroppedFiles(reason="damaged", files=5, bytes=50, examples=("0.pdf", "1.pdf", "2.pdf"))
+    assert summary.types == (Count(name="application/pdf", count=5), Count(name="unknown", count=1))
 
 
 def test_documents_and_overlap_are_summarised(bundle: Path) -> None:

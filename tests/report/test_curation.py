@@ -20,9 +20,12 @@ from tinsmith.base.files import read_json, read_jsonl, write_json
 from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.privacy import REASONS as PRIVATE
 from tinsmith.corpus.rights import REASONS as RIGHTS
+from tinsmith.evaluate.families import families
 from tinsmith.recipe import CurateConfig, RefineConfig, SplitConfig
 from tinsmith.report import curation, curation_view
+from tinsmith.report.evidence import build_evidence
 from tinsmith.report.page import rebuild_report, render
+from tinsmith.report.schema import Evidence
 from tinsmith.stages import PURPOSES
 from tinsmith.stages.curate.run import curate
 from tinsmith.stages.refine.run import refine
@@ -37,17 +40,17 @@ def section(page: str) -> str:
     return page.split('<section id="curation">')[1].split("</section>")[0]
 
 
-def words_of(evidence: dict[str, Any]) -> str:
-    apart = re.sub(rf"(?=</?(?:{BLOCKS})\b)", " ", section(render(evidence, PURPOSES)))
+def words_of(built: Evidence) -> str:
+    apart = re.sub(rf"(?=</?(?:{BLOCKS})\b)", " ", section(render(built, families(), PURPOSES)))
     return " ".join(Page(apart).text.split())
 
 
-def with_tables(evidence: dict[str, Any], **tables: Any) -> dict[str, Any]:
-    return evidence | {"curation": evidence["curation"] | tables}
+def with_tables(built: Evidence, **tables: Any) -> Evidence:
+    return built.model_copy(update={"curation": built.curation | tables})
 
 
-def test_who_must_sign_finds_what_was_refused_found_and_left(evidence: dict[str, Any], bundle: Path) -> None:
-    text, page = words_of(evidence), read_page(bundle)
+def test_who_must_sign_finds_what_was_refused_found_and_left(built: Evidence, bundle: Path) -> None:
+    text, page = words_of(built), read_page(bundle)
     for words in (
         "Refused for their rights 9 documents, 2 of them forgotten on request",
         "Personal data 39 replaced in documents kept",
@@ -76,8 +79,8 @@ def test_who_must_sign_finds_what_was_refused_found_and_left(evidence: dict[str,
     assert page.tables["overlaps"] == [37, 14]
 
 
-def test_who_builds_finds_every_step(evidence: dict[str, Any], bundle: Path) -> None:
-    text, page = words_of(evidence), read_page(bundle)
+def test_who_builds_finds_every_step(built: Evidence, bundle: Path) -> None:
+    text, page = words_of(built), read_page(bundle)
     assert page.tables["refined"] == [value for row in REFINED for value in row[2:] if value]
     for words in (
         "Instructions to a model −1 −9.70 kB −4.0%",
@@ -97,8 +100,8 @@ def test_who_builds_finds_every_step(evidence: dict[str, Any], bundle: Path) -> 
     assert page.tables["synthesis"] == [12, 11, 10, 9, 8, 7, 6, 5]
 
 
-def test_the_picture_walks_from_what_was_read_to_what_was_learnt_from(evidence: dict[str, Any]) -> None:
-    marks = curation_view.CurationView(evidence["curation"]).way(evidence["funnel"])
+def test_the_picture_walks_from_what_was_read_to_what_was_learnt_from(built: Evidence) -> None:
+    marks = curation_view.CurationView(built.curation).way(built.funnel)
     assert [(mark.label, mark.value) for mark in marks] == [
         ("Read", 360_000),
         ("Rights", 268_000),
@@ -122,11 +125,11 @@ def test_the_picture_walks_from_what_was_read_to_what_was_learnt_from(evidence: 
     assert {mark.kind for mark in marks[:-1]} == {"other"}
 
 
-def test_what_documents_say_stays_text(evidence: dict[str, Any]) -> None:
+def test_what_documents_say_stays_text(built: Evidence) -> None:
     kept = {"action", "verdict", "group", "step", "reason", "type"}
     for spared in (frozenset[str](), kept):
         page = Page(
-            section(render(evidence | {"curation": _poisoned(evidence["curation"], spared)}, PURPOSES))
+            section(render(with_tables(built, **_poisoned(built.curation, spared)), families(), PURPOSES))
         )
         assert not [tag for tag, _ in page.tags if tag in {"script", "img"}]
         assert page.text.count(EVIL) > 30
@@ -153,7 +156,7 @@ def test_a_step_that_was_not_asked_for_is_named_in_a_word(tmp_path: Path) -> Non
     write_json(runs["refine"] / "manifest.json", manifest)
     out.mkdir()
     report(make_recipe().report, recipe=make_recipe(), runs=runs, out=out, progress=SilentProgress())
-    text = words_of(read_json(out / "evidence.json"))
+    text = words_of(build_evidence(out, families()))
     for words in (
         "Search for planted text: not asked for.",
         "A comparison with evaluation text: not asked for.",
@@ -170,10 +173,10 @@ def test_a_step_that_was_not_asked_for_is_named_in_a_word(tmp_path: Path) -> Non
     )
 
 
-def test_found_nothing_is_another_word_than_not_asked_for(evidence: dict[str, Any]) -> None:
+def test_found_nothing_is_another_word_than_not_asked_for(built: Evidence) -> None:
     empty = {"rows": [], "of": 0, "whole": True}
     names = ("instructions", "triggers", "selftest", "boilerplate", "semantic", "hidden", "copies")
-    text = words_of(with_tables(evidence, **dict.fromkeys(names, empty)))
+    text = words_of(with_tables(built, **dict.fromkeys(names, empty)))
     for words in (
         "Passages that speak to a model: none was found.",
         "Phrases that trigger planted behaviour: none was found.",
@@ -207,15 +210,15 @@ EVERY = (*(table.name for table in curation.TABLES), *curation.DROPPED, "asked",
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_a_missing_file_is_a_gap_in_words(evidence: dict[str, Any], name: str) -> None:
-    assert GAPS.get(name, "") in words_of(with_tables(evidence, **{name: None}))
+def test_a_missing_file_is_a_gap_in_words(built: Evidence, name: str) -> None:
+    assert GAPS.get(name, "") in words_of(with_tables(built, **{name: None}))
 
 
 @pytest.mark.parametrize("place", range(11))
-def test_a_row_without_a_field_is_survived(evidence: dict[str, Any], place: int) -> None:
-    less = {name: _without(table, place) for name, table in evidence["curation"].items()}
-    assert less != evidence["curation"]
-    assert "What a teacher wrote" in words_of(with_tables(evidence, **less))
+def test_a_row_without_a_field_is_survived(built: Evidence, place: int) -> None:
+    less = {name: _without(table, place) for name, table in built.curation.items()}
+    assert less != built.curation
+    assert "What a teacher wrote" in words_of(with_tables(built, **less))
 
 
 def _without(table: dict[str, Any], place: int) -> dict[str, Any]:
@@ -247,12 +250,12 @@ def test_a_file_that_breaks_off_is_shown_as_far_as_it_goes(tmp_path: Path) -> No
     assert "Synthetic text: asked for, but the run left no file of it that can be read." in text
 
 
-def make_evidence(folder: Path) -> dict[str, Any]:
-    return dict(read_json(make_bundle(folder / "whole") / "evidence.json"))
+def make_evidence(folder: Path) -> Evidence:
+    return build_evidence(make_bundle(folder / "whole"), families())
 
 
-def test_what_nobody_counted_is_not_called_none(evidence: dict[str, Any]) -> None:
-    text = words_of(with_tables(evidence, rights=None, privacy=None, hidden=None))
+def test_what_nobody_counted_is_not_called_none(built: Evidence) -> None:
+    text = words_of(with_tables(built, rights=None, privacy=None, hidden=None))
     for words in (
         "Refused for their rights – not known",
         "Secrets – not known",
@@ -285,7 +288,7 @@ def test_a_bundle_alone_gives_the_same_part(tmp_path: Path, bundle: Path) -> Non
     moved = tmp_path / "bundle"
     shutil.copytree(bundle, moved)
     before = section((moved / "report.html").read_text(encoding="utf-8"))
-    rebuild_report(moved, PURPOSES)
+    rebuild_report(moved, families(), PURPOSES)
     assert section((moved / "report.html").read_text(encoding="utf-8")) == before
 
 
@@ -294,8 +297,8 @@ def test_reasons_and_types_are_those_of_the_stages() -> None:
     from tinsmith.corpus.steps.planted.selftest import PAYLOADS
     from tinsmith.corpus.steps.synthesis import CHECKS
     from tinsmith.corpus.text.hidden import KINDS
+    from tinsmith.recipe import RefineConfig
     from tinsmith.stages.curate.run import CAUSES
-    from tinsmith.stages.refine.run import STEPS
 
     assert {*curation.REFUSED, "forgotten"} == set(RIGHTS)
     assert set(curation.PRIVATE) == set(PRIVATE)
@@ -306,7 +309,7 @@ def test_reasons_and_types_are_those_of_the_stages() -> None:
     assert curation_view.PAYLOADS.keys() == set(PAYLOADS)
     assert list(curation_view.CHECKS) == ["asked", *CHECKS]
     curated = list(dict.fromkeys(step for step, _ in CAUSES.values()))
-    refined = ["training", *(step.name for step in STEPS), "synthesis", "kept"]
+    refined = ["training", *RefineConfig.model_fields, "kept"]
     assert list(curation_view.STEPS) == ["ingested", *curated, *refined]
 
 
@@ -409,11 +412,13 @@ def _shape(value: dict[str, Any]) -> tuple[str, ...]:
     return tuple(value)
 
 
-def test_a_real_run_is_told(real: dict[str, Path], evidence: dict[str, Any], tmp_path: Path) -> None:
+def test_a_real_run_is_told(real: dict[str, Path], built: Evidence, tmp_path: Path) -> None:
     curation.collect_curation(real, tmp_path)
     found = curation.read_curation(tmp_path)
     text = words_of(
-        evidence | {"curation": found, "funnel": list(read_jsonl(real["curate"] / "funnel.jsonl"))}
+        built.model_copy(
+            update={"curation": found, "funnel": tuple(read_jsonl(real["curate"] / "funnel.jsonl"))}
+        )
     )
     for words in (
         "Refused for their rights 1 document",

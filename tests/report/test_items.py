@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from report.fake_runs import make_bundle
+from tinsmith.evaluate.families import families
 from tinsmith.report.page import rebuild_report
 from tinsmith.stages import PURPOSES
 
@@ -32,7 +33,7 @@ def _answer(number, shots, prediction, scores):
 
 @pytest.fixture
 def bundle(tmp_path):
-    """Two questions answered by our model, a rival and a control, one of them in hostile words."""
+    """Two questions answered by our model, a rival and a baseline, one of them in hostile words."""
     made = make_bundle(tmp_path)
     items = made / "items"
     for path in items.glob("*.jsonl"):
@@ -41,7 +42,8 @@ def bundle(tmp_path):
     _write(
         items / "questions.jsonl",
         [
-            question | {"item": f"cloze:{n}", "doc_id": f"d{n}", "text": f"{HOSTILE} text {n}"}
+            question
+            | {"item": f"cloze:{n}", "doc_id": f"d{n}", "text": f"{HOSTILE} text {n}", "span": [3, 9]}
             for n in range(2)
         ],
     )
@@ -57,7 +59,7 @@ def bundle(tmp_path):
         items / "leakage-trained.jsonl",
         [{"doc_id": "d0", "part": "train", "copies": 2, "loss": 0.125, "extracted": True}],
     )
-    rebuild_report(made, PURPOSES)
+    rebuild_report(made, families(), PURPOSES)
     return made
 
 
@@ -94,7 +96,7 @@ def test_many_questions_come_in_parts_and_old_parts_go(bundle):
     for name in ("trained", "gemma", "base", "trained-4bit"):
         rows = [_answer(number, 0, "fee", scores) for number in range(450)]
         _write(bundle / "items" / f"exam-{name}.jsonl", rows)
-    rebuild_report(bundle, PURPOSES)
+    rebuild_report(bundle, families(), PURPOSES)
     parts = sorted((bundle / "pages").glob("cloze-*.html"))
     assert [path.name for path in parts] == [f"cloze-0-shot-{n}.html" for n in (1, 2, 3)]
     assert [path.read_text().count("<article") for path in parts] == [200, 200, 50]
@@ -103,5 +105,5 @@ def test_many_questions_come_in_parts_and_old_parts_go(bundle):
 
 def test_without_items_there_are_no_pages(bundle):
     shutil.rmtree(bundle / "items")
-    rebuild_report(bundle, PURPOSES)
+    rebuild_report(bundle, families(), PURPOSES)
     assert not (bundle / "pages").exists()

@@ -12,7 +12,9 @@ import pytest
 from report.fake_runs import make_bundle, make_recipe
 from tinsmith.base.errors import BundleError
 from tinsmith.base.files import read_json, write_json
+from tinsmith.evaluate.families import families
 from tinsmith.report.page import rebuild_report, render
+from tinsmith.report.schema import Evidence
 from tinsmith.stages import PURPOSES
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>.pdf"
@@ -96,7 +98,7 @@ def test_numbers_on_the_page_are_those_of_the_evidence(bundle: Path, evidence: d
     for row in bits:
         assert {row["value"], row["low"], row["high"]} <= set(page.tables["bits"])
     exam = {row["value"] for row in evidence["metrics"] if "accuracy" in row["metric"]}
-    assert exam <= set(page.tables["exam"])
+    assert exam <= set(page.tables["accuracy"])
     assert {row["seconds"] for row in evidence["stages"]} <= set(page.tables["stages"])
     assert {row["documents"] for row in evidence["funnel"] if row["documents"]} <= set(page.tables["funnel"])
     every = {value for values in page.tables.values() for value in values}
@@ -114,13 +116,13 @@ def _numbers(value: Any) -> list[float]:
 
 def test_what_is_written_is_the_value_rounded(bundle: Path) -> None:
     page = read_page(bundle)
-    for name in ("bits", "differences", "slices"):
+    for name in ("bits", "slices"):
         shown = [f"{value:.3f}".replace("-", "−") for value in page.tables[name]]
         assert page.written[name] == shown
-    assert page.written["exam"] == [f"{100 * value:.0f}%" for value in page.tables["exam"]]
+    assert page.written["accuracy"] == [f"{100 * value:.0f}%" for value in page.tables["accuracy"]]
 
 
-def test_hopeless_controls_do_not_squeeze_the_picture(bundle: Path) -> None:
+def test_hopeless_baselines_do_not_squeeze_the_picture(bundle: Path) -> None:
     raw = (bundle / "report.html").read_text(encoding="utf-8")
     picture = raw.split("<h3>Bits per byte</h3>")[1].split("<figcaption>")[0]
     assert picture.count('class="dot') == 4
@@ -133,7 +135,7 @@ def test_every_picture_has_words_for_it(bundle: Path) -> None:
     assert all(a["role"] == "img" and len(a["aria-label"] or "") > 40 for a in pictures)
 
 
-def test_losing_to_a_control_is_said_on_the_first_screen(bundle: Path) -> None:
+def test_losing_to_a_baseline_is_said_on_the_first_screen(bundle: Path) -> None:
     first = read_page(bundle).text.split("Quality on held-out documents")[0]
     assert "worse than TF-IDF with logistic regression (−13 points)" in first
     assert "16.2 min" in first
@@ -168,9 +170,12 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     assert "<script>" not in raw
 
 
-def test_hostile_subject_names_stay_text_in_pictures(evidence: dict[str, Any]) -> None:
-    rows = [{**row, "name": EVIL} if row["role"] == "rival" else row for row in evidence["subjects"]]
-    page = Page(render({**evidence, "subjects": rows}, PURPOSES))
+def test_hostile_subject_names_stay_text_in_pictures(built: Evidence) -> None:
+    subjects = [
+        subject.model_copy(update={"name": EVIL}) if subject.role == "rival" else subject
+        for subject in built.subjects
+    ]
+    page = Page(render(built.model_copy(update={"subjects": subjects}), families(), PURPOSES))
     assert not [tag for tag, _ in page.tags if tag in {"script", "img"}]
 
 
@@ -184,16 +189,16 @@ def test_rebuild_from_the_bundle_alone_gives_the_same_bytes(tmp_path: Path) -> N
     before = {name: (moved / name).read_bytes() for name in names}
     for name in names:
         (moved / name).unlink()
-    assert rebuild_report(moved, PURPOSES) == moved / "report.html"
+    assert rebuild_report(moved, families(), PURPOSES) == moved / "report.html"
     assert {name: (moved / name).read_bytes() for name in names} == before
 
 
 def test_no_tasks_and_no_rivals_are_said_plainly(tmp_path: Path) -> None:
     recipe = make_recipe(tasks=[], evaluate={})
     page = read_page(make_bundle(tmp_path, recipe, tasks=False))
-    assert "There was no exam: the recipe has no task, and no questions were made" in page.text
-    assert "No rival was named in the recipe" in page.text
-    assert "Exam (" not in page.text
+    assert "There were no multiple-choice questions: the recipe has no task, and none were made" in page.text
+    assert "The recipe names no rival" in page.text
+    assert "Multiple choice (" not in page.text
 
 
 def test_a_bundle_with_a_recipe_only_still_has_a_page(tmp_path: Path) -> None:
@@ -201,7 +206,7 @@ def test_a_bundle_with_a_recipe_only_still_has_a_page(tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()
     shutil.copy(whole / "recipe.json", bare)
-    rebuild_report(bare, PURPOSES)
+    rebuild_report(bare, families(), PURPOSES)
     page = read_page(bare)
     assert page.open == []
     for words in (
@@ -229,13 +234,13 @@ def test_any_missing_piece_is_survived(tmp_path: Path, bundle: Path, missing: st
     copy = tmp_path / "bundle"
     shutil.copytree(bundle, copy)
     shutil.rmtree(copy / missing) if (copy / missing).is_dir() else (copy / missing).unlink()
-    rebuild_report(copy, PURPOSES)
+    rebuild_report(copy, families(), PURPOSES)
     assert read_page(copy).open == []
 
 
 def test_a_directory_without_recipe_is_no_bundle(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"recipe\.json"):
-        rebuild_report(tmp_path, PURPOSES)
+        rebuild_report(tmp_path, families(), PURPOSES)
 
 
 def test_scratch_model_without_base(tmp_path: Path, bundle: Path) -> None:
@@ -247,11 +252,11 @@ def test_scratch_model_without_base(tmp_path: Path, bundle: Path) -> None:
     metrics["comparisons"] = [row for row in metrics["comparisons"] if row["b"] != "base"]
     write_json(copy / "data" / "metrics.json", metrics)
     write_json(copy / "recipe.json", make_recipe(model={"scratch": "llama@15m"}).model_dump(mode="json"))
-    rebuild_report(copy, PURPOSES)
+    rebuild_report(copy, families(), PURPOSES)
     page = read_page(copy)
     assert "llama@15m, fresh weights" in page.text
     assert "not compared with a base" in page.text
-    assert "pretrain the base" not in page.text
+    assert "pretraining of the base" not in page.text
 
 
 def test_what_happened_in_training_is_told(tmp_path: Path) -> None:
@@ -300,9 +305,9 @@ def test_the_loss_names_its_unit(tmp_path: Path, objective: Any, unit: str) -> N
 def test_a_borrowed_teacher_is_no_proof_of_cheapness(tmp_path: Path) -> None:
     train = {"objective": "distil", "distil": {"teacher": "gemma-3-270m"}}
     page = read_page(make_bundle(tmp_path, make_recipe(train=train, model={"scratch": "phi-2"})))
-    assert "What it took to pretrain the teacher gemma-3-270m is not in these figures." in page.text
-    assert "pretrain the base" not in page.text
-    assert "taught fresh weights" in page.text
+    assert "The pretraining of the teacher gemma-3-270m is not included in these figures." in page.text
+    assert "pretraining of the base" not in page.text
+    assert "trained fresh weights on" in page.text
 
 
 def test_the_learning_rate_is_drawn_as_the_log_has_it(bundle: Path, evidence: dict[str, Any]) -> None:

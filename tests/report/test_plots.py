@@ -1,11 +1,23 @@
 """Pictures place values where the axis says."""
 
+import itertools
 import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from tinsmith.report.plots import Axis, Mark, _decades, _ticks, curve, histogram, intervals
+from tinsmith.report.plots import (
+    LABEL_PIXELS,
+    Axis,
+    Mark,
+    _decades,
+    _log_ticks,
+    _ticks,
+    curve,
+    histogram,
+    intervals,
+    scatter,
+)
 
 
 def test_axis_places_linearly_and_by_decades() -> None:
@@ -80,3 +92,38 @@ def test_a_histogram_draws_all_and_those_that_stand_out() -> None:
     assert re.findall(r">([\d.]+)</text>", picture) == ["0", "0.5", "1"]
     assert "8 documents at the highest bar" in picture
     assert "nan" not in histogram([(0.0, 1.0, 0, 0)], "none")
+
+
+def test_a_scatter_has_a_dot_and_a_label_for_each_and_says_all_in_words():
+    marks = [(10.0, Mark("one <b>", 0.7, 0.6, 0.8, "", "ours")), (1000.0, Mark("two", 0.9, None, None, ""))]
+    picture = scatter(marks, "said", lambda x: f"{x:g}")
+    ElementTree.fromstring(picture)
+    assert picture.count("<circle") == 2
+    assert picture.count('class="span') == 1
+    assert "one &lt;b&gt;" in picture
+    assert 'aria-label="said"' in picture
+    assert [float(x) for x in re.findall(r'text-anchor="middle">([^<]+)<', picture)] == [10, 100, 1000]
+
+
+def test_labels_of_dots_that_lie_on_each_other_do_not():
+    marks = [(100.0, Mark(f"model {n} with a name that is long", 0.7, None, None, "")) for n in range(20)]
+    picture = scatter([*marks, (500.0, Mark("far", 0.2, 0.1, 0.3, ""))], "said", str)
+    height = float(re.search(r'height="([0-9.]+)">', picture)[1])
+    ys = [float(y) for y in re.findall(r'class="label[^>]*y="([0-9.]+)"', picture)]
+    assert len(ys) == 21
+    assert all(b - a >= LABEL_PIXELS - 0.1 for a, b in itertools.pairwise(ys))
+    assert 0 < ys[0] < ys[-1] < height
+    assert "model 3 with a name t…" in picture
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (80e6, 310e6, [1e8, 2e8]),
+        (5.1, 19.0, [7, 10, 15]),
+        (1e6, 1e9, [1e6, 1e7, 1e8, 1e9]),
+        (3.2, 3.4, [3.2, 3.4]),
+    ],
+)
+def test_ticks_of_a_logarithmic_axis_are_round_and_few(low, high, expected):
+    assert _log_ticks(low, high) == pytest.approx(expected)

@@ -1,13 +1,16 @@
 """The verdict follows the interval: what includes zero shows nothing."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from report.fake_runs import make_bundle
 from tinsmith.base.files import read_json
-from tinsmith.report.verdict import judge, lower_is_better, name_roles, not_proven, outcome
+from tinsmith.evaluate.families import families
+from tinsmith.evidence.outcome import decide
+from tinsmith.evidence.schema import Comparison, Metrics
+from tinsmith.report.schema import Evidence, Verdict
+from tinsmith.report.verdict import judge, not_proven
 
 
 @pytest.mark.parametrize(
@@ -17,7 +20,7 @@ from tinsmith.report.verdict import judge, lower_is_better, name_roles, not_prov
         (
             0.01,
             "not shown to be better than gemma-3-270m "
-            "(a gain of 0.010 bits per byte, −0.005 to 0.025: zero is inside)",
+            "(a gain of 0.010 bits per byte, −0.005 to 0.025, which includes zero)",
             "not shown to be better",
         ),
         (-0.05, "worse than gemma-3-270m by 0.050 bits per byte (0.035 to 0.065)", "worse"),
@@ -39,94 +42,107 @@ def test_wording_flips_with_the_sign_of_the_interval(
     assert f'class="{marks.get(result, "verdict unclear")}"' in page
 
 
-def test_a_comparison_the_other_way_round_means_the_same(evidence: dict[str, Any]) -> None:
+def judged(built: Evidence, comparisons: list[Comparison]) -> Verdict:
+    return judge(Metrics(subjects=built.subjects, comparisons=tuple(comparisons)), built.confidence)
+
+
+def test_a_comparison_the_other_way_round_means_the_same(built: Evidence) -> None:
     turned = [
-        {
-            **row,
-            "a": row["b"],
-            "b": row["a"],
-            "difference": -row["difference"],
-            "low": -row["high"],
-            "high": -row["low"],
-        }
-        for row in evidence["comparisons"]
+        row.model_copy(
+            update={
+                "a": row.b,
+                "b": row.a,
+                "difference": -row.difference,
+                "low": -row.high,
+                "high": -row.low,
+            }
+        )
+        for row in built.comparisons
     ]
-    assert judge({**evidence, "comparisons": turned})["headline"] == evidence["verdict"]["headline"]
+    assert judged(built, turned) == built.verdict
 
 
-def test_what_could_have_been_seen_stands_beside_no_difference_and_chance_beside_many(
-    evidence: dict[str, Any],
+def test_the_detectable_difference_stands_beside_no_difference_and_chance_beside_many(
+    built: Evidence,
 ) -> None:
-    rows = [{**row, "detectable": 0.25, "p_holm": 0.2} for row in evidence["comparisons"]]
-    clear = judge({**evidence, "comparisons": rows})["headline"]
-    assert clear.count("; among so many comparisons it may be chance)") == clear.count("better than")
-    unclear = [{**row, "difference": 0.01, "low": -0.1, "high": 0.1} for row in rows]
-    found = judge({**evidence, "comparisons": unclear})["headline"]
-    assert "zero is inside; one of 0.250 would be seen four times in five)" in found
-    assert "chance" not in judge({**evidence, "comparisons": evidence["comparisons"]})["headline"]
+    rows = [row.model_copy(update={"detectable": 0.25, "p_holm": 0.2}) for row in built.comparisons]
+    clear = judged(built, rows).headline
+    assert clear.count("; among so many comparisons it may be chance)") == clear.count("better than") > 0
+    unclear = [row.model_copy(update={"difference": 0.01, "low": -0.1, "high": 0.1}) for row in rows]
+    headline = judged(built, unclear).headline
+    assert "which includes zero; a difference of 0.250 would be seen four times in five)" in headline
+    assert "chance" not in built.verdict.headline
 
 
-def test_the_half_that_quotes_training_least_is_said_beside_the_headline(evidence: dict[str, Any]) -> None:
-    whole = [row for row in evidence["comparisons"] if row["metric"] == "bits_per_byte"]
-    assert judge({**evidence, "comparisons": whole})["unlike"] == {"text": "", "outcome": ""}
+def test_the_half_that_shares_least_with_training_stands_beside_the_headline(built: Evidence) -> None:
+    whole = [row for row in built.comparisons if row.metric == "bits_per_byte"]
+    assert judged(built, whole).unlike.model_dump() == {"text": "", "outcome": ""}
     half = {"metric": "bits_per_byte:overlap_low", "items": 30, "difference": 0.02, "low": 0.01, "high": 0.03}
-    verdict = judge({**evidence, "comparisons": [*whole, *({**row, **half} for row in whole)]})
-    assert verdict["unlike"]["text"].startswith(
+    verdict = judged(built, [*whole, *(row.model_copy(update=half) for row in whole)])
+    assert verdict.unlike.text.startswith(
         "On the 30 of them that share least with training documents it is worse than smollm2-135m by 0.020 bits"
     )
-    assert verdict["unlike"]["outcome"] == "worse"
-    assert verdict["headline"] == evidence["verdict"]["headline"]
-
-
-def test_an_exam_says_which_of_its_differences_may_be_chance(evidence: dict[str, Any]) -> None:
-    exams = [row for row in evidence["comparisons"] if row["metric"].startswith("accuracy")]
-    assert exams
-    lucky = [{**row, "difference": 0.2, "low": 0.1, "high": 0.3, "p_holm": 0.2} for row in exams]
-    said = " ".join(row["text"] for row in judge({**evidence, "comparisons": lucky})["exam"])
-    assert "better than" in said
-    assert said.count(" points, may be chance)") == said.count(" points")
-    sure = [{**row, "p_holm": 0.01} for row in lucky]
-    assert "chance" not in " ".join(row["text"] for row in judge({**evidence, "comparisons": sure})["exam"])
-    unclear = [{**row, "low": -0.1} for row in lucky]
-    assert "chance" not in " ".join(
-        row["text"] for row in judge({**evidence, "comparisons": unclear})["exam"]
-    )
+    assert verdict.unlike.outcome == "worse"
+    assert verdict.headline == built.verdict.headline
 
 
 @pytest.mark.parametrize(
-    ("metric", "low", "high", "expected"),
+    ("higher_is_better", "low", "high", "expected"),
     [
-        ("bits_per_byte", -0.2, -0.1, "better"),
-        ("bits_per_byte", 0.1, 0.2, "worse"),
-        ("bits_per_byte", -0.1, 0.0, "not shown to be better"),
-        ("accuracy:category:0-shot", 0.1, 0.2, "better"),
-        ("accuracy:category:0-shot", -0.2, -0.1, "worse"),
-        ("tokens_per_second", 1.0, 2.0, "better"),
+        (False, -0.2, -0.1, "better"),
+        (False, 0.1, 0.2, "worse"),
+        (False, -0.1, 0.0, "not shown to be better"),
+        (True, 0.1, 0.2, "better"),
+        (True, -0.2, -0.1, "worse"),
+        (None, 0.1, 0.2, "not shown to be better"),
     ],
 )
-def test_direction_of_each_metric(metric: str, low: float, high: float, expected: str) -> None:
-    assert outcome(metric, low, high) == expected
+def test_the_outcome_needs_a_direction_and_an_interval_without_zero(
+    higher_is_better: bool | None, low: float, high: float, expected: str
+) -> None:
+    assert decide(low, high, higher_is_better=higher_is_better) == expected
 
 
-def test_price_and_energy_are_better_when_small() -> None:
-    assert lower_is_better("joules_per_answer")
-    assert lower_is_better("energy_price_per_1000_answers")
-    assert not lower_is_better("tokens_per_second")
+def test_directions_come_from_the_families() -> None:
+    directions = {spec.name: spec.higher_is_better for family in families() for spec in family.metrics}
+    lower = ("bits_per_byte", "joules_per_answer", "energy_price_per_1000_answers", "extracted", "exposure")
+    assert {directions[name] for name in lower} == {False}
+    higher = ("accuracy", "balanced_accuracy", "tokens_per_second", "forgetting", "generated_accuracy")
+    assert {directions[name] for name in higher} == {True}
+    assert directions["bias"] is None
 
 
-def test_roles_come_from_places_in_the_comparison() -> None:
-    rows = [{"subject": s} for s in ("trained", "trained-4bit", "base", "majority", "trained-by-others")]
-    roles = [row["role"] for row in name_roles(rows, [{"subject": "late"}])]
-    assert roles == ["ours", "ours_quantised", "base", "control", "rival", "rival"]
+def test_metrics_of_an_earlier_version_get_roles_labels_and_directions(built: Evidence) -> None:
+    roles = {subject.subject: str(subject.role) for subject in built.subjects}
+    assert roles == {
+        "trained": "ours",
+        "trained-4bit": "ours_quantised",
+        "base": "base",
+        "gemma": "rival",
+        **dict.fromkeys(("compressor", "ngram", "majority", "tfidf"), "control"),
+    }
+    labels = {row.metric: row.label for row in built.metrics}
+    assert labels["accuracy:category:0-shot"] == "Accuracy, category, no examples"
+    assert labels["bits_per_byte:overlap_low"] == "Bits per byte, low overlap"
 
 
-def test_a_gpu_that_is_merely_present_proves_nothing(evidence: dict[str, Any]) -> None:
-    machines = [{**evidence["machines"][0], "gpus": [{"name": "Example board"}]}]
-    with_gpu = not_proven({**evidence, "machines": machines})
+def test_a_gpu_that_is_merely_present_proves_nothing(built: Evidence) -> None:
+    machines = [built.machines[0].model_copy(update={"gpus": ({"name": "Example board"},)})]
+    with_gpu = not_proven(built.model_copy(update={"machines": machines}), families())
     assert not any("Nothing ran on a GPU" in gap for gap in with_gpu)
     assert any("how much of the work ran on it was not recorded" in gap for gap in with_gpu)
 
 
-def test_own_four_bit_form_has_its_own_sentence(evidence: dict[str, Any]) -> None:
-    text = evidence["verdict"]["quantised"]["text"]
-    assert text == "Its own 4-bit form is better than gemma-3-270m by 0.064 bits per byte (0.049 to 0.079)."
+def test_each_family_says_that_it_was_not_measured_until_it_was(built: Evidence) -> None:
+    said = {family.kind: family.not_measured for family in families() if family.not_measured}
+    missing = {kind for kind, text in said.items() if text in built.not_proven}
+    assert missing == said.keys() - {"bits"}
+    row = built.metrics[0].model_copy(update={"metric": "general_accuracy:arc_easy"})
+    gaps = not_proven(built.model_copy(update={"metrics": (row,), "comparisons": ()}), families())
+    assert said["general"] not in gaps
+    assert said["bits"] in gaps
+
+
+def test_its_four_bit_file_has_a_sentence_of_its_own(built: Evidence) -> None:
+    text = built.verdict.quantised.text
+    assert text == "Its 4-bit file is better than gemma-3-270m by 0.064 bits per byte (0.049 to 0.079)."

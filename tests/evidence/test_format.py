@@ -2,7 +2,7 @@
 
 import pytest
 
-from tinsmith.report import format as words
+from tinsmith.evidence import format as words
 
 
 @pytest.mark.parametrize(
@@ -24,10 +24,16 @@ from tinsmith.report import format as words
         (words.duration(14.21), "14 s"),
         (words.duration(488), "8.1 min"),
         (words.listing(["a", "b", "c"]), "a, b and c"),
-        (words.metric("accuracy:category:0-shot"), "Accuracy, category, no examples"),
-        (words.metric("no_text_layer"), "No text layer"),
+        (words.readable("no_text_layer"), "No text layer"),
+        (words.readable("spam:links"), "Spam, links"),
+        (words.figure(0.581, "share"), "58%"),
+        (words.figure(0.9061, "bits/byte"), "0.906"),
+        (words.figure(168.04, "tokens/s"), "168"),
+        (words.figure(None, "share"), "–"),
+        (words.difference(-0.13, "share"), "−13 points"),
+        (words.difference(-0.13, "bits/byte"), "−0.130"),
         (words.points(-0.13), "−13 points"),
-        (words.energy_span({"kwh_low": 0.0019, "kwh_high": 0.0086}), "1.9 to 8.6 Wh"),
+        (words.energy_span(0.0019, 0.0086), "1.9 to 8.6 Wh"),
     ],
 )
 def test_written(written: str, expected: str) -> None:
