@@ -1,0 +1,160 @@
+"""A bundle of an earlier version, made before families had one home, can still be checked and its report rebuilt."""
+
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from helpers import tinsmith
+from test_bundle import forge
+from tinsmith.base.errors import BundleError
+from tinsmith.base.files import read_json
+from tinsmith.bundle import rebuild, verify
+
+FIXTURE = Path(__file__).parent / "fixtures" / "bundle-2026-11.tar.xz"
+FIGURES = 987  # that the earlier version computed again
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("old")
+    with tarfile.open(FIXTURE) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "bundle"
+
+
+@pytest.fixture
+def bundle(unpacked, tmp_path):
+    return shutil.copytree(unpacked, tmp_path / "bundle")
+
+
+def figures(bundle):
+    rows = read_json(bundle / "evidence.json")["metrics"]
+    return [tuple(row[field] for field in ("subject", "metric", "value", "low", "high")) for row in rows]
+
+
+def test_it_passes_and_its_model_gives_the_same_scores(unpacked):
+    checked = verify(unpacked, deep=True)
+    assert checked.figures >= FIGURES
+    assert checked.items == 16
+    assert not checked.sentences
+
+
+def test_the_command_says_that_its_sentences_were_not_compared(unpacked):
+    printed = tinsmith("verify", str(unpacked)).stdout
+    assert "sentences were written by an earlier version and were not compared" in printed
+
+
+def test_its_report_can_be_rebuilt_with_the_same_figures(bundle):
+    before = figures(bundle)
+    rebuild(bundle)
+    assert figures(bundle) == before
+    assert read_json(bundle / "evidence.json")["format"] == 2
+    checked = verify(bundle)
+    assert checked.sentences
+    assert checked.figures >= FIGURES
+    forge(
+        bundle,
+        "evidence.json",
+        lambda data: data.replace(b"held-out documents the model is", b"documents it is"),
+    )
+    with pytest.raises(BundleError, match=r"verdict\.headline is not what the files"):
+        verify(bundle)
+
+
+def change(path):
+    """Return a change of one number, or word, at a path of keys into a JSON file."""
+
+    def changed(data):
+        content = json.loads(data)
+        *way, last = path
+        inside = content
+        for step in way:
+            inside = inside[step]
+        assert last in inside or isinstance(inside, list)
+        value = inside[last]
+        inside[last] = (
+            "forged"
+            if isinstance(value, str)
+            else not value
+            if isinstance(value, bool)
+            else (value or 0) + 0.25
+        )
+        return json.dumps(content).encode()
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    "path", [("metrics", 0, "value"), ("metrics", -1, "high"), ("comparisons", 0, "p_holm")]
+)
+def test_a_forged_figure_is_found(bundle, path):
+    forge(bundle, "data/metrics.json", change(path))
+    with pytest.raises(BundleError, match=r"metrics\.json: .*the items give"):
+        verify(bundle)
+
+
+@pytest.mark.parametrize(
+    ("file", "field"),
+    [
+        ("bits-trained", "bits"),
+        ("exam-base", "correct"),
+        ("canaries-trained", "own"),
+        ("general-trained", "correct"),
+    ],
+)
+def test_a_forged_item_is_found(bundle, file, field):
+    def first_row(data):
+        first, *rest = data.splitlines(keepends=True)
+        row = json.loads(first)
+        row[field] = not row[field] if isinstance(row[field], bool) else row[field] * 0.5
+        return json.dumps(row).encode() + b"\n" + b"".join(rest)
+
+    forge(bundle, f"items/{file}.jsonl", first_row)
+    with pytest.raises(BundleError, match=r"the items give|scores give|does not follow"):
+        verify(bundle)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("metrics", 0, "value"),
+        ("comparisons", 3, "difference"),
+        ("subjects", 3, "role"),
+        ("subjects", 5, "parameters"),
+        ("ladder", "rows", 0, "exam"),
+        ("ladder", "recommended"),
+        ("bounds", 0, "kept"),
+        ("totals", "kwh"),
+        ("stages", 2, "seconds"),
+        ("training", "last_loss"),
+        ("training", "decisions"),
+        ("curation", "refined", "rows", 0, "documents"),
+        ("verdict", "outcome"),
+        ("verdict", "duels", 0, "outcome"),
+        ("verdict", "exam", 1, "outcome"),
+        ("leakage", 2, "outcome"),
+        ("conduct", 0, "outcome"),
+        ("general", 0, "outcome"),
+        ("assets", 0, "licence"),
+        ("fresh",),
+    ],
+    ids=lambda path: ".".join(map(str, path)),
+)
+def test_a_forged_evidence_is_found(bundle, path):
+    forge(bundle, "evidence.json", change(path))
+    with pytest.raises(BundleError, match=r"evidence\.json: .* is not what the files"):
+        verify(bundle)
+
+
+def test_a_finding_that_was_left_out_is_found(bundle):
+    def without(data):
+        content = json.loads(data)
+        del content["leakage"][0]
+        return json.dumps(content).encode()
+
+    forge(bundle, "evidence.json", without)
+    with pytest.raises(BundleError, match=r"evidence\.json: leakage is not what the files"):
+        verify(bundle)
