@@ -72,14 +72,14 @@ def test_rows_written_as_instructions_are_taken_apart(tmp_path):
 @pytest.mark.parametrize(
     ("kind", "damaged", "said"),
     [
-        ("arc", "{not json", "is no JSON"),
+        ("arc", "{not json", "is not JSON"),
         ("arc", {"question": "Why?"}, "no field 'choices'"),
         ("arc", ROWS["arc"](0) | {"answerKey": "E"}, "'E' is not in list"),
         ("boolq", ROWS["boolq"](0) | {"label": 3}, "not in"),
         ("mmlu", ROWS["mmlu"](0) | {"answer": 4}, "answer 5 of 4"),
         ("mmlu", ROWS["mmlu"](0) | {"choices": ["a"]}, "1 choices"),
         ("blimp", ROWS["blimp"](0) | {"sentence_bad": ""}, "must be text"),
-        ("blimp", "[]", "no row of blimp"),
+        ("blimp", "[]", "is not a blimp row"),
     ],
 )
 def test_a_damaged_row_is_named_by_file_and_line(tmp_path, kind, damaged, said):

@@ -77,13 +77,13 @@ def test_a_file_without_choices_makes_no_exam(tmp_path):
         ([FIRST, {**FIRST, "question": "And who else pays?"}], "2 question(s) with 1 answer(s)"),
         ([FIRST, FIRST], "line 2: asks what line 1 asks"),
         ([{**FIRST, "id": "a"}, {**SECOND, "id": "a"}], "line 2: the id 'a' was given before"),
-        ([FIRST, {**SECOND, "answer": "yearly"}], "line 2: the answer 'yearly' is none of the choices"),
+        ([FIRST, {**SECOND, "answer": "yearly"}], "line 2: the answer 'yearly' is not one of the choices"),
         ([FIRST, {**SECOND, "answer": ""}], "line 2: 'answer' is ''"),
         ([FIRST, {**SECOND, "choices": ["monthly", "monthly "]}], "line 2: has 1 different of 2 choices"),
-        ([FIRST, {**SECOND, "choices": "monthly"}], "line 2: 'choices' is no list of texts"),
+        ([FIRST, {**SECOND, "choices": "monthly"}], "line 2: 'choices' is not a list of texts"),
         ([FIRST, {**SECOND, "hint": "look"}], "line 2: has 'hint', which nothing reads"),
-        ([FIRST, '{"question": '], "line 2: is no JSON"),
-        ([FIRST, "[1]"], "line 2: is no JSON object"),
+        ([FIRST, '{"question": '], "line 2: is not JSON"),
+        ([FIRST, "[1]"], "line 2: is not a JSON object"),
     ],
 )
 def test_what_cannot_be_asked_is_named_by_its_line(tmp_path, rows, words):
@@ -100,5 +100,5 @@ def test_a_file_that_is_not_there_and_two_of_one_name_are_refused(tmp_path):
         write(tmp_path / "own.jsonl", FIRST, SECOND),
         write(tmp_path / "b" / "own.jsonl", FIRST, SECOND),
     )
-    with pytest.raises(RecipeError, match="two files give the exam questions_own"):
+    with pytest.raises(RecipeError, match="two files make the task questions_own"):
         read_own_questions([one, two])

@@ -46,7 +46,7 @@ DAMAGE = {
     "cut": (_cut, r"model\.safetensors: is missing or damaged"),
     "shard": (_shard, r"model-00002-of-00002\.safetensors: is missing or damaged"),
     "config": (lambda path: (path / "config.json").unlink(), r"config\.json: cannot be read"),
-    "family": (_foreign, "is a t5 model, which foretells no text"),
+    "family": (_foreign, "is a t5 model, which does not predict text"),
 }
 
 
@@ -86,7 +86,7 @@ def test_an_encoder_that_sees_ahead_is_refused(tmp_path):
     shape = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96}
     BertForMaskedLM(BertConfig(vocab_size=300, **shape)).save_pretrained(tmp_path)
     with (
-        pytest.raises(AssetError, match=r"(?s)an encoder.*: reads text on both sides .*name a causal"),
+        pytest.raises(AssetError, match=r"(?s)an encoder.*: is bidirectional.*name a causal"),
         opened(EvalModel("rival", "an encoder", tmp_path, "")),
     ):
         pass
@@ -159,7 +159,7 @@ def test_a_rival_that_cannot_be_scored_stops_the_build_before_a_document_is_read
         build(recipe, progress=SilentProgress())
 
     check_rivals(EvaluateConfig(rivals=(str(rival), "gemma-3-270m", "some/model")))
-    with pytest.raises(RecipeError, match="two subjects are called 'rival'"):
+    with pytest.raises(RecipeError, match="two models are called 'rival'"):
         start(str(rival), str(rival))
     with pytest.raises(AssetError, match="no such model"):
         start(str(tmp_path / "nowhere"))

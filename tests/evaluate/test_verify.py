@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -31,7 +32,9 @@ def forge(genuine, tmp_path, monkeypatch):
     bundle, stored, computed = genuine
     text = json.dumps(stored)
     monkeypatch.setattr(verify, "compute_metrics", lambda *given, **named: computed)
-    monkeypatch.setattr(verify, "families", lambda: ())  # their checks of items, which are as they were
+    # Nor are items checked again, which are as they were.
+    trusting = [replace(family, check=lambda items: None) for family in verify.families()]
+    monkeypatch.setattr(verify, "families", lambda: trusting)
     recipe = verify.Recipe.model_validate(read_json(bundle / "recipe.json"))
 
     def said(change):
