@@ -14,9 +14,9 @@ from benchmarks.evidence import table, write_evidence
 from benchmarks.paths import DATA
 from benchmarks.processes import THREADS
 from tinsmith.base.assets import resolve_model
-from tinsmith.evaluate.families.general import Asked, ask, harness
-from tinsmith.evaluate.families.general import run as run_harness
-from tinsmith.evaluate.families.general_files import draw, read_general
+from tinsmith.evaluate.general_files import Asked, draw, read_general
+from tinsmith.evaluate.lm_eval_runner import ask, harness
+from tinsmith.evaluate.lm_eval_runner import run as run_harness
 from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.model.load import load_model
 from tinsmith.recipe import GeneralConfig

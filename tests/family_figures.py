@@ -34,7 +34,8 @@ def make_context(
     """Return the context of items that are stored in `folder`; a role is that of the subject's name unless given."""
     roles = subjects if isinstance(subjects, Mapping) else dict.fromkeys(subjects)
     known = {
-        name: Subject(subject=name, name=name.title(), role=role or role_of(name)) for name, role in roles.items()
+        name: Subject(subject=name, name=name.title(), role=role or role_of(name))
+        for name, role in roles.items()
     }
     items = Items(folder, folder / "gguf", folder / "parity.jsonl", tuple(known))
     return FigureContext(items, known, config, meter or MeterConfig(), seed)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from benchmarks.workers.job import Job, read_job, write_json
-from tinsmith.evaluate.families.bits import Document, TextScore
+from tinsmith.evaluate.families.bits import TextScore
+from tinsmith.evaluate.probe import HeldOutText
 from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.model.load import load_model
 from tinsmith.tokens.tokenizer import load_tokenizer
@@ -27,10 +28,10 @@ def main(job: Job) -> None:
 def score_texts(path: Path, texts: dict[str, str]) -> list[dict[str, Any]]:
     """Return doc_id, bits and bytes of each text by a saved model."""
     tokenizer = load_tokenizer(path)
-    scores = [TextScore(Document(doc_id, text, 0.0), tokenizer, _WINDOW) for doc_id, text in texts.items()]
+    scores = [TextScore(HeldOutText(doc_id, text, 0.0), tokenizer, _WINDOW) for doc_id, text in texts.items()]
     scorer = Scorer(load_model(path), name=str(path))
     rows = [score.row(scorer.score(score.trees)) for score in scores]
-    return [{name: row[name] for name in ("doc_id", "bits", "bytes")} for row in rows]
+    return [{"doc_id": row["doc_id"], "bits": row["bits"], "bytes": row["bytes"]} for row in rows]
 
 
 def bits_per_byte(items: list[dict[str, Any]]) -> float:

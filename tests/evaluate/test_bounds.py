@@ -48,7 +48,9 @@ def test_a_name_stands_for_all_that_follow_it_and_for_our_model_alone():
         ("membership_found:loss", True),
         ("membership_found:base", False),
     ]
-    with pytest.raises(RecipeError, match=r"(?s)at_most: no figure of our model is called 'membership'.*accuracy:kind"):
+    with pytest.raises(
+        RecipeError, match=r"(?s)at_most: no figure of our model is called 'membership'.*accuracy:kind"
+    ):
         check_bounds(BoundsConfig(at_most={"membership": 1.0}), ROWS)
 
 

@@ -43,7 +43,9 @@ def specs():
 def figures(tmp_path_factory):
     """Return all that a real evaluation with every family but answers in words gave."""
     bundle = unpack(tmp_path_factory.mktemp("families"))
-    return read_metrics(bundle / "data" / "metrics.json", families()), read_json(bundle / "data" / "metrics.json")
+    return read_metrics(bundle / "data" / "metrics.json", families()), read_json(
+        bundle / "data" / "metrics.json"
+    )
 
 
 def test_kinds_metrics_and_places_are_unique():
@@ -78,7 +80,9 @@ def test_each_metric_of_a_real_evaluation_is_known_with_unit_label_and_direction
 def test_rows_of_an_earlier_version_are_completed_and_nothing_stored_is_changed(figures):
     metrics, stored = figures
     assert "label" not in stored["metrics"][0]
-    for row, raw in zip((*metrics.metrics, *metrics.comparisons), (*stored["metrics"], *stored["comparisons"])):
+    for row, raw in zip(
+        (*metrics.metrics, *metrics.comparisons), (*stored["metrics"], *stored["comparisons"])
+    ):
         assert {field: getattr(row, field) for field in raw} == raw
     roles = {subject.subject: subject.role for subject in metrics.subjects}
     assert roles["trained"] is Role.OURS
@@ -88,7 +92,9 @@ def test_rows_of_an_earlier_version_are_completed_and_nothing_stored_is_changed(
 
 
 def test_a_metric_that_no_family_declares_is_read_and_has_no_direction(tmp_path):
-    write_json(tmp_path / "metrics.json", {"metrics": [{"metric": "old_one:1-shot", "subject": "a", "value": 1}]})
+    write_json(
+        tmp_path / "metrics.json", {"metrics": [{"metric": "old_one:1-shot", "subject": "a", "value": 1}]}
+    )
     (row,) = read_metrics(tmp_path / "metrics.json", families()).metrics
     assert (row.label, row.unit, row.higher_is_better) == ("Old one, 1 example", "", None)
 
@@ -127,7 +133,10 @@ def test_families_load_nothing_heavy():
     assert done.stdout.split() == []
 
 
-def _recipe(tasks=(), canaries=CanaryConfig(), **evaluate):
+NO_CANARIES = CanaryConfig()
+
+
+def _recipe(tasks=(), canaries=NO_CANARIES, **evaluate):
     nothing = {"leakage_documents": 0, "asked_back": 0, "bias_sentences": 0, "built_items": 0}
     return Recipe(
         name="r",
@@ -253,7 +262,9 @@ def test_a_module_that_is_dropped_in_is_a_family_without_any_edit(dropped_in, tm
     assert kinds.index("canaries") < kinds.index("words") < kinds.index("asked-back")
     assert specs()["words"].label == "Words"
     bundle = unpack(tmp_path)
-    with pytest.raises(BundleError, match="metrics, base, words can be computed from the items and is missing"):
+    with pytest.raises(
+        BundleError, match="metrics, base, words can be computed from the items and is missing"
+    ):
         check(bundle)
 
 

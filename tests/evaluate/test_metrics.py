@@ -19,14 +19,21 @@ ROLES = {
 
 def _bits(extra):
     return [
-        {"doc_id": f"d{n}", "bytes": 100, "tokens": 9, "bits": 50.0 + 9 * n + extra * (1 + n % 3), "overlap": 0.0}
+        {
+            "doc_id": f"d{n}",
+            "bytes": 100,
+            "tokens": 9,
+            "bits": 50.0 + 9 * n + extra * (1 + n % 3),
+            "overlap": 0.0,
+        }
         for n in range(8)
     ]
 
 
 def _right(share):
     return [
-        {"item": f"g{n}", "task": "pairs", "answer": 0, "prediction": int(n >= share), "correct": n < share, "scores": []}
+        {"item": f"g{n}", "task": "pairs", "answer": 0, "scores": []}
+        | {"prediction": int(n >= share), "correct": n < share}
         for n in range(10)
     ]
 

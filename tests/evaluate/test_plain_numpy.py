@@ -30,7 +30,9 @@ def recipe(bundle):
 def stored(bundle):
     """Return the figures of metrics.json by subject and metric."""
     rows = json.loads((bundle / "data" / "metrics.json").read_text())["metrics"]
-    return {(row["subject"], row["metric"]): (row["value"], row["low"], row["high"], row["items"]) for row in rows}
+    return {
+        (row["subject"], row["metric"]): (row["value"], row["low"], row["high"], row["items"]) for row in rows
+    }
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,9 @@ def test_a_difference_of_bits_per_byte_is_taken_on_the_same_resamples(bundle, co
         row = comparisons["bits_per_byte", "trained", other]
         assert row["difference"] == pytest.approx(ours - theirs)
         assert [row["low"], row["high"]] == pytest.approx(np.quantile(our_draws - their_draws, tails))
-        assert row["p"] == pytest.approx(math.erfc(abs(ours - theirs) / error / math.sqrt(2)), rel=1e-6, abs=1e-300)
+        assert row["p"] == pytest.approx(
+            math.erfc(abs(ours - theirs) / error / math.sqrt(2)), rel=1e-6, abs=1e-300
+        )
         assert row["detectable"] == pytest.approx((1.959964 + 0.841621) * error, rel=1e-5)
 
 
@@ -143,10 +147,13 @@ def test_membership_counts_pairs_in_which_the_member_looks_more_familiar(bundle,
         "min_k": lambda row: -row["min_k"],
         "base": lambda row: (base[row["doc_id"]] - row["nats"]) / row["bytes"],
     }
-    for subject, attack in [(s, a) for s in ("trained", "base") for a in attacks if (s, a) != ("base", "base")]:
+    for subject, attack in [
+        (s, a) for s in ("trained", "base") for a in attacks if (s, a) != ("base", "base")
+    ]:
         rows = _lines(bundle / "items" / f"leakage-{subject}.jsonl")
         members, others = (
-            np.array([attacks[attack](row) for row in rows if row["part"] == part]) for part in ("train", "held_out")
+            np.array([attacks[attack](row) for row in rows if row["part"] == part])
+            for part in ("train", "held_out")
         )
 
         def area(left, right):
@@ -190,7 +197,9 @@ def test_the_recommended_file_is_the_smallest_whose_loss_surely_stays_within(bun
         more = np.array([a["bits"] - b["bits"] for a, b in zip(rows, original, strict=True)])
         drawn = weights(len(rows))
         low, high = np.quantile((drawn @ more) / (drawn @ sizes), tails)
-        assert [row["loss"], row["low"], row["high"]] == pytest.approx([more.sum() / sizes.sum(), low, high], abs=1e-12)
+        assert [row["loss"], row["low"], row["high"]] == pytest.approx(
+            [more.sum() / sizes.sum(), low, high], abs=1e-12
+        )
         if high <= ladder["max_loss"]:
             within.append((row["bytes"], row["format"]))
     assert ladder["recommended"] == min(within)[1]

@@ -168,7 +168,9 @@ def test_killed_the_first_time_everything_is_scored_again(session):
 def test_our_model_and_its_base_are_probed_and_no_other(session, subject, probed):
     asked = session.score(subject=subject, **ALL)
     assert asked == ["opened", "text", *(["bias", "leakage"] if probed else [])]
-    assert session.score(subject=subject, bias="other", leakage="two") == (["opened", "bias"] if probed else [])
+    assert session.score(subject=subject, bias="other", leakage="two") == (
+        ["opened", "bias"] if probed else []
+    )
 
 
 def test_about_says_what_was_scored(session):
@@ -186,7 +188,9 @@ def test_items_of_other_subjects_are_dropped(session):
     session.score(subject="base", **ALL)
     drop_other_subjects(session.items, ["base"])
     kinds = ("about", "bias", "bits", "exam", "leakage")
-    assert [str(name).split(".")[0] for name in list_files(session.items)] == [f"{kind}-base" for kind in kinds]
+    assert [str(name).split(".")[0] for name in list_files(session.items)] == [
+        f"{kind}-base" for kind in kinds
+    ]
 
 
 def test_another_attempt_may_take_up_all_that_a_model_was_asked(session):

@@ -21,7 +21,9 @@ def genuine(tmp_path_factory):
     computed = []
     real = verify.compute_metrics
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verify, "compute_metrics", lambda *a, **b: computed.append(real(*a, **b)) or computed[0])
+        patch.setattr(
+            verify, "compute_metrics", lambda *a, **b: computed.append(real(*a, **b)) or computed[0]
+        )
         assert check(bundle) > 800
     return bundle, read_json(bundle / "data" / "metrics.json"), computed[0]
 
@@ -44,10 +46,12 @@ def forge(genuine, tmp_path, monkeypatch):
         try:
             verify.check_figures(tmp_path / "metrics.json", bundle / "items", recipe, gguf=bundle / "gguf")
         except BundleError as error:
-            assert str(tmp_path / "metrics.json") in str(error)
-            assert "do not trust this bundle" in error.next_step
-            return error.what
-        return None
+            found = error
+        else:
+            return None
+        assert str(tmp_path / "metrics.json") in str(found)
+        assert "do not trust this bundle" in found.next_step
+        return found.what
 
     return said
 
@@ -72,7 +76,9 @@ def _is_number(value):
 
 def test_a_bundle_of_an_earlier_version_is_whole(genuine):
     bundle, stored, _ = genuine
-    numbers = sum(_is_number(value) for rows in _rows(stored).values() for row in rows for value in row.values())
+    numbers = sum(
+        _is_number(value) for rows in _rows(stored).values() for row in rows for value in row.values()
+    )
     assert check(bundle) == numbers + 1  # and the loss that the recipe allows
 
 
@@ -159,7 +165,9 @@ def test_a_direction_cannot_be_turned(forge, table, direction):
     assert said.endswith(f"higher_is_better is {direction}, the items give False")
 
 
-@pytest.mark.parametrize(("field", "value"), [("recommended", "q8_0"), ("recommended", None), ("max_loss", 0.5)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("recommended", "q8_0"), ("recommended", None), ("max_loss", 0.5)]
+)
 def test_the_recommended_file_follows_from_the_items(forge, field, value):
     said = forge(lambda stored: stored["ladder"].update({field: value}))
     assert said.startswith(f"ladder: {field} is {value!r}, the items give")
@@ -191,7 +199,10 @@ def test_a_bound_that_is_broken_cannot_be_called_kept(forge):
     ("change", "words"),
     [
         (lambda stored: stored["metrics"][3].pop("value"), r"metrics\.3\.value: Field required"),
-        (lambda stored: stored["comparisons"][1].update(difference="much"), r"comparisons\.1\.difference: .*number"),
+        (
+            lambda stored: stored["comparisons"][1].update(difference="much"),
+            r"comparisons\.1\.difference: .*number",
+        ),
         (lambda stored: stored["metrics"][3].pop("metric"), "a row lacks the field 'metric'"),
         (lambda stored: stored["subjects"][0].update(role="judge"), r"subjects\.0\.role: "),
     ],
@@ -209,7 +220,11 @@ def test_forged_items_are_found_by_their_figures(tmp_path):
         ("canaries", {"own": 0.0}, "metrics, trained, exposure:0: high is"),
         ("asked-back", {"said": True}, "metrics, trained, asked_back:said: high is"),
         ("exam", {"correct": True}, r"exam-trained\.jsonl: item .*: correct is True, its scores give False"),
-        ("exam", {"prediction": "none"}, r"exam-trained\.jsonl: item .*: prediction is 'none', its scores give"),
+        (
+            "exam",
+            {"prediction": "none"},
+            r"exam-trained\.jsonl: item .*: prediction is 'none', its scores give",
+        ),
         ("exam", {"answer": "none"}, "its answer is not that of questions.jsonl"),
         ("exam", {"item": "none"}, "item none is not in questions.jsonl"),
     ):

@@ -13,7 +13,12 @@ SUBJECTS = {
 
 @pytest.mark.parametrize(
     ("low", "high", "higher", "lower"),
-    [(0.1, 0.2, BETTER, WORSE), (-0.2, -0.1, WORSE, BETTER), (-0.1, 0.1, UNCLEAR, UNCLEAR), (0, 0.2, UNCLEAR, UNCLEAR)],
+    [
+        (0.1, 0.2, BETTER, WORSE),
+        (-0.2, -0.1, WORSE, BETTER),
+        (-0.1, 0.1, UNCLEAR, UNCLEAR),
+        (0, 0.2, UNCLEAR, UNCLEAR),
+    ],
 )
 def test_the_interval_and_the_direction_decide(low, high, higher, lower):
     assert decide(low, high, higher_is_better=True) == higher

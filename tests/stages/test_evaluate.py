@@ -330,7 +330,9 @@ def test_the_ladder_names_the_smallest_file_within_the_loss(run, done, tmp_path)
         if field == "bytes":
             next(row for row in copy["subjects"] if row["subject"] == "trained-q8_0")[field] = value
         write_json(out / "metrics.json", copy)
-        with pytest.raises(BundleError, match=rf"ladder, trained-q8_0, q8_0: {field} is {value}, the items give"):
+        with pytest.raises(
+            BundleError, match=rf"ladder, trained-q8_0, q8_0: {field} is {value}, the items give"
+        ):
             _check(tmp_path / "run", out, **again)
     for field, value in (("max_loss", 1.0), ("recommended", "q8_0")):
         write_json(out / "metrics.json", strict | {"ladder": strict["ladder"] | {field: value}})
@@ -483,7 +485,9 @@ def test_a_rival_with_a_small_context_is_told_before_anything_is_scored(run, tmp
 def test_two_documents_suffice_and_tokenizers_that_leave_one_are_told(run, tmp_path, monkeypatch):
     few = {"documents": 2, "rivals": (), "built_items": 0, "leakage_documents": 0, "shots": (0,)}
     assert _evaluate(run, tmp_path / "two", **few)["documents"] == 2
-    monkeypatch.setattr("tinsmith.evaluate.families.bits.restorable", lambda documents, tokenizers: documents[:1])
+    monkeypatch.setattr(
+        "tinsmith.evaluate.families.bits.restorable", lambda documents, tokenizers: documents[:1]
+    )
     with pytest.raises(
         CorpusError, match=r"1 held-out document\(s\) can be restored by the tokenizer of every"
     ):
@@ -584,7 +588,9 @@ def test_only_what_the_recipe_changed_is_asked_again(run, tmp_path, monkeypatch)
 
     monkeypatch.setattr(scoring, "opened", noted)
     monkeypatch.setattr(scoring, "score_texts", lambda *given, **named: pytest.fail("texts scored again"))
-    models = [f"{kind}-{name}.jsonl" for kind in ("bits", "exam") for name in ("trained", "trained-4bit", "base")]
+    models = [
+        f"{kind}-{name}.jsonl" for kind in ("bits", "exam") for name in ("trained", "trained-4bit", "base")
+    ]
     before = {name: (out / "items" / name).stat().st_mtime_ns for name in models}
     asked = len(list(read_jsonl(out / "items" / "bias-base.jsonl")))
     _evaluate(run, out, bias_sentences=8, **few)

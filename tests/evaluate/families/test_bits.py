@@ -106,7 +106,13 @@ def test_halves_are_those_of_low_and_high_overlap(tmp_path):
 def test_a_difference_is_paired_and_says_what_could_have_been_detected(tmp_path):
     def rows(extra):
         return [
-            {"doc_id": f"d{n}", "bytes": 100, "tokens": 9, "bits": 50.0 * (n + 1) + extra * (n % 3), "overlap": 0}
+            {
+                "doc_id": f"d{n}",
+                "bytes": 100,
+                "tokens": 9,
+                "bits": 50.0 * (n + 1) + extra * (n % 3),
+                "overlap": 0,
+            }
             for n in range(9)
         ]
 

@@ -63,7 +63,9 @@ def _check(folder, **stored):
     FAMILY.check(make_context(folder, tuple(stored)).items)
 
 
-@pytest.mark.parametrize("forged", [{"scores": [-1.0, -2.0]}, {"answer": 0}, {"prediction": 0}, {"correct": False}])
+@pytest.mark.parametrize(
+    "forged", [{"scores": [-1.0, -2.0]}, {"answer": 0}, {"prediction": 0}, {"correct": False}]
+)
 def test_an_answer_that_contradicts_itself_is_named(tmp_path, forged):
     _check(tmp_path, trained=[ROW], base=[ROW])
     said = r"general-base\.jsonl: item a: its prediction does not follow from its scores"

@@ -59,7 +59,11 @@ def test_unanswered_and_refused_are_wrong_and_what_failed_is_left_out(tmp_path):
 
 def test_p_values_are_adjusted_for_the_number_of_these_comparisons(tmp_path):
     config = CONFIG.model_copy(update={"endpoints": (API, EndpointConfig(name="second", model="m"))})
-    answers = {"trained": rows(["A"] * 8), "api": rows(["B"] * 3 + ["A"] * 5), "second": rows(["B"] * 2 + ["A"] * 6)}
+    answers = {
+        "trained": rows(["A"] * 8),
+        "api": rows(["B"] * 3 + ["A"] * 5),
+        "second": rows(["B"] * 2 + ["A"] * 6),
+    }
     found = generated(tmp_path, answers, config).comparisons
     assert [row.b for row in found] == ["api", "second"]
     first, second = sorted(found, key=lambda row: row.p)
@@ -99,7 +103,14 @@ def test_where_nothing_is_asked_in_words_there_is_no_table(tmp_path):
 def test_an_item_that_contradicts_itself_is_named(tmp_path, field, value, words):
     own = rows(["A"] * 4)
     questions = [
-        {"item": f"t:{n}", "task": "questions_t", "doc_id": f"d{n}", "text": "", "span": None, "choices": ["yes", "no"]}
+        {
+            "item": f"t:{n}",
+            "task": "questions_t",
+            "doc_id": f"d{n}",
+            "text": "",
+            "span": None,
+            "choices": ["yes", "no"],
+        }
         | {"question": f"Question: {n}?\nAnswer:", "answer": "yes"}
         for n in range(4)
     ]

@@ -88,7 +88,9 @@ def ask(out, *endpoints, local=(), **changes):
 def check(out, config, found, subjects=()):
     """Compute all again, as verify does, and compare; return how many numbers agree."""
     known = make_context(out / "items", subjects).subjects
-    metrics = Metrics(subjects=tuple(known.values()), generated=found, ladder=Formats(max_loss=config.max_loss))
+    metrics = Metrics(
+        subjects=tuple(known.values()), generated=found, ladder=Formats(max_loss=config.max_loss)
+    )
     write_json(out / "metrics.json", metrics.model_dump(mode="json", exclude_none=True))
     recipe = Recipe(name="r", seed=3, ingest=IngestConfig(sources=(".",)), evaluate=config)
     return check_figures(out / "metrics.json", out / "items", recipe, gguf=out)
