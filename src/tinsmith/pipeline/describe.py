@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from tinsmith.base import assets
-from tinsmith.evaluate.bootstrap import detectable
+from tinsmith.evidence.bootstrap import detectable
 from tinsmith.meter.planner import SHARE_OF_MATMUL_RATE, Scale, measure_gflops, vocabulary_size
 from tinsmith.pipeline.plan import plan, run_directory
 from tinsmith.recipe import EXAMPLE_FILES, OBJECTIVES, EvaluateConfig, Recipe, StreamlineConfig, TrainConfig
