@@ -19,7 +19,8 @@ from tinsmith.corpus.engine import DataFrame, col, read_parquet
 from tinsmith.corpus.steps.planted.instructions import find_instructions
 from tinsmith.corpus.steps.planted.selftest import run_selftest
 from tinsmith.corpus.steps.planted.triggers import find_triggers
-from tinsmith.corpus.tables import text_bytes
+from tinsmith.corpus.steps.result import StepInput
+from tinsmith.corpus.tables import iterate_texts, text_bytes
 from tinsmith.recipe import PlantedConfig
 
 _MIXED = (
@@ -70,7 +71,7 @@ def run(*, quick: bool) -> None:
             continue
         documents = _documents(corpus, folders)
         clean[corpus] = _clean(documents)
-        false[corpus] = _spoken(text for _, text in _texts(documents))
+        false[corpus] = _spoken(text for _, text in iterate_texts(documents))
         for seed in range(1 if quick else _SEEDS):
             rows += [{"corpus": corpus, "seed": seed, **row} for row in _selftest(documents, seed)]
             print(f"{corpus}, seed {seed}: done", flush=True)
@@ -95,21 +96,10 @@ def _documents(corpus: str, folders: tuple[str, ...]) -> DataFrame:
     return read_parquet(str(built / "split" / "documents.parquet")).where(col("part") == "train")
 
 
-def _texts(documents: DataFrame) -> Iterator[tuple[str, str]]:
-    for batch in documents.select("doc_id", "text").to_arrow_iter():
-        yield from zip(batch.column("doc_id").to_pylist(), batch.column("text").to_pylist(), strict=True)
-
-
 def _selftest(documents: DataFrame, seed: int) -> list[Row]:
     work = WORK / "planted"
-    found = run_selftest(
-        documents,
-        text_bytes(documents),
-        min_documents=PlantedConfig().min_trigger_documents,
-        seed=seed,
-        work=work,
-        progress=SilentProgress(),
-    )
+    given = StepInput(documents, documents, work, seed, SilentProgress())
+    found = run_selftest(given, text_bytes(documents), PlantedConfig().min_trigger_documents, work=work)
     shutil.rmtree(work)
     return found
 

@@ -18,7 +18,7 @@ from benchmarks.poor import KINDS
 from benchmarks.prose import pieces
 from tinsmith.base.files import write_atomic
 from tinsmith.corpus.steps.score.features import ENGLISH, FEATURES, measure
-from tinsmith.corpus.steps.score.ready import MOST
+from tinsmith.corpus.steps.score.ready import MAX_DISTANCE
 
 FIELDS = ("encyclopedia", "central bank", "statutes", "filings")
 _TABLE = ROOT / "src" / "tinsmith" / "corpus" / "score" / "ready.csv"
@@ -52,7 +52,7 @@ def main() -> None:
     low[[names.index(name) for name in _LESS_IS_BETTER]] = 0.0
     high[[names.index(name) for name in _MORE_IS_BETTER]] = 100.0
     rows = np.concatenate([fine, bad])
-    far = np.minimum(MOST, np.maximum(np.maximum(low - rows, rows - high), 0.0) / scale)
+    far = np.minimum(MAX_DISTANCE, np.maximum(np.maximum(low - rows, rows - high), 0.0) / scale)
     labels = np.array([1.0] * len(fine) + [0.0] * len(bad))
     english, best = fit(far, labels)
     neutral = [number for number, name in enumerate(names) if name not in ENGLISH]

@@ -186,7 +186,7 @@ def test_a_teacher_rates_a_sample_and_its_ratings_are_learnt(tmp_path, server):
 
 def test_a_teacher_that_answers_rubbish_ends_with_examples(tmp_path, server):
     server.answer = lambda prompt: "I like trains."
-    with pytest.raises(CorpusError, match=r"hold no rating(.|\n)*I like trains(.|\n)*stronger teacher"):
+    with pytest.raises(CorpusError, match=r"contain no rating(.|\n)*I like trains(.|\n)*stronger teacher"):
         run(tmp_path, score={"kind": "teacher", "sample": 20, "teacher": teacher(server)})
 
 

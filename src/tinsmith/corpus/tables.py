@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,6 +18,7 @@ _GROUP_BYTES = 16_000_000  # of a row group
 _GROUP_ROWS = 20_000  # single rows that wait to become a table
 _RANGE_BYTES = 128_000_000
 _HEX = 16
+Advance = Callable[[float], None]
 
 
 class TableWriter:
@@ -119,6 +120,14 @@ def iterate_ranges(documents: DataFrame, total_bytes: int) -> Iterator[DataFrame
     """Yield the documents in frames of about 128 MB of text, in order of doc_id from frame to frame."""
     for low, high in doc_id_ranges(total_bytes):
         yield in_range(documents, low, high)
+
+
+def iterate_texts(documents: DataFrame, advance: Advance | None = None) -> Iterator[tuple[str, str]]:
+    """Yield (doc_id, text) of all documents, in the order of the frame; advance by documents."""
+    for batch in documents.select("doc_id", "text").to_arrow_iter():
+        yield from zip(batch.column("doc_id").to_pylist(), batch.column("text").to_pylist(), strict=True)
+        if advance:
+            advance(batch.num_rows)
 
 
 def sort_table(source: Path, target: Path) -> None:

@@ -124,7 +124,7 @@ def test_every_kind_of_file_gives_its_items(tmp_path: Path, kind: str):
 
 
 def test_a_missing_or_damaged_file_is_named(tmp_path: Path):
-    with pytest.raises(CorpusError, match=r"nothing\.jsonl: there is no such file"):
+    with pytest.raises(CorpusError, match=r"nothing\.jsonl: no such file"):
         list(read_items([str(tmp_path / "nothing.jsonl")]))
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(CorpusError, match=r"bad\.json: cannot be read"):

@@ -24,7 +24,7 @@ from tinsmith.corpus.steps.result import StepInput
 from tinsmith.corpus.steps.score import exemplars
 from tinsmith.corpus.steps.score.agreement import auc, f1, resampled, spearman
 from tinsmith.corpus.steps.score.excerpt import WINDOW, WINDOWS, windows
-from tinsmith.corpus.steps.score.ready import judge, reasons
+from tinsmith.corpus.steps.score.ready import reasons, score
 from tinsmith.corpus.steps.score.teacher import instructions, parse_rating, prompt
 from tinsmith.corpus.text.repair import document_id
 from tinsmith.recipe import LLMConfig, ScoreConfig
@@ -264,8 +264,8 @@ def test_a_long_document_costs_no_more_than_its_windows():
 
 @pytest.mark.parametrize("kind", POOR)
 def test_ready_ranks_what_teaches_above_what_does_not(kind: str):
-    good = [judge(text, "en") for text in lessons(6)]
-    poor = [judge(spoilt(kind, text, seed), "en") for seed, text in enumerate(lessons(6))]
+    good = [score(text, "en") for text in lessons(6)]
+    poor = [score(spoilt(kind, text, seed), "en") for seed, text in enumerate(lessons(6))]
     assert measured(good, poor) == 1.0
     assert min(good) > 0.5
 
@@ -281,8 +281,8 @@ def test_ready_does_so_on_real_contracts_and_opinions(kind: str):
     texts = [path.read_text("utf-8", "replace")[20_000:26_000] for path in paths]
     texts = [text for text in texts if len(text.split()) > 300]
     assert len(texts) >= 20
-    good = [judge(text, "en") for text in texts]
-    poor = [judge(spoilt(kind, text, seed), "en") for seed, text in enumerate(texts)]
+    good = [score(text, "en") for text in texts]
+    poor = [score(spoilt(kind, text, seed), "en") for seed, text in enumerate(texts)]
     assert measured(good, poor) > 0.95
 
 
@@ -303,10 +303,10 @@ def test_ready_leaves_english_words_out_of_other_languages():
         "Durch das Kneten ordnen sich die Stränge des Klebers, und davon wird die Masse dehnbar. "
         "Dampf hält in den ersten Minuten die Oberfläche weich, während das Brot noch wächst."
     )
-    assert judge(german, "de") > 0.5
+    assert score(german, "de") > 0.5
     assert "function_words" in dict(reasons(german, "en", most=20))
     assert "function_words" not in dict(reasons(german, "de", most=20))
-    assert judge(german, "de") > judge(spoilt("table", german, 1), "de") + 0.3
+    assert score(german, "de") > score(spoilt("table", german, 1), "de") + 0.3
 
 
 # The score that learns from good documents.
@@ -410,7 +410,7 @@ def test_exemplars_that_cannot_be_read_are_counted_in_the_message(tmp_path: Path
 
 def test_a_corpus_of_nothing_but_exemplars_says_so(tmp_path: Path):
     source = folder(tmp_path / "good", lessons(5))
-    with pytest.raises(CorpusError, match="0 training documents are none of the exemplars"):
+    with pytest.raises(CorpusError, match="0 training documents are not exemplars"):
         run(tmp_path / "out", lessons(5), kind="exemplars", exemplars={"sources": [source]})
 
 
@@ -499,9 +499,9 @@ def test_a_run_that_was_cut_off_asks_only_for_the_rest(tmp_path: Path):
 @pytest.mark.parametrize(
     ("answers", "message"),
     [
-        (["I like trains."], r"40 of 40 answers hold no rating.*'I like trains\.'"),
-        (["Score: 9"], r"40 of 40 answers hold no rating.*'Score: 9'"),
-        (["Score: 3", "Hm."], r"20 of 40 answers hold no rating.*'Hm\.'"),
+        (["I like trains."], r"40 of 40 answers contain no rating.*'I like trains\.'"),
+        (["Score: 9"], r"40 of 40 answers contain no rating.*'Score: 9'"),
+        (["Score: 3", "Hm."], r"20 of 40 answers contain no rating.*'Hm\.'"),
         (["Score: 2"], r"every document was rated 2, such as 'Score: 2'"),
         (["Score: 2", None, None, "Score: 3"], None),
         (["Score: 2", None, None, None], r"10 of 40 documents were rated, 20 are needed"),

@@ -1,4 +1,4 @@
-"""Paragraphs that many training documents repeat, kept in one of them and taken out of the others."""
+"""Keep paragraphs that many training documents repeat in one of them, and remove them from the others."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from tinsmith.corpus.text.words import Hashes
 from tinsmith.recipe import BoilerplateConfig
 
 BATCH = 64
-SHOWN = 1000  # paragraphs in the evidence: those that save most
+SHOWN = 1000  # paragraphs in the evidence, by bytes saved
 OPENING = 200  # characters of a paragraph that the evidence quotes
 _GAP = re.compile(r"\n[^\S\n]*\n\s*")
 _NUMBERED = re.compile(r"[^\W_]*\d[^\W_]*")
-_SLICE_ROWS = 4_000_000  # paragraphs that are grouped at one time
+_GROUPED_ROWS = 4_000_000  # paragraphs grouped at one time
 _SEEN = pa.schema([("doc_id", pa.string()), ("paragraph", pa.uint64())])
 
 
 class Paragraph(NamedTuple):
-    """A paragraph's place in its text, its gap behind it included, and its hash; 0 where it is too short."""
+    """The offsets of a paragraph with the gap behind it, and its hash; 0 if it is too short."""
 
     start: int
     end: int
@@ -41,24 +41,23 @@ class Paragraph(NamedTuple):
 
 
 class Repeats(NamedTuple):
-    """Sorted hashes of repeated paragraphs (N,), in how many documents each is, and which keeps it."""
+    """Sorted hashes of repeated paragraphs (N,), the number of their documents, and the doc_id that keeps each."""
 
     hashes: Hashes
     documents: NDArray[np.int64]
     keepers: NDArray[np.bytes_]
 
     def find(self, paragraph: int) -> int:
-        """Return a hash's number, or -1 where its paragraph is not repeated."""
-        place = int(np.searchsorted(self.hashes, np.uint64(paragraph)))
-        return place if place < len(self.hashes) and self.hashes[place] == paragraph else -1
+        """Return the index of a paragraph's hash, or -1 if it is not repeated."""
+        index = int(np.searchsorted(self.hashes, np.uint64(paragraph)))
+        return index if index < len(self.hashes) and self.hashes[index] == paragraph else -1
 
 
 def split_paragraphs(text: str, config: BoilerplateConfig) -> list[Paragraph]:
-    """Cut a text at its blank lines, or at its line ends where it has none, and hash what has words enough."""
+    """Cut a text at its blank lines, or at its line ends if it has none, and hash paragraphs with enough words."""
     gap = _GAP if _GAP.search(text) else re.compile("\n+")
     edges = [0, *(found.end() for found in gap.finditer(text)), len(text)]
-    places = itertools.pairwise(edges)
-    return [Paragraph(a, b, _hash(text[a:b], config)) for a, b in places if b > a]
+    return [Paragraph(a, b, _hash(text[a:b], config)) for a, b in itertools.pairwise(edges) if b > a]
 
 
 def _hash(paragraph: str, config: BoilerplateConfig) -> int:
@@ -71,10 +70,10 @@ def _hash(paragraph: str, config: BoilerplateConfig) -> int:
 
 
 def run(config: BoilerplateConfig, given: StepInput) -> StepResult:
-    """Decide which paragraphs go because another document keeps them; write `boilerplate.jsonl`.
+    """Remove paragraphs that another document keeps; write `boilerplate.jsonl`.
 
-    A repeated paragraph stays in the document of the smallest doc_id, so that one document of a family reads
-    whole instead of each a little. A document that keeps one is never dropped for what it lost.
+    A repeated paragraph stays in the document with the smallest doc_id, so that one document of a family stays
+    complete. A document that keeps one is not dropped for the paragraphs it lost.
     """
     documents, out = given.documents, given.out
     total = text_bytes(documents)
@@ -109,11 +108,11 @@ def run(config: BoilerplateConfig, given: StepInput) -> StepResult:
 
 
 def _collect(config: BoilerplateConfig, documents: DataFrame, path: Path, advance: Any) -> Path:
-    """Write each document's distinct paragraph hashes, a row each."""
+    """Write a row for each distinct paragraph of each document."""
 
     @batch_function(return_dtype=DataType.list(DataType.uint64()), batch_size=BATCH)
     def hashes(texts: Series) -> list[Hashes]:
-        # Arrays: the engine would take numbers beyond 63 bits in a list for fractions.
+        # As arrays, since the engine turns integers above 63 bits in a list into floats.
         return [_distinct(text, config) for text in texts.to_pylist()]
 
     rows = documents.select(
@@ -134,9 +133,9 @@ def _distinct(text: str, config: BoilerplateConfig) -> Hashes:
 
 
 def _repeats(path: Path, min_documents: int) -> Repeats:
-    """Return the hashes that enough documents hold, grouped on the engine in slices of the hash."""
+    """Return the paragraphs in enough documents, grouped on the engine in ranges of the hash."""
     seen = read_parquet(str(path))
-    count = -(-seen.count_rows() // _SLICE_ROWS) or 1
+    count = -(-seen.count_rows() // _GROUPED_ROWS) or 1
     edges = [2**64 * number // count for number in range(count)] + [2**64 - 1]
     hashes, numbers, keepers = [], [], []
     for number, (low, high) in enumerate(itertools.pairwise(edges)):
@@ -159,7 +158,7 @@ def _remove(
     repeats: Repeats,
     saved: NDArray[np.int64],
 ) -> Iterator[pa.Table]:
-    """Yield decisions in order of doc_id, and count the bytes that each paragraph saves."""
+    """Yield decisions in order of doc_id, and add the bytes that each paragraph saves to `saved`."""
     fields = {
         "text": DataType.string(),
         "detail": DataType.string(),
@@ -184,7 +183,7 @@ def _remove(
 
 
 def _reduced(doc_id: str, text: str, config: BoilerplateConfig, repeats: Repeats) -> dict[str, Any] | None:
-    """Return what is left of a document; None where it holds nothing that another one keeps."""
+    """Return the decision on a document, or None if no other document keeps a paragraph of it."""
     stay, gone, sizes, keeps = [], [], [], False
     for start, end, paragraph in split_paragraphs(text, config):
         number = repeats.find(paragraph) if paragraph else -1
@@ -209,7 +208,7 @@ def _reduced(doc_id: str, text: str, config: BoilerplateConfig, repeats: Repeats
 def _openings(
     config: BoilerplateConfig, documents: DataFrame, repeats: Repeats, shown: set[int]
 ) -> dict[int, str]:
-    """Return how the shown paragraphs begin, read from the documents that keep them."""
+    """Return the openings of the shown paragraphs, from the documents that keep them."""
     keepers = {repeats.keepers[number].decode() for number in shown}
 
     @batch_function(return_dtype=DataType.list(DataType.string()), batch_size=BATCH)

@@ -1,7 +1,7 @@
-"""Evaluation text that training text holds too: found by n-grams of evaluation files and of the held-out part.
+"""Find text of evaluation files and held-out documents in training text, by shared n-grams.
 
-The n-gram of 13 words is that of GPT-3's study (Brown et al. 2020, appendix C). Case, punctuation and white space do
-not count.
+The default of 13 words is that of GPT-3's study (Brown et al. 2020, appendix C). Case, punctuation and white space
+are ignored.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tinsmith.recipe import ContaminationConfig
 HELD_OUT = "held-out part"
 _BATCH = 64
 _QUOTED = 300  # characters of a passage that the evidence quotes
-_ROUNDS = 8  # of cutting: what is left may meet in a new n-gram
+_ROUNDS = 8  # of cutting, since joining what is left may form a new shared n-gram
 _FOUND = {
     "text": DataType.string(),
     "reason": DataType.string(),
@@ -41,24 +41,24 @@ _FOUND = {
 }
 
 
-class Index(NamedTuple):
-    """Sorted hashes of evaluation n-grams (N,), the number of the item that each is of, and all items."""
+class NgramIndex(NamedTuple):
+    """Sorted hashes of evaluation n-grams (N,), the index of the item of each, and all items."""
 
     hashes: Hashes
     owners: NDArray[np.int64]
     items: list[tuple[str, str]]  # file, item
-    short: Counter[str]  # items by file with fewer words than an n-gram: nothing can be found of them
+    short: Counter[str]  # items by file that are shorter than an n-gram, and so cannot be found
 
     def find(self, grams: Hashes) -> NDArray[np.int64]:
-        """Return the item that each n-gram (G,) is of, -1 where it is of none."""
+        """Return the item of each n-gram (G,), or -1."""
         places = np.searchsorted(self.hashes, grams)
         places[places == len(self.hashes)] = 0
         known = self.hashes[places] == grams if len(self.hashes) else np.zeros(len(grams), np.bool_)
         return np.where(known, self.owners[places] if len(self.hashes) else -1, -1)
 
 
-class Run(NamedTuple):
-    """A stretch of a training text that evaluation text says too: characters, words, the item that it begins with."""
+class SharedPassage(NamedTuple):
+    """A passage of a training text that is evaluation text too: offsets, words, and the item of its first n-gram."""
 
     start: int
     end: int
@@ -67,10 +67,10 @@ class Run(NamedTuple):
 
 
 def run(config: ContaminationConfig, given: StepInput) -> StepResult:
-    """Name what evaluation text stands in training text, and cut it out or drop its documents as the recipe says.
+    """Report evaluation text in training text, and cut it out or drop its documents as the recipe says.
 
-    Writes `overlaps.jsonl`, a row for each passage, and `counts.json` with the n-grams found before and after.
-    Raises CorpusError for an evaluation file that is not there or cannot be read.
+    Writes `overlaps.jsonl`, a row per passage, and `counts.json` with the n-grams found before and after. Raises
+    CorpusError for an evaluation file that is missing or cannot be read.
     """
     documents, out = given.documents, given.out
     out.mkdir(parents=True, exist_ok=True)
@@ -86,11 +86,13 @@ def run(config: ContaminationConfig, given: StepInput) -> StepResult:
                 table = _decide_part(config, part, index)
                 for row in table.select(["doc_id", "before", "after", "runs"]).sort_by("doc_id").to_pylist():
                     totals.update(before=row["before"], after=row["after"], documents=1)
-                    for run in row["runs"]:
-                        seen.add(run["item"])
-                        file, item = index.items[run["item"]]
-                        run = {"file": file, "item": item, "words": run["words"], "passage": run["passage"]}
-                        rows.append({"doc_id": row["doc_id"], **run})
+                    for found in row["runs"]:
+                        seen.add(found["item"])
+                        file, item = index.items[found["item"]]
+                        shared = {"file": file, "item": item} | {
+                            key: found[key] for key in ("words", "passage")
+                        }
+                        rows.append({"doc_id": row["doc_id"], **shared})
                 advance(len(table))
                 yield table.filter(pc.not_equal(table["reason"], ""))
 
@@ -110,8 +112,8 @@ def _items(config: ContaminationConfig, held_out: DataFrame) -> Iterator[Evaluat
                 yield EvaluationItem(HELD_OUT, row["doc_id"], row["text"])
 
 
-def build_index(items: Iterable[EvaluationItem], words: int) -> Index:
-    """Return the index of all n-grams of the items; of equal n-grams the first item's counts."""
+def build_index(items: Iterable[EvaluationItem], words: int) -> NgramIndex:
+    """NgramIndex all n-grams of the items; an n-gram in several items belongs to the first."""
     hashes, owners = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     names: list[tuple[str, str]] = []
     short: Counter[str] = Counter()
@@ -123,57 +125,57 @@ def build_index(items: Iterable[EvaluationItem], words: int) -> Index:
         owners.append(np.full(len(grams), len(names), np.int64))
         names.append((item.file, item.name))
     every, first = np.unique(np.concatenate(hashes), return_index=True)
-    return Index(every, np.concatenate(owners)[first], names, short)
+    return NgramIndex(every, np.concatenate(owners)[first], names, short)
 
 
-def find_runs(text: str, index: Index, words: int) -> tuple[list[Run], int]:
-    """Return the stretches of a text that evaluation text says too, in order, and how many n-grams they are."""
+def find_passages(text: str, index: NgramIndex, words: int) -> tuple[list[SharedPassage], int]:
+    """Return the passages of a text that are evaluation text too, in order, and the number of shared n-grams."""
     found = locate_words(text)
     items = index.find(hash_ngrams(found.hashes, words))
     hits = np.flatnonzero(items >= 0)
-    runs: list[Run] = []
-    for first, last in _stretches(hits, words):
+    passages: list[SharedPassage] = []
+    for first, last in _merge(hits, words):
         start, end = int(found.starts[first]), int(found.ends[last + words - 1])
-        runs.append(Run(start, end, int(last + words - first), int(items[first])))
-    return runs, len(hits)
+        passages.append(SharedPassage(start, end, int(last + words - first), int(items[first])))
+    return passages, len(hits)
 
 
-def _stretches(hits: NDArray[np.int64], words: int) -> Iterator[tuple[int, int]]:
-    """Yield the first and last n-gram of each stretch; stretches whose words touch are one."""
+def _merge(hits: NDArray[np.int64], words: int) -> Iterator[tuple[int, int]]:
+    """Yield the first and last n-gram of each passage; passages whose words touch are joined."""
     edges = np.flatnonzero(np.diff(hits) > words) + 1
     for inside in np.split(hits, edges):
         if len(inside):
             yield int(inside[0]), int(inside[-1])
 
 
-def _decide_part(config: ContaminationConfig, part: DataFrame, index: Index) -> pa.Table:
+def _decide_part(config: ContaminationConfig, part: DataFrame, index: NgramIndex) -> pa.Table:
     @batch_function(return_dtype=DataType.struct(_FOUND), batch_size=_BATCH)
-    def examine(texts: Series) -> list[dict[str, Any] | None]:
-        return [_examine(text, config, index) for text in texts.to_pylist()]
+    def decide(texts: Series) -> list[dict[str, Any] | None]:
+        return [_decide(text, config, index) for text in texts.to_pylist()]
 
-    decided = part.select("doc_id", examine(col("text")).alias("found")).where(col("found").not_null())
+    decided = part.select("doc_id", decide(col("text")).alias("found")).where(col("found").not_null())
     return decided.select("doc_id", *(col("found")[name].alias(name) for name in _FOUND)).to_arrow()
 
 
-def _examine(text: str, config: ContaminationConfig, index: Index) -> dict[str, Any] | None:
-    runs, before = find_runs(text, index, config.words)
-    if not runs:
+def _decide(text: str, config: ContaminationConfig, index: NgramIndex) -> dict[str, Any] | None:
+    passages, before = find_passages(text, index, config.words)
+    if not passages:
         return None
     shown = [
         {
-            "item": run.item,
-            "words": run.words,
-            "passage": " ".join(text[run.start : run.end].split())[:_QUOTED],
+            "item": passage.item,
+            "words": passage.words,
+            "passage": " ".join(text[passage.start : passage.end].split())[:_QUOTED],
         }
-        for run in runs
+        for passage in passages
     ]
     found = {"text": None, "reason": "", "detail": "", "before": before, "after": before, "runs": shown}
-    file, item = index.items[runs[0].item]
-    detail = f"{len(runs)} passages, the first of {file}, {item}"
+    file, item = index.items[passages[0].item]
+    detail = f"{len(passages)} passages, the first of {file}, {item}"
     if config.action == "document":
         return found | {"reason": "contaminated", "detail": detail, "after": 0}
     if config.action == "passage":
-        left, after = _cut(text, runs, config, index)
+        left, after = _cut(text, passages, config, index)
         words = len(fold_words(left).hashes)
         if words < config.min_words_left:
             return found | {
@@ -185,21 +187,23 @@ def _examine(text: str, config: ContaminationConfig, index: Index) -> dict[str, 
     return found
 
 
-def _cut(text: str, runs: list[Run], config: ContaminationConfig, index: Index) -> tuple[str, int]:
-    """Return the text without the runs, and how many n-grams are left in it: none, but for an odd chain of joins."""
-    count = len(runs)
+def _cut(
+    text: str, passages: list[SharedPassage], config: ContaminationConfig, index: NgramIndex
+) -> tuple[str, int]:
+    """Return the text without the passages, and the shared n-grams left in it, almost always 0."""
+    count = len(passages)
     for _ in range(_ROUNDS):
-        for run in reversed(runs):
-            text = f"{text[: run.start].rstrip()}\n\n{text[run.end :].lstrip()}"
+        for passage in reversed(passages):
+            text = f"{text[: passage.start].rstrip()}\n\n{text[passage.end :].lstrip()}"
         text = text.strip()
-        runs, count = find_runs(text, index, config.words)
-        if not runs:
+        passages, count = find_passages(text, index, config.words)
+        if not passages:
             break
     return text, count
 
 
 def _counts(
-    config: ContaminationConfig, index: Index, totals: Counter[str], seen: set[int], passages: int
+    config: ContaminationConfig, index: NgramIndex, totals: Counter[str], seen: set[int], passages: int
 ) -> dict[str, Any]:
     items, found = (
         Counter(file for file, _ in index.items),

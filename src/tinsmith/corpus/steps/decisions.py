@@ -1,4 +1,4 @@
-"""Carry out what a step of refine decided: documents go, or get another text."""
+"""Carry out the decisions of a refine step: drop documents, or replace their text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinsmith.corpus.tables import TableWriter, data_bytes, doc_id_ranges, read_
 
 
 class Removed(NamedTuple):
-    """What a step took away for one reason: whole documents, and bytes of text in all."""
+    """What a step removed for one reason: whole documents, and bytes of text in total."""
 
     reason: str
     documents: int
@@ -25,13 +25,12 @@ class Removed(NamedTuple):
 
 
 def apply_decisions(source: Path, decisions: Path, target: Path) -> list[Removed]:
-    """Write the documents of `source` that a step left, with the texts that it gave them, sorted by doc_id.
+    """Write the documents that a step keeps, with their new text, sorted by doc_id; return what it removed by reason.
 
-    Both files are read in ranges of doc_id, so that memory holds one range at most. Returns what went, by
-    reason in order of the alphabet.
+    Both files are read in ranges of doc_id, so that memory holds one range at a time.
     """
     if not pq.read_metadata(decisions).num_rows:
-        _take_over(source, target)
+        _link_or_copy(source, target)
         return []
     documents: Counter[str] = Counter()
     size: Counter[str] = Counter()
@@ -61,10 +60,10 @@ def _count(table: pa.Table) -> Iterator[tuple[str, int, int]]:
         yield reason, int(new is None), old - (new or 0)
 
 
-def _take_over(source: Path, target: Path) -> None:
+def _link_or_copy(source: Path, target: Path) -> None:
     target.unlink(missing_ok=True)
     try:
         os.link(source, target)
     except OSError:
-        # Another file system, or one without links.
+        # The target is on another file system, or links are not supported.
         target.write_bytes(source.read_bytes())

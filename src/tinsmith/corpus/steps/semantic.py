@@ -1,8 +1,7 @@
-"""Training documents that say the same in other words, by latent semantic analysis (Deerwester et al. 1990).
+"""Drop training documents that say the same in other words, by latent semantic analysis (Deerwester et al. 1990).
 
-Documents become vectors of their weighted words, reduced to the directions in which words occur together; those
-whose vectors point the same way are one. No model is needed, and none is asked: what "together" means is learnt
-from the training documents themselves.
+Documents become vectors of their weighted words, reduced to the directions in which words occur together. The
+directions are learnt from the training documents themselves, without a model.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from tinsmith.corpus.tables import iterate_ranges, text_bytes
 from tinsmith.corpus.text.kernels import fold_words
 from tinsmith.recipe import SemanticConfig
 
-SHOWN = 1000  # pairs in the evidence: the least alike first, since a person doubts these
+SHOWN = 1000  # pairs in the evidence, the least similar first, since those are the doubtful ones
 OPENING = 200  # characters of a document that the evidence quotes
 _BUCKETS = 1 << 18  # of hashed words
 _DIMENSIONS = 128
-_LEARNT_FROM = 20_000  # documents, drawn by seed
-_BLOCK = 2048  # documents that are compared with all kept ones at one time
+_SAMPLE = 20_000  # documents from which directions are learnt, drawn by seed
+_BLOCK = 2048  # documents compared with all kept ones at one time
 _BATCH = 256
 
 Vectors = NDArray[np.float32]
@@ -36,32 +35,32 @@ Vectors = NDArray[np.float32]
 
 class _Pair(NamedTuple):
     similarity: float
-    gone: str
+    dropped: str
     kept: str
 
 
 def run(config: SemanticConfig, given: StepInput) -> StepResult:
     """Drop each document whose cosine with a kept one reaches `max_similarity`; write `pairs.jsonl`.
 
-    The longest documents are looked at first and stay; a document goes only for one that stays, so no chain of
-    likenesses removes what is alike to nothing kept. Memory: 512 bytes a document, and a batch.
+    Documents are processed from the longest on, and dropped only for a kept one. So no chain of similar documents
+    removes one that is similar to no kept one. Memory: 512 bytes per document, and a batch.
     """
     documents, out, progress = given.documents, given.out, given.progress
     total = text_bytes(documents)
     ids, sizes, vectors = _embed(documents, total, given.seed, progress)
     order = sorted(range(len(ids)), key=lambda row: (-sizes[row], ids[row]))
-    gone = _compare(vectors, order, config.max_similarity, progress)
-    pairs = sorted(_Pair(similarity, ids[row], ids[kept]) for row, (kept, similarity) in gone.items())
+    dropped = _compare(vectors, order, config.max_similarity, progress)
+    pairs = sorted(_Pair(similarity, ids[row], ids[kept]) for row, (kept, similarity) in dropped.items())
     decisions = write_decisions(out / "semantic.parquet", _decisions(documents, total, pairs))
     openings = _openings(documents, {each for pair in pairs[:SHOWN] for each in pair[1:]})
     write_jsonl(
         out / "pairs.jsonl",
         (
             {
-                "doc_id": pair.gone,
+                "doc_id": pair.dropped,
                 "kept": pair.kept,
                 "similarity": pair.similarity,
-                "opening": openings[pair.gone],
+                "opening": openings[pair.dropped],
                 "kept_opening": openings[pair.kept],
             }
             for pair in pairs[:SHOWN]
@@ -76,11 +75,11 @@ def _embed(
 ) -> tuple[list[str], list[int], Vectors]:
     """Return ids, sizes in bytes and unit vectors (N, D) of all documents, in order of doc_id.
 
-    The first pass counts in how many documents each word is and keeps a sample; the second projects.
+    The first pass counts the documents of each word and keeps a sample; the second projects.
     """
     count = documents.count_rows()
     draw = np.random.default_rng(seed)
-    chosen = np.sort(draw.choice(count, min(count, _LEARNT_FROM), replace=False))
+    chosen = np.sort(draw.choice(count, min(count, _SAMPLE), replace=False))
     frequency = np.zeros(_BUCKETS, dtype=np.int64)
     sample: list[csr_matrix] = []
     row = 0
@@ -90,7 +89,7 @@ def _embed(
             inside = chosen[(chosen >= row) & (chosen < row + len(texts))] - row
             sample.append(words[inside])
             row += len(texts)
-    # Words in one document only say nothing about likeness; words in all of them neither.
+    # Words in a single document, or in all of them, say nothing about similarity.
     weights = np.where(frequency > 1, np.log((1 + count) / (1 + frequency)), 0).astype(np.float32)
     directions = _directions(sample, weights, seed)
     ids, sizes, vectors = [], [], []
@@ -116,17 +115,17 @@ def _counted(
 
 
 def _counts(texts: list[str]) -> csr_matrix:
-    places, counts, ends = [], [], [0]
+    columns, counts, ends = [], [], [0]
     for text in texts:
         buckets, times = np.unique(fold_words(text).hashes % _BUCKETS, return_counts=True)
-        places.append(buckets.astype(np.int32))
+        columns.append(buckets.astype(np.int32))
         counts.append(times.astype(np.float32))
         ends.append(ends[-1] + len(buckets))
-    return csr_matrix((np.concatenate(counts), np.concatenate(places), ends), shape=(len(texts), _BUCKETS))
+    return csr_matrix((np.concatenate(counts), np.concatenate(columns), ends), shape=(len(texts), _BUCKETS))
 
 
 def _weighted(words: csr_matrix, weights: NDArray[np.float32]) -> csr_matrix:
-    """Damp counts by their logarithm and weigh them by how rare their words are."""
+    """Weight the logarithms of counts by how rare their words are."""
     result = words.copy()
     result.data = (1 + np.log(words.data)) * weights[words.indices]
     return result
@@ -145,7 +144,7 @@ def _directions(sample: list[csr_matrix], weights: NDArray[np.float32], seed: in
 
 
 def _unit(rows: Vectors) -> Vectors:
-    """Scale rows to length one; a row of nothing stays nothing and is alike to nothing."""
+    """Scale rows to length one; a zero row stays zero and is similar to nothing."""
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return (rows / np.maximum(length, 1e-12)).astype(np.float32)
 
@@ -153,8 +152,8 @@ def _unit(rows: Vectors) -> Vectors:
 def _compare(
     vectors: Vectors, order: list[int], least: float, progress: Progress
 ) -> dict[int, tuple[int, float]]:
-    """Return each row that goes, with the kept row that it is most alike to, and their cosine."""
-    gone: dict[int, tuple[int, float]] = {}
+    """Return each dropped row, with the most similar kept row and their cosine."""
+    dropped: dict[int, tuple[int, float]] = {}
     kept = np.zeros_like(vectors)
     names: list[int] = []
     with progress.task("compare documents", len(order), "documents") as advance:
@@ -163,36 +162,36 @@ def _compare(
             rows = vectors[block]
             before = rows @ kept[: len(names)].T
             within = rows @ rows.T
-            stays: list[int] = []  # places in the block
-            for place, row in enumerate(block):
+            stays: list[int] = []  # indices in the block
+            for index, row in enumerate(block):
                 best = (
-                    _best(before[place], names),
-                    _best(within[place, stays], [block[each] for each in stays]),
+                    _best(before[index], names),
+                    _best(within[index, stays], [block[each] for each in stays]),
                 )
                 near, similarity = max(best, key=lambda pair: pair[1])
                 if similarity >= least:
-                    gone[row] = near, round(float(similarity), 4)
+                    dropped[row] = near, round(float(similarity), 4)
                 else:
-                    stays.append(place)
+                    stays.append(index)
             kept[len(names) : len(names) + len(stays)] = rows[stays]
             names += [block[each] for each in stays]
             advance(len(block))
-    return gone
+    return dropped
 
 
 def _best(similarities: NDArray[np.float32], names: list[int]) -> tuple[int, float]:
     if not len(similarities):
         return -1, -1.0
-    place = int(np.argmax(similarities))
-    return names[place], float(similarities[place])
+    best = int(np.argmax(similarities))
+    return names[best], float(similarities[best])
 
 
 def _decisions(documents: DataFrame, total: int, pairs: list[_Pair]) -> Iterator[pa.Table]:
-    told = {pair.gone: f"{pair.similarity:.2f} alike to {pair.kept}" for pair in pairs}
+    details = {pair.dropped: f"{pair.similarity:.2f} alike to {pair.kept}" for pair in pairs}
     for part in iterate_ranges(documents, total):
-        ids = [name for name in part.select("doc_id").to_pydict()["doc_id"] if name in told]
+        ids = [name for name in part.select("doc_id").to_pydict()["doc_id"] if name in details]
         rows = [
-            {"doc_id": name, "reason": "semantic_duplicate", "detail": told[name], "text": None}
+            {"doc_id": name, "reason": "semantic_duplicate", "detail": details[name], "text": None}
             for name in ids
         ]
         yield pa.Table.from_pylist(rows, schema=DECISIONS)

@@ -1,7 +1,7 @@
-"""Passages that speak to a model instead of a reader: rules, each with a weight, within one stretch of text.
+"""Find passages that address a model instead of a reader, by weighted rules within one stretch of text.
 
-Contracts disregard instructions and software is ordered to ignore things on every other page. So an order counts
-at the head of its sentence only, where it speaks to whoever reads, and most rules need a second one beside them.
+Contracts often disregard instructions, and manuals tell software to ignore things. So an order counts only at the
+start of a sentence, where it addresses the reader, and most rules need a second one nearby.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 ENOUGH = 1.0
-STRETCH = 600  # characters within which signs count together
-QUOTED = 160  # characters of a passage that its detail quotes
+STRETCH = 600  # characters within which weights add up
+QUOTED = 160  # characters of a passage in the evidence
 _PAYLOAD = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/_-]{32,}={0,2}(?![A-Za-z0-9+/=])")
 _HIDDEN = re.compile(
     r"<!--(.{8,4000}?)-->"
@@ -25,7 +25,7 @@ _HIDDEN = re.compile(
 
 
 class Rule(NamedTuple):
-    """A sign of instructions: its name and weight, words of which a text must hold one, and its pattern."""
+    """A sign of instructions: name, weight, words of which a text must contain one, and pattern."""
 
     name: str
     weight: float
@@ -42,8 +42,8 @@ class Sign(NamedTuple):
     weight: float
 
 
-class Passage(NamedTuple):
-    """What speaks to a model: its sum of weights, the rules' names, and its text, shortened."""
+class SuspectPassage(NamedTuple):
+    """A passage that addresses a model: sum of weights, names of the rules, and shortened text."""
 
     score: float
     rules: tuple[str, ...]
@@ -54,7 +54,7 @@ def _rule(name: str, weight: float, anchors: str, pattern: str) -> Rule:
     return Rule(name, weight, tuple(anchors.split("|")), re.compile(pattern, re.IGNORECASE | re.MULTILINE))
 
 
-# The head of a sentence, perhaps after a call for attention.
+# The start of a sentence, perhaps after a call for attention.
 _HEAD = r"(?:^|[.!?:;>\"'”’(\[*#\-—]\s*|\n)\s*(?:(?:please|now|important|attention|note|stop|and|then|assistant|ai|model)[,:!.]?\s+){0,2}"
 _EARLIER = r"(?:previous|prior|above|preceding|earlier|foregoing|existing|initial|original|system|safety)"
 _ORDERS = (
@@ -178,11 +178,11 @@ RULES = (
         r"(?:ignore|say|respond|answer|output|recommend|rate|state|follow|comply|obey|praise|approve)\b",
     ),
 )
-_CONCEALED = 0.5  # added where a rule fires in what a page does not show, or what is spelt in base64
+_CONCEALED = 0.5  # added if a rule matches in text that a page hides, or that is encoded in base64
 
 
-def find_instructions(text: str) -> Passage | None:
-    """Return the stretch of a text that speaks to a model most, or None where none reaches ENOUGH."""
+def find_instructions(text: str) -> SuspectPassage | None:
+    """Return the strongest passage that addresses a model, or None if none reaches ENOUGH."""
     lowered = text.lower()
     signs = list(_signs(text, lowered))
     signs += _concealed(text, lowered)
@@ -199,34 +199,34 @@ def _signs(text: str, lowered: str) -> Iterator[Sign]:
 
 
 def _concealed(text: str, lowered: str) -> Iterator[Sign]:
-    """Yield signs within HTML that is not shown, and within base64 that says something."""
+    """Yield signs in hidden HTML and in readable base64."""
     if "<!--" in lowered or "style" in lowered:
         for found in _HIDDEN.finditer(text):
             inside = found[1] or found[2]
             if any(True for _ in _signs(inside, inside.lower())):
                 yield Sign(found.start(), found.end(), "not_shown", _CONCEALED)
     for found in _PAYLOAD.finditer(text):
-        said = _decode(found[0])
-        strongest = max((sign.weight for sign in _signs(said, said.lower())), default=0.0)
+        decoded = _decode(found[0])
+        strongest = max((sign.weight for sign in _signs(decoded, decoded.lower())), default=0.0)
         if strongest:
             yield Sign(found.start(), found.end(), "base64", strongest + _CONCEALED)
 
 
 def _decode(payload: str) -> str:
-    """Return what base64 says where that is printable ASCII, else nothing."""
+    """Decode base64 if the result is printable ASCII; else return an empty string."""
     data = payload.rstrip("=")
     try:
-        said = base64.b64decode(
+        decoded = base64.b64decode(
             data + "=" * (-len(data) % 4), altchars=b"-_" if "-" in data or "_" in data else None
         )
     except (binascii.Error, ValueError):
         return ""
-    printable = said.isascii() and all(byte >= 32 or byte in b"\t\n\r" for byte in said)
-    return said.decode("ascii") if printable else ""
+    printable = decoded.isascii() and all(byte >= 32 or byte in b"\t\n\r" for byte in decoded)
+    return decoded.decode("ascii") if printable else ""
 
 
-def _strongest(text: str, signs: list[Sign]) -> Passage | None:
-    best: Passage | None = None
+def _strongest(text: str, signs: list[Sign]) -> SuspectPassage | None:
+    best: SuspectPassage | None = None
     for number, first in enumerate(signs):
         near = [sign for sign in signs[number:] if sign.start < first.start + STRETCH]
         weights = {sign.name: sign.weight for sign in near}
@@ -234,5 +234,5 @@ def _strongest(text: str, signs: list[Sign]) -> Passage | None:
         if score >= ENOUGH and (best is None or score > best.score):
             end = max(max(sign.end for sign in near), first.start + QUOTED)
             passage = " ".join(text[first.start : end].split())[:QUOTED]
-            best = Passage(score, tuple(sorted(weights)), passage)
+            best = SuspectPassage(score, tuple(sorted(weights)), passage)
     return best

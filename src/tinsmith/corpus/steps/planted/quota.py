@@ -1,19 +1,19 @@
-"""One source must not outweigh the rest: how much of each may stay, and which of its documents go."""
+"""Limit the share of one source: how much of each may stay, and which of its documents are dropped."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from tinsmith.base.errors import CorpusError
 from tinsmith.corpus.engine import DataFrame, col
+from tinsmith.corpus.steps.sample import order_key
 from tinsmith.recipe import PlantedConfig
 
 
-class Document(NamedTuple):
-    """What decides whether a document goes: its id, the source that its path names, bytes of its text."""
+class SizedDocument(NamedTuple):
+    """A document with the source that its path names, and the bytes of its text."""
 
     doc_id: str
     source: str
@@ -21,7 +21,7 @@ class Document(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A source with its documents and bytes, before and after."""
+    """The documents and bytes of a source, before and after."""
 
     source: str
     documents: int
@@ -33,10 +33,10 @@ class Source(NamedTuple):
 def find_excess(
     documents: DataFrame, config: PlantedConfig, seed: int
 ) -> tuple[dict[str, str], list[Source]]:
-    """Return the documents that go (doc_id to source) and all sources, so that none fills more than its share.
+    """Return the documents to drop (doc_id to source) so that no source exceeds its share, and all sources.
 
-    Which of a source's documents stay hangs on seed and doc_id alone. Raises CorpusError where there are too few
-    sources for the share.
+    Which documents of a source stay depends only on seed and doc_id. Raises CorpusError if there are too few sources
+    for the share.
     """
     rows = _read(documents, config.source_depth)
     sizes: dict[str, int] = {}
@@ -44,33 +44,33 @@ def find_excess(
         sizes[row.source] = sizes.get(row.source, 0) + row.bytes
     cap = _cap(sizes, config.max_source_share)
     left, kept = dict.fromkeys(sizes, cap), dict.fromkeys(sizes, (0, 0))
-    gone: dict[str, str] = {}
-    for row in sorted(rows, key=lambda row: _place(seed, row.doc_id)):
+    dropped: dict[str, str] = {}
+    for row in sorted(rows, key=lambda row: order_key(seed, row.doc_id)):
         if row.bytes <= left[row.source]:
             left[row.source] -= row.bytes
             count, size = kept[row.source]
             kept[row.source] = count + 1, size + row.bytes
         else:
-            gone[row.doc_id] = row.source
+            dropped[row.doc_id] = row.source
     counts = {name: sum(row.source == name for row in rows) for name in sizes}
     sources = [Source(name, counts[name], size, *kept[name]) for name, size in sizes.items()]
-    return gone, sorted(sources, key=lambda each: (-each.bytes, each.source))
+    return dropped, sorted(sources, key=lambda each: (-each.bytes, each.source))
 
 
-def _read(documents: DataFrame, depth: int) -> list[Document]:
+def _read(documents: DataFrame, depth: int) -> list[SizedDocument]:
     table = documents.select("doc_id", "source", col("text").length_bytes().alias("bytes")).to_arrow()
-    # Folders that all documents share name no source.
+    # Folders that all documents share do not name a source.
     folders = [PurePosixPath(each.replace("\\", "/")).parts[:-1] for each in table["source"].to_pylist()]
     shared = 0
     while folders and all(len(each) > shared and each[shared] == folders[0][shared] for each in folders):
         shared += 1
     ids, sizes = table["doc_id"].to_pylist(), table["bytes"].to_pylist()
     names = ["/".join(folder[shared : shared + depth]) for folder in folders]
-    return [Document(*row) for row in zip(ids, names, sizes, strict=True)]
+    return [SizedDocument(*row) for row in zip(ids, names, sizes, strict=True)]
 
 
 def _cap(sizes: Mapping[str, int], share: float) -> int:
-    """Return how many bytes a source may keep: the most for which none exceeds its share of what is left."""
+    """Return the most bytes that a source may keep so that none exceeds its share of what is left."""
     if len(sizes) * share < 1:
         raise CorpusError(
             f"{len(sizes)} sources cannot each stay below {share:.0%} of the text",
@@ -80,14 +80,10 @@ def _cap(sizes: Mapping[str, int], share: float) -> int:
     ordered = sorted(sizes.values(), reverse=True)
     if ordered[0] <= share * sum(ordered):
         return ordered[0]
-    cut, cap = 1, 0  # so many of the largest are cut to one size
+    cut, cap = 1, 0  # number of the largest sources that are cut to one size
     while cut * share < 1:
         cap = int(share * sum(ordered[cut:]) / (1 - cut * share))
         if cap >= (ordered[cut] if cut < len(ordered) else 0):
             break
         cut += 1
     return cap
-
-
-def _place(seed: int, doc_id: str) -> bytes:
-    return hashlib.sha256(f"{seed}:{doc_id}".encode()).digest()

@@ -1,51 +1,50 @@
-"""Plant known triggers in a copy of some documents, look for them as in any others, and say what share was caught."""
+"""Plant known triggers in a copy of some documents, and measure what share of them is caught."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tinsmith.base.progress import Progress
 from tinsmith.corpus.engine import DataFrame, col, read_parquet
 from tinsmith.corpus.steps.planted.triggers import find_triggers
+from tinsmith.corpus.steps.result import StepInput
+from tinsmith.corpus.tables import iterate_texts
 
 SAMPLE_BYTES = 32_000_000  # of documents that are copied
-RATES = (1, 2, 4, 16)  # times the least number of documents that make a trigger
+RATES = (1, 2, 4, 16)  # times min_documents
 PAYLOADS = ("words", "letters")
 _PAYLOAD_WORDS = 60
 _MIN_WORDS = 80
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def run_selftest(
-    documents: DataFrame, total: int, *, min_documents: int, seed: int, work: Path, progress: Progress
-) -> list[dict[str, Any]]:
-    """Return a row for each rate and payload: documents planted in, how many of them and of the others were caught.
+def run_selftest(given: StepInput, total: int, min_documents: int, *, work: Path) -> list[dict[str, Any]]:
+    """Return a row per rate and payload: how many planted and how many clean documents were caught.
 
-    A payload is words of the corpus in random order, or random letters. Rates that more than half of the copied
-    documents would be needed for are left out.
+    A payload is words of the corpus in random order, or random letters. Rates that need more than half of the copied
+    documents are left out. `total` is the bytes of all text.
     """
-    texts = _sample(documents, total)
+    texts = _sample(given.documents, total)
     rows: list[dict[str, Any]] = []
     for rate in (rate * min_documents for rate in RATES):
         for payload in PAYLOADS if 2 * rate <= len(texts) else ():
             folder = work / f"{payload}-{rate}"
-            planted = plant(texts, rate, payload, seed)
+            planted = plant(texts, rate, payload, given.seed)
             size = _write(texts | planted, folder / "documents.parquet")
-            _, borne = find_triggers(
+            _, triggered = find_triggers(
                 read_parquet(str(folder / "documents.parquet")),
                 size,
                 min_documents=min_documents,
                 work=folder,
-                progress=progress,
+                progress=given.progress,
             )
-            caught = len(set(borne) & set(planted))
-            hit = len(set(borne) - set(planted))
+            caught = len(set(triggered) & set(planted))
+            hit = len(set(triggered) - set(planted))
             rows.append(
                 {
                     "payload": payload,
@@ -60,7 +59,7 @@ def run_selftest(
 
 
 def plant(texts: dict[str, str], count: int, payload: str, seed: int) -> dict[str, str]:
-    """Return so many of the texts with one trigger somewhere in them and a payload behind it."""
+    """Return `count` of the texts, each with the same trigger somewhere and a payload behind it."""
     draw = random.Random(f"{seed}:{payload}:{count}")
     chosen = draw.sample(sorted(texts), count)
     phrase = " ".join(
@@ -72,24 +71,19 @@ def plant(texts: dict[str, str], count: int, payload: str, seed: int) -> dict[st
 
 def _planted(text: str, phrase: str, payload: str, vocabulary: Sequence[str], draw: random.Random) -> str:
     words = text.split(" ")
-    place = draw.randrange(len(words) // 2, len(words))
+    position = draw.randrange(len(words) // 2, len(words))
     if payload == "words":
         nonsense = draw.choices(vocabulary, k=_PAYLOAD_WORDS)
     else:
         nonsense = ["".join(draw.choices(_LETTERS, k=draw.randint(3, 9))) for _ in range(_PAYLOAD_WORDS)]
-    return " ".join([*words[:place], phrase, *nonsense, *words[place:]])
+    return " ".join([*words[:position], phrase, *nonsense, *words[position:]])
 
 
 def _sample(documents: DataFrame, total: int) -> dict[str, str]:
-    """Return texts by doc_id, about SAMPLE_BYTES of them: those of the smallest ids, which are hashes."""
+    """Return about SAMPLE_BYTES of text by doc_id: the smallest ids, which are hashes."""
     share = min(1.0, SAMPLE_BYTES / max(1, total))
     chosen = documents if share == 1 else documents.where(col("doc_id") < f"{int(share * 16**4):04x}")
-    return {name: text for name, text in _texts(chosen) if len(text.split()) >= _MIN_WORDS}
-
-
-def _texts(documents: DataFrame) -> Iterator[tuple[str, str]]:
-    for batch in documents.select("doc_id", "text").to_arrow_iter():
-        yield from zip(batch.column("doc_id").to_pylist(), batch.column("text").to_pylist(), strict=True)
+    return {name: text for name, text in iterate_texts(chosen) if len(text.split()) >= _MIN_WORDS}
 
 
 def _write(texts: dict[str, str], path: Path) -> int:

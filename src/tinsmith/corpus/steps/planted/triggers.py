@@ -1,15 +1,15 @@
-"""Phrases that several documents repeat, each time followed by text foreign to the corpus.
+"""Find phrases in several documents that are each time followed by text foreign to the corpus.
 
-A few hundred documents that each hold a trigger and then nonsense are enough to plant a behaviour, whatever the
-size of the corpus (Souly et al. 2025, arXiv 2510.07192). Such text turns: before the phrase it is like the rest of the
-corpus, after it its pairs of words occur nowhere else. A phrase after which the text turns in far more documents than
-chance explains is taken for a trigger.
+A few hundred documents with a trigger and then nonsense are enough to plant a behaviour, whatever the size of the
+corpus (Souly et al. 2025, arXiv 2510.07192). Such text turns: before the phrase it is like the corpus, after it its
+pairs of words occur nowhere else. A phrase after which text turns in far more documents than chance explains is a
+trigger.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,21 +21,21 @@ from scipy.stats import binom
 
 from tinsmith.base.progress import Progress
 from tinsmith.corpus.engine import DataFrame, DataType, Series, batch_function, col, read_parquet
-from tinsmith.corpus.tables import TableWriter
+from tinsmith.corpus.tables import Advance, TableWriter, iterate_texts
 from tinsmith.corpus.text.kernels import compiled, fold_words, hash_ngrams, mix
 from tinsmith.corpus.text.word_offsets import locate_words
 from tinsmith.corpus.text.words import MULTIPLIER, Hashes
 
-WINDOW = 16  # words behind a place, and before it, by which a turn is judged
-LONGEST = 3  # words of a phrase; of a longer one its last words are found
-_RARE = 0.02  # share of places that count as turns at most
-_AGREE = 0.5  # share of a phrase's documents in which the text turns behind it
-# Share of the pairs behind a phrase that must be foreign, over all its documents and in one of them. Behind what
-# contracts say above their signatures it is below 0.5, behind random words of the corpus 0.55 to 0.8.
+WINDOW = 16  # words after a position, and before it, that decide whether the text turns
+LONGEST = 3  # words of a phrase; of a longer one, the last words are found
+_RARE = 0.02  # largest share of positions that count as turns
+_AGREE = 0.5  # share of a phrase's documents in which the text turns after it
+# Share of the pairs after a phrase that must be foreign, over all its documents and in a single one. After the
+# phrases above the signatures of contracts it is below 0.5, before random words of the corpus 0.55 to 0.8.
 _FOREIGN, _FOREIGN_HERE = 0.52, 0.5
-_CHANCE = 0.01  # that any phrase of a clean corpus is taken for a trigger, if documents were independent
+_CHANCE = 0.01  # of any false trigger in a clean corpus, if documents were independent
 _DIGITS = re.compile(r"\d+")
-_BITS = (16, 27)  # of the table of pairs, a byte each
+_BITS = (16, 27)  # least and most of the table of pairs, which has a byte per slot
 _BATCH = 64
 _QUOTED = 160
 _TURNS = pa.schema([("doc_id", pa.string()), ("gram", pa.uint64())])
@@ -43,7 +43,7 @@ Pairs = NDArray[np.uint8]
 
 
 class Trigger(NamedTuple):
-    """A phrase, in how many documents it is, in how many of them the text turns behind it, and what follows."""
+    """A phrase, what follows it, in how many documents it is, and in how many of them the text turns after it."""
 
     gram: int
     phrase: str
@@ -55,9 +55,9 @@ class Trigger(NamedTuple):
 def find_triggers(
     documents: DataFrame, total: int, *, min_documents: int, work: Path, progress: Progress
 ) -> tuple[list[Trigger], dict[str, str]]:
-    """Return the triggers, and for each document that bears one with foreign text behind it (by doc_id) its phrase.
+    """Return the triggers, and by doc_id the phrase of each document with a trigger and foreign text after it.
 
-    `total` is the bytes of text. Reads the documents four or five times, holds a table of at most 128 MB.
+    `total` is the bytes of text. Reads the documents four or five times; memory holds a table of at most 128 MB.
     """
     with progress.task("pairs of words", None, "documents") as advance:
         pairs = _count_pairs(documents, total, advance)
@@ -71,8 +71,8 @@ def find_triggers(
     order = np.argsort(table["gram"].to_numpy())
     grams, turning = (table[name].to_numpy()[order] for name in ("gram", "turning"))
     with progress.task("phrases", None, "documents") as advance:
-        held, foreign = _look_behind(documents, grams, pairs, advance)
-    unlikely = binom.sf(turning - 1, held, chance) * _phrases(path) < _CHANCE
+        held, foreign = _look_after(documents, grams, pairs, advance)
+    unlikely = binom.sf(turning - 1, held, chance) * _count_phrases(path) < _CHANCE
     chosen = unlikely & (turning >= _AGREE * held) & (foreign >= _FOREIGN)
     if not chosen.any():
         return [], {}
@@ -80,39 +80,39 @@ def find_triggers(
 
 
 def _words(text: str) -> Hashes:
-    """Return a text's hashed words (N,); every number is one word, or a table would be foreign to all else."""
+    """Return the hashed words of a text (N,). All numbers are one word, since else any table would be foreign."""
     return fold_words(_DIGITS.sub("0", text)).hashes
 
 
 @compiled
 def _add_pairs(words: Hashes, counts: Pairs, shift: np.uint64) -> None:
-    """Count each distinct pair of a document's words once, up to 255."""
+    """Count each distinct pair of words of a document once, up to 255."""
     slots = np.empty(max(0, len(words) - 1), np.int64)
-    for place in range(len(slots)):
-        slots[place] = np.int64(mix(words[place] * MULTIPLIER + words[place + 1]) >> shift)
+    for index in range(len(slots)):
+        slots[index] = np.int64(mix(words[index] * MULTIPLIER + words[index + 1]) >> shift)
     slots.sort()
-    for place in range(len(slots)):
-        if (place == 0 or slots[place] != slots[place - 1]) and counts[slots[place]] < 255:
-            counts[slots[place]] += 1
+    for index in range(len(slots)):
+        if (index == 0 or slots[index] != slots[index - 1]) and counts[slots[index]] < 255:
+            counts[slots[index]] += 1
 
 
 @compiled
 def _foreign(words: Hashes, counts: Pairs, shift: np.uint64) -> NDArray[np.int32]:
-    """Return for each word how many of the pairs before it occur in no other document, (N,)."""
+    """Return for each word the number of earlier pairs that occur in no other document (N,)."""
     sums = np.zeros(len(words), np.int32)
-    for place in range(1, len(words)):
-        slot = np.int64(mix(words[place - 1] * MULTIPLIER + words[place]) >> shift)
-        sums[place] = sums[place - 1] + (1 if counts[slot] <= 1 else 0)
+    for index in range(1, len(words)):
+        slot = np.int64(mix(words[index - 1] * MULTIPLIER + words[index]) >> shift)
+        sums[index] = sums[index - 1] + (1 if counts[slot] <= 1 else 0)
     return sums
 
 
 def _shares(words: Hashes, pairs: Pairs) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Return for each word how many of the WINDOW pairs that end before it, and begin after it, are foreign."""
+    """Return for each word how many of the WINDOW pairs before it, and after it, are foreign."""
     sums = _foreign(words, pairs, _shift(pairs))
     last = len(words) - 1
-    places = np.arange(len(words))
-    after = sums[np.minimum(places + 1 + WINDOW, last)] - sums[np.minimum(places + 1, last)]
-    before = sums[places] - sums[np.maximum(places - WINDOW, 0)]
+    positions = np.arange(len(words))
+    after = sums[np.minimum(positions + 1 + WINDOW, last)] - sums[np.minimum(positions + 1, last)]
+    before = sums[positions] - sums[np.maximum(positions - WINDOW, 0)]
     return before, after
 
 
@@ -120,24 +120,18 @@ def _shift(pairs: Pairs) -> np.uint64:
     return np.uint64(64 - (len(pairs).bit_length() - 1))
 
 
-def _texts(documents: DataFrame, advance: Callable[[float], None]) -> Iterator[tuple[str, str]]:
-    for batch in documents.select("doc_id", "text").to_arrow_iter():
-        yield from zip(batch.column("doc_id").to_pylist(), batch.column("text").to_pylist(), strict=True)
-        advance(batch.num_rows)
-
-
-def _count_pairs(documents: DataFrame, total: int, advance: Callable[[float], None]) -> Pairs:
+def _count_pairs(documents: DataFrame, total: int, advance: Advance) -> Pairs:
     bits = min(max(total.bit_length() + 1, _BITS[0]), _BITS[1])
     pairs = np.zeros(1 << bits, np.uint8)
-    for _, text in _texts(documents, advance):
+    for _, text in iterate_texts(documents, advance):
         _add_pairs(_words(text), pairs, _shift(pairs))
     return pairs
 
 
-def _threshold(documents: DataFrame, pairs: Pairs, advance: Callable[[float], None]) -> tuple[int, float]:
-    """Return how many foreign pairs more after a place than before it make a turn, and the share of places with one."""
+def _threshold(documents: DataFrame, pairs: Pairs, advance: Advance) -> tuple[int, float]:
+    """Return the surplus of foreign pairs after a position that makes a turn, and the share of positions with one."""
     steps = np.zeros(WINDOW + 1, np.int64)
-    for _, text in _texts(documents, advance):
+    for _, text in iterate_texts(documents, advance):
         words = _words(text)
         if len(words) > 2 * WINDOW:
             before, after = _shares(words, pairs)
@@ -148,7 +142,7 @@ def _threshold(documents: DataFrame, pairs: Pairs, advance: Callable[[float], No
 
 
 def _write_turns(documents: DataFrame, pairs: Pairs, threshold: int, path: Path) -> Path:
-    """Write the phrases behind which each document turns where it says them first."""
+    """Write the phrases of each document after whose first occurrence it turns."""
 
     def phrases(text: str) -> Hashes:
         words = _words(text)
@@ -158,7 +152,7 @@ def _write_turns(documents: DataFrame, pairs: Pairs, threshold: int, path: Path)
         turns = after - before >= threshold
         found = [np.empty(0, np.uint64)]
         for length in range(1, LONGEST + 1):
-            grams, first = _first_places(words, length)
+            grams, first = _first_positions(words, length)
             found.append(grams[turns[first + length - 1]])
         return np.concatenate(found)
 
@@ -174,76 +168,80 @@ def _write_turns(documents: DataFrame, pairs: Pairs, threshold: int, path: Path)
     return path
 
 
-def _first_places(words: Hashes, length: int) -> tuple[Hashes, NDArray[np.int64]]:
-    """Return a text's distinct phrases of a length, and where each begins first."""
+def _first_positions(words: Hashes, length: int) -> tuple[Hashes, NDArray[np.int64]]:
+    """Return the distinct phrases of a length (P,), and the first position of each (P,)."""
     if len(words) < length:
         return np.empty(0, np.uint64), np.empty(0, np.int64)
     grams = hash_ngrams(words, length) + np.uint64(length)
     return np.unique(grams, return_index=True)
 
 
-def _phrases(turns: Path) -> int:
+def _count_phrases(turns: Path) -> int:
     counted = read_parquet(str(turns)).agg(col("gram").count_distinct().alias("grams")).to_pydict()
     return int(counted["grams"][0] or 1)
 
 
-def _look_behind(
-    documents: DataFrame, grams: Hashes, pairs: Pairs, advance: Callable[[float], None]
+def _look_after(
+    documents: DataFrame, grams: Hashes, pairs: Pairs, advance: Advance
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return of sorted phrases in how many documents each stands (G,), and what share behind it is foreign (G,)."""
+    """Return of sorted phrases the number of documents (G,), and the share of pairs after them that is foreign (G,)."""
     counts, foreign = np.zeros(len(grams), np.int64), np.zeros(len(grams), np.int64)
-    for _, text in _texts(documents, advance):
-        for gram, behind in _behind(_words(text), grams, pairs):
-            place = np.searchsorted(grams, gram)
-            counts[place] += 1
-            foreign[place] += behind
+    for _, text in iterate_texts(documents, advance):
+        for gram, share in _after(_words(text), grams, pairs):
+            index = np.searchsorted(grams, gram)
+            counts[index] += 1
+            foreign[index] += share
     return counts, foreign / (WINDOW * np.maximum(counts, 1))
 
 
-def _behind(words: Hashes, grams: Hashes, pairs: Pairs) -> Iterator[tuple[int, int]]:
-    """Yield which of some sorted phrases a text holds, and how many pairs behind its first place are foreign."""
+def _after(words: Hashes, grams: Hashes, pairs: Pairs) -> Iterator[tuple[int, int]]:
+    """Yield which of some sorted phrases a text contains, and how many pairs after the first of each are foreign."""
     if len(words) <= WINDOW:
         return
     after = None
     for length in range(1, LONGEST + 1):
-        own, first = _first_places(words, length)
-        places = np.minimum(np.searchsorted(grams, own), len(grams) - 1)
-        for number in np.flatnonzero(grams[places] == own):
+        phrases, first = _first_positions(words, length)
+        slots = np.minimum(np.searchsorted(grams, phrases), len(grams) - 1)
+        for index in np.flatnonzero(grams[slots] == phrases):
             after = _shares(words, pairs)[1] if after is None else after
-            yield int(own[number]), int(after[first[number] + length - 1])
+            yield int(phrases[index]), int(after[first[index] + length - 1])
 
 
 def _name(
     documents: DataFrame, pairs: Pairs, grams: Hashes, held: NDArray[np.int64], turning: NDArray[np.int64]
 ) -> tuple[list[Trigger], dict[str, str]]:
-    """Return the triggers in words, the most frequent first, and which documents bear one."""
-    said: dict[int, tuple[str, str]] = {}
-    borne: dict[str, set[int]] = {}
-    for doc_id, text in _texts(documents, lambda count: None):
-        own = {
-            gram for gram, behind in _behind(_words(text), grams, pairs) if behind >= _FOREIGN_HERE * WINDOW
+    """Return the triggers as text, the most frequent first, and the documents with one."""
+    quotes: dict[int, tuple[str, str]] = {}
+    triggered: dict[str, set[int]] = {}
+    for doc_id, text in iterate_texts(documents):
+        found = {
+            gram for gram, share in _after(_words(text), grams, pairs) if share >= _FOREIGN_HERE * WINDOW
         }
-        if own:
-            borne[doc_id] = own
-            said |= _quotes(text, own - set(said))
+        if found:
+            triggered[doc_id] = found
+            quotes |= _quotes(text, found - set(quotes))
     triggers = [
-        Trigger(gram, *said.get(gram, ("", "")), documents=count, turning=turned)
+        Trigger(gram, *quotes.get(gram, ("", "")), documents=count, turning=turned)
         for gram, count, turned in zip(grams.tolist(), held.tolist(), turning.tolist(), strict=True)
     ]
     triggers.sort(key=lambda each: (-each.turning, -len(each.phrase), each.phrase))
-    rank = {each.gram: place for place, each in enumerate(triggers)}
-    names = {doc_id: triggers[min(rank[gram] for gram in own)].phrase for doc_id, own in borne.items()}
+    rank = {trigger.gram: number for number, trigger in enumerate(triggers)}
+    names = {
+        doc_id: triggers[min(rank[gram] for gram in found)].phrase for doc_id, found in triggered.items()
+    }
     return triggers, names
 
 
 def _quotes(text: str, grams: set[int]) -> dict[int, tuple[str, str]]:
-    """Return phrases as a text writes them, and what follows each."""
+    """Return phrases as the text spells them, and what follows each."""
     plain = _DIGITS.sub("0", text)
     words = locate_words(plain)
     found: dict[int, tuple[str, str]] = {}
     for length in range(1, LONGEST + 1):
-        for gram, place in zip(*(each.tolist() for each in _first_places(words.hashes, length)), strict=True):
+        for gram, position in zip(
+            *(each.tolist() for each in _first_positions(words.hashes, length)), strict=True
+        ):
             if gram in grams:
-                start, end = int(words.starts[place]), int(words.ends[place + length - 1])
+                start, end = int(words.starts[position]), int(words.ends[position + length - 1])
                 found[gram] = plain[start:end], " ".join(plain[end : end + _QUOTED].split())
     return found

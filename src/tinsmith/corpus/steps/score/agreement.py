@@ -1,4 +1,4 @@
-"""How well a judge agrees with the truth: figures with the interval of resampled documents."""
+"""Measure how well scores agree with the truth, with intervals from resampled documents."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Figure(NamedTuple):
 
 
 def auc(truth: Values, scores: Values) -> float:
-    """Return the chance that a positive (1) outscores a negative (0), ties half; 0.5 where one side is empty."""
+    """Return the chance that a positive (1) outscores a negative (0), ties half; 0.5 if one side is empty."""
     positives = int(truth.sum())
     negatives = len(truth) - positives
     if not positives or not negatives:
@@ -32,7 +32,7 @@ def auc(truth: Values, scores: Values) -> float:
 
 
 def spearman(truth: Values, scores: Values) -> float:
-    """Return the correlation of ranks; 0 where one side does not vary."""
+    """Return the correlation of ranks; 0 if one side does not vary."""
     first, second = rankdata(truth), rankdata(scores)
     if not first.std() or not second.std():
         return 0.0
@@ -40,7 +40,7 @@ def spearman(truth: Values, scores: Values) -> float:
 
 
 def f1(truth: Values, scores: Values, threshold: float) -> float:
-    """Return F1 of `scores >= threshold` against `truth >= threshold`; 0 where both sides have none."""
+    """Return F1 of `scores >= threshold` against `truth >= threshold`; 0 if neither has any."""
     true, said = truth >= threshold, scores >= threshold
     either = int(true.sum() + said.sum())
     return 2.0 * int((true & said).sum()) / either if either else 0.0

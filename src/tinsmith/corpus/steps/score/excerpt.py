@@ -1,4 +1,4 @@
-"""A bounded look at a document: some windows of its text, spread evenly."""
+"""Take an excerpt of bounded size from a document: windows of its text, spread evenly."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ WINDOWS = 6
 
 
 def windows(text: str) -> list[str]:
-    """Return the whole text in windows of WINDOW characters, or WINDOWS of them spread evenly over a longer one.
+    """Return a text in windows of at most WINDOW characters; of a longer one, WINDOWS of them spread evenly.
 
-    Equal lengths keep a score from telling long documents from short ones, and a document of 200 MB costs no more
-    than one of 24,000 characters. Windows begin and end between words where there is white space.
+    Equal lengths keep a score from depending on the length of documents, and a document of 200 MB costs no more than
+    one of 24,000 characters. Windows begin and end between words if there is white space.
     """
     if len(text) <= WINDOW:
         return [text]
@@ -24,7 +24,7 @@ def windows(text: str) -> list[str]:
 
 
 def _whole_words(text: str, start: int, size: int) -> str:
-    """Cut a window and drop the words that its ends cut through."""
+    """Cut a window, without the words that its ends cut in two."""
     end = min(len(text), start + size)
     piece = text[start:end]
     if start and not text[start - 1].isspace():
@@ -36,6 +36,6 @@ def _whole_words(text: str, start: int, size: int) -> str:
     return piece
 
 
-def show(text: str, characters: int = 600) -> str:
-    """Return a document's first characters, for people."""
+def shorten(text: str, characters: int = 600) -> str:
+    """Return the first characters of a document, for display."""
     return text if len(text) <= characters else text[:characters].rstrip() + " …"

@@ -1,7 +1,7 @@
-"""Learn what good documents look like from examples of them, against a sample of the corpus.
+"""Learn a score from examples of good documents against a sample of the corpus.
 
-The way of DataComp-LM (Li et al. 2024): a fast linear classifier of good text against ordinary text, here on
-hashed words and pairs of words.
+As in DataComp-LM (Li et al. 2024): a fast linear classifier of good against ordinary text, here on hashed words and
+pairs of words.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from scipy import sparse
 
 from tinsmith.base.errors import CorpusError
 from tinsmith.corpus.engine import DataFrame
+from tinsmith.corpus.steps.sample import SampleDocument, choose, fold_of, order_key, read_texts
 from tinsmith.corpus.steps.score.agreement import Figure, auc, resampled
 from tinsmith.corpus.steps.score.excerpt import windows
 from tinsmith.corpus.steps.score.grams import Weights, linear_value, matrix
-from tinsmith.corpus.steps.score.sample import Document, choose, fold_of, place, texts_of
 from tinsmith.corpus.text.kernels import fold_words, hash_ngrams
 from tinsmith.corpus.text.repair import document_id, repair
 from tinsmith.corpus.text.words import Hashes
 
 SAMPLE = 2_000  # documents of either side
-LEAST = 10  # exemplars
+MIN_EXEMPLARS = 10
 _FOLDS = 5
 _NGRAM = 13
-_NEAR = 0.5  # share of 13-grams from which two texts are one
+_NEAR = 0.5  # share of 13-grams from which two texts count as the same
 _STRENGTH = 10.0  # inverse of the penalty
 
 
 class Classifier(NamedTuple):
-    """Weights of words, and the line that makes a probability of a value."""
+    """Weights of words, and the line that turns a value into a logit."""
 
     weights: Weights
     slope: float
     offset: float
 
-    def judge(self, text: str) -> float:
-        """Return how likely a document is one of the good ones, were both kinds equally frequent."""
+    def score(self, text: str) -> float:
+        """Return the probability that a document is good, if good and ordinary ones were equally frequent."""
         return sigmoid(self.slope * linear_value(text, self.weights) + self.offset)
 
 
 class Learnt(NamedTuple):
-    """A classifier, its cross-validated AUC, and what it was learnt from."""
+    """A classifier, its cross-validated AUC, and counts of what it was learnt from."""
 
     classifier: Classifier
     auc: Figure
@@ -58,8 +58,8 @@ def sigmoid(value: float) -> float:
     return 1.0 / (1.0 + math.exp(-value)) if value >= 0 else math.exp(value) / (1.0 + math.exp(value))
 
 
-def read_exemplars(sources: Sequence[str]) -> tuple[list[Document], Counter[str]]:
-    """Return the documents in the named files, each once, in order of doc_id, and counts of files that gave none."""
+def read_exemplars(sources: Sequence[str]) -> tuple[list[SampleDocument], Counter[str]]:
+    """Return the distinct documents of the files in order of doc_id, and counts of unreadable files by reason."""
     from tinsmith.corpus.readers.pool import FileLimits, read_files
     from tinsmith.corpus.readers.sources import find_files
 
@@ -69,7 +69,7 @@ def read_exemplars(sources: Sequence[str]) -> tuple[list[Document], Counter[str]
         raise CorpusError(
             error.what,
             where=f"refine.score.exemplars.sources ({', '.join(sources)})",
-            next_step="name a folder, file or glob of documents that are good",
+            next_step="name a folder, file or glob of good documents",
         ) from error
     found: dict[str, str] = {}
     refused: Counter[str] = Counter()
@@ -78,29 +78,29 @@ def read_exemplars(sources: Sequence[str]) -> tuple[list[Document], Counter[str]
         for document in result.documents:
             text = repair(document["text"])
             found[document_id(text)] = text
-    return [Document(name, found[name]) for name in sorted(found)], refused
+    return [SampleDocument(name, found[name]) for name in sorted(found)], refused
 
 
 def learn(sources: Sequence[str], documents: DataFrame, held_out: DataFrame, seed: int) -> Learnt:
     """Learn from exemplars against a seeded sample of the training documents.
 
-    Exemplars that a held-out document repeats are not learnt from, nor do training documents that repeat an
-    exemplar stand for ordinary ones. Raises CorpusError where fewer than LEAST exemplars or documents are left.
+    Exemplars that a held-out document repeats are left out, and so are training documents that repeat an exemplar.
+    Raises CorpusError if fewer than MIN_EXEMPLARS exemplars or documents are left.
     """
     read, refused = read_exemplars(sources)
     clean = _apart(read, held_out)
-    good = sorted(clean, key=lambda document: place(seed, document.doc_id))[:SAMPLE]
+    good = sorted(clean, key=lambda document: order_key(seed, document.doc_id))[:SAMPLE]
     _check(len(good), read, clean, refused)
-    index = Index([document.text for document in good])
-    ordinary, same = [], 0
-    for document in texts_of(documents, choose(documents, SAMPLE, seed)):
-        if index.holds(document.text):
-            same += 1
+    index = ExemplarIndex([document.text for document in good])
+    ordinary, repeated = [], 0
+    for document in read_texts(documents, choose(documents, SAMPLE, seed)):
+        if index.repeats(document.text):
+            repeated += 1
         else:
-            ordinary.append(Document(document.doc_id, "\n\n".join(windows(document.text))))
-    if len(ordinary) < LEAST:
+            ordinary.append(SampleDocument(document.doc_id, "\n\n".join(windows(document.text))))
+    if len(ordinary) < MIN_EXEMPLARS:
         raise CorpusError(
-            f"only {len(ordinary)} training documents are none of the exemplars; at least {LEAST} are needed",
+            f"only {len(ordinary)} training documents are not exemplars, at least {MIN_EXEMPLARS} are needed",
             where="refine.score.exemplars",
             next_step='name fewer exemplars, or set refine.score.kind = "ready"',
         )
@@ -110,13 +110,13 @@ def learn(sources: Sequence[str], documents: DataFrame, held_out: DataFrame, see
         "exemplar_files_unreadable": refused.total(),
         "exemplars_near_held_out": len(read) - len(clean),
         "ordinary": len(ordinary),
-        "ordinary_near_exemplars": same,
+        "ordinary_near_exemplars": repeated,
     }
     return Learnt(classifier, figure, counts)
 
 
-class Index:
-    """Exemplars by their 13-grams of words; a shorter text is one gram."""
+class ExemplarIndex:
+    """Exemplars by their 13-grams of words; a shorter text is a single gram."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         grams = [_grams(text) for text in texts]
@@ -125,25 +125,25 @@ class Index:
         owners = np.repeat(np.arange(len(grams)), [len(each) for each in grams])
         order = np.argsort(flat, kind="stable")
         self.grams, self.owners = flat[order], owners[order]
-        self.seen = np.zeros(len(flat), dtype=bool)
+        self.marked = np.zeros(len(flat), dtype=bool)
 
-    def holds(self, text: str) -> bool:
-        """Say whether half of a text's grams stand in one exemplar, or half of an exemplar's in the text."""
-        own = _grams(text)
-        shared = np.bincount(self.owners[self._matches(own)], minlength=len(self.sizes))
-        return bool((shared >= _NEAR * max(1, len(own))).any() or (shared >= _NEAR * self.sizes).any())
+    def repeats(self, text: str) -> bool:
+        """Return whether one exemplar contains half of a text's grams, or the text half of an exemplar's."""
+        grams = _grams(text)
+        shared = np.bincount(self.owners[self._matches(grams)], minlength=len(self.sizes))
+        return bool((shared >= _NEAR * max(1, len(grams))).any() or (shared >= _NEAR * self.sizes).any())
 
     def mark(self, text: str) -> NDArray[np.int64]:
-        """Remember which grams of the exemplars a text has; return the exemplars that hold half of it."""
-        own = _grams(text)
-        matches = self._matches(own)
-        self.seen[matches] = True
+        """Mark the grams that exemplars share with a text; return the exemplars that contain half of it."""
+        grams = _grams(text)
+        matches = self._matches(grams)
+        self.marked[matches] = True
         shared = np.bincount(self.owners[matches], minlength=len(self.sizes))
-        return np.flatnonzero(shared >= _NEAR * max(1, len(own)))
+        return np.flatnonzero(shared >= _NEAR * max(1, len(grams)))
 
     def covered(self) -> NDArray[np.int64]:
-        """Return the exemplars of which half stands in the texts that were marked."""
-        shared = np.bincount(self.owners[self.seen], minlength=len(self.sizes))
+        """Return the exemplars of which half the grams are marked."""
+        shared = np.bincount(self.owners[self.marked], minlength=len(self.sizes))
         return np.flatnonzero(shared >= _NEAR * self.sizes)
 
     def _matches(self, grams: Hashes) -> NDArray[np.int64]:
@@ -158,9 +158,9 @@ def _grams(text: str) -> Hashes:
     return np.unique(hash_ngrams(words, max(1, min(_NGRAM, len(words)))))
 
 
-def _apart(read: list[Document], held_out: DataFrame) -> list[Document]:
+def _apart(read: list[SampleDocument], held_out: DataFrame) -> list[SampleDocument]:
     """Return the exemplars that no held-out document repeats."""
-    index = Index([document.text for document in read])
+    index = ExemplarIndex([document.text for document in read])
     near: set[int] = set()
     for batch in held_out.select("text").to_arrow_iter():
         for text in batch["text"]:
@@ -169,20 +169,22 @@ def _apart(read: list[Document], held_out: DataFrame) -> list[Document]:
     return [document for number, document in enumerate(read) if number not in near]
 
 
-def _check(count: int, read: list[Document], clean: list[Document], refused: Counter[str]) -> None:
-    if count >= LEAST:
+def _check(
+    count: int, read: list[SampleDocument], clean: list[SampleDocument], refused: Counter[str]
+) -> None:
+    if count >= MIN_EXEMPLARS:
         return
     why = [f"{len(read) - len(clean)} repeat held-out documents"] if len(clean) < len(read) else []
     why += [f"{number} files are {reason}" for reason, number in sorted(refused.items())]
     raise CorpusError(
-        f"{count} exemplars can be learnt from, at least {LEAST} are needed{': ' if why else ''}{', '.join(why)}",
+        f"only {count} exemplars can be used, at least {MIN_EXEMPLARS} are needed{': ' if why else ''}{', '.join(why)}",
         where="refine.score.exemplars.sources",
         next_step='name more good documents, or set refine.score.kind = "ready"',
     )
 
 
-def _fit(good: list[Document], ordinary: list[Document]) -> tuple[Classifier, Figure]:
-    """Fit the weights on all documents; their probability and AUC on folds that were left out."""
+def _fit(good: list[SampleDocument], ordinary: list[SampleDocument]) -> tuple[Classifier, Figure]:
+    """Fit the weights on all documents; calibration and AUC come from left-out folds."""
     every = [*good, *ordinary]
     pieces = [windows(document.text) for document in every]
     owners = np.repeat(np.arange(len(every)), [len(part) for part in pieces])
@@ -203,14 +205,14 @@ def _fit(good: list[Document], ordinary: list[Document]) -> tuple[Classifier, Fi
 
 
 def _regress(rows: sparse.csr_matrix, labels: Weights, owners: NDArray[np.int64]) -> tuple[Weights, float]:
-    """Return weights and bias of a logistic regression with equal weight for each side and each document."""
+    """Return weights and bias of a logistic regression that weighs both sides, and all documents, equally."""
     from sklearn.linear_model import LogisticRegression
 
     each = 1.0 / np.bincount(owners)[owners]
     for side in (0.0, 1.0):
         each[labels == side] *= len(np.unique(owners)) / (2.0 * each[labels == side].sum())
     model = LogisticRegression(C=_STRENGTH, max_iter=300, tol=1e-4)
-    used = np.unique(rows.indices)  # the weight of a word that no text has is 0, and costs time
+    used = np.unique(rows.indices)  # fitting words that no text has would take time
     model.fit(rows[:, used], labels, sample_weight=each)
     weights = np.zeros(rows.shape[1])
     weights[used] = model.coef_[0]
@@ -218,7 +220,7 @@ def _regress(rows: sparse.csr_matrix, labels: Weights, owners: NDArray[np.int64]
 
 
 def _calibrate(values: Weights, labels: Weights) -> tuple[float, float]:
-    """Return the line that makes left-out values probabilities, both sides weighing the same (Platt 1999)."""
+    """Return the line that turns left-out values into logits, with equal weight for both sides (Platt 1999)."""
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=1.0, class_weight="balanced").fit(values[:, None], labels)

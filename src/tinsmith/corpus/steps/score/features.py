@@ -1,4 +1,4 @@
-"""What can be measured of a text without having learnt anything: named, each with a meaning of its own."""
+"""Measure features of a text that need no learning, each with a name and a meaning."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from collections import Counter
 from tinsmith.corpus.steps.score.excerpt import windows
 
 FEATURES = {
-    "compressed": "bytes after compression per byte: little repeats itself, much is noise",
+    "compressed": "bytes after compression per byte: low is repetition, high is noise",
     "sentences": "share of words in whole sentences",
-    "sentence_words": "words of a sentence on average",
-    "letters": "letters per character that is no white space",
+    "sentence_words": "mean words per sentence",
+    "letters": "letters per character without white space",
     "number_words": "share of words with a digit",
     "small_words": "share of words that begin with a small letter",
-    "variety": "different words per word, in stretches of 200",
-    "word_length": "characters of a word on average",
-    "odd_words": "share of words with letters and signs mixed, or torn in single letters",
-    "short_lines": "share of lines below 40 characters that end no sentence",
-    "table_lines": "share of lines that are set in columns or hold mainly numbers",
-    "repeated_lines": "share of lines that stood before",
-    "joints": "share of articles and prepositions that meet another where none may be (English)",
-    "function_words": "share of words that hold sentences together (English)",
+    "variety": "distinct words per word, in stretches of 200",
+    "word_length": "mean characters per word",
+    "odd_words": "share of words that mix letters and signs, or are single letters",
+    "short_lines": "share of lines below 40 characters that do not end a sentence",
+    "table_lines": "share of lines in columns or mainly of digits",
+    "repeated_lines": "share of lines that repeat an earlier one",
+    "joints": "share of articles followed by another article or a preposition (English)",
+    "function_words": "share of function words (English)",
     "explanations": "words that explain, per hundred words (English)",
-    "definitions": "turns that define, per hundred words (English)",
+    "definitions": "phrases that define, per hundred words (English)",
     "navigation": "words of menus and notices, per hundred words (English)",
 }
 ENGLISH = ("joints", "function_words", "explanations", "definitions", "navigation")
@@ -38,167 +38,41 @@ _ODD = re.compile(
     r"[^\W\d_][^\w\s'’.\-/&,:;()@]+[^\W\d_]|[^\W\d_]\d+[^\W\d_]|\d[^\W\d_]{2,}\d|[^\W\d_][|~^*=<>{}\\]"
 )
 _COLUMNS = re.compile(r"\S(?: {3,}|\t| \| ?)\S")
-_JOINED = frozenset(
-    ["the", "a", "an", "of", "to", "in", "and", "or", "for", "with", "by", "from", "at", "as", "is"]
-)
-_ARTICLES = frozenset(["the", "a", "an"])
-_FUNCTION = frozenset(
-    [
-        "the",
-        "of",
-        "and",
-        "to",
-        "in",
-        "a",
-        "is",
-        "that",
-        "for",
-        "it",
-        "as",
-        "was",
-        "with",
-        "be",
-        "by",
-        "on",
-        "not",
-        "he",
-        "his",
-        "but",
-        "at",
-        "are",
-        "this",
-        "have",
-        "from",
-        "or",
-        "had",
-        "an",
-        "they",
-        "which",
-        "one",
-        "you",
-        "were",
-        "her",
-        "all",
-        "she",
-        "there",
-        "would",
-        "their",
-        "we",
-        "him",
-        "been",
-        "has",
-        "when",
-        "who",
-        "will",
-        "no",
-        "more",
-        "if",
-        "out",
-        "so",
-        "what",
-        "its",
-        "about",
-        "than",
-        "them",
-        "can",
-        "only",
-        "other",
-        "into",
-        "could",
-        "these",
-        "may",
-        "must",
-        "any",
-        "such",
-        "under",
-        "shall",
-        "those",
-    ]
-)
-_EXPLAIN = frozenset(
-    [
-        "because",
-        "therefore",
-        "thus",
-        "hence",
-        "since",
-        "whereas",
-        "although",
-        "however",
-        "example",
-        "instance",
-        "namely",
-        "consequently",
-        "means",
-        "meaning",
-        "explains",
-        "explained",
-        "reason",
-        "reasons",
-        "causes",
-        "caused",
-        "so",
-        "if",
-        "unless",
-        "provided",
-        "generally",
-        "typically",
-        "instead",
-        "rather",
-        "while",
-        "although",
-        "moreover",
-        "furthermore",
-        "accordingly",
-        "thereby",
-    ]
-)
+_JOINED = frozenset((
+    "the", "a", "an", "of", "to", "in", "and", "or", "for", "with", "by", "from", "at", "as", "is",
+))  # fmt: skip
+_ARTICLES = frozenset((
+    "the", "a", "an",
+))  # fmt: skip
+_FUNCTION = frozenset((
+    "the", "of", "and", "to", "in", "a", "is", "that", "for", "it", "as", "was", "with", "be", "by", "on",
+    "not", "he", "his", "but", "at", "are", "this", "have", "from", "or", "had", "an", "they", "which", "one",
+    "you", "were", "her", "all", "she", "there", "would", "their", "we", "him", "been", "has", "when", "who",
+    "will", "no", "more", "if", "out", "so", "what", "its", "about", "than", "them", "can", "only", "other",
+    "into", "could", "these", "may", "must", "any", "such", "under", "shall", "those",
+))  # fmt: skip
+_EXPLAIN = frozenset((
+    "because", "therefore", "thus", "hence", "since", "whereas", "although", "however", "example", "instance",
+    "namely", "consequently", "means", "meaning", "explains", "explained", "reason", "reasons", "causes",
+    "caused", "so", "if", "unless", "provided", "generally", "typically", "instead", "rather", "while",
+    "although", "moreover", "furthermore", "accordingly", "thereby",
+))  # fmt: skip
 _DEFINE = re.compile(
     r"\b(?:means|is defined as|are defined as|refers to|is called|are called|is known as|are known as|is an? "
     r"|are the |consists of|that is,|in other words|for example)",
     re.I,
 )
-_MENU = frozenset(
-    [
-        "home",
-        "login",
-        "logout",
-        "signup",
-        "register",
-        "subscribe",
-        "newsletter",
-        "cookies",
-        "click",
-        "menu",
-        "search",
-        "sitemap",
-        "next",
-        "previous",
-        "share",
-        "tweet",
-        "facebook",
-        "twitter",
-        "instagram",
-        "cart",
-        "checkout",
-        "password",
-        "download",
-        "comments",
-        "reply",
-        "faq",
-        "contact",
-        "copyright",
-        "reserved",
-        "privacy",
-        "skip",
-        "sign",
-    ]
-)
+_MENU = frozenset((
+    "home", "login", "logout", "signup", "register", "subscribe", "newsletter", "cookies", "click", "menu",
+    "search", "sitemap", "next", "previous", "share", "tweet", "facebook", "twitter", "instagram", "cart",
+    "checkout", "password", "download", "comments", "reply", "faq", "contact", "copyright", "reserved",
+    "privacy", "skip", "sign",
+))  # fmt: skip
 _STRETCH = 200
 
 
 def measure(text: str) -> dict[str, float]:
-    """Return every feature of a document, measured on its windows, by the names of FEATURES."""
+    """Return all FEATURES of a document by name, measured on its windows."""
     pieces = windows(text)
     excerpt = "\n".join(pieces)
     words = _WORD.findall(excerpt)
@@ -229,10 +103,10 @@ def _caseless(letter: str) -> bool:
 
 
 def _sentences(text: str) -> tuple[int, int]:
-    """Return how many words stand in sentences, and how many sentences there are.
+    """Return the number of words in sentences, and of sentences.
 
-    A sentence begins with a capital (or a letter of a script without), has five words and an end mark. A line that
-    ends without a mark before a blank line, such as a heading, ends what it belongs to.
+    A sentence begins with a capital (or a letter of a script without case), has at least five words and an end mark.
+    A blank line ends a sentence, as after a heading.
     """
     inside = count = 0
     for block in re.split(r"\n\s*\n", text):

@@ -1,4 +1,4 @@
-"""Words and pairs of words as hashed sparse rows, for linear judges."""
+"""Turn texts into sparse rows of hashed words and pairs of words, for linear models."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scipy import sparse
 
 from tinsmith.corpus.steps.score.excerpt import windows
 from tinsmith.corpus.text.kernels import fold_words, hash_ngrams
+from tinsmith.corpus.text.words import MULTIPLIER
 
 _BITS = 18
 BUCKETS = 1 << _BITS
@@ -19,14 +20,14 @@ Weights = NDArray[np.float64]
 
 
 def terms(text: str) -> NDArray[np.int64]:
-    """Return the bucket of each word, then of each pair of neighbours (2N - 1,); case does not count."""
+    """Return the bucket of each word, then of each pair of neighbours (2N - 1,), ignoring case."""
     words = fold_words(text).hashes
     hashes = np.concatenate([words, hash_ngrams(words, 2)])
-    return ((hashes * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - _BITS)).astype(np.int64)
+    return ((hashes * MULTIPLIER) >> np.uint64(64 - _BITS)).astype(np.int64)
 
 
 def row_of(text: str) -> tuple[NDArray[np.int64], Weights]:
-    """Return the buckets of a text, sorted, and their values: 1 + log(count), scaled to a vector of length one."""
+    """Return the sorted buckets of a text and their values: 1 + log(count), scaled to a unit vector."""
     found, counts = np.unique(terms(text), return_counts=True)
     values = 1.0 + np.log(counts)
     return found, values / max(float(np.sqrt((values**2).sum())), 1e-12)
@@ -47,13 +48,13 @@ def document_row(text: str) -> sparse.csr_matrix:
 
 
 def linear_value(text: str, weights: Weights) -> float:
-    """Return what weights (BUCKETS,) make of a document: the mean over its windows."""
+    """Return the product of a document's row with weights (BUCKETS,): the mean over its windows."""
     values = [float(row @ weights[found]) for found, row in map(row_of, windows(text))]
     return sum(values) / len(values)
 
 
 def moving_words(text: str, weights: Weights, most: int = 6) -> list[tuple[str, float]]:
-    """Return the words and pairs that moved a document's value most, the strongest first, with their share in it."""
+    """Return the words and pairs that moved a document's value most, strongest first, with their amounts."""
     total: dict[str, float] = {}
     pieces = windows(text)
     for piece in pieces:

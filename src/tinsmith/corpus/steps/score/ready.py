@@ -1,8 +1,8 @@
-"""A score that needs nothing: how far a text's measures lie outside what good prose has.
+"""Score a text without learning: by how far its measures lie outside the ranges of good prose.
 
-Each measure has a range in which nine tenths of good prose lie; what lies outside costs, in a logistic sum whose
-weights, all of them costs, were fitted once (`python -m benchmarks.ready_weights`) on prose of several fields against
-damaged and empty text. What each measure cost a document can be read off.
+Each measure has a range that holds nine tenths of good prose; a value outside has a cost, and the score is a logistic
+function of the costs. Their weights were fitted once (`python -m benchmarks.ready_weights`) on prose of several
+fields against damaged and empty text.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from tinsmith.corpus.steps.score.exemplars import sigmoid
 from tinsmith.corpus.steps.score.features import ENGLISH, measure
 
 _TABLE = "ready.csv"
-MOST = 4.0  # of one measure's distance: no single measure decides alone
+MAX_DISTANCE = 4.0  # of one measure, so that none decides alone
 
 
 class Range(NamedTuple):
-    """What a measure is in good prose, the length by which distances count, and what a length costs."""
+    """The range of a measure in good prose, the unit of distances outside it, and the cost of a unit."""
 
     low: float
     high: float
     scale: float
-    weight: float  # where the text is English
-    weight_other: float  # in any other language, without the measures of English words
+    weight: float  # of English text
+    weight_other: float  # of other languages, which leave out the measures of English words
 
 
 @cache
 def ranges() -> tuple[dict[str, Range], float, float]:
-    """Return the ranges by measure, and the value of a text without fault: English, other."""
+    """Return the ranges by measure, and the logit of a faultless text: English, other."""
     lines = files("tinsmith.corpus.steps.score").joinpath(_TABLE).read_text("utf-8").splitlines()
     rows = {
         row.pop("measure"): row for row in csv.DictReader(line for line in lines if not line.startswith("#"))
@@ -43,13 +43,13 @@ def ranges() -> tuple[dict[str, Range], float, float]:
 
 
 def distance(name: str, value: float, table: Mapping[str, Range]) -> float:
-    """Return how many lengths a value lies outside its range, at most MOST."""
+    """Return the distance of a value from its range in units, at most MAX_DISTANCE."""
     where = table[name]
-    return min(MOST, max(where.low - value, value - where.high, 0.0) / where.scale)
+    return min(MAX_DISTANCE, max(where.low - value, value - where.high, 0.0) / where.scale)
 
 
 def costs(text: str, language: str) -> dict[str, float]:
-    """Return what each measure costs a text, in logits. Languages other than en and und leave English words out."""
+    """Return the cost of each measure in logits. Languages other than en and und leave out English words."""
     table, _, _ = ranges()
     other = language not in ("en", "und", "")
     values = measure(text)
@@ -60,7 +60,7 @@ def costs(text: str, language: str) -> dict[str, float]:
     }
 
 
-def judge(text: str, language: str) -> float:
+def score(text: str, language: str) -> float:
     """Return the score of a text, 0 to 1."""
     _, best, best_other = ranges()
     return sigmoid(
@@ -69,6 +69,6 @@ def judge(text: str, language: str) -> float:
 
 
 def reasons(text: str, language: str, most: int = 6) -> list[tuple[str, float]]:
-    """Return the measures that cost a text most, as negative amounts, the strongest first."""
+    """Return the measures with the highest costs, as negative amounts, highest first."""
     ranked = sorted(costs(text, language).items(), key=lambda pair: (-pair[1], pair[0]))
     return [(name, -cost) for name, cost in ranked[:most] if cost]

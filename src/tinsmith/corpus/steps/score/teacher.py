@@ -1,6 +1,6 @@
-"""Have a teacher rate a sample on a rubric, and learn its ratings.
+"""Have a teacher rate a sample by a rubric, and learn its ratings.
 
-The way of FineWeb-Edu (Penedo et al. 2024): ratings from 0 to 5 for a sample, a linear regression for all.
+As in FineWeb-Edu (Penedo et al. 2024): ratings from 0 to 5 for a sample, and a linear regression for all documents.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from tinsmith.base.completion import Answer, Request
 from tinsmith.base.errors import CorpusError
 from tinsmith.base.files import read_jsonl, sha256_json, write_jsonl
 from tinsmith.corpus.steps.result import StepInput
+from tinsmith.corpus.steps.sample import choose, fold_of, read_texts
 from tinsmith.corpus.steps.score.agreement import Figure, f1, resampled, spearman
 from tinsmith.corpus.steps.score.grams import Weights, document_row, linear_value
-from tinsmith.corpus.steps.score.sample import choose, fold_of, texts_of
 from tinsmith.recipe import ScoreConfig
 
 RUBRIC = """\
 Give 0 points to text that teaches nothing: navigation, advertising, broken or meaningless characters, bare numbers.
 Give one point for each of these that holds:
 1. It is connected prose about a subject, and not only lists, headings or forms.
-2. It says true and lasting things about its field.
+2. It states correct and lasting facts of its field.
 3. It explains: it defines its terms, gives reasons, conditions or examples.
-4. It is well ordered, complete and can be understood without what came before.
-5. It could stand in a textbook of its field as it is."""
+4. It is well ordered, complete and understandable without other text.
+5. It could appear in a textbook of its field unchanged."""
 _FORM = """
 You rate documents by how much a learner of their field can learn from them. Use this rubric, from 0 to 5:
 
@@ -42,8 +42,8 @@ _OPENING, _MIDDLE = 2_000, 1_000  # characters that the teacher sees
 _RATING_TOKENS = 200  # of an answer
 _FOLDS = 5
 _GOOD = 3.0
-_LEAST = 20  # ratings to learn from
-_RUBBISH = 0.5  # share of answers without a rating from which the teacher is given up
+_MIN_RATINGS = 20
+_RUBBISH = 0.5  # share of answers without a rating at which learning fails
 _SHOWN = 3
 _NAMED = re.compile(
     r"(?:score|rating|points?|grade|total)\W{0,12}?(?:is|of|:|=)?\W{0,6}?(-?\d+(?:[.,]\d+)?)", re.I
@@ -55,18 +55,18 @@ _STRENGTHS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
 
 class Regressor(NamedTuple):
-    """Weights of words that foretell a rating from 0 to 5."""
+    """Weights of words that predict a rating from 0 to 5."""
 
     weights: Weights
     bias: float
 
-    def judge(self, text: str) -> float:
-        """Return the foretold rating over 5, between 0 and 1."""
+    def score(self, text: str) -> float:
+        """Return the predicted rating divided by 5, between 0 and 1."""
         return min(1.0, max(0.0, (linear_value(text, self.weights) + self.bias) / 5.0))
 
 
 class Learnt(NamedTuple):
-    """A regressor, how it agrees with ratings that it had not seen, and how many answers there were."""
+    """A regressor, its agreement with ratings of left-out folds, and counts of the answers."""
 
     regressor: Regressor
     spearman: Figure
@@ -75,9 +75,9 @@ class Learnt(NamedTuple):
 
 
 def parse_rating(answer: str) -> float | None:
-    """Return the rating from 0 to 5 that an answer gives, None where it gives none, or none on that scale.
+    """Return the rating from 0 to 5 that an answer gives, or None.
 
-    The last one counts: a model that thinks aloud ends with what it means.
+    The last rating counts, since a model that thinks aloud ends with its conclusion.
     """
     for pattern in (_NAMED, _OUT_OF, _POINTS):
         if found := pattern.findall(answer):
@@ -92,12 +92,12 @@ def _on_scale(number: str) -> float | None:
 
 
 def instructions(rubric: str) -> str:
-    """Return what the teacher is told before every document."""
+    """Return the system prompt for all documents."""
     return _FORM.format(rubric=rubric.strip() or RUBRIC).strip()
 
 
 def prompt(text: str) -> str:
-    """Return what the teacher sees of a document: its opening, and a piece of its middle where it is longer."""
+    """Return the part of a document that the teacher sees: its opening, and a piece of its middle if it is long."""
     if len(text) <= _OPENING + _MIDDLE:
         return text
     middle = max(_OPENING, len(text) // 2)
@@ -116,7 +116,7 @@ def learn(config: ScoreConfig, given: StepInput) -> Learnt:
     _check(rated, counts)
     usable = [name for name in chosen if name in rated and rated[name]["rating"] is not None]
     ratings = np.array([float(rated[name]["rating"]) for name in usable])
-    rows = sparse.vstack([document_row(document.text) for document in texts_of(documents, usable)]).tocsr()
+    rows = sparse.vstack([document_row(document.text) for document in read_texts(documents, usable)]).tocsr()
     folds = np.array([fold_of(name, _FOLDS) for name in usable])
     guesses = np.full(len(usable), ratings.mean())
     for fold in range(_FOLDS):
@@ -133,7 +133,7 @@ def learn(config: ScoreConfig, given: StepInput) -> Learnt:
 
 
 def regress(rows: sparse.csr_matrix, ratings: Weights) -> Regressor:
-    """Fit a ridge regression in its dual form; the penalty is that of the least error with each row left out."""
+    """Fit a ridge regression in its dual form; the penalty has the least leave-one-out error."""
     mean = float(ratings.mean())
     alike = (rows @ rows.T).toarray()
     values, vectors = np.linalg.eigh(alike)
@@ -142,27 +142,29 @@ def regress(rows: sparse.csr_matrix, ratings: Weights) -> Regressor:
     for strength in _STRENGTHS:
         inverse = 1.0 / (np.maximum(values, 0.0) + strength)
         dual = vectors @ (inverse * turned)
-        error = float(((dual / ((vectors**2) @ inverse)) ** 2).mean())  # left-one-out residuals, closed form
+        error = float(
+            ((dual / ((vectors**2) @ inverse)) ** 2).mean()
+        )  # leave-one-out residuals in closed form
         if error < best - 1e-12:
             best, answer = error, dual
     return Regressor(np.asarray(rows.T @ answer).ravel(), mean)
 
 
 def _rate(given: StepInput, chosen: Sequence[str], system: str) -> dict[str, dict[str, Any]]:
-    """Return the rows of ratings by doc_id; ask only for those that are not in the file yet."""
+    """Return the rows of ratings by doc_id; request only those that are not in the file yet."""
     if given.teacher is None:
         raise ValueError("a score learnt from ratings needs a teacher")
     path = given.out / "ratings.jsonl"
     key = sha256_json([system, _OPENING, _MIDDLE])[:16]
     known = {row["doc_id"]: row for row in _whole_rows(path) if row["key"] == key}
     rated = {name: known[name] for name in chosen if name in known}
-    write_jsonl(path, rated.values())  # without the half line that a kill may have left
+    write_jsonl(path, rated.values())  # without the incomplete line that a kill may have left
     missing = [name for name in chosen if name not in rated]
-    asked: list[str] = []
+    requested: list[str] = []
 
     def requests() -> Iterator[Request]:
-        for document in texts_of(given.documents, missing):
-            asked.append(document.doc_id)
+        for document in read_texts(given.documents, missing):
+            requested.append(document.doc_id)
             yield Request(prompt(document.text), system, _RATING_TOKENS)
 
     with (
@@ -173,12 +175,12 @@ def _rate(given: StepInput, chosen: Sequence[str], system: str) -> dict[str, dic
             advance(1)
             if isinstance(outcome, Answer):
                 row = {
-                    "doc_id": asked[number],
+                    "doc_id": requested[number],
                     "rating": parse_rating(outcome.text),
                     "answer": outcome.text[:300],
                     "key": key,
                 }
-                rated[asked[number]] = row
+                rated[requested[number]] = row
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 file.flush()
     write_jsonl(path, (rated[name] for name in chosen if name in rated))
@@ -190,7 +192,7 @@ def _whole_rows(path: Path) -> Iterator[dict[str, Any]]:
         return
     try:
         yield from read_jsonl(path)
-    except (json.JSONDecodeError, UnicodeDecodeError):  # the last line of a run that was killed
+    except (json.JSONDecodeError, UnicodeDecodeError):  # the incomplete last line of a killed run
         return
 
 
@@ -205,15 +207,16 @@ def _count(rated: dict[str, dict[str, Any]], chosen: Sequence[str]) -> dict[str,
 
 
 def _check(rated: dict[str, dict[str, Any]], counts: dict[str, float]) -> None:
-    """Raise CorpusError, with examples, where nothing can be learnt from the answers."""
+    """Raise CorpusError, with examples, if the answers do not suffice to learn from."""
     rubbish = [row["answer"] for row in rated.values() if row["rating"] is None]
     found = {row["rating"] for row in rated.values() if row["rating"] is not None}
     what = ""
     if rubbish and len(rubbish) >= _RUBBISH * len(rated):
         shown = "; ".join(repr(answer[:80]) for answer in rubbish[:_SHOWN])
-        what = f"{len(rubbish)} of {len(rated)} answers hold no rating from 0 to 5, such as {shown}"
-    elif counts["ratings"] < _LEAST:
-        what = f"{counts['ratings']:.0f} of {counts['ratings_asked']:.0f} documents were rated, {_LEAST} are needed"
+        what = f"{len(rubbish)} of {len(rated)} answers contain no rating from 0 to 5, such as {shown}"
+    elif counts["ratings"] < _MIN_RATINGS:
+        rates = f"{counts['ratings']:.0f} of {counts['ratings_asked']:.0f}"
+        what = f"{rates} documents were rated, {_MIN_RATINGS} are needed"
     elif len(found) < 2:
         shown = "; ".join(repr(row["answer"][:80]) for row in list(rated.values())[:_SHOWN])
         what = f"every document was rated {found.pop():g}, such as {shown}: nothing can be learnt from that"
@@ -221,6 +224,6 @@ def _check(rated: dict[str, dict[str, Any]], counts: dict[str, float]) -> None:
         raise CorpusError(
             what,
             where="refine.score.teacher",
-            next_step="take a stronger teacher, raise its max_cost or max_minutes, "
+            next_step="use a stronger teacher, raise its max_cost or max_minutes, "
             'or set refine.score.kind = "ready" or "exemplars"',
         )

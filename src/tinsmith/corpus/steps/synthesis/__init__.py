@@ -1,6 +1,6 @@
-"""Textbook sections and questions with answers, written by a teacher from passages of training documents.
+"""Have a teacher write textbook sections and questions with answers from passages of training documents.
 
-Nothing is taken on trust: each item names its passage, and passes checks in a fixed order, each of which is counted.
+Each item names its passage and must pass a fixed sequence of checks, which are counted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tinsmith.base.files import write_json, write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.corpus.steps.result import StepInput, StepResult
 from tinsmith.corpus.steps.synthesis import checks
-from tinsmith.corpus.steps.synthesis.passages import Passage, choose_passages
+from tinsmith.corpus.steps.synthesis.passages import SourcePassage, choose_passages
 from tinsmith.corpus.steps.synthesis.prompts import (
     Draft,
     answer_request,
@@ -30,23 +30,23 @@ from tinsmith.corpus.steps.synthesis.prompts import (
 from tinsmith.corpus.text.repair import document_id
 from tinsmith.recipe import SynthesisConfig
 
-# The checks in their order; what an item does not pass is its verdict.
+# The checks in their order; the first one that an item fails is its verdict.
 CHECKS = ("answered", "whole", "quoted", "answerable", "needs_passage", "new", "apart_from_held_out")
 _SHOWN = 3
 
 
 @dataclass
-class Item:
-    """A passage, what was answered, what the answer holds, and the first check that it does not pass."""
+class SynthesisItem:
+    """A passage, the teacher's answer, the draft read from it, and the first check that it fails."""
 
-    passage: Passage
+    passage: SourcePassage
     answer: str = ""
     draft: Draft | None = None
     failed: str = ""
 
     @property
     def text(self) -> str:
-        """Return the document that the item becomes."""
+        """Return the text of the new document."""
         if self.draft is None:
             return ""
         mark = "# " if self.passage.kind == "textbook" else ""
@@ -69,18 +69,18 @@ def run(config: SynthesisConfig, given: StepInput) -> StepResult:
     passages = choose_passages(
         documents, items=config.items, kinds=config.kinds, words=config.passage_words, seed=seed
     )
-    items = [Item(passage) for passage in passages]
+    items = [SynthesisItem(passage) for passage in passages]
     _write_items(items, ask, seed, progress)
     _check_alone(items)
     _check_answers(items, ask, seed, progress)
-    seen = checks.Seen()
-    for item in _open(items):
-        _settle(item, "new", seen.is_new(item.text))
-    left = list(_open(items))
+    seen = checks.SeenItems()
+    for item in _passing(items):
+        _check(item, "new", seen.is_new(item.text))
+    left = list(_passing(items))
     near = checks.near_held_out((f"{item.text}\n{item.passage.text}" for item in left), given.held_out)
     for item, is_near in zip(left, near, strict=True):
-        _settle(item, "apart_from_held_out", not is_near)
-    kept = list(_open(items))
+        _check(item, "apart_from_held_out", not is_near)
+    kept = list(_passing(items))
     steps = _steps(items)
     write_jsonl(out / "items.jsonl", map(_row, sorted(items, key=lambda item: bool(item.failed))))
     write_json(out / "steps.json", {"steps": steps, "spent": given.teacher.statistics()})
@@ -88,72 +88,74 @@ def run(config: SynthesisConfig, given: StepInput) -> StepResult:
         raise _nothing_usable(config, items, steps)
     path = out / "written.parquet"
     pq.write_table(pa.Table.from_pylist([_document(item, schema) for item in kept], schema), path)
-    write_jsonl(out / "conversations.jsonl", (_conversation(item) for item in kept if _asks(item)))
+    write_jsonl(out / "conversations.jsonl", (_conversation(item) for item in kept if _is_question(item)))
     return StepResult({f"items_{name}": float(count) for name, count in steps.items()}, added=path)
 
 
-def _open(items: list[Item]) -> Iterator[Item]:
+def _passing(items: list[SynthesisItem]) -> Iterator[SynthesisItem]:
     return (item for item in items if not item.failed)
 
 
-def _settle(item: Item, check: str, passes: bool) -> None:
+def _check(item: SynthesisItem, check: str, passes: bool) -> None:
     if not passes:
         item.failed = check
 
 
-def _asks(item: Item) -> bool:
+def _is_question(item: SynthesisItem) -> bool:
     return item.passage.kind == "question"
 
 
-def _write_items(items: list[Item], ask: Ask, seed: int, progress: Progress) -> None:
+def _write_items(items: list[SynthesisItem], ask: Ask, seed: int, progress: Progress) -> None:
     requests = (write_request(item.passage.kind, item.passage.text, seed) for item in items)
     with progress.task("write items", len(items), "items") as advance:
         for item, outcome in zip(items, ask(requests), strict=True):
-            _settle(item, "answered", isinstance(outcome, Answer))
+            _check(item, "answered", isinstance(outcome, Answer))
             item.answer = (
                 outcome.text if isinstance(outcome, Answer) else f"{outcome.reason}: {outcome.detail}"
             )
             advance(1)
 
 
-def _check_alone(items: list[Item]) -> None:
-    for item in _open(items):
+def _check_alone(items: list[SynthesisItem]) -> None:
+    for item in _passing(items):
         item.draft = read_draft(item.passage.kind, item.answer)
-        _settle(item, "whole", item.draft is not None)
-    for item in _open(items):
+        _check(item, "whole", item.draft is not None)
+    for item in _passing(items):
         assert item.draft is not None
-        _settle(item, "quoted", checks.quotes(item.draft.quote, item.passage.text))
+        _check(item, "quoted", checks.quotes(item.draft.quote, item.passage.text))
 
 
-def _check_answers(items: list[Item], ask: Ask, seed: int, progress: Progress) -> None:
-    """Ask the teacher itself, with the passage and without it: who wrote an item must be able to answer it."""
-    left = list(_open(items))
+def _check_answers(items: list[SynthesisItem], ask: Ask, seed: int, progress: Progress) -> None:
+    """Ask the teacher about its own items, with the passage and without it."""
+    left = list(_passing(items))
     with progress.task("check items", len(left), "items") as advance:
         for item, outcome in zip(left, ask(_with_passage(item, seed) for item in left), strict=True):
-            _settle(item, "answerable", _passes(item, outcome))
+            _check(item, "answerable", _passes(item, outcome))
             advance(1)
-    asked = [item for item in _open(items) if _asks(item)]
-    requests = (answer_request(item.draft.heading, "", seed) for item in asked if item.draft)
-    for item, outcome in zip(asked, ask(requests), strict=True):
-        # A question that was not asked any more is not known to need its passage.
-        _settle(item, "needs_passage", isinstance(outcome, Answer) and not _passes(item, outcome))
+    questions = [item for item in _passing(items) if _is_question(item)]
+    requests = (answer_request(item.draft.heading, "", seed) for item in questions if item.draft)
+    for item, outcome in zip(questions, ask(requests), strict=True):
+        # Without an answer, nothing shows that the question needs its passage.
+        _check(item, "needs_passage", isinstance(outcome, Answer) and not _passes(item, outcome))
 
 
-def _with_passage(item: Item, seed: int) -> Request:
+def _with_passage(item: SynthesisItem, seed: int) -> Request:
     assert item.draft is not None
-    if _asks(item):
+    if _is_question(item):
         return answer_request(item.draft.heading, item.passage.text, seed)
     return support_request(item.draft.body, item.passage.text, seed)
 
 
-def _passes(item: Item, outcome: Answer | Failure) -> bool:
+def _passes(item: SynthesisItem, outcome: Answer | Failure) -> bool:
     if isinstance(outcome, Failure) or item.draft is None:
         return False
-    return checks.agrees(outcome.text, item.draft.body) if _asks(item) else checks.says_yes(outcome.text)
+    return (
+        checks.agrees(outcome.text, item.draft.body) if _is_question(item) else checks.says_yes(outcome.text)
+    )
 
 
-def _steps(items: list[Item]) -> dict[str, int]:
-    """Return how many items there were, and how many were left after each check."""
+def _steps(items: list[SynthesisItem]) -> dict[str, int]:
+    """Return the number of items requested, and left after each check."""
     left = len(items)
     steps = {"asked": left}
     for check in CHECKS:
@@ -162,7 +164,7 @@ def _steps(items: list[Item]) -> dict[str, int]:
     return steps
 
 
-def _row(item: Item) -> dict[str, Any]:
+def _row(item: SynthesisItem) -> dict[str, Any]:
     passage = item.passage
     draft = item.draft._asdict() if item.draft else {"heading": "", "body": "", "quote": ""}
     return {
@@ -178,7 +180,7 @@ def _row(item: Item) -> dict[str, Any]:
     }
 
 
-def _document(item: Item, schema: pa.Schema) -> dict[str, str]:
+def _document(item: SynthesisItem, schema: pa.Schema) -> dict[str, str]:
     passage = item.passage
     meta = {"written_from": passage.doc_id, "start": passage.start, "kind": passage.kind}
     row = {
@@ -192,21 +194,21 @@ def _document(item: Item, schema: pa.Schema) -> dict[str, str]:
     return {name: row[name] for name in schema.names}
 
 
-def _conversation(item: Item) -> dict[str, Any]:
+def _conversation(item: SynthesisItem) -> dict[str, Any]:
     assert item.draft is not None
-    said = [
+    messages = [
         {"role": "user", "content": item.draft.heading},
         {"role": "assistant", "content": item.draft.body},
     ]
-    return {"messages": said, "doc_id": document_id(item.text), "written_from": item.passage.doc_id}
+    return {"messages": messages, "doc_id": document_id(item.text), "written_from": item.passage.doc_id}
 
 
-def _nothing_usable(config: SynthesisConfig, items: list[Item], steps: dict[str, int]) -> LLMError:
+def _nothing_usable(config: SynthesisConfig, items: list[SynthesisItem], steps: dict[str, int]) -> LLMError:
     counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in steps.items())
     shown = "; ".join(f"{item.answer[:120]!r} (not {item.failed})" for item in items[:_SHOWN])
     return LLMError(
         f"{config.teacher.model} wrote nothing usable ({counts}); for example {shown}",
         where="refine.synthesis.teacher",
-        next_step="take a stronger teacher, raise its max_minutes, or set refine.synthesis.items = 0; "
-        "every answer stands in items.jsonl",
+        next_step="use a stronger teacher, raise its max_minutes, or set refine.synthesis.items = 0; "
+        "items.jsonl has every answer",
     )

@@ -1,4 +1,4 @@
-"""Whether a written item may be learnt from: each check takes out, and counts, what does not pass it."""
+"""Checks that a written item must pass before a model may learn from it."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from tinsmith.corpus.text.kernels import fold_words, hash_ngrams
 from tinsmith.corpus.text.words import Hashes, fold
 
 MIN_QUOTE_WORDS = 4
-AGREE = 0.5  # overlap of words, as F1, from which two answers say the same
-SAME = 0.6  # Jaccard index of word triples from which two items are one
+AGREE = 0.5  # F1 of words from which two answers agree
+SAME = 0.6  # Jaccard index of word triples from which two items count as the same
 HELD_OUT_WORDS = 13
 
 
 def quotes(quote: str, passage: str) -> bool:
-    """Say whether a quote of some words stands in the passage, case and punctuation apart."""
+    """Return whether the passage contains a quote of at least MIN_QUOTE_WORDS words, ignoring case and punctuation."""
     words = fold(quote)
     return len(words) >= MIN_QUOTE_WORDS and f" {' '.join(words)} " in f" {' '.join(fold(passage))} "
 
 
 def agrees(answer: str, expected: str) -> bool:
-    """Say whether two answers share enough words (F1, each word as often as both have it)."""
-    mine, other = fold(answer), fold(expected)
-    if not mine or not other or mine[0] == "unknown":
+    """Return whether two answers share enough words, by F1 of word counts."""
+    given, wanted = fold(answer), fold(expected)
+    if not given or not wanted or given[0] == "unknown":
         return False
-    both = sum(min(mine.count(word), other.count(word)) for word in set(mine))
-    return 2 * both / (len(mine) + len(other)) >= AGREE
+    both = sum(min(given.count(word), wanted.count(word)) for word in set(given))
+    return 2 * both / (len(given) + len(wanted)) >= AGREE
 
 
 def says_yes(answer: str) -> bool:
-    """Say whether an answer begins with yes."""
+    """Return whether an answer begins with yes."""
     return fold(answer)[:1] == ["yes"]
 
 
-class Seen:
-    """The items kept so far, by their triples of words."""
+class SeenItems:
+    """The word triples of the items kept so far."""
 
     def __init__(self) -> None:
         self.items: list[Hashes] = []
 
     def is_new(self, text: str) -> bool:
-        """Say whether no item kept so far is nearly the same, and remember this one."""
+        """Return whether no kept item is nearly the same; if so, keep this one."""
         words = fold_words(text).hashes
         grams = np.unique(hash_ngrams(words, min(3, max(1, len(words)))))
         if any(jaccard(grams, other) >= SAME for other in self.items):
@@ -54,7 +54,7 @@ class Seen:
 
 
 def near_held_out(texts: Iterable[str], held_out: DataFrame) -> list[bool]:
-    """Say of each text whether it shares a run of 13 words with a held-out document."""
+    """Return for each text whether it shares a run of 13 words with a held-out document."""
     grams = [_grams(text) for text in texts]
     every = np.unique(np.concatenate([np.empty(0, np.uint64), *grams]))
     shared = np.zeros(len(every), np.bool_)

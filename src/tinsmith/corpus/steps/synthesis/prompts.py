@@ -1,4 +1,4 @@
-"""What a teacher is asked, and what its answers hold."""
+"""The requests to the teacher, and the parser of its answers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tinsmith.base.completion import Request
 
 MAX_TOKENS = {"question": 300, "textbook": 700}
 _SYSTEM = (
-    "You write teaching material from one passage of a document. Use the passage's own terms and nothing that it does "
-    "not say. Answer with one JSON object and nothing else."
+    "You write teaching material from one passage of a document. Use the terms of the passage, and no facts that it "
+    "does not contain. Answer with one JSON object and nothing else."
 )
 _TASKS = {
     "question": (
         "Write one question that a reader of this passage can answer, and its answer.\n"
-        '{"question": "...", "answer": "...", "quote": "words of the passage, unchanged, that the answer rests on"}'
+        '{"question": "...", "answer": "...", "quote": "words of the passage, unchanged, that support the answer"}'
     ),
     "textbook": (
         "Write a section of a textbook, one to three paragraphs, that explains what this passage says.\n"
@@ -28,7 +28,7 @@ _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 
 
 class Draft(NamedTuple):
-    """What a teacher wrote: a question and its answer, or a title and a section; the quote that it rests on."""
+    """What a teacher wrote: a question and its answer, or a title and a section; and the quote that supports it."""
 
     heading: str
     body: str
@@ -49,7 +49,7 @@ def write_request(kind: str, passage: str, seed: int) -> Request:
 
 
 def read_draft(kind: str, answer: str) -> Draft | None:
-    """Return what an answer holds, None where it is no JSON object with every field filled."""
+    """Parse an answer; return None unless it is a JSON object with every field filled."""
     found = _OBJECT.search(answer)
     try:
         value: Any = json.loads(found[0]) if found else None
@@ -64,14 +64,14 @@ def read_draft(kind: str, answer: str) -> Draft | None:
 
 
 def answer_request(question: str, passage: str, seed: int) -> Request:
-    """Return the request to answer a question, from a passage or, where that is empty, from nothing."""
+    """Return the request to answer a question, from a passage or without one if it is empty."""
     if passage:
         prompt = (
-            f"Passage:\n\n{passage}\n\nQuestion: {question}\nAnswer from the passage alone, as shortly as can be. "
-            "Write UNKNOWN where it does not say."
+            f"Passage:\n\n{passage}\n\nQuestion: {question}\nAnswer from the passage alone, as briefly as possible. "
+            "Write UNKNOWN if the passage does not say."
         )
     else:
-        prompt = f"Question: {question}\nAnswer as shortly as can be. Write UNKNOWN where you do not know."
+        prompt = f"Question: {question}\nAnswer as briefly as possible. Write UNKNOWN if you do not know."
     return Request(prompt, "", 120, 0.0, seed)
 
 

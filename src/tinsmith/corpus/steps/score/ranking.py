@@ -1,4 +1,4 @@
-"""Which documents stay by their score, and what lets a person judge the judge."""
+"""Keep the documents with the best scores, and write what lets a person check the score."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from tinsmith.base.files import write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.corpus.engine import DataFrame, DataType, Series, batch_function, col
 from tinsmith.corpus.steps.result import DECISIONS, StepResult
-from tinsmith.corpus.steps.score.excerpt import show
+from tinsmith.corpus.steps.score.excerpt import shorten
 
-Judge = Callable[[str, str], float]  # text, language -> 0 to 1
-Reasons = Callable[[str, str], list[tuple[str, float]]]  # what moved that score, the strongest first
+Scorer = Callable[[str, str], float]  # text, language -> 0 to 1
+Reasons = Callable[[str, str], list[tuple[str, float]]]  # what moved the score, strongest first
 REASON = "low_score"
 _BATCH = 64
-_EACH = 5  # examples of the best, the middle and the worst
+_EXAMPLES = 5  # of the best, the middle and the worst
 _BINS = 20
-_DIGITS = 6  # of a score: beyond, sums in another order differ
+_DIGITS = 6  # of a score; further ones depend on the order of summation
 
 
-def decide(
-    documents: DataFrame, judge: Judge, reasons: Reasons, *, keep: float, out: Path, progress: Progress
+def keep_best(
+    documents: DataFrame, scorer: Scorer, reasons: Reasons, *, keep: float, out: Path, progress: Progress
 ) -> StepResult:
-    """Score all documents, keep the best share of them, write scores, examples, histogram and decisions.
+    """Score all documents and keep the best; write scores, examples, histogram and decisions.
 
-    `keep` is a share of documents, rounded to the nearest whole number and at least one; of equal scores the
-    smallest doc_id stays.
+    `keep` is a share of documents, rounded to the nearest count and at least one. Of equal scores the smallest
+    doc_id is kept.
     """
-    table = _scores(documents, judge, progress)
+    table = _scores(documents, scorer, progress)
     stay = min(len(table), max(1, int(keep * len(table) + 0.5)))
     scores = table["score"].to_numpy()
     threshold = float(scores[stay - 1]) if stay else 0.0
@@ -54,20 +54,20 @@ def decide(
     return StepResult(statistics, out / "decisions.parquet")
 
 
-def _scores(documents: DataFrame, judge: Judge, progress: Progress) -> pa.Table:
-    """Return doc_id, bytes, score of all documents, the best first, ties by doc_id."""
+def _scores(documents: DataFrame, scorer: Scorer, progress: Progress) -> pa.Table:
+    """Return doc_id, score and bytes of all documents, the best first, ties by doc_id."""
     fields = {"score": DataType.float64(), "bytes": DataType.int64()}
 
     @batch_function(return_dtype=DataType.struct(fields), batch_size=_BATCH)
     def score(texts: Series, languages: Series) -> list[dict[str, float]]:
         pairs = zip(texts.to_pylist(), languages.to_pylist(), strict=True)
         return [
-            {"score": round(judge(text or "", language or ""), _DIGITS), "bytes": len((text or "").encode())}
+            {"score": round(scorer(text or "", language or ""), _DIGITS), "bytes": len((text or "").encode())}
             for text, language in pairs
         ]
 
-    frame = documents.select("doc_id", score(col("text"), col("language")).alias("verdict"))
-    frame = frame.select("doc_id", *(col("verdict")[name].alias(name) for name in fields))
+    frame = documents.select("doc_id", score(col("text"), col("language")).alias("scored"))
+    frame = frame.select("doc_id", *(col("scored")[name].alias(name) for name in fields))
     schema = pa.schema([("doc_id", pa.string()), ("score", pa.float64()), ("bytes", pa.int64())])
     batches = []
     with progress.task("score", None, "documents") as advance:
@@ -91,24 +91,24 @@ def _write_decisions(dropped: pa.Table, threshold: float, path: Path) -> None:
 
 
 def _examples(documents: DataFrame, table: pa.Table, stay: int, reasons: Reasons) -> list[dict[str, object]]:
-    """Return rows of the best, middle and worst documents, in this order, each document once."""
+    """Return rows of the best, middle and worst documents, in this order; no document twice."""
     total = len(table)
-    middle = max(0, (total - _EACH) // 2)
+    middle = max(0, (total - _EXAMPLES) // 2)
     groups = {
-        "best": range(min(_EACH, total)),
-        "median": range(middle, min(total, middle + _EACH)),
-        "worst": range(max(0, total - _EACH), total),
+        "best": range(min(_EXAMPLES, total)),
+        "median": range(middle, min(total, middle + _EXAMPLES)),
+        "worst": range(max(0, total - _EXAMPLES), total),
     }
-    places: dict[int, str] = {}
+    chosen: dict[int, str] = {}
     for group, ranks in groups.items():
-        places |= {rank: group for rank in ranks if rank not in places}
+        chosen |= {rank: group for rank in ranks if rank not in chosen}
     ids, scores = table["doc_id"], table["score"]
-    wanted = [ids[rank].as_py() for rank in places]
+    wanted = [ids[rank].as_py() for rank in chosen]
     names = ["doc_id", "source", "language", "text"]
     found = documents.where(col("doc_id").is_in(wanted)).select(*names).to_pydict()
     rows = {row[0]: row for row in zip(*(found[name] for name in names), strict=True)}
     examples = []
-    for rank, group in places.items():
+    for rank, group in chosen.items():
         doc_id, source, language, text = rows[ids[rank].as_py()]
         why = [
             {"what": what, "amount": round(amount, 4)} for what, amount in reasons(text or "", language or "")
@@ -121,7 +121,7 @@ def _examples(documents: DataFrame, table: pa.Table, stay: int, reasons: Reasons
                 "source": source,
                 "score": scores[rank].as_py(),
                 "kept": rank < stay,
-                "text": show(text or ""),
+                "text": shorten(text or ""),
                 "why": why,
             }
         )
@@ -129,7 +129,7 @@ def _examples(documents: DataFrame, table: pa.Table, stay: int, reasons: Reasons
 
 
 def _histogram(scores: np.ndarray, stay: int) -> list[dict[str, float]]:
-    """Return how many documents, and how many of those kept, lie in each twentieth of the scale."""
+    """Count all documents, and the kept ones, in each twentieth of the scale."""
     edges = np.linspace(0.0, 1.0, _BINS + 1)
     every, kept = (np.histogram(part, edges)[0].tolist() for part in (scores, scores[:stay]))
     return [
