@@ -84,13 +84,11 @@ def test_private_words_are_found(package):
     ]
 
 
-@pytest.mark.xfail(strict=False, reason="rows become typed models, a family at a time")
 def test_rows_are_typed():
     found = house.loose_dictionaries()
     assert len(found) < house.MAX_ANY, names(found)
 
 
-@pytest.mark.xfail(strict=False, reason="metrics get unit, direction and label of their own")
 def test_no_metric_name_is_taken_apart():
     none_of(house.metric_name_tests())
 
