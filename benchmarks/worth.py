@@ -31,6 +31,7 @@ from tinsmith.base.progress import default_progress
 from tinsmith.corpus.split import hash_texts, measure_overlap, membership, stream_hashes
 from tinsmith.evaluate.families.bits import choose_documents
 from tinsmith.model.families import create
+from tinsmith.stages.tokenize import Settings
 from tinsmith.stages.tokenize.run import tokenize
 from tinsmith.tokens.tokenizer import save_tokenizer
 from tinsmith.tokens.vocabulary import parse_size, train_vocabulary
@@ -245,12 +246,8 @@ class _Study:
             recipe = load_recipe(_recipe(corpus), tuple(self._overrides(corpus, folder)))
             statistics = tokenize(
                 recipe.tokenize,
-                tasks=(),
-                model=recipe.model,
-                objective="next_token",
-                vocabulary=0,
-                shared_run_words=recipe.split.shared_run_words,
-                refine=place / "refine",
+                settings=Settings(recipe.model, (), recipe.split.shared_run_words, "next_token", 0),
+                inputs={"refine": place / "refine"},
                 seed=recipe.seed,
                 out=place / "tokens",
                 progress=default_progress(),

@@ -57,9 +57,11 @@ def main(runner: str, ingest: Path, out: Path) -> None:
     for name in ("curate", "split", "refine"):
         (out / name).mkdir(parents=True)
     silent = SilentProgress()
-    curate(CURATE, ingest=ingest, seed=7, out=out / "curate", progress=silent)
-    split(SplitConfig(held_out=6), curate=out / "curate", seed=7, out=out / "split", progress=silent)
-    refine(REFINE, split=out / "split", seed=7, out=out / "refine", progress=silent)
+    curate(CURATE, inputs={"ingest": ingest}, seed=7, out=out / "curate", progress=silent)
+    split(
+        SplitConfig(held_out=6), inputs={"curate": out / "curate"}, seed=7, out=out / "split", progress=silent
+    )
+    refine(REFINE, inputs={"split": out / "split"}, seed=7, out=out / "refine", progress=silent)
     on_engine = engine.read_parquet(str(out / "refine" / "documents.parquet")).count_rows()
     print(json.dumps({**facts(), "documents": on_engine}))
     if cluster:

@@ -55,7 +55,11 @@ def test_each_file_has_a_reason_or_a_document_and_nothing_is_lost(tmp_path: Path
         "broken.txt",
     }
     curate(
-        CurateConfig(), ingest=tmp_path / "ingest", seed=1, out=tmp_path / "curate", progress=SilentProgress()
+        CurateConfig(),
+        inputs={"ingest": tmp_path / "ingest"},
+        seed=1,
+        out=tmp_path / "curate",
+        progress=SilentProgress(),
     )
     out = tmp_path / "curate"
     assert {Path(source).name for source in kept(out)} == {"good.parquet", "latin.txt", "broken.txt"}

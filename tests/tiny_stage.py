@@ -8,6 +8,7 @@ import tinsmith.stages.train.run as stage
 from tinsmith.base.launch import WorkerGroup
 from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import ModelConfig, TrainConfig
+from tinsmith.stages.train import Settings
 
 
 def train_stage(
@@ -17,8 +18,8 @@ def train_stage(
     (directory / out).mkdir(exist_ok=True)
     return stage.train(
         section,
-        model=ModelConfig(base=str(directory / "base")),
-        tokenize=directory / "tokens",
+        settings=Settings(ModelConfig(base=str(directory / "base"))),
+        inputs={"tokenize": directory / "tokens"},
         seed=7,
         out=directory / out,
         progress=SilentProgress(),

@@ -24,7 +24,9 @@ def main(job: Job) -> None:
         2 if job.more.get("warm") else 1
     ):  # the first compiles what was never compiled on this machine
         began = time.perf_counter()
-        figures = curate(config, ingest=Path(job.data), seed=1, out=out, progress=SilentProgress())
+        figures = curate(
+            config, inputs={"ingest": Path(job.data)}, seed=1, out=out, progress=SilentProgress()
+        )
         seconds.append(time.perf_counter() - began)
     write_json(job, {"seconds": seconds[-1], "statistics": figures, "peak_rss_bytes": peak_rss_bytes()})
     shutil.rmtree(out)

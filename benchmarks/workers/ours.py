@@ -14,6 +14,7 @@ from benchmarks.workers.job import Job, Stamps, read_job, write_result
 from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import Advance, PlainProgress
 from tinsmith.recipe import ModelConfig, TrainConfig
+from tinsmith.stages.train import Settings
 from tinsmith.stages.train.run import train
 from tinsmith.tokens.batches import Batches
 from tinsmith.tokens.shards import ShardWriter, TokenSet
@@ -48,8 +49,8 @@ def main(job: Job) -> None:
     section, watch = make_section(job), Watch()
     train(
         section,
-        model=ModelConfig(base=job.model),
-        tokenize=tokens,
+        settings=Settings(ModelConfig(base=job.model)),
+        inputs={"tokenize": tokens},
         seed=job.seed,
         out=out,
         progress=watch,

@@ -13,6 +13,7 @@ from tinsmith import load_recipe
 from tinsmith.base.files import read_json, read_jsonl
 from tinsmith.base.progress import PlainProgress
 from tinsmith.pipeline.build import build
+from tinsmith.stages.train import Settings
 from tinsmith.stages.train.run import train
 from tinsmith.tokens.shards import ShardWriter, TokenSet
 
@@ -28,8 +29,8 @@ def main(job: Job) -> None:
     out.mkdir()
     train(
         recipe.train,
-        model=recipe.model,
-        tokenize=tokens,
+        settings=Settings(recipe.model),
+        inputs={"tokenize": tokens},
         seed=recipe.seed,
         out=out,
         progress=PlainProgress(),

@@ -19,6 +19,7 @@ from tinsmith import load_recipe
 from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import PlainProgress
 from tinsmith.model.load import load_model
+from tinsmith.stages.train import Settings
 from tinsmith.stages.train.run import train
 from tinsmith.tokens.encoding import context_token
 from tinsmith.tokens.shards import TokenSet
@@ -34,7 +35,14 @@ def main(job: Job) -> None:
     tokens = Path(job.more["tokens"])
     out = Path(tempfile.mkdtemp(prefix="worth-"))
     started = time.perf_counter()
-    train(recipe.train, model=recipe.model, tokenize=tokens, seed=job.seed, out=out, progress=PlainProgress())
+    train(
+        recipe.train,
+        settings=Settings(recipe.model),
+        inputs={"tokenize": tokens},
+        seed=job.seed,
+        out=out,
+        progress=PlainProgress(),
+    )
     seconds = time.perf_counter() - started
     log = list(read_jsonl(out / "log.jsonl"))
     texts: dict[str, str] = json.loads(Path(job.data).read_text())

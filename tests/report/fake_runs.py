@@ -126,7 +126,7 @@ def make_bundle(directory: Path, recipe: Recipe | None = None, **changes: Any) -
     recipe = recipe or make_recipe()
     runs, out = make_runs(directory / "runs", **changes), directory / "bundle"
     out.mkdir()
-    report(recipe.report, recipe=recipe, runs=runs, out=out, progress=SilentProgress())
+    report(recipe.report, settings=recipe, inputs=runs, out=out, progress=SilentProgress())
     return out
 
 

@@ -155,7 +155,7 @@ def test_a_step_that_was_not_asked_for_is_named_in_a_word(tmp_path: Path) -> Non
     manifest |= {"config": {"refine": RefineConfig().model_dump(mode="json")}, "statistics": {}}
     write_json(runs["refine"] / "manifest.json", manifest)
     out.mkdir()
-    report(make_recipe().report, recipe=make_recipe(), runs=runs, out=out, progress=SilentProgress())
+    report(make_recipe().report, settings=make_recipe(), inputs=runs, out=out, progress=SilentProgress())
     text = words_of(build_evidence(out, families()))
     for words in (
         "Search for planted text: not asked for.",
@@ -378,9 +378,9 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
             }
         )
         quiet: dict[str, Any] = {"progress": SilentProgress(), "seed": 3}
-        curate(curated, ingest=runs["ingest"], out=runs["curate"], **quiet)
-        split(SplitConfig(held_out=0.1), curate=runs["curate"], out=runs["split"], **quiet)
-        refine(refined, split=runs["split"], out=runs["refine"], **quiet)
+        curate(curated, inputs=runs, out=runs["curate"], **quiet)
+        split(SplitConfig(held_out=0.1), inputs=runs, out=runs["split"], **quiet)
+        refine(refined, inputs=runs, out=runs["refine"], **quiet)
         yield runs
 
 

@@ -72,7 +72,7 @@ def run(tmp_path: Path, texts: dict[str, str], name: str = "curate", seed: int =
         json.dumps(
             curate(
                 CurateConfig(**{"rules": ("gopher",), **config}),
-                ingest=ingest(tmp_path / "ingest", texts),
+                inputs={"ingest": ingest(tmp_path / "ingest", texts)},
                 seed=seed,
                 out=out,
                 progress=SilentProgress(),
@@ -273,7 +273,13 @@ def test_no_documents_at_all(tmp_path):
     (tmp_path / "ingest").mkdir()
     pq.write_table(table.empty_table(), tmp_path / "ingest" / "documents.parquet")
     with pytest.raises(CorpusError, match="no documents"):
-        curate(CurateConfig(), ingest=tmp_path / "ingest", seed=7, out=tmp_path, progress=SilentProgress())
+        curate(
+            CurateConfig(),
+            inputs={"ingest": tmp_path / "ingest"},
+            seed=7,
+            out=tmp_path,
+            progress=SilentProgress(),
+        )
 
 
 def test_an_unknown_language_is_refused_with_the_known_ones(tmp_path):
@@ -361,7 +367,7 @@ def test_rules_count_files_that_ingest_dropped_or_was_made_to_forget(tmp_path):
     )
     paths = ("scanned.pdf", "gone.txt", "erased.txt")
     config = CurateConfig(rights={"rules": [{"path": path, "access": "secret"} for path in paths]})
-    arguments = {"ingest": folder, "seed": 7, "out": out, "progress": SilentProgress()}
+    arguments = {"inputs": {"ingest": folder}, "seed": 7, "out": out, "progress": SilentProgress()}
     with pytest.raises(RecipeError, match=r"rules\[2\] \(erased.txt\) matches no document"):
         curate(config, **arguments)
     curate(config, **arguments, forgotten=ErasureList(sources=frozenset({"erased.txt"})))
@@ -389,7 +395,7 @@ def test_of_a_regulations_real_versions_the_newest_stays(tmp_path):
     out = tmp_path / "curate"
     out.mkdir()
     config = CurateConfig(keep="newest", rules=())
-    curate(config, ingest=folder, seed=7, out=out, progress=SilentProgress())
+    curate(config, inputs={"ingest": folder}, seed=7, out=out, progress=SilentProgress())
     versions = sorted(path.name for path in (REGULATIONS / "1002").iterdir())
     assert [Path(source).name for source in kept(out)] == [versions[-1]]
     assert len(rejected(out)) == len(versions) - 1 > 3

@@ -30,6 +30,7 @@ from tinsmith.recipe import (
     Recipe,
     TaskConfig,
 )
+from tinsmith.stages.evaluate import STAGE, Settings
 from tinsmith.stages.evaluate.run import evaluate
 from tinsmith.tokens.canaries import make_canaries
 
@@ -99,13 +100,10 @@ def _config(run, **changes):
 
 def _evaluate(run, out, **changes):
     out.mkdir(exist_ok=True)
-    names = ("ingest", "split", "refine", "tokenize", "train", "package")
     return evaluate(
         _config(run, **changes),
-        model=ModelConfig(base=str(run / "base")),
-        tasks=(TASK,),
-        meter=METER,
-        runs={name: run / name for name in names},
+        settings=Settings(ModelConfig(base=str(run / "base")), (TASK,), METER),
+        inputs={name: run / name for name in STAGE.inputs},
         seed=3,
         out=out,
         progress=SilentProgress(),

@@ -28,8 +28,10 @@ def run(tmp_path):
     pq.write_table(pa.table(table), tmp_path / "split" / "documents.parquet")
     write_trained(tmp_path / "train" / "model")
     tiny_tokenizer().save_pretrained(tmp_path / "tokenize" / "tokenizer")
-    places = {name: tmp_path / name for name in ("split", "train", "tokenize", "out")}
-    return lambda config=CONFIG, seed=7: package(config, **places, seed=seed, progress=SilentProgress())
+    inputs = {name: tmp_path / name for name in ("split", "train", "tokenize")}
+    return lambda config=CONFIG, seed=7: package(
+        config, inputs=inputs, seed=seed, out=tmp_path / "out", progress=SilentProgress()
+    )
 
 
 def test_it_leaves_model_ggufs_and_evidence(run, tmp_path):

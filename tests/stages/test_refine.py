@@ -73,7 +73,9 @@ def run(tmp_path: Path, name: str = "refine", training: list[str] | None = None,
     source = split(
         tmp_path / "split", texts() if training is None else training, [f"{CLAUSE} Held.", prose("moor")]
     )
-    figures = refine(RefineConfig(**sections), split=source, seed=3, out=out, progress=SilentProgress())
+    figures = refine(
+        RefineConfig(**sections), inputs={"split": source}, seed=3, out=out, progress=SilentProgress()
+    )
     (out / "figures.json").write_text(json.dumps(figures))
     return out
 

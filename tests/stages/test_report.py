@@ -14,7 +14,7 @@ from tinsmith.stages.report.run import report
 def test_stage_fills_the_bundle_and_counts_it(tmp_path: Path) -> None:
     recipe, runs, out = make_recipe(), make_runs(tmp_path / "runs"), tmp_path / "bundle"
     out.mkdir()
-    statistics = report(recipe.report, recipe=recipe, runs=runs, out=out, progress=SilentProgress())
+    statistics = report(recipe.report, settings=recipe, inputs=runs, out=out, progress=SilentProgress())
     names = {str(name) for name in list_files(out)}
     wanted = {
         "report.html",
@@ -36,7 +36,7 @@ def test_the_title_of_the_section_counts(tmp_path: Path) -> None:
         tmp_path / "b",
     )
     out.mkdir()
-    report(recipe.report, recipe=recipe, runs=runs, out=out, progress=SilentProgress())
+    report(recipe.report, settings=recipe, inputs=runs, out=out, progress=SilentProgress())
     assert "<h1>Our agreements</h1>" in (out / "report.html").read_text(encoding="utf-8")
 
 
@@ -48,4 +48,4 @@ def test_unknown_country_is_a_mistake_in_the_recipe(tmp_path: Path) -> None:
     )
     out.mkdir()
     with pytest.raises(RecipeError, match="DEU"):
-        report(recipe.report, recipe=recipe, runs=runs, out=out, progress=SilentProgress())
+        report(recipe.report, settings=recipe, inputs=runs, out=out, progress=SilentProgress())

@@ -46,7 +46,9 @@ def run(
     curated.mkdir()
     out.mkdir()
     pq.write_table(pa.Table.from_pylist(rows), curated / "documents.parquet")
-    statistics = split(SplitConfig(**config), curate=curated, seed=seed, out=out, progress=SilentProgress())
+    statistics = split(
+        SplitConfig(**config), inputs={"curate": curated}, seed=seed, out=out, progress=SilentProgress()
+    )
     (out / "statistics.json").write_text(json.dumps(statistics))
     return out
 

@@ -14,6 +14,7 @@ from tinsmith.base.errors import CorpusError, RecipeError
 from tinsmith.base.files import read_json, read_jsonl, write_json
 from tinsmith.base.progress import PlainProgress
 from tinsmith.recipe import ModelConfig, TaskConfig, TokenizeConfig
+from tinsmith.stages.tokenize import Settings
 from tinsmith.stages.tokenize.run import tokenize
 from tinsmith.tokens.encoding import encode, stop_ids
 from tinsmith.tokens.shards import TokenSet
@@ -56,12 +57,14 @@ def run(
     out.mkdir()
     statistics = tokenize(
         TokenizeConfig(**{"context": 64, **config}),
-        tasks=tasks,
-        model=ModelConfig(**{"base": str(tmp_path / "v.gguf"), **(model or {})}),
-        objective=objective,
-        vocabulary=vocabulary,
-        shared_run_words=10,
-        refine=tmp_path / "refine",
+        settings=Settings(
+            ModelConfig(**{"base": str(tmp_path / "v.gguf"), **(model or {})}),
+            tasks,
+            shared_run_words=10,
+            objective=objective,
+            vocabulary=vocabulary,
+        ),
+        inputs={"refine": tmp_path / "refine"},
         seed=seed,
         out=out,
         progress=PlainProgress(),

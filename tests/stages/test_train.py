@@ -14,6 +14,7 @@ from tinsmith.base.errors import AssetError, TrainingError
 from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import ModelConfig, TrainConfig
+from tinsmith.stages.train import Settings
 from tinsmith.tokens.shards import ShardWriter, TokenSet
 from tinsmith.tokens.tokenizer import save_tokenizer
 from tinsmith.train.mixture import make_mixture
@@ -31,8 +32,8 @@ def run(
     out.mkdir(exist_ok=True)
     return stage.train(
         section or config("12 steps"),
-        model=model or ModelConfig(scratch="llama@300k"),
-        tokenize=tmp_path / "tokens",
+        settings=Settings(model or ModelConfig(scratch="llama@300k")),
+        inputs={"tokenize": tmp_path / "tokens"},
         seed=7,
         out=out,
         progress=SilentProgress(),

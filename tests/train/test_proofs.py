@@ -27,6 +27,7 @@ from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.model.output_layer import output_layer
 from tinsmith.recipe import ModelConfig, TokenizeConfig
+from tinsmith.stages.tokenize import Settings
 from tinsmith.stages.tokenize.run import tokenize
 from tinsmith.tokens.batches import Batch, make_batch
 from tinsmith.tokens.encoding import encode
@@ -194,12 +195,8 @@ def test_a_document_longer_than_the_context_is_trained_whole(tmp_path: Path) -> 
     (tmp_path / "tokens").mkdir()
     tokenize(
         TokenizeConfig(context=64),
-        tasks=(),
-        model=ModelConfig(base=str(tmp_path / "v.gguf")),
-        objective="next_token",
-        vocabulary=0,
-        shared_run_words=50,
-        refine=tmp_path / "refine",
+        settings=Settings(ModelConfig(base=str(tmp_path / "v.gguf")), (), 50, "next_token", 0),
+        inputs={"refine": tmp_path / "refine"},
         seed=7,
         out=tmp_path / "tokens",
         progress=SilentProgress(),

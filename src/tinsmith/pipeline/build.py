@@ -5,16 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import operator
 import os
 import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from tinsmith.base.erasure import read_forgotten
 from tinsmith.base.errors import RunError
 from tinsmith.base.files import read_json, sha256_file, write_atomic, write_json
 from tinsmith.base.launch import WorkerGroup
@@ -31,7 +28,6 @@ from tinsmith.pipeline.plan import (
 )
 from tinsmith.recipe import Recipe
 from tinsmith.stages import STAGES, Stage
-from tinsmith.stages.stage import WHOLE_RECIPE
 
 _SEEN_SECONDS = 60.0  # how late a network file system may show a new directory
 
@@ -70,7 +66,7 @@ def follow(workers: WorkerGroup) -> None:
         partial = root / f"{stage.directory}.partial"
         _await_key(partial, order["key"], _SEEN_SECONDS)
         stage.function()(
-            **_arguments(stage, recipe, root), out=partial, progress=SilentProgress(), workers=workers
+            **stage.arguments(recipe, root), out=partial, progress=SilentProgress(), workers=workers
         )
 
 
@@ -94,7 +90,7 @@ def _run_stage(
     if stage.publishes:
         _verify_inputs(root, stage)
     progress.say(f"{stage.name}: {'resumes' if resumed else 'runs'}")
-    arguments = _arguments(stage, recipe, root)
+    arguments = stage.arguments(recipe, root)
     if workers and stage.distributed:
         order = {"stage": stage.name, "recipe": recipe.model_dump(mode="json"), "key": key}
         workers.call(order | {"root": str(root.absolute())})
@@ -153,20 +149,6 @@ def _verify_inputs(root: Path, stage: Stage) -> None:
                     where=str(root / name / file),
                     next_step=f"remove {root / name} and build again",
                 )
-
-
-def _arguments(stage: Stage, recipe: Recipe, root: Path) -> dict[str, Any]:
-    arguments: dict[str, Any] = {"config": getattr(recipe, stage.name)}
-    runs = {name: root / name for name in stage.inputs}
-    arguments |= {"runs": runs} if stage.runs_together else runs
-    if stage.sections == WHOLE_RECIPE:
-        return arguments | {"recipe": recipe}
-    # A field of another section goes by its own name.
-    arguments |= {
-        section.rpartition(".")[2]: operator.attrgetter(section)(recipe) for section in stage.sections
-    }
-    arguments |= {"forgotten": read_forgotten(root)} if stage.honours_erasure else {}
-    return arguments | ({"seed": recipe.seed} if stage.seeded else {})
 
 
 @contextlib.contextmanager

@@ -5,14 +5,21 @@ from __future__ import annotations
 import functools
 import importlib
 import operator
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
+from tinsmith.base.erasure import read_forgotten
 from tinsmith.meter.planner import Cost, Scale
 from tinsmith.recipe import Recipe
 
-WHOLE_RECIPE = ("*",)
+Inputs = Mapping[str, Path]  # the directories of earlier stages, by name
+
+
+def of_recipe(path: str) -> Any:
+    """Declare a field of a stage's settings that is a single field of another section, by dotted name."""
+    return field(metadata={"path": path})
 
 
 def _none(recipe: Recipe) -> tuple[str, ...]:
@@ -27,8 +34,9 @@ def _nothing(recipe: Recipe) -> None:
 class Stage:
     """One stage of a build. Its function is `NAME` in `tinsmith.stages.NAME.run`, imported when it runs.
 
-    What a stage reads is what its cache key depends on: the section of its own name, `sections`, `inputs`,
-    `models`, `files`, the seed if `seeded`, and the erasure list if `honours_erasure`.
+    The function is called with keywords: `config`, the section of the stage's name, `out` and `progress`; `inputs`,
+    `settings` and `seed` if the stage has them; `forgotten` if it honours the erasure list; `workers` if it is
+    distributed and there are several. It returns statistics, numbers by name. The cache key covers all it receives.
     """
 
     name: str
@@ -36,8 +44,9 @@ class Stage:
     purpose: str
     estimate: Callable[[Recipe, Scale], Cost]
     inputs: tuple[str, ...] = ()
-    # Other sections of the recipe, or single fields of them by dotted name.
-    sections: tuple[str, ...] = ()
+    # A dataclass of what the stage reads beside its own section: other sections, or fields declared with `of_recipe`.
+    # `Recipe` itself stands for everything.
+    settings: type[Any] | None = None
     models: Callable[[Recipe], tuple[str, ...]] = _none
     corpora: Callable[[Recipe], tuple[str, ...]] = _none
     # Stamps of the user's own files that the stage opens: they change when a file does.
@@ -53,8 +62,6 @@ class Stage:
     resumable: bool = False
     distributed: bool = False
     honours_erasure: bool = False
-    # The function gets the directories of its inputs as one mapping, `runs`, and not a keyword for each.
-    runs_together: bool = False
     # The output vouches for the inputs: their files are verified first, and their manifests are part of the key.
     publishes: bool = False
     directory: str = ""
@@ -65,12 +72,32 @@ class Stage:
     def configuration(self, recipe: Recipe) -> dict[str, Any]:
         """Return the parts of a recipe that the stage depends on, by dotted name."""
         everything = recipe.model_dump(mode="json")
-        if self.sections == WHOLE_RECIPE:
+        if self.settings is Recipe:
             return {section: value for section, value in everything.items() if section != "runs"}
         return {
-            section: functools.reduce(operator.getitem, section.split("."), everything)
-            for section in (self.name, *self.sections)
+            path: functools.reduce(operator.getitem, path.split("."), everything)
+            for path in (self.name, *self._paths().values())
         }
+
+    def arguments(self, recipe: Recipe, root: Path) -> dict[str, Any]:
+        """Return the keywords of the function that depend on recipe and run directory alone."""
+        arguments: dict[str, Any] = {"config": getattr(recipe, self.name)}
+        if self.inputs:
+            arguments["inputs"] = {name: root / name for name in self.inputs}
+        if self.honours_erasure:
+            arguments["forgotten"] = read_forgotten(root)
+        if self.settings is Recipe:
+            return arguments | {"settings": recipe}
+        if self.settings:
+            values = {name: operator.attrgetter(path)(recipe) for name, path in self._paths().items()}
+            arguments["settings"] = self.settings(**values)
+        return arguments | ({"seed": recipe.seed} if self.seeded else {})
+
+    def _paths(self) -> dict[str, str]:
+        """Return the place in the recipe of each field of the settings."""
+        return (
+            {f.name: f.metadata.get("path", f.name) for f in fields(self.settings)} if self.settings else {}
+        )
 
     def function(self) -> Callable[..., dict[str, float]]:
         """Import the stage's function."""

@@ -29,6 +29,7 @@ from tinsmith.corpus.tables import TableWriter, data_bytes
 from tinsmith.corpus.text import language
 from tinsmith.recipe import CurateConfig
 from tinsmith.stages.curate.tally import Tally
+from tinsmith.stages.stage import Inputs
 
 _BATCH = 32  # documents filtered between two progress updates
 _PARTITION_BYTES = 64_000_000  # documents sorted at one time
@@ -54,7 +55,7 @@ REJECTS = pa.schema([(name, _TEXT) for name in ("doc_id", "source", "reason", "d
 def curate(
     config: CurateConfig,
     *,
-    ingest: Path,
+    inputs: Inputs,
     seed: int,
     out: Path,
     progress: Progress,
@@ -69,8 +70,8 @@ def curate(
     work = out / ".work"
     shutil.rmtree(work, ignore_errors=True)
     document_filter = DocumentFilter(config, seed, forgotten)
-    document_filter.rights.check_all_apply(_sources(ingest, forgotten))
-    filtered = _filter(ingest / "documents.parquet", document_filter, work, progress)
+    document_filter.rights.check_all_apply(_sources(inputs["ingest"], forgotten))
+    filtered = _filter(inputs["ingest"] / "documents.parquet", document_filter, work, progress)
     exact = ExactDedup(work, document_filter.signer.banding if document_filter.signer else None)
     with progress.task("sort", len(filtered), "parts") as advance:
         for path in filtered:

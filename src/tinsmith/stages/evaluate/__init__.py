@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from tinsmith.base.files import sha256_file
 from tinsmith.evaluate.families import families
 from tinsmith.evaluate.own_questions import read_own_questions
 from tinsmith.meter.planner import BASE_MEMORY_BYTES, Cost, Scale
-from tinsmith.recipe import Recipe
+from tinsmith.recipe import MeterConfig, ModelConfig, Recipe, TaskConfig
 from tinsmith.stages.stage import Stage
 from tinsmith.stages.train import base_model
 
 RIVAL_SIZE = 2.0  # a rival of unknown size is taken to be twice ours
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the stage reads beside its own section."""
+
+    model: ModelConfig
+    tasks: tuple[TaskConfig, ...]
+    meter: MeterConfig
 
 
 def _estimate(recipe: Recipe, scale: Scale) -> Cost:
@@ -76,12 +86,11 @@ STAGE = Stage(
     purpose="measuring",
     estimate=_estimate,
     inputs=("ingest", "split", "refine", "tokenize", "train", "package"),
-    sections=("model", "tasks", "meter"),
+    settings=Settings,
     models=_models,
     files=_file_stamps,
     check=_check,
     prefetch=_prefetch,
     resumable=True,
     reusable=_reusable(),
-    runs_together=True,
 )

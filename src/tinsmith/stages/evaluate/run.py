@@ -39,24 +39,23 @@ from tinsmith.evidence.family import FigureContext, Items
 from tinsmith.evidence.items import Item
 from tinsmith.evidence.schema import GGUF_SUBJECTS, OURS, OURS_4BIT, Metrics
 from tinsmith.meter.energy import EnergyMeter
-from tinsmith.recipe import EXAMPLE_FILES, EvaluateConfig, MeterConfig, ModelConfig, TaskConfig
+from tinsmith.recipe import EXAMPLE_FILES, EvaluateConfig, TaskConfig
 from tinsmith.serve.runtime import LlamaServer
+from tinsmith.stages.evaluate import Settings
 from tinsmith.stages.evaluate.answers import answer_in_words
 from tinsmith.stages.evaluate.redacted_values import find_redacted_values
+from tinsmith.stages.stage import Inputs
 from tinsmith.tokens.canaries import Canary
 
 SPEED_PROMPTS, SPEED_PROMPT_CHARACTERS = 3, 300
-Runs = Mapping[str, Path]  # directories of earlier stages
 Tokenizers = Mapping[str, PreTrainedTokenizerFast]
 
 
 def evaluate(
     config: EvaluateConfig,
     *,
-    model: ModelConfig,
-    tasks: tuple[TaskConfig, ...],
-    meter: MeterConfig,
-    runs: Runs,
+    settings: Settings,
+    inputs: Inputs,
     seed: int,
     out: Path,
     progress: Progress,
@@ -66,12 +65,12 @@ def evaluate(
     Raises AssetError for a model that cannot be scored, CorpusError for too few held-out documents, EvidenceError where
     a figure is out of the recipe's bounds.
     """
-    items = out / "items"
-    models = find_models(config, model, runs["package"])
+    items, tasks = out / "items", settings.tasks
+    models = find_models(config, settings.model, inputs["package"])
     for each in models:
         check_files(each)
     tokenizers = {each.subject: open_tokenizer(each) for each in models}
-    corpus = _read_corpus(runs, tasks)
+    corpus = _read_corpus(inputs, tasks)
     drawn = bits.choose_documents(
         corpus.held_out, corpus.overlaps, documents=config.documents, characters=config.characters, seed=seed
     )
@@ -84,7 +83,7 @@ def evaluate(
         config.window,
         questions,
         _choose_shots(config, tasks, questions, corpus, seed),
-        tuple(_prepare_probes(config, runs, corpus, texts, questions, tokenizers[OURS], seed)),
+        tuple(_prepare_probes(config, inputs, corpus, texts, questions, tokenizers[OURS], seed)),
         scoring_precision(config.precision),
     )
     for each in models:
@@ -99,7 +98,7 @@ def evaluate(
     baselines = measure_baselines(
         BaselineWork(texts, questions, list(corpus.training.values()), corpus.examples, seed), items
     )
-    runnable = _runnable(models, runs["package"])
+    runnable = _runnable(models, inputs["package"])
     _measure_speeds(config, runnable, texts, items, progress)
     _answer_in_words(config, questions, models, runnable, seed, out, progress)
     described = [describe(each, tokenizers[each.subject]) for each in models]
@@ -110,17 +109,17 @@ def evaluate(
     context = FigureContext(
         Items(
             items,
-            runs["package"] / "gguf",
-            runs["package"] / "items" / "parity.jsonl",
+            inputs["package"] / "gguf",
+            inputs["package"] / "items" / "parity.jsonl",
             tuple(subject.subject for subject in (*described, *baselines)),
         ),
         {subject.subject: subject for subject in (*described, *baselines)},
         config,
-        meter,
+        settings.meter,
         seed,
     )
     metrics = compute_metrics(
-        context, precision=work.precision, notes=[*notes, *unscored(config, runs["package"])]
+        context, precision=work.precision, notes=[*notes, *unscored(config, inputs["package"])]
     )
     write_json(out / "metrics.json", metrics.model_dump(mode="json", exclude_none=True))
     refuse_outside(metrics.bounds, config.bounds, where=str(out))
@@ -138,15 +137,15 @@ class _Corpus:
     examples: list[Item]
 
 
-def _read_corpus(runs: Runs, tasks: Sequence[TaskConfig]) -> _Corpus:
+def _read_corpus(inputs: Inputs, tasks: Sequence[TaskConfig]) -> _Corpus:
     columns = ["doc_id", "text", "part"]
-    rows = pq.read_table(runs["refine"] / "documents.parquet", columns=columns).to_pylist()
+    rows = pq.read_table(inputs["refine"] / "documents.parquet", columns=columns).to_pylist()
     texts: dict[str, dict[str, str]] = {"held_out": {}, "train": {}}
     for row in rows:
         texts[row["part"]][row["doc_id"]] = row["text"]
-    overlap = pq.read_table(runs["split"] / "overlap.parquet", columns=["doc_id", "overlap"]).to_pylist()
+    overlap = pq.read_table(inputs["split"] / "overlap.parquet", columns=["doc_id", "overlap"]).to_pylist()
     asked = [
-        exam.read_items(read_jsonl(runs["tokenize"] / name), where=f"tokenize/{name}") if tasks else []
+        exam.read_items(read_jsonl(inputs["tokenize"] / name), where=f"tokenize/{name}") if tasks else []
         for name in ("exam.jsonl", "shots.jsonl")
     ]
     overlaps = {row["doc_id"]: float(row["overlap"]) for row in overlap}
@@ -202,7 +201,7 @@ def _choose_shots(
 
 def _prepare_probes(
     config: EvaluateConfig,
-    runs: Runs,
+    inputs: Inputs,
     corpus: _Corpus,
     texts: Sequence[HeldOutText],
     questions: Mapping[str, Sequence[Item]],
@@ -210,9 +209,9 @@ def _prepare_probes(
     seed: int,
 ) -> Iterator[Probe]:
     """Yield what our model and its base are asked beside quality."""
-    planted = runs["tokenize"] / "canaries.jsonl"
-    learnt = _learnt(runs["tokenize"], runs["train"])
-    find = partial(find_redacted_values, runs["ingest"], runs["refine"], learnt, seed=seed)
+    planted = inputs["tokenize"] / "canaries.jsonl"
+    learnt = _learnt(inputs["tokenize"], inputs["train"])
+    find = partial(find_redacted_values, inputs["ingest"], inputs["refine"], learnt, seed=seed)
     preparation = Preparation(
         config=config,
         seed=seed,

@@ -13,15 +13,14 @@ from tinsmith.model.export import save_model
 from tinsmith.model.load import load_model
 from tinsmith.parity.gate import check_parity
 from tinsmith.recipe import PackageConfig
+from tinsmith.stages.stage import Inputs
 from tinsmith.tokens.tokenizer import load_tokenizer, save_tokenizer
 
 
 def package(
     config: PackageConfig,
     *,
-    split: Path,
-    tokenize: Path,
-    train: Path,
+    inputs: Inputs,
     seed: int,
     out: Path,
     progress: Progress,
@@ -31,16 +30,17 @@ def package(
     Raises AssetError for a model that a format cannot store, CorpusError without usable held-out text, ParityError if
     an export differs from the trained model by more than its bounds.
     """
-    held_out = pq.read_table(split / "documents.parquet", filters=[("part", "==", "held_out")])
-    _save(train / "model", tokenize / "tokenizer", out / "model", config.precision)
+    trained = inputs["train"] / "model"
+    held_out = pq.read_table(inputs["split"] / "documents.parquet", filters=[("part", "==", "held_out")])
+    _save(trained, inputs["tokenize"] / "tokenizer", out / "model", config.precision)
     reports: list[GgufReport] = []
     with progress.task("gguf", len(config.formats), "files") as advance:
         for format in config.formats:
-            reports.append(write_gguf(train / "model", out / "gguf" / f"model-{format}.gguf", format))
+            reports.append(write_gguf(trained, out / "gguf" / f"model-{format}.gguf", format))
             advance(1)
     ggufs: dict[str, Path] = {format: out / "gguf" / f"model-{format}.gguf" for format in config.formats}
     texts = held_out["text"].to_pylist()
-    parity = check_parity(train / "model", out / "model", ggufs, texts, config, progress, seed=seed)
+    parity = check_parity(trained, out / "model", ggufs, texts, config, progress, seed=seed)
     write_jsonl(out / "items" / "parity.jsonl", parity["items"])
     facts = {
         "formats": parity["formats"],

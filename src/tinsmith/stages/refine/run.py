@@ -25,20 +25,21 @@ from tinsmith.corpus.tables import TableWriter, sort_table
 from tinsmith.recipe import RefineConfig
 from tinsmith.recipe.corpus import StepConfig
 from tinsmith.stages.llm_session import open_llm
+from tinsmith.stages.stage import Inputs
 
 _BATCH = 256
 TRAIN, HELD_OUT = "train", "held_out"
 
 
 def refine(
-    config: RefineConfig, *, split: Path, seed: int, out: Path, progress: Progress
+    config: RefineConfig, *, inputs: Inputs, seed: int, out: Path, progress: Progress
 ) -> dict[str, float]:
     """Write `documents.parquet`: held-out documents unchanged, training documents as the steps leave them.
 
     Each step sees what earlier ones left. It writes decisions to `decisions/STEP.parquet` and evidence to `STEP/`.
     `funnel.jsonl` counts documents and bytes. Raises CorpusError if no training document is left.
     """
-    source = split / "documents.parquet"
+    source = inputs["split"] / "documents.parquet"
     held_out = read_parquet(str(source)).where(col("part") == HELD_OUT)
     current, before = _copy_training(source, out / ".work" / "training.parquet")
     funnel = [_entry("training", "", before)]

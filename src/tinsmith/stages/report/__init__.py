@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tinsmith.meter.planner import BASE_MEMORY_BYTES, Cost, Scale
 from tinsmith.recipe import Recipe
-from tinsmith.stages.stage import WHOLE_RECIPE, Stage
+from tinsmith.stages.stage import Stage
 
 
 def _estimate(recipe: Recipe, scale: Scale) -> Cost:
@@ -18,8 +18,7 @@ STAGE = Stage(
     purpose="bundle and page",
     estimate=_estimate,
     inputs=("ingest", "curate", "split", "refine", "tokenize", "train", "package", "evaluate"),
-    sections=WHOLE_RECIPE,
+    settings=Recipe,
     publishes=True,
-    runs_together=True,
     directory="bundle",
 )

@@ -18,17 +18,18 @@ from tinsmith.base.progress import Progress
 from tinsmith.corpus.split import Overlap, SharedRun, choose_held_out, compare, hash_texts, stream_hashes
 from tinsmith.corpus.tables import TableWriter
 from tinsmith.recipe import SplitConfig
+from tinsmith.stages.stage import Inputs
 
 _BATCH = 256  # training documents in memory at one time
 
 
-def split(config: SplitConfig, *, curate: Path, seed: int, out: Path, progress: Progress) -> dict[str, float]:
+def split(config: SplitConfig, *, inputs: Inputs, seed: int, out: Path, progress: Progress) -> dict[str, float]:
     """Divide `curate/documents.parquet` into train and held_out; list shared runs and measure the overlap.
 
     Training documents are streamed; held-out ones are in memory as hashed words. Raises CorpusError if there are
     fewer held-out documents than requested, or nothing is left to train on.
     """
-    source = curate / "documents.parquet"
+    source = inputs["curate"] / "documents.parquet"
     clusters: list[str] = pq.read_table(source, columns=["cluster"])["cluster"].to_pylist()
     chosen = choose_held_out(clusters, config.held_out, seed)
     parts = _Parts.choose(clusters, chosen)

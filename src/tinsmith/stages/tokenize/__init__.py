@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from tinsmith.base.errors import RecipeError
 from tinsmith.base.files import sha256_file
 from tinsmith.meter.planner import BASE_MEMORY_BYTES, Cost, Scale
-from tinsmith.recipe import EXAMPLE_FILES, Recipe, token_sets
-from tinsmith.stages.stage import Stage
+from tinsmith.recipe import EXAMPLE_FILES, ModelConfig, Recipe, TaskConfig, token_sets
+from tinsmith.stages.stage import Stage, of_recipe
 
 TOKENIZE_BYTES_PER_SECOND = 2e6
 BYTES_PER_STORED_TOKEN = 5  # four for the token, one for whether it is a target
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the stage reads beside its own section."""
+
+    model: ModelConfig
+    tasks: tuple[TaskConfig, ...]
+    shared_run_words: int = of_recipe("split.shared_run_words")
+    objective: str | Mapping[str, float] = of_recipe("train.objective")
+    vocabulary: int = of_recipe("train.streamline.vocabulary")
 
 
 def _estimate(recipe: Recipe, scale: Scale) -> Cost:
@@ -48,13 +61,7 @@ STAGE = Stage(
     purpose="text to tokens",
     estimate=_estimate,
     inputs=("refine",),
-    sections=(
-        "model",
-        "tasks",
-        "split.shared_run_words",
-        "train.objective",
-        "train.streamline.vocabulary",
-    ),
+    settings=Settings,
     models=_vocabulary,
     files=_example_stamps,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from tinsmith.base.assets import resolve_model
 from tinsmith.base.errors import CorpusError, RecipeError
 from tinsmith.base.files import write_json, write_jsonl
 from tinsmith.base.progress import Progress
-from tinsmith.recipe import ModelConfig, TaskConfig, TokenizeConfig, token_sets
+from tinsmith.recipe import ModelConfig, TokenizeConfig, token_sets
+from tinsmith.stages.stage import Inputs
+from tinsmith.stages.tokenize import Settings
 from tinsmith.stages.tokenize.examples import Examples
 from tinsmith.tokens.canaries import Canary, make_canaries
 from tinsmith.tokens.encoding import context_token, encode, encode_all
@@ -31,37 +33,36 @@ _BATCH = 256  # documents encoded at once
 def tokenize(
     config: TokenizeConfig,
     *,
-    tasks: Sequence[TaskConfig],
-    model: ModelConfig,
-    objective: str | Mapping[str, float],
-    vocabulary: int,
-    shared_run_words: int,
-    refine: Path,
+    settings: Settings,
+    inputs: Inputs,
     seed: int,
     out: Path,
     progress: Progress,
 ) -> dict[str, float]:
     """Write the token files with their index, `exam.jsonl`, `shots.jsonl` and `tokenizer/`.
 
-    If `objective` learns from them, also write `sft/` and `dpo/`, token sets of conversations and preferences. If
-    `vocabulary` is above 0, restrict the base's vocabulary to so many tokens and list them in `kept.json`.
+    If the objective learns from them, also write `sft/` and `dpo/`, token sets of conversations and preferences. If
+    `settings.vocabulary` is above 0, restrict the base's vocabulary to so many tokens and list them in `kept.json`.
     Raises AssetError for the base's tokenizer, CorpusError if nothing is left to learn from, RecipeError for a task
     that does not fit the metadata or the context, and for a tokenizer that cannot do what the recipe needs.
     """
-    documents = refine / "documents.parquet"
+    documents = inputs["refine"] / "documents.parquet"
     metas = _training_metas(documents)
     if not metas:
         raise CorpusError("no training document", where=str(documents), next_step="lower split.held_out")
+    objective = settings.objective
     sets = token_sets([objective] if isinstance(objective, str) else objective)
     # Read the user's files first, so that mistakes in them are reported at once.
-    examples = Examples.read(config, sets, documents, shared_run_words, progress)
-    tokenizer, statistics = _make_tokenizer(model, vocabulary, documents, examples, out, progress)
+    examples = Examples.read(config, sets, documents, settings.shared_run_words, progress)
+    tokenizer, statistics = _make_tokenizer(
+        settings.model, settings.vocabulary, documents, examples, out, progress
+    )
 
     def count(text: str) -> int:
         return len(encode(tokenizer, text))
 
     # One token of the context precedes the document.
-    known_tasks = [Task(task, metas, room=config.context - 1, count=count) for task in tasks]
+    known_tasks = [Task(task, metas, room=config.context - 1, count=count) for task in settings.tasks]
     cutter = _Cutter(config, tokenizer, seed)
     writer = ShardWriter(out)
     items, size = _write_documents(documents, known_tasks, cutter, writer, progress)
@@ -89,7 +90,9 @@ def tokenize(
         "bytes_per_token": size["train"].bytes_per_token,
         "bytes_per_token_held_out": size["held_out"].bytes_per_token,
     }
-    examples_statistics, turn_end = examples.write(tokenizer, config.context, tasks, documents, seed, out)
+    examples_statistics, turn_end = examples.write(
+        tokenizer, config.context, settings.tasks, documents, seed, out
+    )
     save_tokenizer(tokenizer, out / "tokenizer", turn_end=turn_end)
     return statistics | examples_statistics
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass
 
 from tinsmith.base.errors import RecipeError
 from tinsmith.meter.planner import (
@@ -14,12 +15,19 @@ from tinsmith.meter.planner import (
     Scale,
 )
 from tinsmith.model.presets import PRESETS, Preset
-from tinsmith.recipe import EXAMPLE_FILES, OBJECTIVES, Budget, Recipe, TrainConfig
+from tinsmith.recipe import EXAMPLE_FILES, OBJECTIVES, Budget, ModelConfig, Recipe, TrainConfig
 from tinsmith.stages.stage import Stage
 
 # Weights, gradients and two moments in float32; with adapters the weights, and little else.
 TRAINING_BYTES_PER_PARAMETER = {"all": 16.0, "lora": 4.2}
 LOGITS_AT_ONCE = 1 << 25
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the stage reads beside its own section."""
+
+    model: ModelConfig
 
 
 def published_shape(name: str) -> Preset:
@@ -91,7 +99,7 @@ STAGE = Stage(
     purpose="learning",
     estimate=_estimate,
     inputs=("tokenize",),
-    sections=("model",),
+    settings=Settings,
     models=_base_and_teacher,
     check=_check,
     resumable=True,

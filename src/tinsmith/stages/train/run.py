@@ -16,6 +16,8 @@ from tinsmith.gguf.metadata import refuse_unwritable_tokenizer
 from tinsmith.model.families import create
 from tinsmith.model.load import check_context, load_model
 from tinsmith.recipe import ModelConfig, TrainConfig
+from tinsmith.stages.stage import Inputs
+from tinsmith.stages.train import Settings
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.checkpoint import save_trained
@@ -32,8 +34,8 @@ from tinsmith.train.prepare import finalize_model, model_statistics, prepare_mod
 def train(
     config: TrainConfig,
     *,
-    model: ModelConfig,
-    tokenize: Path,
+    settings: Settings,
+    inputs: Inputs,
     seed: int,
     out: Path,
     progress: Progress,
@@ -45,8 +47,8 @@ def train(
     Raises AssetError for the base or the teacher, TrainingError for a token set, a teacher that cannot teach it, a
     loss that diverges, or checkpoints that are all damaged.
     """
-    setup = Setup(config, model, tokenize, progress)
-    sets = open_sets(config, tokenize)
+    setup = Setup(config, settings.model, inputs["tokenize"], progress)
+    sets = open_sets(config, setup.tokenize)
     with join(workers, config.device, progress) as ranks, freed_memory_kept():
         # The model is renamed into place when training is done, and only then are checkpoints removed.
         if not ranks.broadcast((out / "model").exists()):
