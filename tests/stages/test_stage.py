@@ -1,0 +1,57 @@
+"""What every stage must keep: an order, a function that takes what the pipeline gives, and light declarations."""
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tinsmith.recipe import IngestConfig, Recipe
+from tinsmith.stages import STAGES
+
+ALWAYS = {"out", "progress"}
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_a_function_takes_what_its_stage_declares(stage):
+    recipe = Recipe(name="x", ingest=IngestConfig(sources=(".",)))
+    given = stage.arguments(recipe, Path("nowhere")).keys() | ALWAYS
+    parameters = inspect.signature(stage.function()).parameters
+    required = {name for name, parameter in parameters.items() if parameter.default is parameter.empty}
+    assert required <= given <= parameters.keys()
+    assert parameters.keys() - given == ({"workers"} if stage.distributed else set())
+    assert len(parameters) <= 8
+
+
+def test_stages_build_on_earlier_ones_and_have_a_section_each():
+    names = [stage.name for stage in STAGES]
+    for position, stage in enumerate(STAGES):
+        assert set(stage.inputs) <= set(names[:position])
+        assert stage.name in Recipe.model_fields
+
+
+def test_settings_hold_single_fields_of_other_sections():
+    recipe = Recipe(
+        name="x",
+        ingest=IngestConfig(sources=(".",)),
+        train={"objective": "distil", "streamline": {"vocabulary": 300}},
+    )
+    (stage,) = [stage for stage in STAGES if stage.name == "tokenize"]
+    settings = stage.arguments(recipe, Path("run"))["settings"]
+    assert (settings.objective, settings.vocabulary, settings.model) == ("distil", 300, recipe.model)
+    assert set(stage.configuration(recipe)) == {
+        "tokenize",
+        "model",
+        "tasks",
+        "split.shared_run_words",
+        "train.objective",
+        "train.streamline.vocabulary",
+    }
+
+
+def test_declarations_import_nothing_heavy():
+    heavy = ("torch", "transformers", "daft", "pyarrow", "sklearn", "numba", "httpx")
+    code = f"import sys, tinsmith.stages; print([name for name in {heavy} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
