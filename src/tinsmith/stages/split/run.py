@@ -23,7 +23,9 @@ from tinsmith.stages.stage import Inputs
 _BATCH = 256  # training documents in memory at one time
 
 
-def split(config: SplitConfig, *, inputs: Inputs, seed: int, out: Path, progress: Progress) -> dict[str, float]:
+def split(
+    config: SplitConfig, *, inputs: Inputs, seed: int, out: Path, progress: Progress
+) -> dict[str, float]:
     """Divide `curate/documents.parquet` into train and held_out; list shared runs and measure the overlap.
 
     Training documents are streamed; held-out ones are in memory as hashed words. Raises CorpusError if there are
