@@ -14,7 +14,7 @@ from benchmarks.evidence import table, write_evidence
 from benchmarks.paths import DATA
 from benchmarks.processes import THREADS
 from tinsmith.base.assets import resolve_model
-from tinsmith.evaluate.general_files import Asked, draw, read_general
+from tinsmith.evaluate.general_files import Asked, GeneralRow, draw, read_general
 from tinsmith.evaluate.lm_eval_runner import ask, harness
 from tinsmith.evaluate.lm_eval_runner import run as run_harness
 from tinsmith.evaluate.scoring.scorer import Scorer
@@ -42,11 +42,11 @@ def run(*, quick: bool, rounds: int) -> None:
     model, tokenizer = load_model(path, dtype=torch.float32).eval(), load_tokenizer(path)
     scorer = Scorer(model, name="smollm2-135m")
 
-    def ours(asked: Asked) -> list[Row]:
+    def ours(asked: Asked) -> list[GeneralRow]:
         return ask(scorer, tokenizer, asked)
 
-    def peer(batch: int) -> Callable[[Asked], list[Row]]:
-        def answer(asked: Asked) -> list[Row]:
+    def peer(batch: int) -> Callable[[Asked], list[GeneralRow]]:
+        def answer(asked: Asked) -> list[GeneralRow]:
             with harness():
                 from lm_eval.models.huggingface import HFLM
 
@@ -78,23 +78,27 @@ def _tests(limit: int) -> Asked:
     return {test.name: (test.kind, draw(found[test.name], limit, seed=_SEED)) for test in tests}
 
 
-def _best(asked: Asked, peer: Callable[[int], Callable[[Asked], list[Row]]], sizes: Sequence[int]) -> int:
+def _best(
+    asked: Asked, peer: Callable[[int], Callable[[Asked], list[GeneralRow]]], sizes: Sequence[int]
+) -> int:
     """Return the batch size with which lm-eval's own model is fastest on a sample."""
     peer(sizes[0])(asked)  # the first call pays for imports
     return min(sizes, key=lambda size: _timed(peer(size), asked)[0])
 
 
-def _timed(answer: Callable[[Asked], list[Row]], asked: Asked) -> tuple[float, list[Row]]:
+def _timed(answer: Callable[[Asked], list[GeneralRow]], asked: Asked) -> tuple[float, list[GeneralRow]]:
     began = time.perf_counter()
     rows = answer(asked)
     return time.perf_counter() - began, rows
 
 
-def _measure(asked: Asked, subjects: dict[str, Callable[[Asked], list[Row]]], batch: int, rounds: int) -> Row:
+def _measure(
+    asked: Asked, subjects: dict[str, Callable[[Asked], list[GeneralRow]]], batch: int, rounds: int
+) -> Row:
     """Let both answer all items in each round, in an order drawn anew."""
     draws = random.Random(_SEED)
     seconds: dict[str, list[float]] = {name: [] for name in subjects}
-    answers: dict[str, list[Row]] = {}
+    answers: dict[str, list[GeneralRow]] = {}
     for _ in range(rounds):
         for name in draws.sample(sorted(subjects), len(subjects)):
             took, answers[name] = _timed(subjects[name], asked)

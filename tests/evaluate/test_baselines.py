@@ -159,8 +159,8 @@ def test_each_baseline_answers_what_it_can_and_stores_it(tmp_path):
         for baseline in BASELINES
         if baseline.answer
     }
-    built = {name: {"cloze"} for name in ("length", "overlap", "unread")}
-    assert tasks == {name: {"kind"} for name in ("majority", "tfidf")} | built
+    built = {key: {"cloze"} for key in ("length", "overlap", "unread")}
+    assert tasks == {key: {"kind"} for key in ("majority", "tfidf")} | built
     rows = list(read_jsonl(tmp_path / "exam-majority.jsonl"))
     assert [(row["prediction"], row["correct"], row["scores"]) for row in rows] == [("free", True, {})] * 4
 

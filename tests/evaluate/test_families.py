@@ -133,16 +133,13 @@ def test_families_load_nothing_heavy():
     assert done.stdout.split() == []
 
 
-NO_CANARIES = CanaryConfig()
-
-
-def _recipe(tasks=(), canaries=NO_CANARIES, **evaluate):
+def _recipe(tasks=(), canaries=None, **evaluate):
     nothing = {"leakage_documents": 0, "asked_back": 0, "bias_sentences": 0, "built_items": 0}
     return Recipe(
         name="r",
         ingest=IngestConfig(sources=(".",)),
         tasks=tasks,
-        tokenize=TokenizeConfig(canaries=canaries),
+        tokenize=TokenizeConfig(canaries=canaries or CanaryConfig()),
         evaluate=EvaluateConfig(**{**nothing, **evaluate}),
     )
 

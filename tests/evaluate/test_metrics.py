@@ -32,8 +32,14 @@ def _bits(extra):
 
 def _right(share):
     return [
-        {"item": f"g{n}", "task": "pairs", "answer": 0, "scores": []}
-        | {"prediction": int(n >= share), "correct": n < share}
+        {
+            "item": f"g{n}",
+            "task": "pairs",
+            "answer": 0,
+            "prediction": int(n >= share),
+            "correct": n < share,
+            "scores": [],
+        }
         for n in range(10)
     ]
 

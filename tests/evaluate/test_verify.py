@@ -30,7 +30,7 @@ def genuine(tmp_path_factory):
 
 @pytest.fixture
 def forge(genuine, tmp_path, monkeypatch):
-    """Return a function that changes a copy of the stored figures and returns what verify says of it, or None."""
+    """Return a function that changes a copy of the stored figures and returns what verify says of it."""
     bundle, stored, computed = genuine
     text = json.dumps(stored)
     monkeypatch.setattr(verify, "compute_metrics", lambda *given, **named: computed)
@@ -43,15 +43,9 @@ def forge(genuine, tmp_path, monkeypatch):
         copy = json.loads(text)
         change(copy)
         (tmp_path / "metrics.json").write_text(json.dumps(copy))
-        try:
+        with pytest.raises(BundleError, match=r"metrics\.json: (.|\n)*do not trust this bundle") as refused:
             verify.check_figures(tmp_path / "metrics.json", bundle / "items", recipe, gguf=bundle / "gguf")
-        except BundleError as error:
-            found = error
-        else:
-            return None
-        assert str(tmp_path / "metrics.json") in str(found)
-        assert "do not trust this bundle" in found.next_step
-        return found.what
+        return refused.value.what
 
     return said
 
@@ -187,7 +181,7 @@ def test_nobody_leaves_the_comparison_by_another_role(forge, subject, role):
 def test_a_whole_table_that_is_left_out_is_missed(forge):
     for table in ("metrics", "comparisons", "bounds"):
         assert forge(lambda stored, table=table: stored.pop(table)).endswith("and is missing")
-    assert forge(lambda stored: stored.pop("ladder")).startswith("ladder: max_loss is 0.0")
+    assert forge(lambda stored: stored.pop("ladder")).startswith("ladder: recommended is None")
 
 
 def test_a_bound_that_is_broken_cannot_be_called_kept(forge):
@@ -215,10 +209,10 @@ def test_forged_items_are_found_by_their_figures(tmp_path):
     """Nothing is computed beforehand here: from the file to the figure."""
     bundle = unpack(tmp_path)
     for kind, change, words in (
-        ("bits", {"bits": 1.0}, "metrics, trained, bits_per_byte: high is .* the items give"),
-        ("leakage", {"extracted": True}, "metrics, trained, extracted:train: high is"),
-        ("canaries", {"own": 0.0}, "metrics, trained, exposure:0: high is"),
-        ("asked-back", {"said": True}, "metrics, trained, asked_back:said: high is"),
+        ("bits", {"bits": 1.0}, "metrics, trained, bits_per_byte: value is .* the items give"),
+        ("leakage", {"extracted": True}, "metrics, trained, extracted:train: value is"),
+        ("canaries", {"own": 0.0}, "metrics, trained, exposure:0: value is"),
+        ("asked-back", {"said": True}, "metrics, trained, asked_back:said: value is"),
         ("exam", {"correct": True}, r"exam-trained\.jsonl: item .*: correct is True, its scores give False"),
         (
             "exam",
@@ -239,5 +233,5 @@ def test_forged_items_are_found_by_their_figures(tmp_path):
     item = read_json(speed)
     item["answers"][0]["tokens_per_second"] *= 2
     speed.write_text(json.dumps(item))
-    with pytest.raises(BundleError, match="trained-4bit, tokens_per_second: high is"):
+    with pytest.raises(BundleError, match="trained-4bit, tokens_per_second: value is"):
         check(bundle)

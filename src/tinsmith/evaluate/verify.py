@@ -81,7 +81,7 @@ def _compare(where: Path, table: str, stored_rows: _Rows, computed_rows: _Rows) 
         if name not in computed:
             raise contradiction(where, f"{name} has no items that it could be computed from")
         other = computed[name]
-        for field in sorted(row.model_fields_set | other.model_fields_set):
+        for field in type(row).model_fields:  # in their order, so that a value is named before its interval
             value, again = getattr(row, field), getattr(other, field)
             if isinstance(value, tuple | Record) or field in ("label", "unit", "file"):
                 continue
