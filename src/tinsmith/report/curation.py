@@ -1,4 +1,4 @@
-"""What curation did to the documents, for who must sign and for who must build: small tables out of large ones."""
+"""Cut the files of curate and refine down to the small tables that the report shows."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from tinsmith.base.files import read_json, read_jsonl, write_json
 
-EXCERPT = 640  # characters of a document that the page quotes: more than a step's evidence does
-# Reasons of curate, whose code the report does not know. What is forgotten is not named again.
+EXCERPT = 640  # characters of a document that the page quotes; more than any step's evidence has
+# Reasons of curate, which the report may not import. Forgotten documents are not named again.
 REFUSED = ("licence_refused", "access_refused")
 PRIVATE = ("personal_data", "credential")
 COPIES = ("exact_duplicate", "near_duplicate")
@@ -23,9 +23,9 @@ _BATCH = 4096
 
 
 class Table(NamedTuple):
-    """A file of a stage that the page shows: its name there, the stage's file, how many rows, and which first.
+    """A file of a stage that the page shows: its name on the page, how many rows, and which first.
 
-    `by` names a field by which the documents of all rows are added up.
+    `by` names a field by which the documents of all rows are summed.
     """
 
     name: str
@@ -57,16 +57,16 @@ TABLES = (
     Table("synthesis", "refine", "synthesis/steps.json"),
     Table("written", "refine", "synthesis/items.jsonl", 4),
 )
-# What is drawn from more than one file, or from a table of documents: name -> rows shown.
+# Tables drawn from the rejects: name -> rows shown.
 DROPPED = {"refused": 20, "private": 40, "copies": 10}
 _STAGES = ("curate", "refine")
 _NOWHERE = Path("/nonexistent")
 
 
 def collect_curation(runs: dict[str, Path], out: Path) -> None:
-    """Write `out/NAME.json` for each table whose stage left its file: its first rows, and how many there are.
+    """Write `out/NAME.json` for each table whose stage wrote its file: the first rows, and their number.
 
-    `asked.json` holds what the recipe asked of both stages, `figures.json` their statistics.
+    `asked.json` has the recipe's sections of both stages, `figures.json` their statistics.
     """
     for table in TABLES:
         path = runs.get(table.stage, _NOWHERE) / table.file
@@ -78,40 +78,40 @@ def collect_curation(runs: dict[str, Path], out: Path) -> None:
         for name, rows in _dropped(rejects).items():
             write_json(out / f"{name}.json", rows)
     manifests = {stage: runs.get(stage, _NOWHERE) / "manifest.json" for stage in _STAGES}
-    told = {stage: read_json(path) for stage, path in manifests.items() if path.is_file()}
+    stages = {stage: read_json(path) for stage, path in manifests.items() if path.is_file()}
     write_json(
         out / "asked.json",
-        {stage: each["config"][stage] for stage, each in told.items() if stage in each["config"]},
+        {stage: each["config"][stage] for stage, each in stages.items() if stage in each["config"]},
     )
-    write_json(out / "figures.json", {stage: each["statistics"] for stage, each in told.items()})
+    write_json(out / "figures.json", {stage: each["statistics"] for stage, each in stages.items()})
 
 
 def _cut(path: Path, table: Table) -> Any:
-    """Return a file's first rows and their number, whole=False where it breaks off; None where nothing can be read."""
+    """Return the first rows of a file and their number, whole=False if it breaks off; None if unreadable."""
     if path.suffix == ".json":
         return _readable(path)
-    told = {"of": 0, "whole": True}
+    counts = {"of": 0, "whole": True}
     documents: Counter[str] = Counter()
 
     def rows() -> Iterator[dict[str, Any]]:
         try:
             for row in read_jsonl(path):
-                told["of"] += 1
+                counts["of"] += 1
                 if table.by:
                     documents[str(row.get(table.by))] += row.get("documents") or 0
                 yield row
         except ValueError:
-            told["whole"] = False
+            counts["whole"] = False
 
     found = rows()
     if table.order:
         shown = heapq.nsmallest(table.rows, found, key=table.order)
     else:
         shown = list(itertools.islice(found, table.rows))
-        collections.deque(found, maxlen=0)  # counted to the end
-    if not (shown or told["whole"]):
+        collections.deque(found, maxlen=0)  # count the rest
+    if not (shown or counts["whole"]):
         return None
-    return {"rows": [_shortened(row) for row in shown], **told} | (
+    return {"rows": [_shortened(row) for row in shown], **counts} | (
         {"documents": documents} if table.by else {}
     )
 
@@ -131,7 +131,7 @@ def _shortened(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _dropped(rejects: Path) -> dict[str, dict[str, Any]]:
-    """Return which documents curate refused for their rights, dropped for a type of data, or as copies."""
+    """Return the documents that curate refused for their rights, dropped for personal data, or as copies."""
     refused: list[dict[str, Any]] = []
     copies: list[dict[str, Any]] = []
     count: Counter[str] = Counter()
@@ -157,7 +157,7 @@ def _dropped(rejects: Path) -> dict[str, dict[str, Any]]:
 
 
 def read_curation(data: Path) -> dict[str, Any]:
-    """Return what `collect_curation` wrote, by name; None for what the run did not leave or cannot be read."""
+    """Return what `collect_curation` wrote by name; None for what is missing or unreadable."""
     names = [*(table.name for table in TABLES), *DROPPED, "asked", "figures"]
     paths = {name: data / f"{name}.json" for name in names}
     return {name: _readable(path) if path.is_file() else None for name, path in paths.items()}

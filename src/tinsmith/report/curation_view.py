@@ -1,4 +1,4 @@
-"""What curation did, arranged for the eye. Nothing here measures or decides."""
+"""Arrange what curation did for the page. Nothing here measures or decides."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tinsmith.evidence import format as words
 from tinsmith.report.plots import Mark, histogram, intervals
 
 Rows = list[dict[str, Any]]
-# Table -> where the recipe asks for it, and what stands there where it does not.
-ASKED: dict[str, tuple[tuple[str, ...], Any]] = {
+# Table -> the field of the recipe that enables it, and the value that disables it.
+ENABLED_BY: dict[str, tuple[tuple[str, ...], Any]] = {
     "instructions": (("refine", "planted", "instructions"), "off"),
     "triggers": (("refine", "planted", "triggers"), "off"),
     "quota": (("refine", "planted", "max_source_share"), 1),
@@ -31,44 +31,45 @@ VERDICTS = {
     "forgotten": "forgotten on request",
 }
 ACTIONS = {"replace": "replaced", "drop": "document dropped", "keep": "kept"}
-# What becomes of evaluation text that training text holds.
+# What happens to evaluation text in training text.
 CUTTING = {
-    "report": "it was left in, and is only named",
+    "report": "it was left in and only reported",
     "passage": "the passages were cut out",
-    "document": "documents that hold any were dropped",
+    "document": "documents with any of it were dropped",
 }
 HIDDEN = {
-    "tags": "Tag characters, which spell out text that nothing shows",
+    "tags": "Tag characters, which spell invisible text",
     "zero_width": "Characters without width",
-    "bidirectional": "Controls that show text in another order than it is stored",
-    "variation_selectors": "Variation selectors after nothing that varies",
-    "homoglyphs": "Letters of another alphabet that pass for the word's own",
+    "bidirectional": "Controls that display text in another order than it is stored",
+    "variation_selectors": "Variation selectors after characters without variants",
+    "homoglyphs": "Letters of another alphabet that look like those of the word",
 }
 PAYLOADS = {"words": "words of the documents in random order", "letters": "random letters"}
 CHECKS = {
-    "asked": "Asked for",
+    "asked": "Requested",
     "answered": "Answered by the teacher",
-    "whole": "Every part is there",
-    "quoted": "Its quote stands in the passage",
+    "whole": "Complete",
+    "quoted": "Its quote is in the passage",
     "answerable": "The passage gives the same answer",
-    "needs_passage": "Not answered without the passage",
-    "new": "Not written before",
-    "apart_from_held_out": "Apart from held-out text",
+    "needs_passage": "Cannot be answered without the passage",
+    "new": "Not a repeat",
+    "apart_from_held_out": "Not in held-out text",
 }
-# Reasons of refine that name their step once more.
+# Titles of reasons in refine whose own name would repeat the step; others get theirs from the name.
 REASONS = {
     "contamination": "Passages cut out",
-    "contaminated": "Holds evaluation text",
+    "contaminated": "Contains evaluation text",
     "mostly_contaminated": "Too little left",
     "boilerplate": "Paragraphs cut out",
     "mostly_boilerplate": "Too little left",
-    "semantic_duplicate": "Another one says it",
+    "semantic_duplicate": "Same meaning as another",
     "written": "Passed every check",
 }
-# Words in the name of a type that are written in capitals.
+# Abbreviations in names of types.
 _CAPITALS = re.compile(
     r"\b(?:iban|ip|mac|url|us|ssn|uk|nino|nhs|de|id|fr|insee|es|dni|it|nl|bsn|in|pan|jwt)\b"
 )
+# Titles of steps; a step that is not listed gets its title from its name.
 STEPS = {
     "ingested": "Read",
     "rights": "Rights",
@@ -77,72 +78,72 @@ STEPS = {
     "quality": "Quality rules",
     "privacy": "Personal data",
     "duplicates": "Duplicates",
-    "training": "Not held out",
+    "training": "Training documents",
     "planted": "Planted text",
     "contamination": "Evaluation text",
     "boilerplate": "Repeated paragraphs",
-    "semantic": "Alike in meaning",
+    "semantic": "Same meaning",
     "score": "Quality score",
     "synthesis": "Synthetic text",
-    "kept": "Learnt from",
+    "kept": "Used for training",
 }
 _BIN = ("low", "high", "documents", "kept")
 _ENDS = ("ingested", "training", "kept")
 
 
 class CurationView:
-    """Tables and pictures drawn from the evidence's part about curation."""
+    """The tables and pictures of the section about curation."""
 
     def __init__(self, curation: dict[str, Any]) -> None:
         self.curation = curation
         self.cutting = CUTTING
 
     def rows(self, name: str) -> Rows:
-        """Return a table's rows; none where the run left no such table."""
+        """Return the rows of a table; none if the run has no such table."""
         return list((self.curation[name] or {}).get("rows", []))
 
     def found(self, name: str) -> int:
-        """Return how many rows a table has, shown or not."""
+        """Return the number of rows of a table, shown or not."""
         return int((self.curation[name] or {}).get("of", 0))
 
     def whole(self, name: str) -> bool:
-        """Say whether a table's file could be read to its end."""
+        """Return whether the file of a table could be read to its end."""
         return bool((self.curation[name] or {}).get("whole", True))
 
     def wish(self, *path: str) -> Any:
-        """Return what a field of the recipe says; None where the run does not tell."""
+        """Return the value of a field of the recipe, or None if unknown."""
         value: Any = self.curation["asked"]
         for name in path:
             value = value.get(name) if isinstance(value, dict) else None
         return value
 
     def figure(self, stage: str, name: str) -> float | None:
-        """Return a statistic of a stage; None where it has none of that name."""
+        """Return a statistic of a stage, or None if it has none of that name."""
         figures = self.curation["figures"] or {}
         return (figures.get(stage) or {}).get(name)
 
     def absent(self, *names: str) -> str:
-        """Say why tables are not there: not asked for, or asked for and not left."""
-        asked = [self._asked(name) for name in names]
-        if any(asked):
-            return "asked for, but the run left no file of it that can be read"
-        return "the run does not tell whether it was asked for" if None in asked else "not asked for"
+        """Say why tables are missing: not requested, or requested and not written."""
+        requested = [self._requested(name) for name in names]
+        if any(requested):
+            return "requested, but the run wrote no readable file of it"
+        return "the run does not say whether it was requested" if None in requested else "not requested"
 
-    def _asked(self, name: str) -> bool | None:
-        path, off = ASKED[name]
+    def _requested(self, name: str) -> bool | None:
+        path, off = ENABLED_BY[name]
         value = self.wish(*path)
         return None if value is None else bool(value != off)
 
     @property
     def refused(self) -> int | None:
-        """Return how many documents were not learnt from because of their rights; None where nothing tells."""
+        """Return the number of documents refused for their rights, or None if unknown."""
         if self._verdicts is None:
             return None
         return sum(count for verdict, count in self._verdicts.items() if verdict != "allowed")
 
     @property
     def forgotten(self) -> int | None:
-        """Return how many documents are forgotten on request; None where nothing tells."""
+        """Return the number of documents forgotten on request, or None if unknown."""
         return None if self._verdicts is None else self._verdicts.get("forgotten", 0)
 
     @property
@@ -165,8 +166,8 @@ class CurationView:
 
     @property
     def rights_rules(self) -> str:
-        """Return in words which licences and access labels the recipe allows and denies."""
-        told = []
+        """Say which licences and access labels the recipe allows and denies."""
+        rules = []
         for field, what in (
             ("allow_licences", "licences allowed"),
             ("deny_licences", "licences denied"),
@@ -174,12 +175,12 @@ class CurationView:
             ("deny_access", "access labels denied"),
         ):
             patterns = self.wish("curate", "rights", field)
-            told += [f"{what}: {', '.join(patterns)}"] if patterns else []
-        return "; ".join(told)
+            rules += [f"{what}: {', '.join(patterns)}"] if patterns else []
+        return "; ".join(rules)
 
     @property
     def privacy(self) -> Rows:
-        """Return what was looked for by type: found in kept documents, dropped for it, how well it is found."""
+        """Return by type what was found in kept documents, how many were dropped, and recall and precision."""
         measured = (self.curation["privacy_measured"] or {}).get("types") or {}
         dropped = {row.get("type"): row.get("dropped") for row in self.rows("private")}
         rows = []
@@ -204,25 +205,25 @@ class CurationView:
 
     @property
     def private_found(self) -> Rows:
-        """Return the types of which something was found."""
+        """Return the types that were found."""
         return [row for row in self.privacy if _was_found(row)]
 
     @property
     def private_not_found(self) -> Rows:
-        """Return the types that were looked for and not found."""
+        """Return the types that were searched for and not found."""
         return [row for row in self.privacy if not _was_found(row)]
 
     @property
     def private_kept(self) -> list[str]:
-        """Return the types that the recipe keeps, so that nobody looked for them."""
+        """Return the types that the recipe keeps, which were not searched for."""
         return [title(row.get("type", "")) for row in self.rows("privacy") if row.get("action") == "keep"]
 
     def replaced(self, kind: str) -> int:
-        """Return how many places of a kind (personal data, secret) were replaced."""
+        """Return the number of replaced places of a kind (personal data, secret)."""
         return sum(row.get("count") or 0 for row in self.privacy if row["kind"] == kind)
 
     def dropped(self, kind: str) -> int:
-        """Return how many documents went for a kind (personal data, secret)."""
+        """Return the number of documents dropped for a kind (personal data, secret)."""
         return sum(row["dropped"] or 0 for row in self.privacy if row["kind"] == kind)
 
     @property
@@ -232,7 +233,7 @@ class CurationView:
 
     @property
     def selftest(self) -> Rows:
-        """Return the self-test of triggers, what stood behind them in words."""
+        """Return the self-test of triggers, with payloads in words."""
         return [row | {"payload": _word(PAYLOADS, row.get("payload"))} for row in self.rows("selftest")]
 
     def total(self, name: str, field: str) -> int:
@@ -241,7 +242,7 @@ class CurationView:
 
     @property
     def refined(self) -> Rows:
-        """Return refine's funnel, with what share of the bytes that it was given each row took."""
+        """Return the funnel of refine, with the share of the bytes before it that each row removed."""
         rows, given = [], 0
         step_given, step = 0, ""
         for row in self.rows("refined"):
@@ -250,18 +251,18 @@ class CurationView:
                 step, step_given = row.get("step", ""), given
             share = size / step_given if step_given and step not in _ENDS else None
             given = size if step in _ENDS else given - size
-            reason = _word(REASONS, row.get("reason")) if size else "Took nothing"
-            told = {
+            reason = _word(REASONS, row.get("reason")) if size else "Removed nothing"
+            texts = {
                 "reason": reason,
                 "sign": "−" if size > 0 else "+",
                 "share": _percent(share) if share else "",
             }
-            told = {"reason": "", "sign": "", "share": ""} if step in _ENDS else told
-            rows.append(row | told | {"title": _word(STEPS, step), "end": step in _ENDS})
+            texts = {"reason": "", "sign": "", "share": ""} if step in _ENDS else texts
+            rows.append(row | texts | {"title": _word(STEPS, step), "end": step in _ENDS})
         return rows
 
     def way(self, curated: Rows) -> list[Mark]:
-        """Return what was left after each step of curate's funnel, the split and refine's; idle steps are left out."""
+        """Return what was left after each step of curate, split and refine, without idle steps."""
         marks, left, refined = [], 0, False
         for row in _by_step([*curated, *self.rows("refined")]):
             step, documents, size = row["step"], row["documents"], row["bytes"]
@@ -283,26 +284,26 @@ class CurationView:
     def way_picture(self, curated: Rows) -> Markup:
         """Draw what was left after each step, in bytes."""
         marks = self.way(curated)
-        told = "; ".join(f"{mark.label}: {mark.shown}" for mark in marks)
-        return intervals(marks, f"Bytes of text left after each step: {told}", words.size, bars=True)
+        steps = "; ".join(f"{mark.label}: {mark.shown}" for mark in marks)
+        return intervals(marks, f"Bytes of text left after each step: {steps}", words.size, bars=True)
 
     @property
     def bins(self) -> Rows:
-        """Return the histogram of scores, if each of its bins is whole."""
+        """Return the histogram of scores if all its bins are complete."""
         rows = self.rows("histogram")
         whole = all(isinstance(row.get(name), int | float) for row in rows for name in _BIN)
         return rows if whole else []
 
     def score_picture(self) -> Markup:
-        """Draw how many documents have which score; those kept stand out."""
+        """Draw a histogram of scores; kept documents are highlighted."""
         rows = self.bins
-        told = "; ".join(
+        counts = "; ".join(
             f"{row['low']:g} to {row['high']:g}: {row['documents']}, {row['kept']} kept"
             for row in rows
             if row["documents"]
         )
         bins = [(row["low"], row["high"], row["documents"], row["kept"]) for row in rows]
-        return histogram(bins, f"Training documents by quality score: {told}")
+        return histogram(bins, f"Training documents by quality score: {counts}")
 
     def why(self, row: dict[str, Any]) -> str:
         """Say what moved a document's score most."""
@@ -313,7 +314,7 @@ class CurationView:
 
     @property
     def synthesis(self) -> Rows:
-        """Return the checks of written texts in their order, with how many were left after each and what share."""
+        """Return the checks of written items in their order, with the count and share left after each."""
         steps = (self.curation["synthesis"] or {}).get("steps") or {}
         asked = steps.get("asked") or 0
         return [
@@ -327,12 +328,12 @@ class CurationView:
 
     @property
     def synthesis_spent(self) -> dict[str, float]:
-        """Return what a teacher took to write."""
+        """Return what the teacher cost to write."""
         return (self.curation["synthesis"] or {}).get("spent") or {}
 
     @property
     def score_spent(self) -> dict[str, float]:
-        """Return what a teacher took to rate."""
+        """Return what the teacher cost to rate."""
         names = ("requests", "requests_cached", "input_tokens", "output_tokens", "cost", "joules")
         found = {name: self.figure("refine", f"score_{name}") for name in names}
         return {name: value for name, value in found.items() if value is not None}
@@ -355,12 +356,12 @@ def _amount(documents: int, size: int) -> str:
 
 
 def _plus_minus(amount: float) -> str:
-    """Return the sign of what a step took, which is negative where it added."""
+    """Return the sign of what a step removed; added amounts are negative."""
     return "−" if amount > 0 else "+"
 
 
 def _percent(share: float) -> str:
-    """Write the share that a step took, or added, of what it was given."""
+    """Format the share of the bytes before it that a step removed or added."""
     shown = words.percent(abs(share), 1)
     return "under 0.1%" if shown == "0.0%" else f"{_plus_minus(share)}{shown}"
 
@@ -374,7 +375,7 @@ def _word(names: dict[str, str], name: str | None) -> str:
 
 
 def title(name: str) -> str:
-    """Write a type of personal data as people do: ip_address is IP address."""
+    """Format a type of personal data: ip_address becomes IP address."""
     return _CAPITALS.sub(lambda found: found[0].upper(), name.replace("_", " "))
 
 

@@ -1,4 +1,4 @@
-"""Propose pairs of similar texts: those that share a band, found on the engine, and pass the estimate of sketches."""
+"""Propose pairs of similar texts: they share a band, found on the engine, and pass the sketches' estimate."""
 
 from __future__ import annotations
 

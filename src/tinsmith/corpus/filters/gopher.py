@@ -1,4 +1,4 @@
-"""All of Gopher's rules: those of gopher_quality, then those about repetition (Rae et al. 2021, arXiv 2112.11446).
+"""All rules of Gopher (Rae et al. 2021, arXiv 2112.11446): those of gopher_quality, then about repetition.
 
 Where the paper is silent: the first occurrence of what repeats does not count, shares are of all characters of the
 text, and an n-gram that occurs once is not a repetition.

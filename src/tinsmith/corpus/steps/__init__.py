@@ -1,4 +1,4 @@
-"""The steps of refine: each compares training documents with each other or with a model, and drops or changes some.
+"""The steps of refine: each compares training documents with each other, and drops or changes some.
 
 A step is a module or package here with the function `run(config, given) -> StepResult`. Its name is that of its
 section in `RefineConfig`, whose fields give the order, and whose `enabled` says whether a recipe asks for it.

@@ -1,4 +1,4 @@
-"""Drop training documents that say the same in other words, by latent semantic analysis (Deerwester et al. 1990).
+"""Drop documents that say the same in other words, by latent semantic analysis (Deerwester et al. 1990).
 
 Documents become vectors of their weighted words, reduced to the directions in which words occur together. The
 directions are learnt from the training documents themselves, without a model.
