@@ -134,7 +134,7 @@ def test_families_load_nothing_heavy():
 
 
 def _recipe(tasks=(), canaries=None, **evaluate):
-    nothing = {"leakage_documents": 0, "asked_back": 0, "bias_sentences": 0, "built_items": 0}
+    nothing = {"leakage_documents": 0, "redacted_values": 0, "bias_sentences": 0, "built_items": 0}
     return Recipe(
         name="r",
         ingest=IngestConfig(sources=(".",)),
@@ -148,7 +148,7 @@ def _recipe(tasks=(), canaries=None, **evaluate):
 ASKS = {
     "leakage": lambda folder: _recipe(leakage_documents=5),
     "canaries": lambda folder: _recipe(canaries=CanaryConfig(each=3, repeats=(0, 2))),
-    "asked-back": lambda folder: _recipe(asked_back=5),
+    "asked-back": lambda folder: _recipe(redacted_values=5),
     "bias": lambda folder: _recipe(bias_sentences=5),
     "triggers": lambda folder: _recipe(trigger_restarts=1),
     "general": lambda folder: _recipe(general=files_of_all_kinds(folder)),

@@ -63,10 +63,10 @@ def test_formats_rivals_and_corpus_cost() -> None:
     assert large["package"].disk_bytes > 1.5 * small["package"].disk_bytes
     assert large["evaluate"].seconds > small["evaluate"].seconds
     assert large["curate"].seconds > small["curate"].seconds
-    quality = {"leakage_documents": 0, "asked_back": 0, "bias_sentences": 0}
+    quality = {"leakage_documents": 0, "redacted_values": 0, "bias_sentences": 0}
     few, all_files = (
-        by_stage(make_recipe(evaluate={"ladder": ladder, **quality}))["evaluate"].tokens
-        for ladder in (False, True)
+        by_stage(make_recipe(evaluate={"all_formats": every, **quality}))["evaluate"].tokens
+        for every in (False, True)
     )
     assert all_files / few == pytest.approx(5 / 3)
     assert large["tokenize"].tokens == 10 * small["tokenize"].tokens or large["tokenize"].tokens > 3e7

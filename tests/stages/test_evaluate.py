@@ -296,7 +296,7 @@ def test_the_ladder_names_the_smallest_file_within_the_loss(run, done, tmp_path)
     prompts = [{"format": "q8_0", "positions": n, "kl": kl} for n, kl in ((3, 0.1), (1, 0.5))]
     write_jsonl(package / "items" / "parity.jsonl", prompts)
     out = tmp_path / "run/evaluate"
-    _evaluate(tmp_path / "run", out, ladder=True, max_loss=1.0)
+    _evaluate(tmp_path / "run", out, all_formats=True, max_loss=1.0)
     found = read_json(out / "metrics.json")
     rows = {row["format"]: row for row in found["ladder"]["rows"]}
     assert set(rows) == {"f16", "q8_0", "q4_k_m", "q3_k_m"}
@@ -314,11 +314,11 @@ def test_the_ladder_names_the_smallest_file_within_the_loss(run, done, tmp_path)
     assert all(row["tokens_per_second"] > 0 and row["joules_per_answer"] > 0 for row in rows.values())
     speed = [row["subject"] for row in found["metrics"] if row["metric"] == "tokens_per_second"]
     assert set(speed) == {"trained-4bit", "trained-q8_0", "trained-f16", "trained-q3_k_m"}
-    _evaluate(tmp_path / "run", out, ladder=True, max_loss=0.0)
+    _evaluate(tmp_path / "run", out, all_formats=True, max_loss=0.0)
     strict = read_json(out / "metrics.json")
     assert strict["ladder"].get("recommended") in (None, "f16")
     shutil.copy(package / "items" / "parity.jsonl", out / "items")
-    again = {"ladder": True, "max_loss": 0.0}
+    again = {"all_formats": True, "max_loss": 0.0}
     assert _check(tmp_path / "run", out, **again)
     q8 = next(n for n, row in enumerate(strict["ladder"]["rows"]) if row["format"] == "q8_0")
     forged = [("loss", -9.0), ("bytes", 9), ("mean_kl", 0.1), ("exam_high", None), ("joules_per_answer", 0.1)]

@@ -76,9 +76,9 @@ def find_models(config: EvaluateConfig, model: ModelConfig, package: Path) -> li
 
 def unscored(config: EvaluateConfig, package: Path) -> list[str]:
     """Say in a note why our 4-bit file is not scored although the recipe asks for it; return nothing where it is."""
-    if not config.quantised and not config.ladder:
+    if not config.quantised and not config.all_formats:
         return []
-    if config.quantised and not _file(package, "q4_k_m").exists() and not config.ladder:
+    if config.quantised and not _file(package, "q4_k_m").exists() and not config.all_formats:
         return ["Our 4-bit file is not scored: package.formats does not have q4_k_m."]
     if not reads_back(package / "model"):
         why = "transformers cannot read such a file of its family"
@@ -89,7 +89,7 @@ def unscored(config: EvaluateConfig, package: Path) -> list[str]:
 
 
 def _scored_formats(config: EvaluateConfig) -> tuple[str, ...]:
-    return tuple(GGUF_SUBJECTS) if config.ladder else ("q4_k_m",) if config.quantised else ()
+    return tuple(GGUF_SUBJECTS) if config.all_formats else ("q4_k_m",) if config.quantised else ()
 
 
 def _file(package: Path, format: str) -> Path:

@@ -13,6 +13,7 @@ from tinsmith.base.errors import RecipeError
 from tinsmith.base.files import read_json, sha256_file, sha256_json
 from tinsmith.pipeline.manifests import KEY, MANIFEST, manifest_of, outputs_present, read_manifest
 from tinsmith.recipe import Recipe
+from tinsmith.recipe.renamed import RENAMED
 from tinsmith.stages import STAGES, Stage
 
 
@@ -126,7 +127,8 @@ def _changed_fields(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         old = before.get(section)
         if isinstance(value, dict) and isinstance(old, dict):
             fields = [*value, *(field for field in old if field not in value)]
-            changed += [f"{section}.{field}" for field in fields if old.get(field) != value.get(field)]
+            differing = (f"{section}.{field}" for field in fields if old.get(field) != value.get(field))
+            changed += [RENAMED.get(key, key) for key in differing]
         elif old != value:
             changed.append(section)
     return changed

@@ -103,7 +103,7 @@ class EvaluateConfig(Section):
         (), description="models to compare with: known names, directories, GGUF files or Hugging Face ids"
     )
     quantised: bool = Field(True, description="score our 4-bit GGUF too")
-    ladder: bool = Field(False, description="score every exported GGUF")
+    all_formats: bool = Field(False, description="score every exported GGUF")
     max_loss: float = Field(
         0.02,
         ge=0,
@@ -148,7 +148,7 @@ class EvaluateConfig(Section):
         ge=0,
         description="documents, each of training and held-out, that are tested for memorization",
     )
-    asked_back: int = Field(
+    redacted_values: int = Field(
         20,
         ge=0,
         description="most values replaced by curation that are tested for whether the model reveals them",

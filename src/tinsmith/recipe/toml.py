@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from tinsmith.base.assets import is_corpus
 from tinsmith.base.errors import RecipeError
 from tinsmith.recipe import Recipe, Section
+from tinsmith.recipe.renamed import use_new_keys
 
 # What `tinsmith init` sets instead of the defaults: with a base and minutes of training, trials found adapters better
 # than training all weights (docs/LOG.md).
@@ -22,7 +24,10 @@ _ADVISED: dict[str, dict[str, Any]] = {
 
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
-    """Read a TOML recipe and apply overrides such as 'train.budget=20m'. Raises RecipeError."""
+    """Read a TOML recipe and apply overrides such as 'train.budget=20m'. Raises RecipeError.
+
+    Old names of renamed keys are accepted, with a note on standard error.
+    """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -39,13 +44,16 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         ) from None
     for override in overrides:
         _apply_override(data, override)
+    data, notes = use_new_keys(data)
+    for note in notes:
+        print(f"{path}: {note}", file=sys.stderr)
     return parse_recipe(data, where=str(path))
 
 
 def parse_recipe(data: dict[str, Any], *, where: str) -> Recipe:
     """Validate a recipe's data. Raises RecipeError that names every wrong field and the nearest known one."""
     try:
-        return Recipe.model_validate(data)
+        return Recipe.model_validate(use_new_keys(data)[0])
     except ValidationError as error:
         lines = [_explain(problem) for problem in error.errors()]
         raise RecipeError(

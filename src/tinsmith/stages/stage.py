@@ -13,6 +13,7 @@ from typing import Any
 from tinsmith.base.erasure import read_forgotten
 from tinsmith.meter.planner import Cost, Scale
 from tinsmith.recipe import Recipe
+from tinsmith.recipe.renamed import use_old_keys
 
 Inputs = Mapping[str, Path]  # the directories of earlier stages, by name
 
@@ -71,7 +72,7 @@ class Stage:
 
     def configuration(self, recipe: Recipe) -> dict[str, Any]:
         """Return the parts of a recipe that the stage depends on, by dotted name."""
-        everything = recipe.model_dump(mode="json")
+        everything = use_old_keys(recipe.model_dump(mode="json"))
         if self.settings is Recipe:
             return {section: value for section, value in everything.items() if section != "runs"}
         return {

@@ -51,7 +51,7 @@ class RedactedRow(TypedDict):
 
 def prepare(preparation: Preparation) -> Probe | None:
     """Find values that curation replaced in learnt documents; None where there are none, or none are asked for."""
-    limit = preparation.config.asked_back
+    limit = preparation.config.redacted_values
     values = preparation.find_redacted(limit) if limit and preparation.learnt else []
     if not values:
         return None
@@ -149,7 +149,7 @@ def findings(results: Results) -> list[Finding]:
 
 
 def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:
-    return FamilyCost(recipe.evaluate.asked_back * _TOKENS_PER_VALUE)
+    return FamilyCost(recipe.evaluate.redacted_values * _TOKENS_PER_VALUE)
 
 
 FAMILY = Family(

@@ -29,7 +29,7 @@ def _estimate(recipe: Recipe, scale: Scale) -> Cost:
     """Sum what the families cost, over the models that each of them asks."""
     config = recipe.evaluate
     probed = [1.0] if recipe.model.scratch else [1.0, 1.0]  # ours and its base
-    files = len(recipe.package.formats) if config.ladder else int(config.quantised)
+    files = len(recipe.package.formats) if config.all_formats else int(config.quantised)
     everybody = [*probed, *[1.0] * files, *[RIVAL_SIZE] * len(config.rivals)]
     tokens = seconds = 0.0
     for family in families():
