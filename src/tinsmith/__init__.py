@@ -3,9 +3,9 @@
 import os
 from typing import Any
 
-# How long threads of OpenMP spin before they sleep, told before PyTorch or llama.cpp load it. Without a bound
-# they spin so long that a neighbour on the same cores costs a factor of ten; without spinning, short waits cost
-# a tenth in training and two thirds in generating.
+# How long OpenMP threads spin before they sleep; read when PyTorch or llama.cpp loads OpenMP. Without a bound they spin
+# so long that another process on the same cores is ten times slower; without spinning, training loses a tenth and
+# generation two thirds of its speed.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 __version__ = "0.1.0"
@@ -21,7 +21,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Lazily, so that `tinsmith --help` need not wait for anything heavy.
+    # Lazy, so that `tinsmith --help` imports nothing heavy.
     if name not in _HOMES:
         raise AttributeError(name)
     import importlib
