@@ -1,4 +1,4 @@
-"""Run the stages that are not cached: resume, meter, and swap results in so that a kill leaves nothing half done."""
+"""Run the stages that are not cached: resume, meter, and swap results in so that a kill breaks nothing."""
 
 from __future__ import annotations
 

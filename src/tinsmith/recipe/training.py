@@ -1,4 +1,4 @@
-"""The sections of a recipe about the model and its training. Every field has a default and, where needed, a unit."""
+"""The recipe sections about the model and its training."""
 
 from __future__ import annotations
 
