@@ -79,12 +79,12 @@ def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
 
 def _phrases(text: str, config: C4Config) -> dict[str, str]:
     """Return the phrases that a text holds, each with the reason for which it drops the document, or none."""
-    asked = {"javascript": ""} if config.javascript else {}
-    asked |= dict.fromkeys(_POLICIES, "") if config.policies else {}
-    asked |= {"lorem ipsum": "lorem_ipsum"} if config.lorem_ipsum else {}
-    asked |= {"{": "curly_bracket"} if config.curly_bracket else {}
+    unwanted = {"javascript": ""} if config.javascript else {}
+    unwanted |= dict.fromkeys(_POLICIES, "") if config.policies else {}
+    unwanted |= {"lorem ipsum": "lorem_ipsum"} if config.lorem_ipsum else {}
+    unwanted |= {"{": "curly_bracket"} if config.curly_bracket else {}
     lowered = text.lower()
-    return {phrase: reason for phrase, reason in asked.items() if phrase in lowered}
+    return {phrase: reason for phrase, reason in unwanted.items() if phrase in lowered}
 
 
 def _find_phrases(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tinsmith.base.files import write_jsonl
 from tinsmith.corpus.engine import DataFrame, DataType, Series, batch_function, col, read_parquet
 from tinsmith.corpus.steps.result import StepInput, StepResult, write_decisions
-from tinsmith.corpus.tables import TableWriter, iterate_ranges, text_bytes
+from tinsmith.corpus.tables import Advance, TableWriter, iterate_ranges, text_bytes
 from tinsmith.corpus.text.kernels import fold_words
 from tinsmith.corpus.text.words import Hashes
 from tinsmith.recipe import BoilerplateConfig
@@ -82,7 +82,6 @@ def run(config: BoilerplateConfig, given: StepInput) -> StepResult:
     repeats = _repeats(seen, config.min_documents)
     seen.unlink()
     saved = np.zeros(len(repeats.hashes), dtype=np.int64)
-    openings: dict[int, str] = {}
     parts = _remove(config, documents, total, repeats, saved)
     decisions = write_decisions(out / "boilerplate.parquet", parts)
     shown = heapq.nsmallest(SHOWN, range(len(saved)), key=lambda number: (-saved[number], number))
@@ -107,7 +106,7 @@ def run(config: BoilerplateConfig, given: StepInput) -> StepResult:
     return StepResult(statistics, decisions)
 
 
-def _collect(config: BoilerplateConfig, documents: DataFrame, path: Path, advance: Any) -> Path:
+def _collect(config: BoilerplateConfig, documents: DataFrame, path: Path, advance: Advance) -> Path:
     """Write a row for each distinct paragraph of each document."""
 
     @batch_function(return_dtype=DataType.list(DataType.uint64()), batch_size=BATCH)
@@ -163,7 +162,7 @@ def _remove(
         "text": DataType.string(),
         "detail": DataType.string(),
         "reason": DataType.string(),
-        "gone": DataType.list(DataType.int64()),
+        "removed": DataType.list(DataType.int64()),
         "sizes": DataType.list(DataType.int64()),
     }
 
@@ -176,7 +175,7 @@ def _remove(
         decided = part.select("doc_id", reduce(col("doc_id"), col("text")).alias("found"))
         names = [col("found")[name].alias(name) for name in fields]
         table = decided.where(col("found").not_null()).select("doc_id", *names).to_arrow()
-        numbers = table["gone"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        numbers = table["removed"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         sizes = table["sizes"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         np.add.at(saved, numbers.astype(np.int64), sizes.astype(np.int64))
         yield table
@@ -184,25 +183,25 @@ def _remove(
 
 def _reduced(doc_id: str, text: str, config: BoilerplateConfig, repeats: Repeats) -> dict[str, Any] | None:
     """Return the decision on a document, or None if no other document keeps a paragraph of it."""
-    stay, gone, sizes, keeps = [], [], [], False
+    stay, removed, sizes, keeps = [], [], [], False
     for start, end, paragraph in split_paragraphs(text, config):
         number = repeats.find(paragraph) if paragraph else -1
         mine = number >= 0 and repeats.keepers[number] == doc_id.encode()
         keeps |= mine
         if number >= 0 and not mine:
-            gone.append(number)
+            removed.append(number)
             sizes.append(len(text[start:end].encode()))
         else:
             stay.append(text[start:end])
-    if not gone:
+    if not removed:
         return None
     left: str | None = "".join(stay).strip()
     words = len(fold_words(left or "").hashes)
-    detail = f"{len(gone)} repeated paragraphs, {words} words left"
+    detail = f"{len(removed)} repeated paragraphs, {words} words left"
     reason = "boilerplate"
     if words < config.min_words_left and not keeps:
         left, reason = None, "mostly_boilerplate"
-    return {"text": left, "detail": detail, "reason": reason, "gone": gone, "sizes": sizes}
+    return {"text": left, "detail": detail, "reason": reason, "removed": removed, "sizes": sizes}
 
 
 def _openings(

@@ -37,9 +37,9 @@ def apply_decisions(source: Path, decisions: Path, target: Path) -> list[Removed
     with TableWriter(target, pq.read_schema(source)) as writer:
         for low, high in doc_id_ranges(data_bytes(source)):
             table = _joined(source, decisions, low, high)
-            for reason, gone, taken in _count(table):
-                documents[reason] += gone
-                size[reason] += taken
+            for reason, is_dropped, removed_bytes in _count(table):
+                documents[reason] += is_dropped
+                size[reason] += removed_bytes
             dropped = pc.and_(pc.is_valid(table["reason"]), pc.is_null(table["new_text"]))
             stay = table.filter(pc.invert(dropped))
             text = pc.coalesce(stay["new_text"], stay["text"])

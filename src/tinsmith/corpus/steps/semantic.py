@@ -7,7 +7,7 @@ directions are learnt from the training documents themselves, without a model.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from tinsmith.base.files import write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.corpus.engine import DataFrame, col
 from tinsmith.corpus.steps.result import DECISIONS, StepInput, StepResult, write_decisions
-from tinsmith.corpus.tables import iterate_ranges, text_bytes
+from tinsmith.corpus.tables import Advance, iterate_ranges, text_bytes
 from tinsmith.corpus.text.kernels import fold_words
 from tinsmith.recipe import SemanticConfig
 
@@ -102,7 +102,7 @@ def _embed(
 
 
 def _counted(
-    documents: DataFrame, total: int, advance: Any
+    documents: DataFrame, total: int, advance: Advance
 ) -> Iterator[tuple[list[str], list[str], csr_matrix]]:
     """Yield batches of ids, texts and counts of words (B, _BUCKETS), in order of doc_id."""
     for part in iterate_ranges(documents, total):

@@ -173,7 +173,7 @@ def _find_breaks(
     for first in range(count - 1):
         if wholes[first]:
             left, right = alone[slots[first]], alone[slots[first + 1]]
-            # A whole word that stands once is never commoner than a half that stands alone.
+            # A whole word that occurs once is never commoner than a half that occurs alone.
             if min(left, right) == 0 and max(left, right) < wholes[first]:
                 found[total] = first
                 total += 1

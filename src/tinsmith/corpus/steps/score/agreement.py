@@ -41,9 +41,9 @@ def spearman(truth: Values, scores: Values) -> float:
 
 def f1(truth: Values, scores: Values, threshold: float) -> float:
     """Return F1 of `scores >= threshold` against `truth >= threshold`; 0 if neither has any."""
-    true, said = truth >= threshold, scores >= threshold
-    either = int(true.sum() + said.sum())
-    return 2.0 * int((true & said).sum()) / either if either else 0.0
+    true, predicted = truth >= threshold, scores >= threshold
+    total = int(true.sum() + predicted.sum())
+    return 2.0 * int((true & predicted).sum()) / total if total else 0.0
 
 
 def resampled(

@@ -127,7 +127,7 @@ def learn(config: ScoreConfig, given: StepInput) -> Learnt:
     return Learnt(
         regress(rows, ratings),
         resampled(spearman, ratings.tolist(), guesses.tolist()),
-        resampled(lambda truth, said: f1(truth, said, _GOOD), ratings.tolist(), guesses.tolist()),
+        resampled(lambda truth, scores: f1(truth, scores, _GOOD), ratings.tolist(), guesses.tolist()),
         counts,
     )
 
