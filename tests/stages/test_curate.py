@@ -374,6 +374,28 @@ def test_rules_count_files_that_ingest_dropped_or_was_made_to_forget(tmp_path):
     assert set(kept(out)) == {"a.txt"}
 
 
+def test_a_copy_that_may_be_used_stays_beside_one_that_may_not(tmp_path):
+    texts = {"a/minutes.txt": prose("harbour"), "b/minutes.txt": prose("harbour")}
+    rights = {"rules": [{"path": "a/*", "access": "secret"}], "deny_access": ["secret"]}
+    out = run(tmp_path, texts, rights=rights)
+    assert set(kept(out)) == {"b/minutes.txt"}
+    assert rejected(out)["a/minutes.txt"]["reason"] == "access_refused"
+
+
+def test_a_text_is_forgotten_by_its_id_before_or_after_it_was_curated(tmp_path):
+    texts = {name: prose(name).replace("\n", "\r\n") for name in ("harbour", "orchard", "railway")}
+    ids = {document_id(texts["harbour"]), document_id(prose("orchard"))}
+    out = tmp_path / "out"
+    out.mkdir()
+    folder = ingest(tmp_path / "ingest", texts)
+    forgotten = ErasureList(documents=frozenset(ids))
+    arguments = {"inputs": {"ingest": folder}, "seed": 7, "out": out, "progress": SilentProgress()}
+    curate(CurateConfig(), **arguments, forgotten=forgotten)
+    assert set(kept(out)) == {"railway"}
+    gone = {source: (row["reason"], row["text"]) for source, row in rejected(out).items()}
+    assert gone == dict.fromkeys(("harbour", "orchard"), ("forgotten", ""))
+
+
 def test_of_versions_the_newest_stays(tmp_path):
     first, second, third = (prose("harbour", changes=n) for n in (2, 1, 0))
     texts = {

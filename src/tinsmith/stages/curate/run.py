@@ -175,7 +175,7 @@ def _decide(table: pa.Table, decisions: dict[int, Decision]) -> pa.Table:
         doc_id: decisions[row].cluster for doc_id, row in zip(doc_ids, rows, strict=True) if row in decisions
     }
     for index, row in enumerate(rows):
-        if row in decisions and decisions[row].kept and not reasons[index]:
+        if row in decisions and decisions[row].kept:
             reasons[index], details[index] = "near_duplicate", decisions[row].kept
     for name, values in (("reason", reasons), ("detail", details)):
         table = table.set_column(table.schema.get_field_index(name), name, pa.array(values, _TEXT))
