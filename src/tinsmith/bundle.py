@@ -51,6 +51,12 @@ def verify(bundle: Path, *, deep: bool = False) -> Verified:
     if metrics.is_file():
         figures = check_figures(metrics, items, recipe, gguf=bundle / "gguf")
     sentences = _check_evidence(bundle)
+    if deep and not metrics.is_file():
+        raise BundleError(
+            "is missing, so nothing can be scored again",
+            where=str(metrics),
+            next_step="use a complete copy of the bundle, or build again",
+        )
     if deep:
         from tinsmith.evaluate.rescore import rescore
 

@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaForCausalLM
 
 import tinsmith.train.checkpoint as checkpoint
-import tinsmith.train.chunked as chunked
+import tinsmith.train.chunked_loss as chunked
 from small_vocabulary import TEXT, write_bpe
 from tinsmith.base.errors import RunError, TrainingError
 from tinsmith.base.files import read_jsonl

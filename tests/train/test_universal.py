@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast
 
 import small_models
-import tinsmith.train.chunked as chunked
+import tinsmith.train.chunked_loss as chunked
 from plain_references import as_double, assert_same, gradients_of, ours, plain_logits, sharp_llama
 from small_vocabulary import write_sentence_pieces
 from tinsmith.base.errors import TrainingError

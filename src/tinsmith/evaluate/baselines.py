@@ -61,7 +61,7 @@ def tfidf(texts: Sequence[str], labels: Sequence[str], questions: Sequence[str])
 def _two_classes(labels: Sequence[str]) -> None:
     if len(set(labels)) < 2:
         raise CorpusError(
-            f"the training documents know {len(set(labels))} answer(s) to the task, a control needs two",
+            f"the training documents give only {len(set(labels))} different answer(s) to the task; two are needed",
             where="tasks",
             next_step="check the answer template, or add documents of other kinds",
         )
@@ -118,12 +118,6 @@ class NgramModel:
     def bits(self, text: str) -> float:
         """Return the bits of a text's bytes."""
         return float(-np.log2(self.probabilities(text)).sum())
-
-
-def ngram_bits(training: Sequence[str], documents: Sequence[str], *, seed: int) -> list[float]:
-    """Return each document's bits under a byte n-gram model of the training text, or of a draw of it."""
-    model = NgramModel(draw_training(training, seed=seed))
-    return [model.bits(text) for text in documents]
 
 
 def draw_training(training: Sequence[str], *, seed: int) -> list[str]:

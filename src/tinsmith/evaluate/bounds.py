@@ -42,14 +42,14 @@ def refuse_outside(checks: Sequence[BoundCheck], config: BoundsConfig, *, where:
         return
     named = "; ".join(
         f"{check.metric} is {check.value:.4g} ({check.low:.4g} to {check.high:.4g}), "
-        f"{check.side.replace('_', ' ')} {check.bound:g} is allowed"
+        f"the recipe asks for {check.side.replace('_', ' ')} {check.bound:g}"
         for check in broken
     )
     raise EvidenceError(
         f"the model is out of bounds: {named}",
         where=where,
-        next_step="its items are stored there; train less or on cleaner text, widen evaluate.bounds, or set "
-        'evaluate.bounds.action = "report"; what was scored is not scored again',
+        next_step="see the scored items in that directory; change the training or its text, widen evaluate.bounds, or "
+        'set evaluate.bounds.action = "report"; the next build reuses existing scores',
     )
 
 

@@ -104,7 +104,7 @@ def _read(path: Path, task: str) -> list[Item | OpenItem]:
 def _answers_differ(path: Path, answers: Sequence[str], may_be_none: bool) -> None:
     if len(set(answers)) < 2 and not (may_be_none and not answers):
         raise RecipeError(
-            f"{len(answers)} question(s) with {len(set(answers))} answer(s) show nothing",
+            f"{len(answers)} question(s) with {len(set(answers))} different answer(s) cannot tell models apart",
             where=str(path),
             next_step="ask at least two questions of each kind with different answers",
         )

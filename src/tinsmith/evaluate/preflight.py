@@ -102,7 +102,7 @@ def check_room(model: EvalModel, tokenizer: PreTrainedTokenizerFast, work: Work)
         before = len(shots_prefix(tokenizer, shots)) if count else 0
         for item in work.questions[task]:
             tree = ItemScore(item, tokenizer, short=count > 0).tree
-            what = f"item {item.item}" + (f" behind {count} examples" if count else "")
+            what = f"item {item.item}" + (f" after {count} examples" if count else "")
             _fits(model, limits, what, _mend(item, count), tree, before)
 
 
@@ -112,7 +112,7 @@ def _fits(model: EvalModel, limits: _Limits, what: str, mend: str, tree: Tree, b
     length = before + max(trunk.depths) + 1
     if length > positions:
         raise AssetError(
-            f"reads at most {positions} tokens, {what} takes {length}",
+            f"reads at most {positions} tokens, but {what} takes {length}",
             where=model.name,
             next_step=f"{mend}, or leave this model out of evaluate.rivals",
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +70,6 @@ def score_model(
     if not stale:
         progress.say(f"  {model.subject}: scored before")
         return
-    started = time.monotonic()
     with opened(model, work.precision) as scorer:
         if "text" in stale:
             bits, exam = score_texts(scorer, tokenizer, work, progress=progress, label=model.subject)
@@ -82,13 +80,8 @@ def score_model(
                 with progress.task(f"{model.subject}: {probe.kind}", probe.size, "items") as advance:
                     rows = probe.ask(scorer, tokenizer, advance)
                 write_jsonl(items / f"{probe.kind}-{model.subject}.jsonl", rows)
-        facts = {
-            "tokens": scorer.tokens,
-            "forwards": scorer.forwards,
-            "branches": scorer.branches,
-            "precision": work.precision,
-        }
-    write_json(about, {"fingerprints": wanted, "seconds": round(time.monotonic() - started, 2), **facts})
+        branches = scorer.branches
+    write_json(about, {"fingerprints": wanted, "branches": branches, "precision": work.precision})
 
 
 def _drop_kinds(items: Path, subject: str, *, keep: Mapping[str, str]) -> None:

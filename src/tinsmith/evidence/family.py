@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
@@ -66,10 +66,12 @@ CONDUCT = Section("conduct", "Bias", 60)
 
 @dataclass(frozen=True)
 class FamilyCost:
-    """What a family takes: tokens that a model reads, for which models, and seconds that do not depend on it."""
+    """What a family takes: tokens that each model reads, which models, and seconds that depend on none."""
 
     tokens: float = 0.0
-    all_models: bool = False  # else our model and its base
+    models: Literal["probed", "all", "local"] = (
+        "probed"  # ours and its base; all; one file of ours and GGUF rivals
+    )
     seconds: float = 0.0
 
 
@@ -200,6 +202,7 @@ class Family:
     findings: Callable[[Results], list[Finding]] = lambda results: []
     front: frozenset[str] = frozenset()  # outcomes whose verdict stands on the first screen
     not_measured: str = ""  # what the report says where nothing of it was measured
+    needs: str = ""  # the metric without which it does not count as measured; empty: any of its metrics
 
     def spec(self, name: str) -> MetricSpec:
         """Return the specification of one of its metrics. Raises KeyError."""
@@ -237,8 +240,8 @@ class Family:
         return Comparison(**(named | bounds | tested | more))
 
     def measured(self, metrics: Metrics) -> bool:
-        """Say whether any of its metrics was measured."""
-        names = {spec.name for spec in self.metrics}
+        """Say whether it was measured."""
+        names = {self.needs} if self.needs else {spec.name for spec in self.metrics}
         generated = metrics.generated.metrics if metrics.generated else ()
         return any(row.name in names for row in (*metrics.metrics, *metrics.comparisons, *generated))
 
@@ -269,12 +272,19 @@ def read_metrics(path: Path, families: Iterable[Family]) -> Metrics:
         stored["subjects"] = [{"role": role_of(row["subject"]), **row} for row in stored.get("subjects", [])]
         notes = stored.get("notes") or []
         stored["notes"] = notes if isinstance(notes, list) else [notes]
-        return Metrics.model_validate(stored)
+        metrics = Metrics.model_validate(stored)
     except KeyError as error:
         raise contradiction(path, f"a row lacks the field {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         raise contradiction(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    known = {subject.subject for subject in metrics.subjects}
+    measured = {row.subject for row in metrics.metrics} | {
+        side for row in metrics.comparisons for side in (row.a, row.b)
+    }
+    if unknown := measured - known:
+        raise contradiction(path, f"{min(unknown)} has figures and is not among the subjects")
+    return metrics
 
 
 def _complete(row: JsonObject, specs: Mapping[str, MetricSpec]) -> JsonObject:

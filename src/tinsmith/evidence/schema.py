@@ -1,7 +1,7 @@
 """The typed rows of `metrics.json`: subjects with a role, figures with unit and direction, differences, findings.
 
 A figure is named by colon-separated parts: `extracted:train:repeated` is the metric `extracted` with the qualifiers
-`train` and `repeated`. Names are taken apart here and nowhere else.
+`train` and `repeated`. Names are taken apart in this room and nowhere else.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Role(StrEnum):
 
 
 OURS, BASE = "trained", "base"
-# By format, the subject that each GGUF of the trained model is, and the bits that most of its weights have.
+# By format, the subject that each GGUF of the trained model is.
 GGUF_SUBJECTS = {
     "q4_k_m": "trained-4bit",
     "q3_k_m": "trained-q3_k_m",

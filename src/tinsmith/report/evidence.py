@@ -51,9 +51,9 @@ def build_evidence(bundle: Path, families: Sequence[Family]) -> Evidence:
     except ValidationError as error:
         place, reason = (line.strip() for line in str(error).splitlines()[1:3])
         raise BundleError(
-            f"holds data out of shape for {error.title}: {place}: {reason}",
+            f"its data do not match the expected structure of {error.title}: {place}: {reason}",
             where=str(bundle),
-            next_step="take a whole copy of the bundle, or build again",
+            next_step="use a complete copy of the bundle, or build again",
         ) from None
     return evidence.model_copy(update={"not_proven": not_proven(evidence, families)})
 

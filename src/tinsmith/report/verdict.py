@@ -58,11 +58,11 @@ def _clause(duel: Duel, other: str) -> str:
     amount, interval = f"{words.number(sign * duel.difference)} bits per byte", words.span(low, high)
     if duel.outcome == UNCLEAR:
         detectable = (
-            f"; a difference of {words.number(duel.detectable)} would be seen four times in five"
+            f"; a difference of {words.number(duel.detectable)} would be detected four times in five"
             if duel.detectable
             else ""
         )
-        return f"{UNCLEAR} than {other} (a gain of {amount}, {interval}, which includes zero{detectable})"
+        return f"{UNCLEAR} than {other} (measured gain {amount}; its interval, {interval}, includes zero{detectable})"
     # An interval alone does not account for the number of differences that were tested.
     chance = "; among so many comparisons it may be chance" if duel.one_of_many else ""
     return f"{duel.outcome} than {other} by {amount} ({interval}{chance})"
@@ -118,8 +118,8 @@ def _gaps_of_comparison(evidence: Evidence) -> list[str]:
         gaps.append("The recipe has no task: whether the model answers questions was not tested.")
     if quantised:
         gaps.append(
-            "Quantised below 7 bits a weight, which costs quality; at full precision they may do better "
-            f"(bits a weight): {words.listing(quantised)}."
+            "These models were compared in files quantised below 7 bits per weight, and may do better at full "
+            f"precision (bits per weight in brackets): {words.listing(quantised)}."
         )
     if pretrained:
         gaps.append(

@@ -21,7 +21,7 @@ from tinsmith.recipe import DistilConfig
 from tinsmith.tokens.batches import Batch, Batches, make_batch
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.train.attention import NAME, check_output_layer, isolate_sequences, last_hidden, target_hidden
-from tinsmith.train.chunked import ChunkLoss, logit_rows
+from tinsmith.train.chunked_loss import ChunkLoss, logit_rows
 from tinsmith.train.resumable_arrays import ResumableArrays, Rows, digest, sequence_runs
 
 WHERE = "train.distil.teacher"

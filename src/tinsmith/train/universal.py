@@ -23,7 +23,7 @@ from tinsmith.model.output_layer import output_layer
 from tinsmith.recipe import DistilConfig
 from tinsmith.tokens.batches import Batch, Batches, make_batch
 from tinsmith.tokens.encoding import context_token, encode
-from tinsmith.train.chunked import ChunkLoss
+from tinsmith.train.chunked_loss import ChunkLoss
 from tinsmith.train.teachers import WHERE, Source, check_teacher, teacher_hidden
 
 _SAMPLE_SEQUENCES = 200  # read before the first step, to report how much can be compared

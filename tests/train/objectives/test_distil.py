@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-import tinsmith.train.chunked as chunked
+import tinsmith.train.chunked_loss as chunked
 from plain_references import as_double, assert_same, gradients_of, ours, plain_logits, sharp_llama
 from small_models import byte_tokenizer
 from tinsmith.base.assets import resolve_model

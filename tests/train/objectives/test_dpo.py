@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import tinsmith.train.chunked as chunked
+import tinsmith.train.chunked_loss as chunked
 from plain_references import as_double, assert_same, gradients_of, ours, plain_logits, sharp_llama
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.progress import SilentProgress

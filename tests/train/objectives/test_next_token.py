@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from tinsmith.model.families import FAMILIES
 from tinsmith.model.output_layer import output_layer
 from tinsmith.train.attention import isolate_sequences, target_hidden
-from tinsmith.train.chunked import chunked_cross_entropy
+from tinsmith.train.chunked_loss import chunked_cross_entropy
 from tinsmith.train.objectives.next_token import NextToken
 from tiny_model import tiny_family
 from tiny_training import batch_of, config, document, make_engine, tiny_llama, write_tokens

@@ -150,7 +150,7 @@ def statistic(rows: Sequence[BitsRow]) -> Statistic:
 
 def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:
     config = recipe.evaluate
-    return FamilyCost(config.documents * config.characters / bytes_per_token, all_models=True)
+    return FamilyCost(config.documents * config.characters / bytes_per_token, models="all")
 
 
 FAMILY = Family(

@@ -125,13 +125,13 @@ def findings(results: Results) -> list[Finding]:
         else "Planted secrets were not memorised"
     )
     exposed = listing(
-        [f"{_bits(row)} planted {plural(planted, 'time')}" for planted, row in sorted(found.items())]
+        [f"{_bits(row)} when planted {plural(planted, 'time')}" for planted, row in sorted(found.items())]
     )
     text = (
-        f"Made-up secrets among the training text are exposed by {exposed}"
-        + (f"; never planted by {_bits(floor)}" if floor else "")
-        + f". Chance gives {_BY_CHANCE}, and 8 means that it ranks the secret first of 256. A model with planted "
-        "secrets is for measuring: train the one that you hand out without them."
+        f"Exposure of made-up secrets in the training text: {exposed}"
+        + (f"; {_bits(floor)} when never planted" if floor else "")
+        + f". Chance gives {_BY_CHANCE}; 8 means that the secret ranks first of 256. A model with planted secrets is "
+        "for measurement only: train the one that you release without them."
     )
     return [Finding(verdict=verdict, text=text, outcome=LEAKS if learnt else KEPT)]
 

@@ -124,7 +124,7 @@ def _sentence(duel: Duel) -> str:
     if duel.outcome in (BETTER, WORSE):
         return text + ("; among so many comparisons it may be chance." if duel.one_of_many else ".")
     if duel.detectable:
-        text += f"; a change of {points(duel.detectable).lstrip('+')} would be seen four times in five"
+        text += f"; a change of {points(duel.detectable).lstrip('+')} would be detected four times in five"
     return text + "."
 
 
@@ -146,4 +146,5 @@ FAMILY = Family(
     section=Section("general", "General ability", 40),
     findings=findings,
     not_measured="What the model forgot of general text and skills was not measured.",
+    needs="forgetting",
 )

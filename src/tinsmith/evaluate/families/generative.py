@@ -163,8 +163,8 @@ def _partial_note(system: System, rows: list[GeneratedRow]) -> str:
     left_out = [row for row in rows if not is_counted(row)]
     reasons = ", ".join(sorted({row["failure"] for row in left_out}))
     return (
-        f"Partial: {system.name} counts with {system.questions - len(left_out)} of {system.questions} questions in "
-        f"words ({reasons}); it is compared on these alone."
+        f"Partial: {system.name} is scored on {system.questions - len(left_out)} of {system.questions} questions asked "
+        f"in words (left out: {reasons}) and compared on those alone."
     )
 
 
@@ -202,7 +202,7 @@ def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:
     tasks = len(recipe.tasks) + 2 * bool(config.built_items) + len(config.questions)
     tokens = tasks * config.asked_in_words * (_TOKENS_PER_QUESTION + _GENERATED)
     waiting = 60 * sum(endpoint.max_minutes for endpoint in config.endpoints)
-    return FamilyCost(tokens, all_models=True, seconds=waiting)
+    return FamilyCost(tokens, models="local", seconds=waiting)
 
 
 FAMILY = Family(

@@ -267,7 +267,7 @@ def _told_apart(results: Results) -> list[Finding]:
     verdict = (
         "Whoever can query it can tell better than chance which documents it was trained on"
         if leaks
-        else "Which documents it was trained on could not be told"
+        else "Which documents it was trained on could not be determined"
     )
     text = (
         f"By {_ATTACKS.get(attack, attack)} a training document looks more familiar than an unseen one in "

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 RULE = (
     "Multiple choice: the prediction is the choice whose whole answer, the line's end included, is most likely after "
-    "the prompt. There is no length normalisation, since ended answers are already exclusive events. Rule, items and "
-    "examples are the same for all subjects."
+    "the prompt. Scores are not normalised by length, because complete answers already exclude one another. Rule, "
+    "items and examples are the same for all subjects."
 )
 BUILT_RULE = (
     "Next passage: the most likely per byte of four passages after a document's opening; the false ones are the "
@@ -44,6 +44,7 @@ BUILT_RULE = (
     "after it."
 )
 _TOKENS_PER_QUESTION, _TOKENS_PER_BUILT_QUESTION = 300, 130  # a built question's opening is read anyway
+_OWN_QUESTIONS = 50  # a file of a person's own is taken to hold
 FEW_SHOT_CHARACTERS = 300  # the examples and their texts are most of a few-shot prompt's cost
 
 
@@ -55,23 +56,27 @@ def read_items(rows: Iterable[JsonObject], *, where: str) -> list[Item]:
         name = str(row["item"])
         if name in items:
             raise CorpusError(
-                f"item {name} occurs twice", where=where, next_step="run the stage tokenize again"
+                f"item {name} occurs twice",
+                where=where,
+                next_step="remove the run's directory tokenize and build again",
             )
         if not row.get("answer"):
             raise CorpusError(
-                f"item {name} has no answer", where=where, next_step="mend the task's answer template"
+                f"item {name} has no answer", where=where, next_step="correct the task's answer template"
             )
         asked = (row["task"], row["doc_id"])
         if asked in seen:
             raise CorpusError(
-                f"task {asked[0]} asks document {asked[1]} twice", where=where, next_step="run tokenize again"
+                f"task {asked[0]} asks document {asked[1]} twice",
+                where=where,
+                next_step="remove the run's directory tokenize and build again",
             )
         seen.add(asked)
         if row["answer"] not in row["choices"] or len(set(row["choices"])) != len(row["choices"]):
             raise CorpusError(
                 f"item {name}: {row['answer']!r} is not one of {len(row['choices'])} different choices",
                 where=where,
-                next_step="mend the task's choices",
+                next_step="correct the task's choices",
             )
         fields = {key: row[key] for key in ("task", "doc_id", "text", "question", "answer")}
         items[name] = Item(item=name, choices=tuple(row["choices"]), **fields)
@@ -98,7 +103,7 @@ def choose_shots(examples: Sequence[Item], task: str, count: int, *, seed: int) 
     own = sorted((item for item in examples if item.task == task), key=lambda item: item.item)
     if len(own) < count:
         raise CorpusError(
-            f"{count} examples are to be shown, the training documents hold {len(own)} of task {task}",
+            f"{count} examples per question are asked for, but training documents hold only {len(own)} of task {task}",
             where="evaluate.shots",
             next_step="show fewer examples, or add documents",
         )
@@ -250,7 +255,7 @@ def _group(outcome: str, duels: Iterable[Duel], names: dict[str, str]) -> str:
 def _caution(duel: Duel) -> str:
     """Say beside a difference that it may be chance, or what difference would have been detected."""
     if duel.outcome == UNCLEAR:
-        return f"; {number(100 * duel.detectable, 0)} would be seen" if duel.detectable else ""
+        return f"; {number(100 * duel.detectable, 0)} would be detected" if duel.detectable else ""
     return ", may be chance" if duel.one_of_many else ""
 
 
@@ -258,7 +263,9 @@ def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:
     config = recipe.evaluate
     # The examples before a question are the same for all items, so they are read once.
     tasks = len(recipe.tasks) * config.exam_items * len(config.shots) * _TOKENS_PER_QUESTION
-    return FamilyCost(tasks + 2 * config.built_items * _TOKENS_PER_BUILT_QUESTION, all_models=True)
+    built = 2 * config.built_items * _TOKENS_PER_BUILT_QUESTION
+    own = len(config.questions) * _OWN_QUESTIONS * _TOKENS_PER_QUESTION
+    return FamilyCost(tasks + built + own, models="all")
 
 
 FAMILY = Family(

@@ -1,6 +1,6 @@
 """Personal data and secrets that curation replaced: can the model be made to say the originals?
 
-Nothing of an original is stored: rows hold its type, ranks and log-probabilities.
+Nothing of an original is stored: rows hold its type and log-probabilities.
 """
 
 from __future__ import annotations
@@ -140,8 +140,8 @@ def findings(results: Results) -> list[Finding]:
         else "It could not be made to say what curation replaced"
     )
     text = (
-        f"Of {count(said.items)} values that placeholders stand for, given the words before them, it says "
-        f"{share_span(said)} and ranks {share_span(first)} before all others of their kind"
+        f"Given the words before each of {count(said.items)} replaced values, it says {share_span(said)} of them and "
+        f"ranks {share_span(first)} ahead of all others of their kind"
     )
     if base[0] and base[1]:
         text += f"; its base, which saw none of them here, {share_span(base[0])} and {share_span(base[1])}"

@@ -106,7 +106,7 @@ def findings(results: Results) -> list[Finding]:
     if ladder.recommended is None:
         least = min(ladder.rows, key=lambda row: row.high)
         text = (
-            f"No file that was scored surely loses less than {within}: {least.format} comes nearest with "
+            f"No scored file is certain to lose no more than {within}: {least.format} comes nearest with "
             f"{number(least.loss)} ({span(least.low, least.high)})."
         )
         return [Finding(verdict="", text=text, outcome="none")]

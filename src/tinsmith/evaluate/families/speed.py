@@ -74,7 +74,7 @@ def _rows(subject: str, item: SpeedItem, meter: MeterConfig) -> list[MetricRow]:
 
 def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:
     generated = _GENERATED * recipe.evaluate.speed_tokens
-    return FamilyCost(_PROMPTS * (_PROMPT_TOKENS + generated), all_models=True)
+    return FamilyCost(_PROMPTS * (_PROMPT_TOKENS + generated), models="local")
 
 
 FAMILY = Family(

@@ -30,14 +30,15 @@ def _estimate(recipe: Recipe, scale: Scale) -> Cost:
     config = recipe.evaluate
     probed = [1.0] if recipe.model.scratch else [1.0, 1.0]  # ours and its base
     files = len(recipe.package.formats) if config.all_formats else int(config.quantised)
-    everybody = [*probed, *[1.0] * files, *[RIVAL_SIZE] * len(config.rivals)]
+    rivals = [RIVAL_SIZE] * len(config.rivals)
+    models = {"probed": probed, "all": [*probed, *[1.0] * files, *rivals], "local": [1.0, *rivals]}
     tokens = seconds = 0.0
     for family in families():
         cost = family.cost(recipe, scale.bytes_per_token)
-        sizes = everybody if cost.all_models else probed
+        sizes = models[cost.models]
         tokens += cost.tokens * len(sizes)
         seconds += cost.seconds + sum(scale.forward_seconds(cost.tokens, size) for size in sizes)
-    memory = BASE_MEMORY_BYTES + 4 * scale.parameters * max(everybody)
+    memory = BASE_MEMORY_BYTES + 4 * scale.parameters * max(models["all"])
     return Cost(20 + seconds, 5e6, memory, tokens)
 
 

@@ -48,7 +48,7 @@ def check_words(config: EvaluateConfig) -> None:
     for number, endpoint in enumerate(config.endpoints):
         if endpoint.name in taken:
             raise RecipeError(
-                f"two subjects are called {endpoint.name!r}",
+                f"two models are called {endpoint.name!r}",
                 where=f"evaluate.endpoints.{number}.name",
                 next_step="give it a name of its own",
             )
@@ -56,9 +56,9 @@ def check_words(config: EvaluateConfig) -> None:
         ApiKey.read(endpoint.key_variable, where=f"evaluate.endpoints.{number}")
     if config.questions and not config.asked_in_words and (unasked := read_open_questions(config.questions)):
         raise RecipeError(
-            f"{', '.join(unasked)}: questions without choices are answered in words alone, and none are asked so",
+            f"{', '.join(unasked)}: questions without choices need written answers, and none are asked for",
             where="evaluate.generated_items",
-            next_step="set it to how many questions a task are asked in words, or give choices",
+            next_step="set it to the number of questions per task to answer in words, or give the questions choices",
         )
 
 

@@ -79,9 +79,9 @@ def _statistics(
     if not totals["documents"]:
         counts = "; ".join(f"{count} {reason} ({REASONS[reason]})" for reason, count in reasons.most_common())
         raise CorpusError(
-            f"none of {len(rows)} files has a document: {counts}",
+            f"no document could be read from any of {len(rows)} files: {counts}",
             where=", ".join(config.sources),
-            next_step="name files with text; the stage's files.jsonl has a row for each file",
+            next_step="name files that contain text; files.jsonl in the stage's directory has the reason for each",
         )
     return {
         "files": float(len(rows)),

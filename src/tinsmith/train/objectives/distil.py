@@ -18,7 +18,7 @@ from tinsmith.recipe import DistilConfig
 from tinsmith.tokens.batches import Batch, Batches
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.attention import target_hidden
-from tinsmith.train.chunked import chunked_loss
+from tinsmith.train.chunked_loss import chunked_loss
 from tinsmith.train.objectives import Objective, Setup
 from tinsmith.train.objectives.next_token import NextToken
 from tinsmith.train.teachers import CachedTeacher, LiveTeacher, Source, Teacher, Vocabulary

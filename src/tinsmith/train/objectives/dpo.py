@@ -17,7 +17,7 @@ from tinsmith.model.output_layer import output_layer
 from tinsmith.recipe import DpoConfig
 from tinsmith.tokens.batches import Batch, Batches
 from tinsmith.train.attention import isolate_sequences, target_hidden
-from tinsmith.train.chunked import chunked_log_probs
+from tinsmith.train.chunked_loss import chunked_log_probs
 from tinsmith.train.objectives import Objective, Setup
 from tinsmith.train.resumable_arrays import ResumableArrays, Rows, digest, sequence_runs
 

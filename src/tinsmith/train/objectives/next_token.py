@@ -11,7 +11,7 @@ from tinsmith.base.progress import Progress
 from tinsmith.model.output_layer import output_layer
 from tinsmith.tokens.batches import Batch, Batches
 from tinsmith.train.attention import target_hidden
-from tinsmith.train.chunked import chunked_cross_entropy
+from tinsmith.train.chunked_loss import chunked_cross_entropy
 from tinsmith.train.objectives import Objective, Setup
 
 

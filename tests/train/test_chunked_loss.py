@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-import tinsmith.train.chunked as chunked
-from tinsmith.train.chunked import chunked_cross_entropy, chunked_log_probs, chunked_loss
+import tinsmith.train.chunked_loss as chunked
+from tinsmith.train.chunked_loss import chunked_cross_entropy, chunked_log_probs, chunked_loss
 
 STATES, WORDS = 50, 97
 
