@@ -23,7 +23,7 @@ LABEL_PIXELS, LABEL_CHARACTERS = 19, 22
 
 @dataclass(frozen=True)
 class Mark:
-    """One row of a picture: a value, its interval where known, and the words that stand beside it."""
+    """One row of a picture: a value, its interval where known, and the text beside it."""
 
     label: str
     value: float
@@ -104,7 +104,7 @@ def scatter(marks: Sequence[tuple[float, Mark]], alt: str, tick: Callable[[float
     marks = sorted(marks, key=lambda pair: (-pair[1].value, pair[0]))
     xs = [x for x, _ in marks]
     values = [v for _, mark in marks for v in (mark.value, mark.low, mark.high) if v is not None]
-    # A little room on both sides, so that no dot stands on the edge.
+    # With a margin on both sides, so that no dot lies on the edge.
     x_axis, y_ticks = Axis(min(xs) / 1.15, max(xs) * 1.15, log=True), _ticks(min(values), max(values), 4)
     y_axis, top = Axis(y_ticks[0], y_ticks[-1]), 18
     bottom = max(CURVE_PIXELS, LABEL_PIXELS * len(marks) + top) + top
@@ -145,10 +145,10 @@ def _point(mark: Mark, x: float, height: Callable[[float], float]) -> str:
     return f'<line class="span {mark.kind}" x1="{x:.2f}%" x2="{x:.2f}%" {ends}/>{dot}'
 
 
-def _spread(wanted: Sequence[float], gap: float, top: float, bottom: float) -> list[float]:
-    """Return places near the wanted ones, which ascend, at least `gap` apart between top and bottom."""
+def _spread(heights: Sequence[float], gap: float, top: float, bottom: float) -> list[float]:
+    """Return positions near the given ones, which ascend, at least `gap` apart between top and bottom."""
     places: list[float] = []
-    for y in wanted:
+    for y in heights:
         places.append(max(y, places[-1] + gap if places else top))
     for n in reversed(range(len(places))):
         places[n] = min(places[n], bottom)
@@ -161,7 +161,7 @@ def _cut(label: str) -> str:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """Return round values between low and high, as few as tell the scale: two or more where there are such."""
+    """Return round values between low and high: the fewest that show the scale, at least two where possible."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     found: list[float] = []
     for factors in ((1.0,), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)):

@@ -60,28 +60,12 @@ class Grid(Record):
     embodied: str
 
 
-class BloomAccount(Record):
-    """One way to count what BLOOM took, also in seats from London to New York."""
-
-    counts: str
-    mwh: float | None
-    t_co2e: float
-    flights: float
-
-
-class Flight(Record):
-    """The carbon of one seat, and who says so."""
-
-    t_co2e: float
-    source: str
-
-
 class Yardsticks(Record):
-    """Published training runs to compare with."""
+    """Published training runs to compare with: ways to count what BLOOM took, and the carbon of one flight's seat."""
 
     runs: tuple[Yardstick, ...]
-    bloom: tuple[BloomAccount, ...]
-    flight: Flight
+    bloom: tuple[JsonObject, ...]
+    flight: JsonObject
 
 
 class ExportFile(Record):

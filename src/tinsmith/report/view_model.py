@@ -193,14 +193,14 @@ class View:
     def interval_picture(self, metric: MetricName) -> Markup:
         """Draw a metric with intervals, best on top: shares as bars from zero, others as dots."""
         rows = self.rows(metric.metric)
-        told = "; ".join(f"{self.name(row.subject)} {words.figure(row.value, row.unit)}" for row in rows)
+        summary = "; ".join(f"{self.name(row.subject)} {words.figure(row.value, row.unit)}" for row in rows)
         better = "higher" if metric.higher_is_better else "lower"
         hidden = self.off_scale(metric.metric)
         marks = [self._mark(row) for row in rows if row not in hidden]
         share = metric.unit == "share"
         return intervals(
             marks,
-            f"{metric.label}, {better} is better: {told}",
+            f"{metric.label}, {better} is better: {summary}",
             words.percent if share else lambda value: f"{value:.4g}",
             bars=share,
         )
@@ -224,8 +224,8 @@ class View:
         """Draw quality against size or energy, a dot with its interval for each model."""
         write, what = (words.size, "size") if against == "bytes" else (words.significant, "joules an answer")
         marks = [(value, self._mark(row)) for value, row in self.points(against)]
-        told = "; ".join(f"{mark.label} {write(value)}, {mark.shown}" for value, mark in marks)
-        return scatter(marks, f"Bits per byte against {what}: {told}", write)
+        summary = "; ".join(f"{mark.label} {write(value)}, {mark.shown}" for value, mark in marks)
+        return scatter(marks, f"Bits per byte against {what}: {summary}", write)
 
     def _mark(self, row: MetricRow) -> Mark:
         shown = words.figure(row.value, row.unit)
@@ -296,8 +296,8 @@ class View:
         for run in reversed(self.evidence.yardsticks.runs):
             shown = words.energy(run.mwh * 1000) + (" *" if run.derived else "")
             marks.append(Mark(run.run, run.mwh * 1000, None, None, shown))
-        told = "; ".join(f"{mark.label} {mark.shown}" for mark in marks)
-        return intervals(marks, f"Energy of training runs, logarithmic: {told}", words.energy, log=True)
+        summary = "; ".join(f"{mark.label} {mark.shown}" for mark in marks)
+        return intervals(marks, f"Energy of training runs, logarithmic: {summary}", words.energy, log=True)
 
     @property
     def parity_rows(self) -> list[ParityRow]:
