@@ -52,6 +52,10 @@ def test_its_report_can_be_rebuilt_with_the_same_figures(bundle):
     rebuild(bundle)
     assert figures(bundle) == before
     assert read_json(bundle / "evidence.json")["format"] == 2
+    first = (bundle / "report.html").read_text(encoding="utf-8").partition("<main>")[0]
+    # The first screen shows only the findings that their family sends there.
+    assert '<a href="#leakage">Planted secrets were not memorised</a>' in first
+    assert "No trigger" not in first
     checked = verify(bundle)
     assert checked.sentences
     assert checked.figures >= FIGURES

@@ -46,9 +46,11 @@ def verify(bundle: Path, *, deep: bool = False) -> Verified:
             next_step="remove it, or build again",
         )
     figures = again = 0
+    precision = "float32"
     metrics, items = bundle / "data" / "metrics.json", bundle / "items"
     recipe = parse_recipe(read_json(bundle / "recipe.json"), where=str(bundle / "recipe.json"))
     if metrics.is_file():
+        precision = _precision(metrics, recipe.evaluate.precision)
         figures = check_figures(metrics, items, recipe, gguf=bundle / "gguf")
     sentences = _check_evidence(bundle)
     if deep and not metrics.is_file():
@@ -60,7 +62,7 @@ def verify(bundle: Path, *, deep: bool = False) -> Verified:
     if deep:
         from tinsmith.evaluate.rescore import rescore
 
-        again = rescore(bundle / "model", items, precision=_precision(metrics, recipe.evaluate.precision))
+        again = rescore(bundle / "model", items, precision=precision)
     return Verified(len(manifest["outputs"]), total, figures, again, sentences)
 
 

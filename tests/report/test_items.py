@@ -73,6 +73,15 @@ def test_a_question_shows_what_each_subject_chose_and_how_sure_it_was(bundle):
     assert page.count("chosen") - page.count("td.chosen") == 6
 
 
+def test_one_of_several_that_was_right_is_enough_for_the_filter(bundle):
+    wrong = [_answer(number, 0, HOSTILE, {}) for number in range(2)]
+    _write(bundle / "items" / "exam-tfidf.jsonl", wrong)
+    rebuild_report(bundle, families(), PURPOSES)
+    page = (bundle / "pages/cloze-0-shot.html").read_text()
+    assert "ours-right rival-wrong control-right" in page
+    assert "control-wrong" not in page
+
+
 def test_hostile_text_stays_text(bundle):
     for path in (bundle / "pages").glob("*.html"):
         page = path.read_text()
