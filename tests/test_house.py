@@ -93,7 +93,6 @@ def test_no_metric_name_is_taken_apart():
     none_of(house.metric_name_tests())
 
 
-@pytest.mark.xfail(strict=False, reason="being bundled")
 def test_functions_take_few_parameters():
     none_of(house.crowded_functions())
 
@@ -111,12 +110,10 @@ def test_functions_fit_on_a_screen():
     )
 
 
-@pytest.mark.xfail(strict=False, reason="being rewritten, room by room")
 def test_every_module_says_in_one_line_what_it_is_for():
     none_of(house.unclear_first_lines())
 
 
-@pytest.mark.xfail(strict=False, reason="being rewritten, room by room")
 def test_sources_use_plain_words():
     none_of(house.private_words(house.source_texts()))
 

@@ -1,4 +1,4 @@
-"""All figures of `metrics.json` from stored items: the stage evaluate writes them, and `tinsmith verify` compares."""
+"""Compute all figures of `metrics.json` from stored items: evaluate writes them, `tinsmith verify` compares."""
 
 from __future__ import annotations
 

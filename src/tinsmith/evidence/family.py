@@ -1,4 +1,4 @@
-"""What a family of measurements is: its metrics, what it asks, its figures, its cost, and its place in the report.
+"""What a family of measurements is: its metrics, questions, figures, cost, and its place in the report.
 
 `docs/extending.md` adds one step by step. The families are modules of `tinsmith.evaluate.families`.
 """

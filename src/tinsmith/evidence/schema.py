@@ -1,4 +1,4 @@
-"""The typed rows of `metrics.json`: subjects with a role, figures with unit and direction, differences, findings.
+"""The typed rows of `metrics.json`: subjects with roles, figures with unit and direction, differences, findings.
 
 A figure is named by colon-separated parts: `extracted:train:repeated` is the metric `extracted` with the qualifiers
 `train` and `repeated`. Names are taken apart in this room and nowhere else.

@@ -22,7 +22,7 @@ _AHEAD = 2  # questions read from the input in advance, per thread
 
 @dataclass
 class Budget:
-    """Limits on money (0 is no limit) and time (`until` on the monotonic clock), and the money spent so far.
+    """Limits on money (0: unlimited) and time (`until` on the monotonic clock), and the money spent so far.
 
     Cached answers count as paid, so that a resumed build spends no more than an uninterrupted one.
     """

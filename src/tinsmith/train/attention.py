@@ -26,24 +26,25 @@ def attend_within_sequences(
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
-    *,
-    lengths: tuple[int, ...] | None = None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    sliding_window: int | None = None,
-    softcap: float | None = None,
-    **_: Any,
+    **options: Any,
 ) -> tuple[Tensor, None]:
     """Attend causally within each of `lengths` tokens of query (1, heads, T, D). Returns (1, T, heads, D).
 
-    One call per sequence: without mask or padding, and only the causal half is computed.
+    One call per sequence: without mask or padding, and only the causal half is computed. Of the options that
+    transformers passes, `lengths`, `scaling`, `dropout` and `sliding_window` are used, and `softcap` is refused.
     """
+    lengths: tuple[int, ...] | None = options.get("lengths")
     assert lengths is not None
     assert sum(lengths) == query.shape[2]
     assert attention_mask is None
-    assert not softcap
+    assert not options.get("softcap")
+    settings = {
+        "scaling": options.get("scaling"),
+        "dropout": options.get("dropout", 0.0),
+        "window": options.get("sliding_window"),
+    }
     outputs = [
-        _attend(*states, scaling=scaling, dropout=dropout, window=sliding_window)
+        _attend(*states, **settings)
         for states in zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True)
     ]
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None

@@ -1,4 +1,4 @@
-"""Find personal data and credentials by rules, and by a recogniser if the recipe names one; replace them by placeholders."""
+"""Find personal data and credentials by rules, or a recogniser too, and replace them by placeholders."""
 
 from tinsmith.corpus.privacy.find import find
 from tinsmith.corpus.privacy.measured import measured

@@ -1,4 +1,4 @@
-"""Rules for names of people by the words around them: titles, salutations, signatures. They miss most other names."""
+"""Rules for names of people by the words around them: titles, salutations, signatures. Most others are missed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exposure of planted canaries: how high a model ranks a secret that it was trained on among secrets it never saw."""
+"""Exposure of planted canaries: how high a model ranks a secret from its training among secrets it never saw."""
 
 from __future__ import annotations
 

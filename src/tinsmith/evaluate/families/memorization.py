@@ -1,4 +1,4 @@
-"""Memorisation: does the model repeat training passages word for word, and can its training documents be told apart?
+"""Memorisation: does the model repeat training passages, and can its training documents be told apart?
 
 Extraction: the greedy continuation of a prefix is the true one exactly where each true token is the most likely one
 after those before it. One pass over the true text shows that, so nothing is generated. 50 tokens after 50: Carlini et
