@@ -13,9 +13,9 @@ from tinsmith.evaluate.baselines import (
     by_length,
     by_overlap,
     compressor_bits,
+    draw_training,
     majority,
     measure_baselines,
-    ngram_bits,
     tfidf,
     unread,
 )
@@ -56,10 +56,15 @@ def test_tfidf_learns_what_words_tell_and_beats_the_majority():
 
 
 def test_baselines_need_two_classes():
-    with pytest.raises(CorpusError, match=r"know 1 answer"):
+    with pytest.raises(CorpusError, match=r"only 1 different answer"):
         majority(["a", "a"], 3)
-    with pytest.raises(CorpusError, match=r"know 1 answer"):
+    with pytest.raises(CorpusError, match=r"only 1 different answer"):
         tfidf(["some text"], ["a"], ["text"])
+
+
+def ngram_bits(training, documents, *, seed):
+    model = NgramModel(draw_training(training, seed=seed))
+    return [model.bits(text) for text in documents]
 
 
 @pytest.mark.parametrize("baseline", [compressor_bits, ngram_bits])

@@ -67,8 +67,8 @@ def test_what_is_out_of_bounds_is_named_and_only_reported_where_the_recipe_says_
     with pytest.raises(EvidenceError) as refused:
         refuse_outside(checks, config, where="out")
     said = refused.value.what
-    assert "membership_found:base is 0.3 (0.2 to 0.5), at most 0.45 is allowed" in said
-    assert "accuracy:kind:0-shot is 0.6 (0.4 to 0.8), at least 0.5 is allowed" in said
+    assert "membership_found:base is 0.3 (0.2 to 0.5), the recipe asks for at most 0.45" in said
+    assert "accuracy:kind:0-shot is 0.6 (0.4 to 0.8), the recipe asks for at least 0.5" in said
     assert "membership_found:loss" not in said
     refuse_outside(checks, config.model_copy(update={"action": "report"}), where="out")
     refuse_outside([check for check in checks if check.kept], config, where="out")

@@ -164,7 +164,7 @@ def test_what_is_asked_costs_something_and_what_is_not_asked_nothing(kind, tmp_p
     recipe, plain = ASKS[kind](tmp_path), _recipe()
     costs = {family.kind: family.cost(recipe, 4.0) for family in families() if family.prepare}
     assert {name for name, cost in costs.items() if cost.tokens > 0} == {kind}
-    assert not any(cost.all_models or cost.seconds for cost in costs.values())
+    assert not any(cost.models != "probed" or cost.seconds for cost in costs.values())
     assert not any(family.cost(plain, 4.0).tokens for family in families() if family.prepare)
 
 
@@ -200,7 +200,7 @@ def test_what_every_model_is_asked_costs_by_its_number():
     costs = {family.kind: family for family in families()}
     task = TaskConfig(name="kind", question="{text}", answer="{kind}")
     bits = costs["bits"].cost(_recipe(documents=10, characters=400), 4.0)
-    assert (bits.tokens, bits.all_models) == (1000, True)
+    assert (bits.tokens, bits.models) == (1000, "all")
     assert not costs["exam"].cost(_recipe(), 4.0).tokens
     exam = costs["exam"].cost(_recipe(tasks=(task,), exam_items=5, shots=(0, 1)), 4.0)
     built = costs["exam"].cost(_recipe(built_items=5), 4.0)
@@ -208,7 +208,7 @@ def test_what_every_model_is_asked_costs_by_its_number():
     assert built.tokens > 0
     both = costs["exam"].cost(_recipe(tasks=(task,), exam_items=5, shots=(0, 1), built_items=5), 4.0)
     assert both.tokens == exam.tokens + built.tokens
-    assert exam.all_models
+    assert exam.models == "all"
     assert costs["speed"].cost(_recipe(speed_tokens=8), 4.0).tokens > 0
     assert not costs["generated"].cost(_recipe(tasks=(task,)), 4.0).tokens
     assert costs["generated"].cost(_recipe(tasks=(task,), generated_items=5), 4.0).tokens > 0
@@ -243,12 +243,11 @@ def dropped_in(tmp_path, monkeypatch):
     """Put a module beside the families, as somebody would who adds one."""
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "words.py").write_text(NEW)
-    (tmp_path / "new" / "helper_of_words.py").write_text("VALUE = 1\n")
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path / "new")])
     families.cache_clear()
     yield
     monkeypatch.undo()
-    for name in ("words", "helper_of_words"):
+    for name in ("words", "unfinished"):
         sys.modules.pop(f"{package.__name__}.{name}", None)
         vars(package).pop(name, None)
     families.cache_clear()
@@ -263,6 +262,23 @@ def test_a_module_that_is_dropped_in_is_a_family_without_any_edit(dropped_in, tm
         BundleError, match="metrics, base, words can be computed from the items and is missing"
     ):
         check(bundle)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("VALUE = 1\n", "FAMILY"),
+        (
+            NEW.replace('"words"', '"bias"', 1).replace('kind="words"', 'kind="bias"'),
+            "share a kind",
+        ),
+    ],
+)
+def test_a_half_written_family_is_refused(dropped_in, tmp_path, text, error):
+    (tmp_path / "new" / "unfinished.py").write_text(text)
+    families.cache_clear()
+    with pytest.raises((AttributeError, AssertionError), match=error):
+        families()
 
 
 def test_a_family_knows_its_own_metrics_alone(tmp_path):

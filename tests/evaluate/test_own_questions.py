@@ -61,8 +61,8 @@ def test_a_file_without_choices_makes_no_exam(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([SHORT], "1 question(s) with 1 answer(s) show nothing"),
-        ([FIRST, SECOND, SHORT], "1 question(s) with 1 answer(s) show nothing"),
+        ([SHORT], "1 question(s) with 1 different answer(s) cannot tell models apart"),
+        ([FIRST, SECOND, SHORT], "1 question(s) with 1 different answer(s) cannot tell models apart"),
         ([DUE, {**WHAT, "answer": "rent", "span": None}], "line 2: the answer 'rent' is not in its passage"),
         ([DUE, {**WHAT, "span": [0, 4]}], "line 2: 'span' [0, 4] is not where the answer stands"),
         ([DUE, {**WHAT, "span": [1, 5, 6]}], "write [1, 5]"),
@@ -73,8 +73,8 @@ def test_a_file_without_choices_makes_no_exam(tmp_path):
         ([SHORT, {"question": "Who?", "answer": ["a", 1]}], "line 2: 'answer' is ['a', 1]"),
         ([SHORT, {"question": "Who?", "answer": "..."}], "line 2: 'answer' is '...'"),
         ([SHORT, {"question": "", "answer": "a"}], "line 2: 'question' is ''"),
-        ([FIRST], "1 question(s) with 1 answer(s) show nothing"),
-        ([FIRST, {**FIRST, "question": "And who else pays?"}], "2 question(s) with 1 answer(s)"),
+        ([FIRST], "1 question(s) with 1 different answer(s) cannot tell models apart"),
+        ([FIRST, {**FIRST, "question": "And who else pays?"}], "2 question(s) with 1 different answer(s)"),
         ([FIRST, FIRST], "line 2: asks what line 1 asks"),
         ([{**FIRST, "id": "a"}, {**SECOND, "id": "a"}], "line 2: the id 'a' was given before"),
         ([FIRST, {**SECOND, "answer": "yearly"}], "line 2: the answer 'yearly' is not one of the choices"),

@@ -20,7 +20,7 @@ from tinsmith.report.verdict import judge, not_proven
         (
             0.01,
             "not shown to be better than gemma-3-270m "
-            "(a gain of 0.010 bits per byte, −0.005 to 0.025, which includes zero)",
+            "(measured gain 0.010 bits per byte; its interval, −0.005 to 0.025, includes zero)",
             "not shown to be better",
         ),
         (-0.05, "worse than gemma-3-270m by 0.050 bits per byte (0.035 to 0.065)", "worse"),
@@ -70,7 +70,7 @@ def test_the_detectable_difference_stands_beside_no_difference_and_chance_beside
     assert clear.count("; among so many comparisons it may be chance)") == clear.count("better than") > 0
     unclear = [row.model_copy(update={"difference": 0.01, "low": -0.1, "high": 0.1}) for row in rows]
     headline = judged(built, unclear).headline
-    assert "which includes zero; a difference of 0.250 would be seen four times in five)" in headline
+    assert "includes zero; a difference of 0.250 would be detected four times in five)" in headline
     assert "chance" not in built.verdict.headline
 
 
@@ -138,7 +138,10 @@ def test_each_family_says_that_it_was_not_measured_until_it_was(built: Evidence)
     missing = {kind for kind, text in said.items() if text in built.not_proven}
     assert missing == said.keys() - {"bits"}
     row = built.metrics[0].model_copy(update={"metric": "general_accuracy:arc_easy"})
-    gaps = not_proven(built.model_copy(update={"metrics": (row,), "comparisons": ()}), families())
+    alone = built.model_copy(update={"metrics": (row,), "comparisons": ()})
+    assert said["general"] in not_proven(alone, families())  # without a base nothing is known of forgetting
+    forgetting = built.comparisons[0].model_copy(update={"metric": "forgetting:arc_easy"})
+    gaps = not_proven(alone.model_copy(update={"comparisons": (forgetting,)}), families())
     assert said["general"] not in gaps
     assert said["bits"] in gaps
 

@@ -342,7 +342,7 @@ def test_out_of_bounds_the_build_fails_and_what_was_scored_is_kept(run, done, tm
     out = tmp_path / "evaluate"
     bits = next(r for r in done[1]["metrics"] if (r["subject"], r["metric"]) == ("trained", "bits_per_byte"))
     tight = BoundsConfig(at_most={"bits_per_byte": bits["value"]})
-    with pytest.raises(EvidenceError, match=r"bits_per_byte is .* at most .* is allowed") as caught:
+    with pytest.raises(EvidenceError, match=r"bits_per_byte is .* the recipe asks for at most") as caught:
         _evaluate(run, out, bounds=tight)
     assert str(out) in str(caught.value)
     monkeypatch.setattr(scoring, "opened", lambda model, precision: pytest.fail("scored again"))

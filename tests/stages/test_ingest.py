@@ -134,7 +134,7 @@ def test_no_document_at_all_says_why(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(CorpusError) as caught:
         run(out, sources=("docs/empty.txt", "docs/*.png"))
-    assert "docs/empty.txt, docs/*.png: none of 2 files has a document" in str(caught.value)
+    assert "docs/empty.txt, docs/*.png: no document could be read from any of 2 files" in str(caught.value)
     assert "1 image (a picture" in str(caught.value)
     assert len(list(read_jsonl(out / "files.jsonl"))) == 2
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tinsmith.evaluate.families import families
 from tinsmith.evaluate.metrics import compute_metrics
-from tinsmith.evidence.family import FigureContext, Items, contradiction, read_metrics
+from tinsmith.evidence.family import FigureContext, Items, contradiction, read_metrics, require_subjects
 from tinsmith.evidence.schema import Metrics, Record, Role, Subject, role_of
 from tinsmith.recipe import Recipe
 
@@ -21,6 +21,7 @@ def check_figures(metrics: Path, items: Path, recipe: Recipe, *, gguf: Path) -> 
     Raises BundleError that names the first that differs or is missing, or an item that contradicts itself.
     """
     stored = read_metrics(metrics, families())
+    require_subjects(stored, metrics)
     subjects = {subject.subject: subject for subject in stored.subjects}
     for subject in stored.subjects:
         _check_role(metrics, subject, items)

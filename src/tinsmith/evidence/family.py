@@ -272,19 +272,22 @@ def read_metrics(path: Path, families: Iterable[Family]) -> Metrics:
         stored["subjects"] = [{"role": role_of(row["subject"]), **row} for row in stored.get("subjects", [])]
         notes = stored.get("notes") or []
         stored["notes"] = notes if isinstance(notes, list) else [notes]
-        metrics = Metrics.model_validate(stored)
+        return Metrics.model_validate(stored)
     except KeyError as error:
         raise contradiction(path, f"a row lacks the field {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         raise contradiction(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def require_subjects(metrics: Metrics, where: Path) -> None:
+    """Raise BundleError where a subject that has figures is not among the subjects."""
     known = {subject.subject for subject in metrics.subjects}
     measured = {row.subject for row in metrics.metrics} | {
         side for row in metrics.comparisons for side in (row.a, row.b)
     }
     if unknown := measured - known:
-        raise contradiction(path, f"{min(unknown)} has figures and is not among the subjects")
-    return metrics
+        raise contradiction(where, f"{min(unknown)} has figures and is not among the subjects")
 
 
 def _complete(row: JsonObject, specs: Mapping[str, MetricSpec]) -> JsonObject:

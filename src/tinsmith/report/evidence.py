@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from tinsmith.base.errors import BundleError
 from tinsmith.base.files import JsonObject, read_json, read_jsonl
-from tinsmith.evidence.family import Family, Results, read_metrics
+from tinsmith.evidence.family import Family, Results, read_metrics, require_subjects
 from tinsmith.evidence.schema import Finding, Metrics, Record
 from tinsmith.meter import carbon
 from tinsmith.recipe import Recipe
@@ -60,6 +60,7 @@ def _build(bundle: Path, recipe: Recipe, families: Sequence[Family]) -> Evidence
     data, manifests = bundle / "data", _read_manifests(bundle)
     path = data / "metrics.json"
     metrics = read_metrics(path, families) if path.is_file() else Metrics()
+    require_subjects(metrics, path)
     verdict = judge(metrics, recipe.evaluate.confidence)
     statistics = {manifest["stage"]: manifest.get("statistics") or {} for manifest in manifests}
     return Evidence(

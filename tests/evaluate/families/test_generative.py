@@ -54,7 +54,9 @@ def test_unanswered_and_refused_are_wrong_and_what_failed_is_left_out(tmp_path):
     assert (system.input_tokens, system.output_tokens) == (35, 10)
     assert system.cost == pytest.approx((35 * 1.0 + 10 * 10.0) / 1e6)
     assert "not comparable with those of multiple choice" in found.notes[0]
-    assert "api (m) counts with 6 of 8 questions in words (budget, timeout)" in found.notes[1]
+    assert (
+        "api (m) is scored on 6 of 8 questions asked in words (left out: budget, timeout)" in found.notes[1]
+    )
 
 
 def test_p_values_are_adjusted_for_the_number_of_these_comparisons(tmp_path):

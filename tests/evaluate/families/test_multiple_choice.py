@@ -76,7 +76,7 @@ def test_shots_are_balanced_seeded_and_enough():
     assert drawn == choose_shots(examples[::-1], "kind", 6, seed=1)
     assert drawn != choose_shots(examples, "kind", 6, seed=2)
     assert choose_shots(examples, "kind", 0, seed=1) == []
-    with pytest.raises(CorpusError, match=r"30 examples .* hold 23"):
+    with pytest.raises(CorpusError, match=r"30 examples .* hold only 23"):
         choose_shots(examples, "kind", 30, seed=1)
 
 

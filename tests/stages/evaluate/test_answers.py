@@ -134,7 +134,7 @@ def test_money_that_ends_in_the_middle_leaves_a_partial_result_that_says_so(serv
     assert reasons == [""] * 7 + ["budget"] * 5
     assert found.systems[0].partial
     assert found.systems[0].cost == 35.0
-    assert "api (m) counts with 7 of 12 questions in words (budget)" in found.notes[-1]
+    assert "api (m) is scored on 7 of 12 questions asked in words (left out: budget)" in found.notes[-1]
     assert next(row for row in found.metrics if row.metric == "generated_accuracy:kind").items == 7
     check(tmp_path, config, found)
 
