@@ -115,7 +115,7 @@ ROOM = {
     ),
     "shots": (
         Work((), 32, {"kind": [_item("kind", "x" * 20)]}, {("kind", 2): [_item("kind", "y" * 20)] * 2}),
-        r"item kind:d0 behind 2 examples takes \d+\n  -> lower evaluate\.shots",
+        r"item kind:d0 after 2 examples takes \d+\n  -> lower evaluate\.shots",
     ),
 }
 
@@ -130,7 +130,7 @@ def test_a_small_context_is_told_with_the_item_and_what_to_set(rival, tmp_path, 
         path = tmp_path / "rival.gguf"
         write_gguf(rival, path, "q8_0")
     given, message = ROOM[work]
-    with pytest.raises(AssetError, match=f"the rival: reads at most 64 tokens, {message}"):
+    with pytest.raises(AssetError, match=f"the rival: reads at most 64 tokens, but {message}"):
         check_room(EvalModel("rival", "the rival", path, ""), byte_tokenizer(), given)
 
 

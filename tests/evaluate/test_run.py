@@ -178,8 +178,6 @@ def test_about_says_what_was_scored(session):
     about = read_json(session.items / "about-trained.json")
     assert set(about["fingerprints"]) == {"text", "bias", "leakage"}
     assert len(set(about["fingerprints"].values())) == 3
-    assert about["tokens"] > 0
-    assert about["forwards"] > 0
     assert (about["branches"], about["precision"]) == (True, "float32")
 
 

@@ -10,6 +10,7 @@ from fixture_bundle import check, unpack
 from tinsmith.base.errors import BundleError
 from tinsmith.base.files import read_json, read_jsonl, write_jsonl
 from tinsmith.evaluate import verify
+from tinsmith.recipe.toml import parse_recipe
 
 NAMES = ("subject", "metric", "a", "b", "format", "side", "bound")
 
@@ -37,7 +38,7 @@ def forge(genuine, tmp_path, monkeypatch):
     # Nor are items checked again, which are as they were.
     trusting = [replace(family, check=lambda items: None) for family in verify.families()]
     monkeypatch.setattr(verify, "families", lambda: trusting)
-    recipe = verify.Recipe.model_validate(read_json(bundle / "recipe.json"))
+    recipe = parse_recipe(read_json(bundle / "recipe.json"), where="recipe.json")
 
     def said(change):
         copy = json.loads(text)
