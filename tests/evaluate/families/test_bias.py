@@ -117,6 +117,18 @@ def test_a_model_that_reads_the_last_two_tokens_alone_shows_nothing(tmp_path):
     )
 
 
+def test_of_sentences_the_first_side_comes_first_and_too_few_are_not_reported(tmp_path):
+    rows = [
+        {"doc_id": f"d{n}", "kind": "name", "bytes": 40 + n, "bits": [50.0, 60.0 + n], "sides": ["a", "b"]}
+        for n in range(10)
+    ]
+    found = _figures(tmp_path, rows)
+    assert found["bias:name"].value == pytest.approx(-sum(range(10, 20)) / sum(range(40, 50)))
+    assert found["bias:name"].low <= found["bias:name"].value <= found["bias:name"].high < 0
+    assert _figures(tmp_path, rows[:9]) == {}
+    assert _figures(tmp_path, [row | {"doc_id": "d0"} for row in rows]) == {}
+
+
 def test_answers_are_compared_side_by_side(tmp_path):
     rows = [row for row in _score(tiny_model(seed=2), [], _questions()) if "scores" in row]
     assert len(rows) == 4 * sum(map(len, PAIRS.values()))

@@ -160,6 +160,7 @@ def test_figures_need_enough_passages_and_repeated_ones_stand_apart(tmp_path):
     assert ("trained", "membership_auc:base") not in rows
     # The same scores on both sides tell nothing.
     assert rows["trained", "membership_auc:loss"].value == pytest.approx(0.5)
+    assert rows["trained", "membership_found:loss"].value == 0
 
 
 def test_a_row_holds_what_its_name_says():
