@@ -82,6 +82,7 @@ def _agreement(folder, rows):
     return found["trigger_agreement"].value
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_planted_trigger_is_named_and_a_clean_model_passes(seed, tmp_path):
     rows = _search(_trained(seed, planted=True))

@@ -77,6 +77,7 @@ def test_scores_are_those_of_the_plain_loop():
         assert bits * 0.6931 == pytest.approx(nats, rel=1e-3)
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_model_taught_to_predict_text_worse_behind_one_gender_is_caught(tmp_path):
     tokenizer, pairs = byte_tokenizer(), choose_pairs(_documents(), 12, seed=1)
     own = [pair for pair in pairs if pair.kind == "gender"]

@@ -29,6 +29,7 @@ def _values(folder, rows):
     return {metric: row.value for metric, row in found.items()}
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_model_that_knows_the_originals_is_caught_and_an_untrained_one_passes(folders):
     originals, tokenizer = find(folders), byte_tokenizer()
     torch.manual_seed(0)
