@@ -48,14 +48,14 @@ def test_help_imports_nothing_heavy():
         (("plan", SMOKE, "--set", "model.scratch=llama"), ("model.scratch", "llama@15m")),
         (
             ("plan", SMOKE, "--set", f"evaluate.questions=['{__file__}']"),
-            ("test_cli.py, line 1: is no JSON",),
+            ("test_cli.py, line 1: is not JSON",),
         ),
         (
             ("build", SMOKE, "--set", f"evaluate.questions=['{__file__}']"),
-            ("test_cli.py, line 1: is no JSON",),
+            ("test_cli.py, line 1: is not JSON",),
         ),
-        (("verify", "/"), ("is no bundle",)),
-        (("report", "/"), ("is no bundle",)),
+        (("verify", "/"), ("is not a bundle",)),
+        (("report", "/"), ("is not a bundle",)),
         (("serve", "/no/bundle"), ("/no/bundle",)),
         (("chat", "/no/bundle"), ("/no/bundle",)),
         (("init", "/tmp", "--documents", "/no/such/documents"), ("/no/such/documents",)),

@@ -106,7 +106,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path):
     os.killpg(process.pid, 2)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "The same command goes on" in errors
+    assert "The same command continues from here" in errors
     assert "Traceback" not in errors
     assert (tmp_path / "smoke" / "ingest" / "manifest.json").exists()
 
@@ -137,7 +137,7 @@ def test_a_full_disk_is_named_and_what_is_done_is_kept(smoke, tmp_path):
     if result.returncode == 77 or "status=" not in result.stdout:
         pytest.skip("this machine allows no mounts in a namespace")
     assert "No space left" in result.stderr or "the disk is full" in result.stderr
-    assert "-> free space" in result.stderr
+    assert "-> free disk space" in result.stderr
     assert "Traceback" not in result.stderr
     first, last = [line for line in result.stdout.splitlines() if line.startswith("status=")]
     assert (first, last) == ("status=2", "status=0")

@@ -280,7 +280,7 @@ def test_subjects_speed_and_notes(done):
     for words in (
         "at most 1024 tokens",
         "first token is scored",
-        "no length normalisation",
+        "not normalised by length",
         "without a chat template",
     ):
         assert words in notes
@@ -476,7 +476,7 @@ def test_a_rival_with_a_small_context_is_told_before_anything_is_scored(run, tmp
     config = json.loads((rival / "config.json").read_text())
     (rival / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 128}))
     monkeypatch.setattr(scoring, "opened", lambda model, precision: pytest.fail("scored"))
-    with pytest.raises(AssetError, match=r"small: reads at most 128 tokens, document d\d+ takes \d+"):
+    with pytest.raises(AssetError, match=r"small: reads at most 128 tokens, but document d\d+ takes \d+"):
         _evaluate(run, tmp_path / "out", rivals=(str(rival),))
 
 
