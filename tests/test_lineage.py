@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from helpers import tinsmith
+from rule_teacher import rule_teacher
 from tinsmith.base.erasure import read_rows
 from tinsmith.base.errors import RunError
 from tinsmith.base.files import write_json, write_jsonl
@@ -174,18 +175,38 @@ def test_what_became_of_a_document_is_told_from_file_to_tokens(folder: Path) -> 
     }
     assert parts["held_out"][0]["sequences"] == []
     assert "part train" in render_trace(trace(root, doc_id[:8]))
-    # Written from it, learnt from: what bears the document.
-    written = pq.read_table(root / "refine" / "documents.parquet")
-    rows = [
-        {**row, "doc_id": "f" * 32, "source": "synthesis", "meta": json.dumps({"from": [doc_id]})}
-        for row in written.to_pylist()[:1]
-    ]
-    pq.write_table(
-        written.from_pylist(written.to_pylist() + rows, schema=written.schema),
-        root / "refine" / "documents.parquet",
-    )
-    (one,) = trace(root, doc_id)["documents"]
-    assert one["synthetic"] == [{"doc_id": "f" * 32, "source": "synthesis"}]
+
+
+def test_what_a_teacher_wrote_from_a_document_is_traced_and_goes_with_it(folder: Path) -> None:
+    with rule_teacher() as server:
+        teacher = {"kind": "openai", "model": "m", "url": server.url}
+        synthesis = {"items": 6, "passage_words": 60, "teacher": teacher}
+        root = make(folder, "refine", refine={"synthesis": synthesis})
+        written = _written(root)
+        doc_id, texts = next((origin, texts) for origin, texts in written.items() if origin)
+        assert all(holding(root, text.partition("\n\n")[2][:60]) for text in texts.values())
+        (one,) = trace(root, doc_id)["documents"]
+        assert {row["doc_id"] for row in one["synthetic"]} == set(texts)
+        assert f"written   {next(iter(texts))} from it" in render_trace(trace(root, doc_id))
+        # It would be written again from the same passage, so it cannot be forgotten by itself.
+        with pytest.raises(RunError, match=f"was written from the document {doc_id}"):
+            forget(root, next(iter(texts)))
+        assert read_rows(root) == []
+        (marked, *_) = forget(root, doc_id, with_copies=True)["documents"]
+        assert {row["doc_id"] for row in marked["synthetic"]} == set(texts)
+        make(folder, "refine", refine={"synthesis": synthesis})
+    assert doc_id not in _written(root)
+    assert all(holding(root, text.partition("\n\n")[2][:60]) == set() for text in texts.values())
+
+
+def _written(root: Path) -> dict[str, dict[str, str]]:
+    """Return by the document that they were written from the ids and texts of the written documents."""
+    written: dict[str, dict[str, str]] = {}
+    for row in pq.read_table(root / "refine" / "documents.parquet").to_pylist():
+        if "#written-" in row["source"]:
+            origin = json.loads(row["meta"])["written_from"]
+            written.setdefault(origin, {})[row["doc_id"]] = row["text"]
+    return written
 
 
 def test_a_bundle_of_an_earlier_package_may_contain_the_document(tmp_path: Path) -> None:

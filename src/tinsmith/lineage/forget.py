@@ -10,6 +10,7 @@ from typing import Any
 from tinsmith.base.erasure import read_rows, write_rows
 from tinsmith.base.errors import RunError
 from tinsmith.lineage.find import Document, copies, find, relatives, unknown_document
+from tinsmith.lineage.tables import REFINED, made_from, rows_where
 from tinsmith.lineage.trace import describe
 from tinsmith.pipeline.build import locked
 
@@ -18,13 +19,14 @@ def forget(root: Path, what: str, *, reason: str = "", with_copies: bool = False
     """Mark a document and its exact copies, so that the next build leaves them out.
 
     `with_copies` also marks near-duplicates and the others of its cluster. Returns `{documents: those marked, as
-    trace describes them, relatives: paths of those that stay}`. Raises RunError for an unknown document, and
-    while a build is running.
+    trace describes them, relatives: paths of those that stay}`. Raises RunError for an unknown document, for a
+    synthetic one, which the next build would write again, and while a build is running.
     """
     with locked(root):
         meant = find(root, what)
         if not meant:
             raise unknown_document(root, what)
+        _refuse_synthetic(root, meant)
         marked = [*meant, *copies(root, meant)]
         near = _others(relatives(root, marked), marked)
         if with_copies:
@@ -36,6 +38,16 @@ def forget(root: Path, what: str, *, reason: str = "", with_copies: bool = False
         fresh = [_row(document, reason, now) for document in marked]
         write_rows(root, rows + [row for row in fresh if _identity(row) not in known])
     return {"documents": described, "relatives": [document.source for document in near]}
+
+
+def _refuse_synthetic(root: Path, documents: Sequence[Document]) -> None:
+    for row in rows_where(root / REFINED, "source", {document.source for document in documents}):
+        if origin := made_from(row):
+            raise RunError(
+                f"was written from the document {origin}, from which the next build would write it again",
+                where=row["source"],
+                next_step=f"tinsmith forget {origin}",
+            )
 
 
 def remember(root: Path, what: str) -> list[str]:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from tinsmith.base.erasure import FORGOTTEN
 from tinsmith.base.errors import RunError
 from tinsmith.base.files import read_jsonl
+from tinsmith.corpus.steps import WRITTEN_FROM
 
 INGESTED, CURATED = Path("ingest/documents.parquet"), Path("curate/documents.parquet")
 REJECTED, SPLIT = Path("curate/rejects.parquet"), Path("split/documents.parquet")
@@ -95,15 +96,13 @@ def jsonl_where(path: Path, column: str, values: Collection[str]) -> list[dict[s
     return [row for row in read_jsonl(path) if row.get(column) in values] if path.is_file() else []
 
 
-def made_from(row: dict[str, Any]) -> list[str]:
-    """Return the ids of the documents that a synthetic document was written from; none for other documents."""
+def made_from(row: dict[str, Any]) -> str:
+    """Return the id of the document that a synthetic document was written from; empty for other documents."""
     try:
-        origin = json.loads(row.get("meta") or "{}").get("from", [])
+        origin = json.loads(row.get("meta") or "{}").get(WRITTEN_FROM)
     except (ValueError, AttributeError):
-        return []
-    if isinstance(origin, dict):
-        origin = origin.get("doc_id", [])
-    return [origin] if isinstance(origin, str) else [doc_id for doc_id in origin if isinstance(doc_id, str)]
+        return ""
+    return origin if isinstance(origin, str) else ""
 
 
 def matches_any(column: pa.ChunkedArray, patterns: Collection[str]) -> pa.ChunkedArray:

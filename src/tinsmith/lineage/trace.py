@@ -82,7 +82,7 @@ def synthetic(root: Path, doc_ids: Collection[str]) -> list[dict[str, str]]:
         {"doc_id": row["doc_id"], "source": row["source"]}
         for table in batches(root / REFINED, ("doc_id", "source", "meta"))
         for row in table.to_pylist()
-        if known & set(made_from(row))
+        if made_from(row) in known
     ]
 
 

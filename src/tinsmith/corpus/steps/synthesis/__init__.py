@@ -17,6 +17,7 @@ from tinsmith.base.completion import Answer, Ask, Failure, Request
 from tinsmith.base.errors import LLMError
 from tinsmith.base.files import write_json, write_jsonl
 from tinsmith.base.progress import Progress
+from tinsmith.corpus.steps import WRITTEN_FROM
 from tinsmith.corpus.steps.result import StepInput, StepResult
 from tinsmith.corpus.steps.synthesis import checks
 from tinsmith.corpus.steps.synthesis.passages import SourcePassage, choose_passages
@@ -182,7 +183,7 @@ def _row(item: SynthesisItem) -> dict[str, Any]:
 
 def _document(item: SynthesisItem, schema: pa.Schema) -> dict[str, str]:
     passage = item.passage
-    meta = {"written_from": passage.doc_id, "start": passage.start, "kind": passage.kind}
+    meta = {WRITTEN_FROM: passage.doc_id, "start": passage.start, "kind": passage.kind}
     row = {
         "doc_id": document_id(item.text),
         "text": item.text,
@@ -200,7 +201,7 @@ def _conversation(item: SynthesisItem) -> dict[str, Any]:
         {"role": "user", "content": item.draft.heading},
         {"role": "assistant", "content": item.draft.body},
     ]
-    return {"messages": messages, "doc_id": document_id(item.text), "written_from": item.passage.doc_id}
+    return {"messages": messages, "doc_id": document_id(item.text), WRITTEN_FROM: item.passage.doc_id}
 
 
 def _nothing_usable(config: SynthesisConfig, items: list[SynthesisItem], steps: dict[str, int]) -> LLMError:
