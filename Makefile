@@ -1,5 +1,6 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`.
 # `make prove` runs the proofs that have two lengths at their full one: more kills, longer runs.
+# It then changes load-bearing code in 300 spots, one at a time, and prints what no quick test notices.
 # TORCH_INDEX names an extra package index to take PyTorch from, for example one with CPU builds only.
 PYTHON ?= python3
 TORCH_INDEX ?=
@@ -16,6 +17,7 @@ test: .venv/dev lint
 
 prove: .venv/dev
 	$(BIN)/python -m pytest -m proof --full --timeout 3600
+	$(BIN)/python tests/mutate.py
 
 # One of them: make bench ONLY=speed. A try in minutes: make bench BENCH='--quick'. See benchmarks/README.md.
 bench: .venv/runtime
