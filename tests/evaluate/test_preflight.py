@@ -176,8 +176,13 @@ def test_a_rival_that_cannot_be_scored_stops_the_build_before_a_document_is_read
 
 
 def test_a_rival_that_needs_a_missing_network_is_told_before_a_document_is_read(rival, tmp_path, monkeypatch):
-    def no_network(name, **options):
+    def no_network(*names, **options):
+        if options.get("local_files_only"):
+            raise huggingface_hub.errors.LocalEntryNotFoundError("not here")
         raise ConnectionError("no route")
+
+    monkeypatch.setenv("TINSMITH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", no_network)
 
     source = tmp_path / "documents"
     source.mkdir()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +11,11 @@ import pytest
 
 from tinsmith.base.errors import RecipeError, RunError
 from tinsmith.base.files import sha256_file, write_atomic, write_json
-from tinsmith.base.progress import SilentProgress
+from tinsmith.base.progress import PlainProgress, SilentProgress
 from tinsmith.pipeline.build import _prepare, _verify_inputs, build
 from tinsmith.pipeline.manifests import KEY, MANIFEST, METER
+from tinsmith.pipeline.plan import plan
+from tinsmith.recipe import Recipe
 from tinsmith.recipe.toml import parse_recipe
 from tinsmith.stages import STAGES, Stage
 
@@ -65,3 +69,31 @@ def test_only_files_that_their_stage_made_are_published(tmp_path: Path) -> None:
     write_atomic(log, "[]")
     with pytest.raises(RunError, match=r"train/log\.jsonl: was changed after its stage made it"):
         _verify_inputs(tmp_path, stage)
+
+
+def test_a_damaged_output_is_made_again_and_the_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Some text.")
+    data = {"name": "x", "runs": str(tmp_path / "runs"), "ingest": {"sources": [str(tmp_path / "a.txt")]}}
+    recipe = parse_recipe(data, where="test")
+    said = build_and_listen(recipe)
+    assert said[0] == "ingest: runs"
+    assert build_and_listen(recipe) == ["ingest: cached"]
+    documents = tmp_path / "runs" / "x" / "ingest" / "documents.parquet"
+    content = documents.read_bytes()
+    status = documents.stat()
+    with documents.open("r+b") as file:
+        file.seek(100)
+        file.write(bytes(200))
+    os.utime(documents, ns=(status.st_atime_ns, status.st_mtime_ns))
+    why = "documents.parquet is missing or was changed"
+    assert [(step.cached, step.why) for step in plan(recipe, until="ingest")] == [(False, why)]
+    said = build_and_listen(recipe)
+    assert said[:2] == [f"ingest: {why}, so the stage runs again", "ingest: runs"]
+    assert documents.read_bytes() == content
+
+
+def build_and_listen(recipe: Recipe) -> list[str]:
+    """Build the stage ingest; return what was said."""
+    stream = io.StringIO()
+    build(recipe, progress=PlainProgress(stream), until="ingest")
+    return stream.getvalue().splitlines()

@@ -8,7 +8,7 @@ import pytest
 from tinsmith.base.errors import RunError
 from tinsmith.base.files import write_atomic
 from tinsmith.meter.energy import Reading
-from tinsmith.pipeline.manifests import KEY, MANIFEST, make_manifest, outputs_present, read_manifest
+from tinsmith.pipeline.manifests import KEY, MANIFEST, changed_output, make_manifest, read_manifest
 from tinsmith.recipe import IngestConfig, Recipe
 from tinsmith.stages import STAGES
 
@@ -31,13 +31,16 @@ def test_the_digest_leaves_out_what_differs_between_equal_runs(tmp_path: Path) -
     assert manifest(tmp_path, documents_parquet="b", files_jsonl="1 s")["digest"] != before["digest"]
 
 
-def test_outputs_are_files_that_are_there_with_their_size(tmp_path: Path) -> None:
+def test_outputs_are_files_that_are_there_as_they_were_written(tmp_path: Path) -> None:
     write_atomic(tmp_path / KEY, "{}")
     made = manifest(tmp_path, documents_parquet="a")
     assert made["outputs"].keys() == {"documents.parquet"}
-    assert outputs_present(tmp_path, made)
-    write_atomic(tmp_path / "documents.parquet", "longer")
-    assert not outputs_present(tmp_path, made)
+    assert changed_output(tmp_path, made) is None
+    for content in ("longer", "b"):
+        write_atomic(tmp_path / "documents.parquet", content)
+        assert changed_output(tmp_path, made) == "documents.parquet"
+    (tmp_path / "documents.parquet").unlink()
+    assert changed_output(tmp_path, made) == "documents.parquet"
 
 
 def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:

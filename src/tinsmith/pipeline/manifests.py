@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.base import assets
+from tinsmith.base.cache import recorded_sha256
 from tinsmith.base.errors import RunError
 from tinsmith.base.files import list_files, read_json, sha256_file, sha256_json
 from tinsmith.meter.energy import Reading
@@ -111,10 +112,12 @@ def manifest_of(root: Path, name: str) -> dict[str, Any]:
     return manifest
 
 
-def outputs_present(directory: Path, manifest: dict[str, Any]) -> bool:
-    """Return whether every output exists with its size; `tinsmith verify` checks hashes."""
+def changed_output(directory: Path, manifest: dict[str, Any]) -> str | None:
+    """Return the first output that is missing or is not what its stage wrote, by hash; None if all are."""
     for name, row in manifest["outputs"].items():
         path = directory / name
         if not path.is_file() or path.stat().st_size != row["bytes"]:
-            return False
-    return True
+            return str(name)
+        if recorded_sha256(path) != row["sha256"]:
+            return str(name)
+    return None

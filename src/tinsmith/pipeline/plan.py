@@ -11,7 +11,7 @@ from tinsmith.base import assets
 from tinsmith.base.erasure import read_forgotten
 from tinsmith.base.errors import RecipeError
 from tinsmith.base.files import read_json, sha256_file, sha256_json
-from tinsmith.pipeline.manifests import KEY, MANIFEST, manifest_of, outputs_present, read_manifest
+from tinsmith.pipeline.manifests import KEY, MANIFEST, changed_output, manifest_of, read_manifest
 from tinsmith.recipe import Recipe
 from tinsmith.recipe.renamed import RENAMED
 from tinsmith.stages import STAGES, Stage
@@ -35,10 +35,10 @@ def plan(recipe: Recipe, until: str | None = None) -> list[Step]:
             steps.append(Step(stage, False, "an earlier stage runs"))
             continue
         key = stage_key(stage, recipe, root)
-        stale = not is_cached(stage, root, key)
-        steps.append(
-            Step(stage, not stale, _reason(stage, recipe, root, key) if stale else "nothing changed")
-        )
+        cached, changed = find_cached(stage, root, key)
+        stale = not cached
+        why = "nothing changed" if cached else changed or _reason(stage, recipe, root, key)
+        steps.append(Step(stage, cached, why))
     return steps
 
 
@@ -85,12 +85,16 @@ def stage_key(stage: Stage, recipe: Recipe, root: Path) -> str:
     return sha256_json(parts)
 
 
-def is_cached(stage: Stage, root: Path, key: str) -> bool:
-    """Return whether a stage was finished with this key and its outputs are all there."""
+def find_cached(stage: Stage, root: Path, key: str) -> tuple[bool, str]:
+    """Return whether a stage was finished with this key and its outputs are what it wrote; else what is wrong with one.
+
+    The text is empty where the stage was not finished with this key.
+    """
     manifest = read_manifest(root / stage.directory)
     if manifest is None or manifest["key"] != key:
-        return False
-    return outputs_present(root / stage.directory, manifest)
+        return False, ""
+    name = changed_output(root / stage.directory, manifest)
+    return name is None, f"{name} is missing or was changed" if name else ""
 
 
 def partial_key(partial: Path) -> str | None:
@@ -109,8 +113,6 @@ def _reason(stage: Stage, recipe: Recipe, root: Path, key: str) -> str:
     manifest = read_manifest(root / stage.directory)
     if manifest is None:
         return "not yet run"
-    if manifest["key"] == key:
-        return "an output is missing or has another size"
     if changed := _changed_fields(manifest["config"], stage.configuration(recipe)):
         return f"changed: {', '.join(changed)}"
     if stage.seeded and manifest["seed"] != recipe.seed:

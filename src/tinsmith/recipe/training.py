@@ -17,7 +17,8 @@ class ModelConfig(Section):
     """Where the weights start."""
 
     base: str = Field(
-        "smollm2-135m", description="named model, local directory, GGUF file or Hugging Face id"
+        "smollm2-135m",
+        description="named model, local directory, GGUF file or Hugging Face id (owner/model@commit)",
     )
     scratch: str | None = Field(
         None,
