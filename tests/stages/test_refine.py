@@ -9,6 +9,7 @@ import pytest
 
 from rule_teacher import RuleTeacher, rule_teacher, score_of
 from stages.test_curate import TOPICS, prose
+from stages.test_tokenize import run as tokenize
 from tinsmith.base.errors import CorpusError, LLMError
 from tinsmith.base.files import read_json, read_jsonl
 from tinsmith.base.progress import SilentProgress
@@ -16,6 +17,8 @@ from tinsmith.corpus.text.repair import document_id
 from tinsmith.gguf.writer import write_gguf
 from tinsmith.recipe import RefineConfig
 from tinsmith.stages.refine.run import refine
+from tinsmith.tokens.shards import TokenSet
+from tinsmith.tokens.tokenizer import load_tokenizer
 from tiny_model import write_trained
 
 CLAUSE = "Neither party is liable for any delay that is due to causes beyond its reasonable control at all."
@@ -215,13 +218,39 @@ def test_items_are_written_checked_and_learnt_from(tmp_path, server):
         assert item["quote"].lower() in " ".join(item["passage"].lower().split())
         assert item["passage"] in training[item["doc_id"]]["text"]
     talks = list(read_jsonl(out / "synthesis" / "conversations.jsonl"))
-    assert len(talks) == sum(item["kind"] == "question" for item in kept)
+    assert len(talks) == sum(item["kind"] == "question" for item in kept) > 0
+    # An objective that learns conversations learns these, each by the id of the written document.
+    learnt = tokenize(tmp_path, "tokens", tasks=(), objective="sft", context=512)
+    tokens, tokenizer = TokenSet(learnt / "sft"), load_tokenizer(learnt / "tokenizer")
+    answers = {}
+    for number, row in enumerate(read_jsonl(learnt / "sft" / "sequences.jsonl")):
+        ids, marks = tokens.sequence(number)
+        answers[row["doc_id"]] = tokenizer.decode(ids[marks == 1])
+    assert answers == {talk["doc_id"]: f"{talk['messages'][1]['content']}<|im_end|>" for talk in talks}
+    assert set(answers) <= {row["doc_id"] for row in written}
     last = check_funnel(out)[-1]
     assert (last["step"], last["documents"]) == ("synthesis", -len(kept))
     asked = len(server.asked)
     again = run(tmp_path, synthesis={"items": 12, "passage_words": 60, "teacher": teacher(server)})
     assert len(server.asked) == asked  # every answer was kept
     assert rows(again) == rows(out)
+
+
+def test_an_item_like_another_or_like_held_out_text_is_not_learnt(tmp_path, server):
+    opening = "The tenant pays the whole rent on the first day of every single month"
+    training = [f"{opening} in cash.", f"{opening} by letter.", f"{CLAUSE} So be it.", "Seven ships " * 12]
+    out = run(
+        tmp_path,
+        training=training,
+        synthesis={"items": 4, "kinds": ["question"], "teacher": teacher(server)},
+    )
+    verdicts = [item["verdict"] for item in read_jsonl(out / "synthesis" / "items.jsonl")]
+    assert sorted(verdicts) == ["kept", "kept", "not apart_from_held_out", "not new"]
+    steps = read_json(out / "synthesis" / "steps.json")["steps"]
+    assert (steps["needs_passage"], steps["new"], steps["apart_from_held_out"]) == (4, 3, 2)
+    written = {row["source"].partition("#")[0] for row in rows(out) if "#written-" in row["source"]}
+    assert len(written & {"docs/0.txt", "docs/1.txt"}) == 1
+    assert written - {"docs/0.txt", "docs/1.txt"} == {"docs/3.txt"}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from small_vocabulary import TEXT, write_bpe, write_sentence_pieces
 from tinsmith.base.assets import is_cached, resolve_model
 from tinsmith.base.errors import AssetError
 from tinsmith.gguf.header import read_metadata
-from tinsmith.tokens.encoding import encode, prefix_ids
+from tinsmith.tokens.encoding import encode, encode_all, prefix_ids
 from tinsmith.tokens.tokenizer import load_tokenizer, save_tokenizer
 
 HARD = "Hello  world 2024: 12.5%\n\n\tindent «é» 漢字 it's ½ <|im_end|> \u00a0x \r\n"
@@ -39,6 +39,9 @@ def test_markup_in_a_document_stays_text_and_templates_still_use_it(tmp_path: Pa
     write_bpe(tmp_path / "v.gguf")
     tokenizer = load_tokenizer(tmp_path / "v.gguf")
     assert tokenizer.eos_token_id not in encode(tokenizer, "a<|im_end|>")
+    assert encode_all(tokenizer, ["a<|im_end|>", HARD]) == [
+        encode(tokenizer, text) for text in ("a<|im_end|>", HARD)
+    ]
     assert tokenizer("a<|im_end|>")["input_ids"][-1] == tokenizer.eos_token_id
 
 

@@ -6,3 +6,5 @@ section in `RefineConfig`, whose fields give the order, and whose `enabled` says
 
 # In the metadata of a document that a step wrote: the doc_id of the document that it was written from.
 WRITTEN_FROM = "written_from"
+# The questions with answers that synthesis wrote, as conversations: the file below the directory of refine.
+WRITTEN_CONVERSATIONS = "synthesis/conversations.jsonl"

@@ -57,7 +57,7 @@ def _example_stamps(recipe: Recipe) -> list[str]:
 
 STAGE = Stage(
     "tokenize",
-    version=1,
+    version=2,
     purpose="text to tokens",
     estimate=_estimate,
     inputs=("refine",),

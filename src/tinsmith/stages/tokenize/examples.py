@@ -1,4 +1,4 @@
-"""Collect the examples for sft and dpo: the user's own files, and tasks on training documents."""
+"""Collect the examples for sft and dpo: the user's own files, what refine wrote, and tasks on training documents."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import TypeVar
 import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
+from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.corpus.split import find_shared_runs, hash_texts
+from tinsmith.corpus.steps import WRITTEN_CONVERSATIONS
 from tinsmith.recipe import EXAMPLE_FILES, TaskConfig, TokenizeConfig
 from tinsmith.tokens.chat import ChatEncoder, Message
 from tinsmith.tokens.encoding import encode
@@ -32,7 +34,7 @@ Example = TypeVar("Example", bound=Conversation)
 
 @dataclass
 class Examples:
-    """The conversations and preferences of the recipe's files, for the token sets that its objectives read."""
+    """Conversations and preferences of the recipe's files and of refine, for the token sets that objectives read."""
 
     sets: Collection[str]  # of "sft" and "dpo"
     conversations: list[Conversation] = field(default_factory=list)
@@ -50,7 +52,7 @@ class Examples:
         shared_run_words: int,
         progress: Progress,
     ) -> Examples:
-        """Read the files, without examples that share so long a run of words with a held-out document.
+        """Read the files and what refine wrote, without examples that share so long a run of words with a held-out document.
 
         Raises RecipeError for a file that cannot be read, CorpusError for one without a usable line.
         """
@@ -66,6 +68,7 @@ class Examples:
                 for file in config.conversations
                 for row in read_conversations(file, examples.rejects["sft"])
             ]
+            rows += _written(documents.parent / WRITTEN_CONVERSATIONS)
             examples.conversations = _unshared(rows, documents, shared_run_words, examples.rejects["sft"])
         if "dpo" in sets:
             pairs = [
@@ -75,7 +78,7 @@ class Examples:
         return examples
 
     def texts(self) -> Iterator[str]:
-        """Yield the texts of the files."""
+        """Yield the texts of the examples."""
         yield from (example.text for example in (*self.conversations, *self.preferences))
 
     def write(
@@ -109,6 +112,14 @@ class Examples:
                 pairs, encoder, self.rejects["dpo"], context=context, seed=seed, out=out / "dpo"
             )
         return statistics, min(encoder.turn_ends - {tokenizer.eos_token}, default=None)
+
+
+def _written(path: Path) -> list[Conversation]:
+    """Return the conversations that a teacher wrote in refine, each by the id of the written document."""
+    return [
+        Conversation(row["doc_id"], 0, tuple(Message(**message) for message in row["messages"]))
+        for row in (read_jsonl(path) if path.exists() else ())
+    ]
 
 
 def _unshared(examples: list[Example], documents: Path, words: int, rejects: Rejects) -> list[Example]:

@@ -17,7 +17,7 @@ from tinsmith.base.completion import Answer, Ask, Failure, Request
 from tinsmith.base.errors import LLMError
 from tinsmith.base.files import write_json, write_jsonl
 from tinsmith.base.progress import Progress
-from tinsmith.corpus.steps import WRITTEN_FROM
+from tinsmith.corpus.steps import WRITTEN_CONVERSATIONS, WRITTEN_FROM
 from tinsmith.corpus.steps.result import StepInput, StepResult
 from tinsmith.corpus.steps.synthesis import checks
 from tinsmith.corpus.steps.synthesis.passages import SourcePassage, choose_passages
@@ -89,7 +89,7 @@ def run(config: SynthesisConfig, given: StepInput) -> StepResult:
         raise _nothing_usable(config, items, steps)
     path = out / "written.parquet"
     pq.write_table(pa.Table.from_pylist([_document(item, schema) for item in kept], schema), path)
-    write_jsonl(out / "conversations.jsonl", (_conversation(item) for item in kept if _is_question(item)))
+    write_jsonl(out.parent / WRITTEN_CONVERSATIONS, (_conversation(item) for item in kept if _is_question(item)))
     return StepResult({f"items_{name}": float(count) for name, count in steps.items()}, added=path)
 
 
