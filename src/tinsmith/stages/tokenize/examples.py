@@ -52,7 +52,7 @@ class Examples:
         shared_run_words: int,
         progress: Progress,
     ) -> Examples:
-        """Read the files and what refine wrote, without examples that share so long a run of words with a held-out document.
+        """Read the files and what refine wrote, without what shares so long a run of words with a held-out document.
 
         Raises RecipeError for a file that cannot be read, CorpusError for one without a usable line.
         """
