@@ -89,7 +89,9 @@ def run(config: SynthesisConfig, given: StepInput) -> StepResult:
         raise _nothing_usable(config, items, steps)
     path = out / "written.parquet"
     pq.write_table(pa.Table.from_pylist([_document(item, schema) for item in kept], schema), path)
-    write_jsonl(out.parent / WRITTEN_CONVERSATIONS, (_conversation(item) for item in kept if _is_question(item)))
+    write_jsonl(
+        out.parent / WRITTEN_CONVERSATIONS, (_conversation(item) for item in kept if _is_question(item))
+    )
     return StepResult({f"items_{name}": float(count) for name, count in steps.items()}, added=path)
 
 
