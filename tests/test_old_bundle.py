@@ -12,6 +12,8 @@ from test_bundle import forge
 from tinsmith.base.errors import BundleError
 from tinsmith.base.files import read_json
 from tinsmith.bundle import rebuild, verify
+from tinsmith.evaluate.families import families
+from tinsmith.report.evidence import build_evidence
 
 FIXTURE = Path(__file__).parent / "fixtures" / "bundle-2026-11.tar.xz"
 FIGURES = 987  # that the earlier version computed again
@@ -51,7 +53,7 @@ def test_its_report_can_be_rebuilt_with_the_same_figures(bundle):
     before = figures(bundle)
     rebuild(bundle)
     assert figures(bundle) == before
-    assert read_json(bundle / "evidence.json")["format"] == 2
+    assert read_json(bundle / "evidence.json")["format"] == 3
     first = (bundle / "report.html").read_text(encoding="utf-8").partition("<main>")[0]
     # The first screen shows only the findings that their family sends there.
     assert '<a href="#leakage">Planted secrets were not memorised</a>' in first
@@ -161,4 +163,20 @@ def test_a_finding_that_was_left_out_is_found(bundle):
 
     forge(bundle, "evidence.json", without)
     with pytest.raises(BundleError, match=r"evidence\.json: leakage is not what the files"):
+        verify(bundle)
+
+
+def test_what_format_2_called_better_still_verifies_and_a_rebuilt_report_says_otherwise(bundle):
+    """Format 2 decided by the interval alone; here the half with little overlap has an adjusted p-value of 0.1."""
+    rebuild(bundle)
+    assert read_json(bundle / "evidence.json")["verdict"]["unlike"]["outcome"] == "not shown to be better"
+    earlier = build_evidence(bundle, families(), by_interval=True).to_json() | {"format": 2}
+    assert earlier["verdict"]["unlike"]["outcome"] == "better"
+    forge(bundle, "evidence.json", lambda _: json.dumps(earlier).encode())
+    assert not verify(bundle).sentences
+    forge(bundle, "evidence.json", change(("verdict", "outcome")))
+    with pytest.raises(BundleError, match=r"evidence\.json: verdict\.outcome is not what the files"):
+        verify(bundle)
+    forge(bundle, "evidence.json", lambda _: json.dumps(earlier | {"format": 3}).encode())
+    with pytest.raises(BundleError, match=r"evidence\.json: .*outcome is not what the files"):
         verify(bundle)

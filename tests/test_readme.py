@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tinsmith.base.files import read_json
 from tinsmith.recipe.toml import load_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -32,3 +33,18 @@ def test_the_recipe_loads(tmp_path):
         "lora",
         "category",
     )
+
+
+def test_the_draw_of_models_trained_alike_stands_beside_the_headline():
+    """Wherever ours is called better than an untrained rival, the reader sees what equal minutes of training gave."""
+    rows = read_json(ROOT / "benchmarks" / "results" / "fair.json")["comparisons"]
+    (fair,) = [row for row in rows if (row["metric"], row["b"]) == ("bits_per_byte", "gemma-3-270m-trained")]
+    assert fair["low"] < 0 < fair["high"]
+    result = (ROOT / "README.md").read_text(encoding="utf-8").partition("## The result")[2].partition("##")[0]
+    draw = "the two draw: {difference:.3f} apart ({low:.3f} to {high:.3f}).".format(**fair)
+    assert result.index("than Gemma by") < result.index(draw) < result.index("than Gemma by") + 250
+    shown = (
+        (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8").partition("### What the demo shows")[2]
+    )
+    turned = "{:.3f} ({:.3f} to {:.3f})".format(-fair["difference"], -fair["high"], -fair["low"])
+    assert turned in shown.partition("\n### ")[0]

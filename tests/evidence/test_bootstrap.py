@@ -108,7 +108,18 @@ def test_p_values_of_no_difference_are_uniform_and_of_a_clear_one_small():
     assert 0.02 <= np.mean(np.array(values) < 0.05) <= 0.1
     assert Estimate(0.5, 0.4, 0.6, 0.05).p_value < 1e-20
     assert Estimate(0.0, 0.0, 0.0, 0.0).p_value == 1.0
-    assert Estimate(0.1, 0.1, 0.1, 0.0).p_value == 0.0
+
+
+@pytest.mark.parametrize("documents", [2, 5, 300])
+def test_without_spread_the_p_value_is_that_of_the_sign_test(documents):
+    ones = np.ones(documents)
+    found = _bootstrap(documents).difference(ratio(0.7 * ones, ones), ratio(0.4 * ones, ones))
+    assert (found.low, found.high) == pytest.approx((0.3, 0.3))
+    assert found.p_value == 2.0 ** (1 - documents) > 0
+    # Only the documents that a slice holds count.
+    few = only(range(2), documents, ratio(ones, ones))
+    assert _bootstrap(documents).estimate(few).p_value == 0.5
+    assert Estimate(0.3, 0.3, 0.3).p_value == 1.0
 
 
 def test_the_smallest_difference_is_seen_four_times_in_five():

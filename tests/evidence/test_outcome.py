@@ -47,10 +47,29 @@ def test_between_two_of_ours_the_first_counts_and_others_are_left_out():
     assert api.role is Role.RIVAL
 
 
-@pytest.mark.parametrize(("p_holm", "many"), [(None, False), (0.05, False), (0.06, True)])
-def test_what_is_one_of_many_says_so(p_holm, many):
-    (duel,) = find_duels([_comparison("trained", "rival", p_holm=p_holm)], SUBJECTS, 0.95)
-    assert duel.one_of_many is many
+@pytest.mark.parametrize(
+    ("p", "p_holm", "chance"),
+    [
+        (None, None, False),
+        (0.01, 0.05, False),
+        (0.01, 0.06, True),
+        (0.06, None, True),  # a baseline's, which is not adjusted
+        (0.04, None, False),
+    ],
+)
+def test_what_may_be_chance_is_neither_better_nor_worse(p, p_holm, chance):
+    gain = _comparison("trained", "rival", p=p, p_holm=p_holm)
+    loss = _comparison("trained", "rival", 0.2, 0.1, 0.3, p=p, p_holm=p_holm)
+    duels = find_duels([gain, loss], SUBJECTS, 0.95)
+    assert [duel.outcome for duel in duels] == ([UNCLEAR, UNCLEAR] if chance else [BETTER, WORSE])
+    assert [duel.by_chance for duel in duels] == [chance, chance]
+    earlier = find_duels([gain, loss], SUBJECTS, 0.95, by_interval=True)
+    assert [duel.outcome for duel in earlier] == [BETTER, WORSE]
+
+
+def test_an_interval_around_zero_is_unclear_whatever_the_p_value():
+    (duel,) = find_duels([_comparison("trained", "rival", low=-0.3, high=0.1, p_holm=0.9)], SUBJECTS, 0.95)
+    assert (duel.outcome, duel.by_chance) == (UNCLEAR, False)
 
 
 def test_the_worst_of_several_outcomes():

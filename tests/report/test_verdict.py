@@ -9,6 +9,7 @@ from tinsmith.base.files import read_json
 from tinsmith.evaluate.families import families
 from tinsmith.evidence.outcome import decide
 from tinsmith.evidence.schema import Comparison, Metrics
+from tinsmith.report.page import render
 from tinsmith.report.schema import Evidence, Verdict
 from tinsmith.report.verdict import judge, not_proven
 
@@ -62,12 +63,27 @@ def test_a_comparison_the_other_way_round_means_the_same(built: Evidence) -> Non
     assert judged(built, turned) == built.verdict
 
 
-def test_the_detectable_difference_stands_beside_no_difference_and_chance_beside_many(
-    built: Evidence,
-) -> None:
-    rows = [row.model_copy(update={"detectable": 0.25, "p_holm": 0.2}) for row in built.comparisons]
-    clear = judged(built, rows).headline
-    assert clear.count("; among so many comparisons it may be chance)") == clear.count("better than") > 0
+def test_what_may_be_chance_is_not_called_better_anywhere(built: Evidence) -> None:
+    """Neither the first screen's sentences and colour, nor the table of differences, nor the list of gaps."""
+    verdict = judged(built, [row.model_copy(update={"p_holm": 0.2}) for row in built.comparisons])
+    assert verdict.outcome == verdict.quantised.outcome == "not shown to be better"
+    sentences = (verdict.headline, verdict.quantised.text)
+    clause = "excludes zero, but among so many comparisons it may be chance: p 0.20)"
+    for text in sentences:
+        assert (
+            text.count("not shown to be better than") == text.count("better than") == text.count(clause) > 0
+        )
+    evidence = built.model_copy(update={"verdict": verdict})
+    page = render(evidence, families(), {})
+    assert 'class="verdict unclear"' in page
+    differences = page.partition('data-table="differences"')[2].partition("</table>")[0]
+    assert "▲ better" not in differences
+    assert "may be chance among so many" in differences
+    assert any("smollm2-135m may be chance." in gap for gap in not_proven(evidence, families()))
+
+
+def test_the_detectable_difference_stands_beside_no_difference(built: Evidence) -> None:
+    rows = [row.model_copy(update={"detectable": 0.25, "p_holm": 0.01}) for row in built.comparisons]
     unclear = [row.model_copy(update={"difference": 0.01, "low": -0.1, "high": 0.1}) for row in rows]
     headline = judged(built, unclear).headline
     assert "includes zero; a difference of 0.250 would be detected four times in five)" in headline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import NormalDist
 
 import numpy as np
@@ -14,22 +14,29 @@ from tinsmith.base.errors import CorpusError
 # A statistic maps how often each document was drawn (resamples, documents) to one value per resample.
 Statistic = Callable[[np.ndarray], np.ndarray]
 _POWER = 0.8
+_NO_SPREAD = 1e-9  # of a value: what sums in another order differ by
+_BLOCK = 256
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval; `error` is its standard error over the resamples."""
+    """A value with its interval; `error` is its standard error over the resamples of so many documents."""
 
     value: float
     low: float
     high: float
     error: float = 0.0
+    documents: int = field(default=0, kw_only=True)
 
     @property
     def p_value(self) -> float:
-        """Return the two-sided p-value of a difference by its bootstrap standard error, as a normal variable."""
-        if not self.error:
-            return 0.0 if self.value else 1.0
+        """Return the two-sided p-value of a difference by its bootstrap standard error, as a normal variable.
+
+        Where the resamples do not spread, all documents differ alike and no error can be estimated. Then it is that
+        of the sign test: so many documents point one way by chance once in 2 ** (documents - 1) times.
+        """
+        if self.error <= _NO_SPREAD * abs(self.value):
+            return min(1.0, 2.0 ** (1 - self.documents)) if self.value else 1.0
         return math.erfc(abs(self.value) / self.error / math.sqrt(2))
 
     def detectable(self, confidence: float) -> float:
@@ -76,7 +83,15 @@ class Bootstrap:
             )
         tail = (1 - self.confidence) / 2
         low, high = np.quantile(drawn, [tail, 1 - tail])
-        return Estimate(value, float(low), float(high), float(drawn.std()))
+        return Estimate(value, float(low), float(high), float(drawn.std()), documents=self._count(statistic))
+
+    def _count(self, statistic: Statistic) -> int:
+        """Return how many documents a statistic looks at: those on which alone it is defined."""
+        blocks = (
+            np.eye(min(_BLOCK, self.documents - start), self.documents, k=start)
+            for start in range(0, self.documents, _BLOCK)
+        )
+        return sum(int(np.isfinite(statistic(block)).sum()) for block in blocks)
 
     def difference(self, a: Statistic, b: Statistic) -> Estimate:
         """Return a minus b, both on the same resamples."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tinsmith.base.files import JsonObject
-from tinsmith.report.schema import Evidence
+from tinsmith.report.schema import FORMAT, Evidence
 
 # Keys whose text earlier versions worded differently.
 _SENTENCES = frozenset({"headline", "text", "label", "embodied", "counts", "note", "not_proven"})
@@ -15,8 +15,8 @@ _OLD_FINDINGS = {"leakage": "leakage", "conduct": "conduct", "general": "general
 
 
 def is_current(stored: JsonObject) -> bool:
-    """Say whether evidence.json was written in the present format; earlier versions wrote none."""
-    return "format" in stored
+    """Say whether evidence.json was written in the present format."""
+    return bool(stored.get("format") == FORMAT)
 
 
 def first_difference(stored: JsonObject, evidence: Evidence) -> str | None:
@@ -27,6 +27,8 @@ def first_difference(stored: JsonObject, evidence: Evidence) -> str | None:
     if is_current(stored):
         return _difference(stored, evidence.to_json(), _all_keys)
     given = evidence.model_dump(mode="json")
+    if "format" in stored:
+        return _difference(stored | {"format": FORMAT}, given, _common_data)
     return (
         _old_findings(stored, given)
         or _old_answers(stored, given)

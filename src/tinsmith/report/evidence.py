@@ -41,11 +41,14 @@ _SHOWN_PAIRS = 20
 _Part = TypeVar("_Part", bound=Record)
 
 
-def build_evidence(bundle: Path, families: Sequence[Family]) -> Evidence:
-    """Read a bundle's recipe, manifests and data. Raises BundleError without a recipe, and for data out of shape."""
+def build_evidence(bundle: Path, families: Sequence[Family], *, by_interval: bool = False) -> Evidence:
+    """Read a bundle's recipe, manifests and data; `by_interval` decides as earlier versions did.
+
+    Raises BundleError without a recipe, and for data out of shape.
+    """
     recipe = _read_recipe(bundle)
     try:
-        evidence = _build(bundle, recipe, families)
+        evidence = _build(bundle, recipe, families, by_interval)
     except ValidationError as error:
         place, reason = (line.strip() for line in str(error).splitlines()[1:3])
         raise BundleError(
@@ -56,12 +59,12 @@ def build_evidence(bundle: Path, families: Sequence[Family]) -> Evidence:
     return evidence.model_copy(update={"not_proven": not_proven(evidence, families)})
 
 
-def _build(bundle: Path, recipe: Recipe, families: Sequence[Family]) -> Evidence:
+def _build(bundle: Path, recipe: Recipe, families: Sequence[Family], by_interval: bool) -> Evidence:
     data, manifests = bundle / "data", _read_manifests(bundle)
     path = data / "metrics.json"
     metrics = read_metrics(path, families) if path.is_file() else Metrics()
     require_subjects(metrics, path)
-    verdict = judge(metrics, recipe.evaluate.confidence)
+    verdict = judge(metrics, recipe.evaluate.confidence, by_interval=by_interval)
     statistics = {manifest["stage"]: manifest.get("statistics") or {} for manifest in manifests}
     return Evidence(
         **{name: getattr(metrics, name) for name in Metrics.model_fields},

@@ -7,7 +7,7 @@ from tinsmith.evidence.outcome import Duel
 from tinsmith.evidence.schema import Finding, Metrics, Record
 from tinsmith.meter.carbon import Yardstick
 
-FORMAT = 2  # of evidence.json; files of earlier versions have no `format`
+FORMAT = 3  # of evidence.json; 2 decided by the interval alone, and files before it have no `format`
 
 
 class Cost(Record):

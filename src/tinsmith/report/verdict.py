@@ -18,11 +18,14 @@ _MODELS = (Role.BASE, Role.RIVAL)
 _FEW_BITS = 7  # a weight, below which a file is quantised enough to lose quality
 
 
-def judge(metrics: Metrics, confidence: float) -> Verdict:
-    """Return the verdict on held-out text, and every comparison that our model takes part in."""
+def judge(metrics: Metrics, confidence: float, *, by_interval: bool = False) -> Verdict:
+    """Return the verdict on held-out text, and every comparison that our model takes part in.
+
+    `by_interval` decides as earlier versions did, for `verify` alone.
+    """
     subjects = {subject.subject: subject for subject in metrics.subjects}
     ours = next((subject.subject for subject in metrics.subjects if subject.role is Role.OURS), None)
-    duels = find_duels(metrics.comparisons, subjects, confidence)
+    duels = find_duels(metrics.comparisons, subjects, confidence, by_interval=by_interval)
     on_text = [duel for duel in duels if duel.name == HEADLINE and duel.role in _MODELS]
     main = [duel for duel in on_text if duel.ours == ours and not duel.qualifiers]
     unlike = [duel for duel in on_text if duel.ours == ours and duel.qualifiers == _UNLIKE]
@@ -62,10 +65,14 @@ def _clause(duel: Duel, other: str) -> str:
             if duel.detectable
             else ""
         )
-        return f"{UNCLEAR} than {other} (measured gain {amount}; its interval, {interval}, includes zero{detectable})"
-    # An interval alone does not account for the number of differences that were tested.
-    chance = "; among so many comparisons it may be chance" if duel.one_of_many else ""
-    return f"{duel.outcome} than {other} by {amount} ({interval}{chance})"
+        zero = "includes zero"
+        if duel.by_chance:
+            # An interval alone does not account for the number of differences that were tested.
+            zero = f"excludes zero, but among so many comparisons it may be chance: p {words.significant(duel.p_holm)}"
+        return (
+            f"{UNCLEAR} than {other} (measured gain {amount}; its interval, {interval}, {zero}{detectable})"
+        )
+    return f"{duel.outcome} than {other} by {amount} ({interval})"
 
 
 def _unlike(duels: Sequence[Duel], subjects: Mapping[str, Subject]) -> str:
@@ -129,7 +136,9 @@ def _gaps_of_comparison(evidence: Evidence) -> list[str]:
     for duel in evidence.verdict.duels:
         if duel.metric == HEADLINE and duel.role in _MODELS and duel.outcome == UNCLEAR:
             pair = f"{names[duel.ours]} and {names[duel.other]}"
-            gaps.append(f"{duel.label}: the difference between {pair} may be zero.")
+            gaps.append(
+                f"{duel.label}: the difference between {pair} may be {'chance' if duel.by_chance else 'zero'}."
+            )
     return gaps
 
 

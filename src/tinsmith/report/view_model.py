@@ -11,7 +11,7 @@ from markupsafe import Markup
 from tinsmith.base.files import JsonObject
 from tinsmith.evidence import format as words
 from tinsmith.evidence.family import QUALITY, Family, MetricSpec, Section
-from tinsmith.evidence.outcome import Duel
+from tinsmith.evidence.outcome import Duel, find_duels
 from tinsmith.evidence.schema import GGUF_SUBJECTS, MetricName, MetricRow, Record, Role, System
 from tinsmith.recipe import OBJECTIVES, loss_unit
 from tinsmith.report.curation_view import CurationView
@@ -155,6 +155,12 @@ class View:
             spec.name for family in self.families if family.section.name == section for spec in family.metrics
         }
         return [duel for duel in self.evidence.verdict.duels if duel.name in names]
+
+    @property
+    def duels_in_words(self) -> list[Duel]:
+        """Return the differences between our model and others in answers in words."""
+        rows = self.evidence.generated.comparisons if self.evidence.generated else ()
+        return find_duels(rows, self.subjects, self.evidence.confidence)
 
     @property
     def task_tables(self) -> list[TaskTable]:

@@ -26,7 +26,7 @@ from tinsmith.evidence.family import (
     contradiction,
 )
 from tinsmith.evidence.format import count, points
-from tinsmith.evidence.outcome import BETTER, WORSE, Duel
+from tinsmith.evidence.outcome import BETTER, UNCLEAR, WORSE, Duel
 from tinsmith.evidence.schema import BASE, OURS, Comparison, Finding, MetricRow
 from tinsmith.recipe import Recipe
 
@@ -121,9 +121,9 @@ def _sentence(duel: Duel) -> str:
     outcome = {BETTER: "it gained", WORSE: "it forgot"}.get(duel.outcome, "no change is shown")
     interval = f"{points(duel.low)} to {points(duel.high)}"
     text = f"{test}: {outcome} ({points(duel.difference)}, {interval}, {count(duel.items)} questions)"
-    if duel.outcome in (BETTER, WORSE):
-        return text + ("; among so many comparisons it may be chance." if duel.one_of_many else ".")
-    if duel.detectable:
+    if duel.by_chance:
+        return f"{text}; among so many comparisons it may be chance."
+    if duel.outcome == UNCLEAR and duel.detectable:
         text += f"; a change of {points(duel.detectable).lstrip('+')} would be detected four times in five"
     return text + "."
 

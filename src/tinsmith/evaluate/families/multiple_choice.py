@@ -254,9 +254,11 @@ def _group(outcome: str, duels: Iterable[Duel], names: dict[str, str]) -> str:
 
 def _caution(duel: Duel) -> str:
     """Say beside a difference that it may be chance, or what difference would have been detected."""
-    if duel.outcome == UNCLEAR:
-        return f"; {number(100 * duel.detectable, 0)} would be detected" if duel.detectable else ""
-    return ", may be chance" if duel.one_of_many else ""
+    if duel.by_chance:
+        return ", may be chance"
+    if duel.outcome == UNCLEAR and duel.detectable:
+        return f"; {number(100 * duel.detectable, 0)} would be detected"
+    return ""
 
 
 def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:

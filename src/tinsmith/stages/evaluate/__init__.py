@@ -83,7 +83,7 @@ def _reusable() -> tuple[str, ...]:
 
 STAGE = Stage(
     "evaluate",
-    version=3,
+    version=4,
     purpose="measuring",
     estimate=_estimate,
     inputs=("ingest", "split", "refine", "tokenize", "train", "package"),
