@@ -80,6 +80,37 @@ def test_too_wide_an_interval_says_how_many_documents_are_needed():
         require_interval(estimate, documents=10, widest=0.05)
 
 
+def test_an_interval_exactly_as_wide_as_asked_is_narrow_enough():
+    estimate = Estimate(0.5, 0.25, 0.75)
+    require_interval(estimate, documents=10, widest=0.25)
+    with pytest.raises(CorpusError) as caught:
+        require_interval(estimate, documents=10, widest=0.125)
+    assert "about 40 documents" in caught.value.next_step
+    assert require_interval(Estimate(0.5, -9.0, 9.0), documents=10, widest=0) is None
+
+
+def test_the_interval_holds_the_confidence_and_the_error_is_the_spread_of_the_resamples():
+    statistic = ratio([1.0, 2.0, 4.0, 8.0], [1.0, 1.0, 1.0, 1.0])
+    bootstrap = Bootstrap(4, resamples=500, confidence=0.8, seed=3)
+    drawn = bootstrap.weights @ np.array([1.0, 2.0, 4.0, 8.0]) / 4
+    found = bootstrap.estimate(statistic)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.1, 0.9])))
+    assert found.error == pytest.approx(drawn.std())
+    assert found.value == 3.75
+    assert bootstrap.weights.shape == (500, 4)
+
+
+def test_resamples_without_a_value_are_left_out_and_none_at_all_is_an_error():
+    # A resample that never draws the second document divides by zero.
+    found = _bootstrap(3).estimate(ratio([0, 1, 0], [0, 1, 0]))
+    assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
+    with pytest.raises(CorpusError, match="no document can be scored"):
+        _bootstrap(3).estimate(ratio([1, 1, 1], [0, 0, 0]))
+    with pytest.raises(CorpusError, match="no document can be scored"):
+        _bootstrap(2).estimate(lambda weights: np.full(len(weights), np.nan if len(weights) == 1 else 1.0))
+    assert _bootstrap(2).estimate(ratio([3, 1], [1, 1])).value == 2.0
+
+
 def test_one_document_gives_no_interval():
     with pytest.raises(CorpusError, match="no interval"):
         _bootstrap(1)

@@ -1,11 +1,15 @@
 """Who is compared with whom, and how the name of a figure is taken apart."""
 
+from pathlib import Path
+
 import pytest
 
 from family_figures import make_context
+from tinsmith.base.errors import BundleError
 from tinsmith.base.files import write_json, write_jsonl
-from tinsmith.evidence.family import Family, Figures, MetricSpec, read_metrics
-from tinsmith.evidence.schema import MetricRow, Role
+from tinsmith.evidence.bootstrap import Bootstrap, Estimate, ratio
+from tinsmith.evidence.family import Family, Figures, MetricSpec, Results, read_metrics, require_subjects
+from tinsmith.evidence.schema import Comparison, MetricRow, Metrics, Role, Subject, role_of
 
 SUBJECTS = {
     "trained": Role.OURS,
@@ -86,3 +90,150 @@ def test_what_an_earlier_version_left_out_is_added_and_what_it_says_is_kept(tmp_
 )
 def test_a_name_stands_for_what_follows_it_after_a_colon(metric, name, fits):
     assert MetricRow(metric=metric, subject="trained", value=0.0).matches(name) is fits
+
+
+ACCURACY = MetricSpec("accuracy", "share", "Accuracy", higher_is_better=True)
+LOSS = MetricSpec("loss", "nats", "Loss")
+
+
+def _family(**more):
+    return Family(kind="exam", order=1, metrics=(ACCURACY, LOSS), figures=lambda context: Figures(), **more)
+
+
+def test_a_figure_has_what_its_metric_says_and_its_interval():
+    row = _family().row("accuracy", ["kind", "", "1-shot"], "rival", Estimate(0.5, 0.25, 0.75), 9, shots=1)
+    assert row == MetricRow(
+        metric="accuracy:kind:1-shot",
+        unit="share",
+        label="Accuracy, kind, 1 example",
+        higher_is_better=True,
+        items=9,
+        subject="rival",
+        value=0.5,
+        low=0.25,
+        high=0.75,
+        file="items/exam-rival.jsonl",
+        shots=1,
+    )
+    assert _family().row("loss", [], "rival", Estimate(0.5, 0.25, 0.75), 9, file="x").file == "x"
+    with pytest.raises(KeyError):
+        _family().row("other", [], "rival", Estimate(0.5, 0.25, 0.75), 9)
+
+
+def test_a_comparison_is_the_first_minus_the_second_with_its_test():
+    bootstrap = Bootstrap(4, resamples=100, confidence=0.9, seed=1)
+    statistics = {"a": ratio([4, 3, 2, 2], [1] * 4), "b": ratio([1, 2, 1, 1], [1] * 4)}
+    row = _family().compare("loss", ["kind"], statistics, ("a", "b"), bootstrap, items=4)
+    found = bootstrap.difference(statistics["a"], statistics["b"])
+    assert (row.metric, row.unit, row.label, row.items) == ("loss:kind", "nats", "Loss, kind", 4)
+    assert (row.a, row.b, row.higher_is_better) == ("a", "b", None)
+    assert (row.difference, row.low, row.high) == (1.5, found.low, found.high)
+    assert (row.p, row.detectable) == (found.p_value, found.detectable(0.9))
+    assert row.p_holm is None
+
+
+def test_a_family_is_measured_where_any_table_has_a_row_of_it():
+    row = {"metric": "accuracy:kind", "subject": "trained", "value": 0.5}
+    comparison = {"metric": "accuracy", "a": "a", "b": "b", "difference": 0.0, "low": 0.0, "high": 0.0}
+    for found in ({"metrics": [row]}, {"comparisons": [comparison]}, {"generated": {"metrics": [row]}}):
+        metrics = Metrics.model_validate(found)
+        assert _family().measured(metrics)
+        assert _family(needs="accuracy").measured(metrics)
+        assert not _family(needs="loss").measured(metrics)
+    assert not _family().measured(Metrics.model_validate({"metrics": [row | {"metric": "other"}]}))
+    assert not _family().measured(Metrics())
+
+
+def test_results_are_of_our_model_unless_another_is_named():
+    rows = [
+        MetricRow(metric=metric, subject=subject, value=value)
+        for metric, subject, value in (
+            ("accuracy:kind", "trained", 1.0),
+            ("accuracy:kind", "base", 2.0),
+            ("accuracy", "trained", 3.0),
+            ("loss", "rival", 4.0),
+        )
+    ]
+    results = Results(Metrics(metrics=tuple(rows)), "trained", ())
+    assert [row.value for row in results.rows("accuracy")] == [1.0, 3.0]
+    assert [row.value for row in results.rows("accuracy", "base")] == [2.0]
+    assert results.row("accuracy").value == 3.0
+    assert results.row("accuracy:kind").value == 1.0
+    assert results.row("loss", "rival").value == 4.0
+    assert results.row("loss") is None
+    assert results.base_row("accuracy:kind").value == 2.0
+    assert results.base_row("accuracy") is None
+    # Without a model of ours nothing is its figure.
+    assert Results(results.metrics, None, ()).rows("accuracy") == []
+
+
+def test_stored_figures_are_read_whole_or_refused(tmp_path):
+    path = tmp_path / "metrics.json"
+    row = {"metric": "accuracy", "subject": "trained", "value": 0.5}
+    compared = {"metric": "loss", "a": "trained", "b": "base", "difference": 1.0, "low": 0.0, "high": 2.0}
+    bound = {"metric": "accuracy:kind", "side": "at_least", "bound": 0.5, "kept": True, "value": 0.6}
+    stored = {
+        "metrics": [row],
+        "comparisons": [compared],
+        "bounds": [bound],
+        "generated": {"metrics": [row | {"metric": "new_one:kind"}], "comparisons": [compared]},
+        "subjects": [{"subject": "trained", "name": "x"}, {"subject": "y", "name": "y", "role": "control"}],
+        "notes": "one",
+    }
+    write_json(path, stored)
+    found = read_metrics(path, [_family()])
+    assert found.metrics[0].unit == "share"
+    assert (found.comparisons[0].unit, found.comparisons[0].difference) == ("nats", 1.0)
+    assert (found.bounds[0].label, found.bounds[0].higher_is_better) == ("Accuracy, kind", True)
+    assert (found.generated.metrics[0].label, found.generated.metrics[0].unit) == ("New one, kind", "")
+    assert found.generated.comparisons[0].label == "Loss"
+    assert [subject.role for subject in found.subjects] == [Role.OURS, Role.BASELINE]
+    assert found.notes == ("one",)
+    write_json(path, {"notes": ["one", "two"]})
+    assert read_metrics(path, []).notes == ("one", "two")
+    for broken, what in (
+        ({"metrics": [{"value": 1}]}, "lacks the field 'metric'"),
+        ({"metrics": [row | {"value": "x"}]}, r"metrics\.0\.value: "),
+    ):
+        write_json(path, broken)
+        with pytest.raises(BundleError, match=what):
+            read_metrics(path, [])
+
+
+def test_every_subject_with_figures_is_known():
+    subjects = (Subject(subject="trained", name="x", role=Role.OURS),)
+    row = MetricRow(metric="accuracy", subject="trained", value=0.5)
+    compared = Comparison(metric="loss", a="trained", b="trained", difference=0.0, low=0.0, high=0.0)
+    require_subjects(
+        Metrics(subjects=subjects, metrics=(row,), comparisons=(compared,)), Path("metrics.json")
+    )
+    for unknown in (
+        {"metrics": (row.model_copy(update={"subject": "other"}),)},
+        {"comparisons": (compared.model_copy(update={"a": "other"}),)},
+        {"comparisons": (compared.model_copy(update={"b": "other"}),)},
+    ):
+        with pytest.raises(BundleError, match="other has figures and is not among the subjects"):
+            require_subjects(Metrics(subjects=subjects, **unknown), Path("metrics.json"))
+
+
+def test_roles_follow_from_names_and_qualifiers_have_a_heading():
+    assert [
+        role_of(name) for name in ("trained", "base", "trained-4bit", "trained-q3_k_m", "trained-f16", "x")
+    ] == [
+        Role.OURS,
+        Role.BASE,
+        Role.OURS_QUANTISED,
+        Role.OURS_QUANTISED,
+        Role.OURS_QUANTISED,
+        Role.RIVAL,
+    ]
+    assert [role for role in Role if role.is_ours] == [Role.OURS, Role.OURS_QUANTISED]
+    row = MetricRow(metric="accuracy:my_kind:overlap_high", label="Accuracy", subject="trained", value=0.0)
+    assert row.qualifier_label == "My kind, high overlap"
+    assert row.model_copy(update={"metric": "accuracy"}).qualifier_label == "Accuracy"
+
+
+def test_questions_are_those_that_are_stored(tmp_path):
+    row = {"item": "q", "task": "t", "doc_id": "d", "text": "", "question": "", "answer": "a"}
+    write_jsonl(tmp_path / "questions.jsonl", [row | {"choices": ["a"], "span": None, "kind": "own"}])
+    assert list(make_context(tmp_path, SUBJECTS).items.questions) == ["q"]

@@ -1,5 +1,7 @@
 """Questions as they are stored, also by earlier versions, and the choice that scores give."""
 
+from dataclasses import replace
+
 import pytest
 
 from tinsmith.base.files import write_jsonl
@@ -35,8 +37,26 @@ def test_only_answers_of_tasks_are_classes():
 
 def test_a_row_says_where_the_answer_stands_and_whether_it_was_found():
     row = choice_row(_item(), "a", shots=2, scores={"a": -1.0})
-    assert (row["correct"], row["shots"], row["span"], row["scores"]) == (True, 2, [0, 5], {"a": -1.0})
-    assert choice_row(_item(), "b")["correct"] is False
+    assert row == {
+        "item": "q",
+        "task": "t",
+        "doc_id": "d",
+        "span": [0, 5],
+        "shots": 2,
+        "answer": "a",
+        "prediction": "a",
+        "correct": True,
+        "scores": {"a": -1.0},
+    }
+    bare = choice_row(replace(_item(), span=(2, 3)), "b")
+    assert (bare["correct"], bare["shots"], bare["span"], bare["scores"]) == (False, 0, [2, 3], {})
+
+
+def test_a_choice_is_read_between_its_lead_and_its_tail():
+    assert Item("q", "t", "d", "", "", "a", ("a", "b")).continuation("a") == " a\n"
+    # Bytes, not characters, and those of lead and tail too: -8 over 4 against -7 over 3.
+    item = Item("q", "t", "d", "", "", "é", ("é", "e"), lead=" ", tail="\n", kind=ItemKind.NEXT_PASSAGE)
+    assert item.top_choice({"é": -8.0, "e": -7.0}) == "é"
 
 
 @pytest.mark.parametrize(

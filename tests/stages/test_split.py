@@ -1,5 +1,6 @@
 import json
 import random
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,9 +10,11 @@ import pytest
 from tinsmith.base.errors import CorpusError, RecipeError
 from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import SilentProgress
+from tinsmith.corpus.split import Overlap, SharedRun, choose_held_out
 from tinsmith.corpus.text.repair import document_id
 from tinsmith.recipe import SplitConfig
 from tinsmith.recipe.toml import parse_recipe
+from tinsmith.stages.split import run as stage
 from tinsmith.stages.split.run import split
 
 CLAUSE = " ".join(f"clause{number}" for number in range(60))
@@ -134,6 +137,66 @@ def test_documents_that_share_runs_are_dropped_on_request(tmp_path):
     assert statistics["documents_train"] + 25 + len(dropped) == 120
     # The overlap is with the text that is left to train on.
     assert statistics["mean_overlap"] == 0
+
+
+def test_statistics_are_of_the_parts():
+    parts = stage._Parts(held_out=[0, 3, 5], training=[1, 2, 4], dropped={4})
+    sizes = stage._Sizes(
+        Counter({"train": 2, "held_out": 3, "": 1}), Counter({"train": 20, "held_out": 60, "": 7})
+    )
+    overlaps = [Overlap(0, 9, share) for share in (0.5, 0.1, 0.75)]
+    runs = [SharedRun(4, 0, 50), SharedRun(4, 3, 60)]
+    assert stage._statistics(["a", "b", "b", "a", "c", "d"], parts, sizes, overlaps, runs) == {
+        "documents_train": 2,
+        "documents_held_out": 3,
+        "bytes_train": 20,
+        "bytes_held_out": 60,
+        "clusters": 4,
+        "clusters_held_out": 2,
+        "largest_cluster_documents": 2,
+        "mean_overlap": pytest.approx(0.45),
+        "median_overlap": 0.5,
+        "share_overlap_above_half": pytest.approx(1 / 3),
+        "shared_pairs": 2,
+        "documents_sharing_runs": 1,
+        "documents_dropped": 1,
+        "bytes_dropped": 7,
+    }
+
+
+def test_a_dropped_document_is_written_with_its_longest_run(tmp_path):
+    # Training c shares 50 words with held-out a and 60 with b; whichever is first, the longer is told.
+    words = [f"s{number}" for number in range(60)]
+    texts = {"a": [*words[:50], "x"], "b": ["y", *words], "c": [*words, "z"], "d": ["é"] * 9}
+    for first, second in (("a", "b"), ("b", "a")):
+        order = [first, second, "c", "d"]
+        rows = [
+            {"doc_id": name, "text": " ".join(texts[name]), "source": f"{name}.txt", "cluster": name}
+            for name in order
+        ]
+        seed = next(seed for seed in range(10_000) if choose_held_out(order, 0.5, seed) == {"a", "b"})
+        out = run(tmp_path, rows, first, seed=seed, held_out=0.5, drop_shared=True)
+        assert list(read_jsonl(out / "dropped.jsonl")) == [
+            {
+                "doc_id": "c",
+                "source": "c.txt",
+                "reason": "shared_run",
+                "held_out_doc_id": "b",
+                "words": 60,
+                "bytes": len(rows[2]["text"]),
+            }
+        ]
+        statistics = json.loads((out / "statistics.json").read_text())
+        assert statistics["bytes_train"] == 9 * 3 - 1  # bytes of UTF-8, not characters
+
+
+def test_a_table_of_several_batches_is_split_as_one(tmp_path, monkeypatch):
+    whole = run(tmp_path, corpus(), "whole", held_out=0.2, drop_shared=True)
+    monkeypatch.setattr(stage, "_BATCH", 7)
+    parted = run(tmp_path, corpus(), "parted", held_out=0.2, drop_shared=True)
+    assert parts(whole) == parts(parted)
+    for name in ("overlap.parquet", "shared.jsonl", "dropped.jsonl", "statistics.json"):
+        assert (whole / name).read_bytes() == (parted / name).read_bytes(), name
 
 
 def test_two_runs_are_equal_byte_for_byte(tmp_path):
