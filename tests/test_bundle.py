@@ -5,9 +5,10 @@ import shutil
 
 import pytest
 
+from fixture_bundle import make_consistent, unpack, write_hashes
 from helpers import tinsmith
 from tinsmith.base.errors import BundleError
-from tinsmith.base.files import read_json, sha256_file, sha256_json, write_json
+from tinsmith.base.files import read_json, read_jsonl, write_json, write_jsonl
 from tinsmith.bundle import rebuild, verify
 from tinsmith.evaluate.rescore import rescore
 
@@ -49,10 +50,7 @@ def forge(bundle, name, change):
     """Change a file and write hashes that fit, as somebody would who wants to be believed."""
     path = bundle / name
     path.write_bytes(change(path.read_bytes()))
-    manifest = read_json(bundle / "manifest.json")
-    manifest["outputs"][name] = {"sha256": sha256_file(path), "bytes": path.stat().st_size}
-    manifest["digest"] = sha256_json({file: row["sha256"] for file, row in manifest["outputs"].items()})
-    write_json(bundle / "manifest.json", manifest)
+    write_hashes(bundle)
 
 
 def change_figure(bundle, kind, subject):
@@ -176,3 +174,134 @@ def test_the_report_is_made_from_the_bundle_alone(bundle):
     assert (bundle / "report.html").read_bytes() == page
     assert (bundle / "evidence.json").read_bytes() == evidence
     assert tinsmith("verify", bundle).returncode == 0
+
+
+# Forgeries that agree with themselves: after each, figures, evidence and hashes are computed again.
+
+
+def rows_of(pattern, keep=lambda row: True, change=lambda row: row):
+    """Return a forgery of the items that match a pattern: rows left out, or changed."""
+
+    def forged(bundle):
+        paths = list((bundle / "items").glob(pattern))
+        assert paths
+        for path in paths:
+            rows = [change(row) for row in read_jsonl(path) if keep(row)]
+            write_jsonl(path, rows)
+
+    return forged
+
+
+def without(*patterns, subject=""):
+    """Return a forgery that removes files, and a subject from the figures."""
+
+    def forged(bundle):
+        for pattern in patterns:
+            paths = list(bundle.glob(pattern))
+            assert paths
+            for path in paths:
+                path.unlink()
+        if subject:
+            path = bundle / "data" / "metrics.json"
+            stored = read_json(path)
+            stored["subjects"] = [row for row in stored["subjects"] if row["subject"] != subject]
+            write_json(path, stored)
+
+    return forged
+
+
+def with_subject(name, like, role):
+    """Return a forgery that adds a subject with the items of another."""
+
+    def forged(bundle):
+        for path in list((bundle / "items").glob(f"*-{like}.json*")):
+            shutil.copyfile(path, path.with_name(path.name.replace(f"-{like}.", f"-{name}.")))
+        path = bundle / "data" / "metrics.json"
+        stored = read_json(path)
+        row = next(row for row in stored["subjects"] if row["subject"] == like)
+        stored["subjects"].append(row | {"subject": name, "role": role})
+        write_json(path, stored)
+
+    return forged
+
+
+FORGERIES = {
+    "figures removed": (without("data/metrics.json"), r"metrics\.json: is missing, so no figure can be"),
+    "base removed": (
+        without("items/*-base.json*", subject="base"),
+        "base is missing from the subjects, though the recipe has its base measured",
+    ),
+    "rival removed": (
+        without("items/*-model-q8_0.json*", subject="model-q8_0"),
+        r"the rival .*model-q8_0\.gguf of the recipe is missing",
+    ),
+    "4-bit file unscored": (
+        without("items/*-trained-4bit.json*", subject="trained-4bit"),
+        "trained-4bit is missing from the subjects, though the recipe has our q4_k_m file measured",
+    ),
+    "4-bit file removed": (
+        without("items/*-trained-4bit.json*", "gguf/model-q4_k_m.gguf", subject="trained-4bit"),
+        r"model-q4_k_m\.gguf: is missing, and package\.formats names it",
+    ),
+    "weights removed": (without("model/*.safetensors"), "model: holds no weights"),
+    "baseline removed": (
+        without("items/*-ngram.json*", subject="ngram"),
+        "the baseline ngram is missing from the subjects",
+    ),
+    "rival added": (
+        with_subject("weak", "model-q8_0", "rival"),
+        "has other models than its recipe names: model-q8_0, weak",
+    ),
+    "bits of a rival removed": (without("items/bits-model-q8_0.jsonl"), "bits-model-q8_0.*: is missing, so"),
+    "task removed": (
+        rows_of("*.jsonl", keep=lambda row: row.get("task") != "category"),
+        "holds no question of category, which the recipe names",
+    ),
+    "own questions removed": (
+        rows_of("*.jsonl", keep=lambda row: row.get("task") != "questions_rent"),
+        "holds no question of questions_rent, which the recipe names",
+    ),
+    "answers removed": (
+        rows_of("exam-base.jsonl", keep=lambda row: row["task"] != "next_passage" or not row["correct"]),
+        r"exam-base\.jsonl: does not answer item next_passage.* after 0 examples",
+    ),
+    "shots removed": (
+        rows_of("exam-*.jsonl", keep=lambda row: not row["shots"]),
+        r"does not answer item category:\w+ after 1 examples",
+    ),
+    "general test removed": (
+        without("items/general-*.jsonl"),
+        "holds no row of the test agreement, which the recipe names",
+    ),
+    "bias of the base removed": (without("items/bias-base.jsonl"), r"bias-base\.jsonl: is missing, though trained"),
+    "easier documents for one": (
+        rows_of("bits-trained.jsonl", change=lambda row: row | {"doc_id": row["doc_id"][::-1]}),
+        r"bits-\S+\.jsonl: does not score the same bytes of the same documents",
+    ),
+    "bytes of one made more": (
+        rows_of("bits-trained.jsonl", change=lambda row: row | {"bytes": 2 * row["bytes"]}),
+        r"bits-\S+\.jsonl: does not score the same bytes of the same documents",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def genuine(tmp_path_factory):
+    """Return a bundle with base, rival, own questions and a general test, of few resamples so that it is quick."""
+    bundle = unpack(tmp_path_factory.mktemp("genuine"))
+    recipe = read_json(bundle / "recipe.json")
+    recipe["evaluate"] |= {"bootstrap": 100, "bounds": {}}
+    write_json(bundle / "recipe.json", recipe)
+    make_consistent(bundle)
+    assert verify(bundle).figures > 900
+    return bundle
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forgery_that_agrees_with_itself_is_named(genuine, tmp_path, name):
+    bundle = shutil.copytree(genuine, tmp_path / "bundle")
+    change, words = FORGERIES[name]
+    change(bundle)
+    make_consistent(bundle)
+    with pytest.raises(BundleError, match=words):
+        verify(bundle)

@@ -33,6 +33,7 @@ def verify(bundle: Path, *, deep: bool = False) -> Verified:
     With `deep` its model is loaded and answers a sample of the multiple-choice questions again. Raises BundleError
     that names the first fault.
     """
+    from tinsmith.evaluate.promised import check_promised
     from tinsmith.evaluate.verify import check_figures
     from tinsmith.recipe.toml import parse_recipe
 
@@ -45,20 +46,19 @@ def verify(bundle: Path, *, deep: bool = False) -> Verified:
             where=str(bundle / min(extra)),
             next_step="remove it, or build again",
         )
-    figures = again = 0
-    precision = "float32"
     metrics, items = bundle / "data" / "metrics.json", bundle / "items"
     recipe = parse_recipe(read_json(bundle / "recipe.json"), where=str(bundle / "recipe.json"))
-    if metrics.is_file():
-        precision = _precision(metrics, recipe.evaluate.precision)
-        figures = check_figures(metrics, items, recipe, gguf=bundle / "gguf")
-    sentences = _check_evidence(bundle)
-    if deep and not metrics.is_file():
+    if not metrics.is_file():
         raise BundleError(
-            "is missing, so nothing can be scored again",
+            "is missing, so no figure can be computed again",
             where=str(metrics),
             next_step="use a complete copy of the bundle, or build again",
         )
+    precision = _precision(metrics, recipe.evaluate.precision)
+    check_promised(bundle, recipe)
+    figures = check_figures(metrics, items, recipe, gguf=bundle / "gguf")
+    sentences = _check_evidence(bundle)
+    again = 0
     if deep:
         from tinsmith.evaluate.rescore import rescore
 

@@ -4,7 +4,7 @@ from safetensors.torch import save_file
 
 from small_models import byte_tokenizer, tiny_model
 from small_vocabulary import write_bpe
-from tinsmith.base.errors import AssetError, RecipeError
+from tinsmith.base.errors import AssetError
 from tinsmith.base.files import read_json, write_json
 from tinsmith.evaluate import models
 from tinsmith.evaluate.models import (
@@ -51,14 +51,6 @@ def test_subjects_are_ours_base_and_rivals(tmp_path, package):
     plain = EvaluateConfig(rivals=(str(rival),), quantised=False)
     scratch = ModelConfig(base=str(base), scratch="llama@1m")
     assert [s.subject for s in find_models(plain, scratch, package)] == ["trained", "other-one"]
-
-
-@pytest.mark.parametrize("name", ["base", "trained", "majority", "twin"])
-def test_two_subjects_with_one_name_are_refused(tmp_path, package, name):
-    one = _directory(tmp_path / "a" / name)
-    rivals = (str(one), str(_directory(tmp_path / "b" / name))) if name == "twin" else (str(one),)
-    with pytest.raises(RecipeError, match=f"two models are called '{name}'"):
-        find_models(EvaluateConfig(rivals=rivals), ModelConfig(base=str(one)), package)
 
 
 def test_a_description_counts_weights_as_stored(tmp_path, package):

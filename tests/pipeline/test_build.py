@@ -12,10 +12,10 @@ import pytest
 from tinsmith.base.errors import RecipeError, RunError
 from tinsmith.base.files import sha256_file, write_atomic, write_json
 from tinsmith.base.progress import PlainProgress, SilentProgress
-from tinsmith.pipeline.build import _prepare, _verify_inputs, build
+from tinsmith.pipeline.build import _prepare, _run_stage, _verify_inputs, build
 from tinsmith.pipeline.manifests import KEY, MANIFEST, METER
 from tinsmith.pipeline.plan import plan
-from tinsmith.recipe import Recipe
+from tinsmith.recipe import IngestConfig, Recipe
 from tinsmith.recipe.toml import parse_recipe
 from tinsmith.stages import STAGES, Stage
 
@@ -69,6 +69,11 @@ def test_only_files_that_their_stage_made_are_published(tmp_path: Path) -> None:
     write_atomic(log, "[]")
     with pytest.raises(RunError, match=r"train/log\.jsonl: was changed after its stage made it"):
         _verify_inputs(tmp_path, stage)
+    # And the stage that publishes asks for that itself, before it runs.
+    recipe = Recipe(name="x", ingest=IngestConfig(sources=(".",)))
+    with pytest.raises(RunError, match=r"train/log\.jsonl: was changed after its stage made it"):
+        _run_stage(stage, recipe, tmp_path, "key", SilentProgress(), None)
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_damaged_output_is_made_again_and_the_file_is_named(tmp_path: Path) -> None:

@@ -559,11 +559,6 @@ def test_answers_in_words_stand_beside_likelihood_and_are_computed_again(run, tm
         _check(run, tmp_path / "out", **changes)
 
 
-def test_an_endpoint_called_like_a_rival_is_refused(run, tmp_path):
-    with pytest.raises(RecipeError, match="two models are called 'rival'"):
-        _evaluate(run, tmp_path / "out", endpoints=(EndpointConfig(name="rival", model="m"),))
-
-
 def test_the_figures_are_known_to_all_that_read_them(done):
     """Each row says its unit, its label and its direction, as its family declares them."""
     specs = {spec.name: spec for family in families() for spec in family.metrics}

@@ -16,8 +16,8 @@ from safetensors import safe_open
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.base.assets import resolve_model
-from tinsmith.base.errors import AssetError, RecipeError
-from tinsmith.evaluate.baselines import BASELINES
+from tinsmith.base.errors import AssetError
+from tinsmith.evaluate.names import check_names, rival_name, scored_formats
 from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.evidence.schema import BASE, GGUF_SUBJECTS, OURS, Precision, Role, Subject, role_of
 from tinsmith.gguf.header import read_tensor_types
@@ -53,9 +53,10 @@ class EvalModel:
 
 def find_models(config: EvaluateConfig, model: ModelConfig, package: Path) -> list[EvalModel]:
     """List all models, ours first. Raises RecipeError where two have one name."""
+    check_names(config)
     name, licence = f"{model.scratch or model.base}, trained here", "that of its base and documents"
     models = [EvalModel(OURS, name, package / "model", licence)]
-    for format in _scored_formats(config) if not unscored(config, package) else ():
+    for format in scored_formats(config) if not unscored(config, package) else ():
         file = _file(package, format)
         if file.exists():
             models.append(EvalModel(GGUF_SUBJECTS[format], f"{name} ({format})", file, licence))
@@ -64,8 +65,7 @@ def find_models(config: EvaluateConfig, model: ModelConfig, package: Path) -> li
         models.append(EvalModel(BASE, base.name, base.path, base.licence))
     for rival in config.rivals:
         asset = resolve_model(rival)
-        models.append(EvalModel(file_name(asset.name), asset.name, asset.path, asset.licence))
-    check_names([*(model.subject for model in models), *(endpoint.name for endpoint in config.endpoints)])
+        models.append(EvalModel(rival_name(rival), asset.name, asset.path, asset.licence))
     return models
 
 
@@ -83,28 +83,8 @@ def unscored(config: EvaluateConfig, package: Path) -> list[str]:
     return []
 
 
-def _scored_formats(config: EvaluateConfig) -> tuple[str, ...]:
-    return tuple(GGUF_SUBJECTS) if config.all_formats else ("q4_k_m",) if config.quantised else ()
-
-
 def _file(package: Path, format: str) -> Path:
     return package / "gguf" / f"model-{format}.gguf"
-
-
-def file_name(name: str) -> str:
-    """Return a model's name as it appears in file names and tables."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-.") or "rival"
-
-
-def check_names(names: list[str]) -> None:
-    """Raise RecipeError where two models, or a model and a baseline, have one name."""
-    for name, times in collections.Counter([*names, *(baseline.name for baseline in BASELINES)]).items():
-        if times > 1:
-            raise RecipeError(
-                f"two models are called {name!r}",
-                where="evaluate.rivals",
-                next_step="leave one out, or rename its file or directory",
-            )
 
 
 @contextmanager

@@ -59,11 +59,15 @@ def read_open_questions(names: Iterable[str]) -> dict[str, list[OpenItem]]:
     return found
 
 
+def own_task(name: str) -> str:
+    """Return the name of the task that a file of questions makes."""
+    return OWN_PREFIX + (re.sub(r"[^a-z0-9_]+", "_", Path(name).stem.lower()).strip("_") or "file")
+
+
 def _files(names: Iterable[str]) -> dict[str, list[Item | OpenItem]]:
     found: dict[str, list[Item | OpenItem]] = {}
     for name in names:
-        path = Path(name).expanduser()
-        task = OWN_PREFIX + (re.sub(r"[^a-z0-9_]+", "_", path.stem.lower()).strip("_") or "file")
+        path, task = Path(name).expanduser(), own_task(name)
         if task in found:
             raise RecipeError(f"two files make the task {task}", where=_WHERE, next_step="rename one of them")
         found[task] = _read(path, task)

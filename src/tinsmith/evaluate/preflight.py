@@ -13,7 +13,8 @@ from tinsmith.base.errors import AssetError
 from tinsmith.base.files import read_json
 from tinsmith.evaluate.families.bits import TextScore
 from tinsmith.evaluate.families.multiple_choice import ItemScore, shots_prefix
-from tinsmith.evaluate.models import EvalModel, check_names, file_name, open_tokenizer
+from tinsmith.evaluate.models import EvalModel, open_tokenizer
+from tinsmith.evaluate.names import rival_name
 from tinsmith.evaluate.run import Work
 from tinsmith.evaluate.scoring.tree import Tree
 from tinsmith.evidence.items import Item, ItemKind
@@ -25,15 +26,14 @@ _UNLIMITED = ("bloom",)  # has relative positions, whatever its file calls its c
 
 
 def check_rivals(config: EvaluateConfig) -> None:
-    """Check the rivals that are on this machine, without reading weights. Raises AssetError or RecipeError."""
-    check_names([file_name(_called(rival)) for rival in config.rivals])
+    """Check the rivals that are on this machine, without reading weights. Raises AssetError."""
     for rival in config.rivals:
         path = Path(rival).expanduser()
         if _is_elsewhere(rival):
             continue  # for fetch_rivals
         if not any(path.glob("*.safetensors")) and path.suffix != ".gguf":
             resolve_model(rival, allow_hub=False)  # raises an error that says what it is instead
-        model = EvalModel(file_name(_called(rival)), rival, path, "")
+        model = EvalModel(rival_name(rival), rival, path, "")
         check_files(model)
         open_tokenizer(model)
 
@@ -44,7 +44,7 @@ def fetch_rivals(config: EvaluateConfig) -> None:
     This happens before a document is read: better to report a missing network before training than after.
     """
     for rival in filter(_is_elsewhere, config.rivals):
-        model = EvalModel(file_name(rival), rival, resolve_model(rival).path, "")
+        model = EvalModel(rival_name(rival), rival, resolve_model(rival).path, "")
         check_files(model)
         open_tokenizer(model)
 
@@ -52,11 +52,6 @@ def fetch_rivals(config: EvaluateConfig) -> None:
 def _is_elsewhere(rival: str) -> bool:
     is_id = rival.count("/") == 1 and rival[0] not in "./~"
     return rival in KNOWN or (is_id and not Path(rival).expanduser().exists())
-
-
-def _called(rival: str) -> str:
-    path = Path(rival).expanduser()
-    return path.stem if path.is_file() else path.name if path.is_dir() else rival
 
 
 def check_files(model: EvalModel) -> None:

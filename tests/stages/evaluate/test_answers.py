@@ -279,10 +279,6 @@ def test_a_forged_row_is_found(server, tmp_path, field, value, words):
 
 
 def test_what_could_not_be_asked_is_told_before_anything_is_scored(server, tmp_path, monkeypatch):
-    with pytest.raises(RecipeError, match="two models are called 'api'"):
-        check_words(EvaluateConfig(endpoints=(endpoint(server), endpoint(server))))
-    with pytest.raises(RecipeError, match=r"two models are called 'trained'(.|\n)*"):
-        check_words(EvaluateConfig(endpoints=(endpoint(server, name="trained"),)))
     own = tmp_path / "own.jsonl"
     write_jsonl(own, [{"question": "Who?", "answer": "me"}, {"question": "When?", "answer": "now"}])
     with pytest.raises(RecipeError, match=r"evaluate\.generated_items"):

@@ -12,7 +12,15 @@ from tinsmith.base.errors import AssetError
 from tinsmith.evaluate.probe import HeldOutText
 from tinsmith.evaluate.scoring.tree import Tree
 from tinsmith.evidence.bootstrap import Statistic, only, overlap_slices, ratio
-from tinsmith.evidence.family import Family, FamilyCost, FigureContext, Figures, MetricSpec
+from tinsmith.evidence.family import (
+    Family,
+    FamilyCost,
+    FigureContext,
+    Figures,
+    Items,
+    MetricSpec,
+    contradiction,
+)
 from tinsmith.evidence.schema import Comparison, MetricRow
 from tinsmith.recipe import Recipe
 from tinsmith.tokens.encoding import context_token, encode
@@ -118,6 +126,18 @@ class TextScore:
         }
 
 
+def check(items: Items) -> None:
+    """Raise BundleError unless all subjects scored the same bytes of the same documents, each once, in one order."""
+    stored: dict[str, list[BitsRow]] = items.rows(FAMILY.kind)
+    first: list[tuple[str, int, float]] = []
+    for subject, rows in stored.items():
+        own = [(row["doc_id"], row["bytes"], row["overlap"]) for row in rows]
+        first = first or own
+        if own != first or len({row["doc_id"] for row in rows}) < len(rows):
+            what = "does not score the same bytes of the same documents as the other subjects, each once"
+            raise contradiction(items.path(FAMILY.kind, subject), what)
+
+
 def figures(context: FigureContext) -> Figures:
     """Return bits per byte of each subject on all documents, and on the halves with low and high overlap."""
     rows: dict[str, list[BitsRow]] = context.items.rows("bits")
@@ -158,6 +178,7 @@ FAMILY = Family(
     order=10,
     metrics=(MetricSpec("bits_per_byte", "bits/byte", "Bits per byte", higher_is_better=False),),
     figures=figures,
+    check=check,
     cost=_cost,
     not_measured="The stage evaluate left no measurements, so no claim about quality can be made.",
 )

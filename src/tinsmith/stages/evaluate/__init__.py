@@ -58,8 +58,10 @@ def _file_stamps(recipe: Recipe) -> list[str] | None:
 
 def _check(recipe: Recipe) -> None:
     """Refuse a damaged rival or questions that cannot be asked. Raises RecipeError, AssetError or LLMError."""
+    from tinsmith.evaluate.names import check_names
     from tinsmith.stages.evaluate.answers import check_words
 
+    check_names(recipe.evaluate)
     _file_stamps(recipe)
     check_words(recipe.evaluate)
     if recipe.evaluate.rivals:

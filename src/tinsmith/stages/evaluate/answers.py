@@ -10,7 +10,6 @@ from tinsmith.base.completion import Answer, Failure, Request
 from tinsmith.base.errors import LLMError, RecipeError
 from tinsmith.base.files import write_jsonl
 from tinsmith.base.progress import Advance, Progress
-from tinsmith.evaluate.baselines import BASELINES
 from tinsmith.evaluate.families.generative import system_name
 from tinsmith.evaluate.generated_answers import (
     STOPPED,
@@ -23,7 +22,6 @@ from tinsmith.evaluate.generated_answers import (
 )
 from tinsmith.evaluate.own_questions import read_open_questions
 from tinsmith.evidence.items import Item
-from tinsmith.evidence.schema import BASE, OURS, OURS_4BIT
 from tinsmith.llm.key import ApiKey
 from tinsmith.recipe import EndpointConfig, EvaluateConfig, LLMConfig
 from tinsmith.stages.llm_session import LLMSession, open_llm
@@ -44,15 +42,7 @@ class System:
 
 def check_words(config: EvaluateConfig) -> None:
     """Refuse what could not be asked in words, before anything is scored. Raises RecipeError or LLMError."""
-    taken = {OURS, OURS_4BIT, BASE, *(baseline.name for baseline in BASELINES)}
     for number, endpoint in enumerate(config.endpoints):
-        if endpoint.name in taken:
-            raise RecipeError(
-                f"two models are called {endpoint.name!r}",
-                where=f"evaluate.endpoints.{number}.name",
-                next_step="give it a name of its own",
-            )
-        taken.add(endpoint.name)
         ApiKey.read(endpoint.key_variable, where=f"evaluate.endpoints.{number}")
     if config.questions and not config.asked_in_words and (unasked := read_open_questions(config.questions)):
         raise RecipeError(

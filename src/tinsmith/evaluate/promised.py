@@ -1,0 +1,169 @@
+"""Check that a bundle holds what its recipe names: files, models, baselines, questions and who answered them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinsmith.base.errors import BundleError
+from tinsmith.base.files import read_jsonl
+from tinsmith.evaluate.baselines import BASELINES
+from tinsmith.evaluate.families import families
+from tinsmith.evaluate.names import possible_names, scored_formats
+from tinsmith.evaluate.own_questions import own_task
+from tinsmith.evidence.family import Items, contradiction, read_metrics
+from tinsmith.evidence.schema import BASE, GGUF_SUBJECTS, OURS, Metrics, Role, role_of
+from tinsmith.recipe import Recipe
+
+
+def check_promised(bundle: Path, recipe: Recipe) -> None:
+    """Raise BundleError that names the first thing that the recipe names and the bundle lacks, or the other way round.
+
+    Whoever leaves a model out together with its rows, or a question together with all answers to it, is found here.
+    """
+    _check_exports(bundle, recipe)
+    where = bundle / "data" / "metrics.json"
+    stored = read_metrics(where, families())
+    names = [subject.subject for subject in stored.subjects]
+    items = Items(bundle / "items", bundle / "gguf", bundle / "items" / "parity.jsonl", tuple(names))
+    _check_models(where, names, bundle / "model", recipe)
+    _check_baselines(where, names, items)
+    _check_questions(items, recipe)
+    _check_answers(items, recipe)
+    _check_probes(items)
+    _check_systems(where, stored, items, recipe)
+
+
+def _check_exports(bundle: Path, recipe: Recipe) -> None:
+    """Raise BundleError unless the model and a GGUF of each format of the recipe are there, and no other."""
+    if not any((bundle / "model").glob("*.safetensors")):
+        raise _missing(bundle / "model", "holds no weights")
+    wanted = {f"model-{format}.gguf" for format in recipe.package.formats}
+    found = {path.name for path in (bundle / "gguf").glob("*")}
+    if lost := wanted - found:
+        raise _missing(bundle / "gguf" / min(lost), "is missing, and package.formats names it")
+    if more := found - wanted:
+        raise contradiction(bundle / "gguf" / min(more), "is not a format that package.formats names")
+
+
+def _missing(where: Path, what: str) -> BundleError:
+    return BundleError(
+        what, where=str(where), next_step="use a complete copy of the bundle, or build it again"
+    )
+
+
+def _check_models(where: Path, names: list[str], model: Path, recipe: Recipe) -> None:
+    """Raise BundleError unless the models among the subjects are those that the recipe names."""
+    config = recipe.evaluate
+    wanted = {"our model": OURS} | ({} if recipe.model.scratch else {"its base": BASE})
+    wanted |= {
+        f"our {format} file": GGUF_SUBJECTS[format]
+        for format in scored_formats(config)
+        if format in recipe.package.formats
+    }
+    for what, name in wanted.items():
+        if name not in names and not (name in GGUF_SUBJECTS.values() and _is_unreadable(model)):
+            raise contradiction(
+                where, f"{name} is missing from the subjects, though the recipe has {what} measured"
+            )
+    baselines = {baseline.name for baseline in BASELINES}
+    others = [name for name in names if role_of(name) is Role.RIVAL and name not in baselines]
+    for rival in config.rivals:
+        if not possible_names(rival) & set(others):
+            raise contradiction(where, f"the rival {rival} of the recipe is missing from the subjects")
+    # A base may not be added either: it would stand for a model that nobody trained on.
+    unasked = [name for name in names if role_of(name) is not Role.RIVAL and name not in wanted.values()]
+    if unasked or len(others) != len(config.rivals) or len(set(names)) != len(names):
+        named = ", ".join([*unasked, *others]) or "a name that stands twice"
+        raise contradiction(where, f"has other models than its recipe names: {named}")
+
+
+def _is_unreadable(model: Path) -> bool:
+    """Say whether transformers cannot read GGUF files of the model's family, so that they are not scored."""
+    from tinsmith.model.load import reads_back  # torch takes a while to import
+
+    return not reads_back(model)
+
+
+def _check_baselines(where: Path, names: list[str], items: Items) -> None:
+    """Raise BundleError unless each baseline is there that had something to do."""
+    questions = items.questions.values()
+    for baseline in BASELINES:
+        answers = baseline.answer and any(item.has_classes == baseline.classes for item in questions)
+        if (baseline.bits or answers) and baseline.name not in names:
+            raise contradiction(where, f"the baseline {baseline.name} is missing from the subjects")
+
+
+def _check_questions(items: Items, recipe: Recipe) -> None:
+    """Raise BundleError unless each task and each file of questions of the recipe was asked."""
+    config = recipe.evaluate
+    path, open_questions = items.folder / "questions.jsonl", items.folder / "open.jsonl"
+    tasks = {item.task for item in items.questions.values()}
+    if open_questions.is_file():
+        tasks |= {Path(row["task"]).stem for row in read_jsonl(open_questions)}
+    named = [*(task.name for task in recipe.tasks), *map(own_task, config.questions)]
+    for task in named:
+        if task not in tasks:
+            raise contradiction(path, f"holds no question of {task}, which the recipe names")
+    general = {row["task"] for row in items.rows("general").get(OURS, [])}
+    for test in config.general:
+        if test.name not in general:
+            raise contradiction(
+                items.path("general", OURS), f"holds no row of the test {test.name}, which the recipe names"
+            )
+
+
+def _check_answers(items: Items, recipe: Recipe) -> None:
+    """Raise BundleError unless every model scored all documents and answered all questions, each once."""
+    tasks = {task.name for task in recipe.tasks}
+    asked = {
+        (item.item, count)
+        for item in items.questions.values()
+        for count in (sorted(set(recipe.evaluate.shots)) if item.task in tasks else (0,))
+    }
+    baselines = {baseline.name: baseline for baseline in BASELINES}
+    bits, answers = items.rows("bits"), items.rows("exam")
+    for name in items.subjects:
+        baseline = baselines.get(name)
+        if (baseline is None or baseline.bits) and name not in bits:
+            raise _missing(items.path("bits", name), f"is missing, so {name} scored no text")
+        rows = [(row["item"], row["shots"]) for row in answers.get(name, [])]
+        if baseline is None:
+            expected = asked
+        else:
+            own = [item for item in items.questions.values() if item.has_classes == baseline.classes]
+            expected = {(item.item, 0) for item in own} if baseline.answer else set()
+        _same(items.path("exam", name), rows, expected)
+
+
+def _same(path: Path, rows: list[tuple[str, int]], expected: set[tuple[str, int]]) -> None:
+    if len(rows) != len(set(rows)):
+        raise contradiction(path, "answers a question twice")
+    for item, count in sorted(expected.symmetric_difference(rows)):
+        what = "does not answer" if (item, count) in expected else "answers, though the recipe does not ask,"
+        raise contradiction(path, f"{what} item {item} after {count} examples")
+
+
+def _check_probes(items: Items) -> None:
+    """Raise BundleError where our model was asked what its base was not, or the other way round."""
+    probed = [name for name in items.subjects if role_of(name) in (Role.OURS, Role.BASE)]
+    for family in families():
+        if family.prepare and 0 < len(found := items.rows(family.kind, probed)) < len(probed):
+            (lost, *_) = [name for name in probed if name not in found]
+            raise _missing(items.path(family.kind, lost), f"is missing, though {next(iter(found))} has it")
+
+
+def _check_systems(where: Path, stored: Metrics, items: Items, recipe: Recipe) -> None:
+    """Raise BundleError unless our model and every endpoint of the recipe were asked the same questions in words."""
+    if not recipe.evaluate.asked_in_words:
+        return
+    systems = [system.subject for system in stored.generated.systems] if stored.generated else []
+    for endpoint in recipe.evaluate.endpoints:
+        if endpoint.name not in systems:
+            raise contradiction(where, f"the endpoint {endpoint.name} of the recipe is missing from the systems")
+    if not any(role_of(name).is_ours for name in systems):
+        raise contradiction(where, "our model is missing from the systems that answered in words")
+    stored_rows = items.rows("generated", systems)
+    asked = {name: sorted(row["item"] for row in stored_rows.get(name, [])) for name in systems}
+    for name in systems:
+        if asked[name] != asked[systems[0]]:
+            raise contradiction(items.path("generated", name), f"was not asked what {systems[0]} was asked")
