@@ -58,4 +58,6 @@ def write_hashes(bundle: Path) -> None:
         for name in names
     }
     digest = sha256_json({name: row["sha256"] for name, row in outputs.items()})
-    write_json(bundle / "manifest.json", read_json(bundle / "manifest.json") | {"outputs": outputs, "digest": digest})
+    write_json(
+        bundle / "manifest.json", read_json(bundle / "manifest.json") | {"outputs": outputs, "digest": digest}
+    )

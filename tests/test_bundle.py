@@ -273,7 +273,10 @@ FORGERIES = {
         without("items/general-*.jsonl"),
         "holds no row of the test agreement, which the recipe names",
     ),
-    "bias of the base removed": (without("items/bias-base.jsonl"), r"bias-base\.jsonl: is missing, though trained"),
+    "bias of the base removed": (
+        without("items/bias-base.jsonl"),
+        r"bias-base\.jsonl: is missing, though trained",
+    ),
     "easier documents for one": (
         rows_of("bits-trained.jsonl", change=lambda row: row | {"doc_id": row["doc_id"][::-1]}),
         r"bits-\S+\.jsonl: does not score the same bytes of the same documents",

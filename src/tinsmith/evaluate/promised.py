@@ -159,7 +159,9 @@ def _check_systems(where: Path, stored: Metrics, items: Items, recipe: Recipe) -
     systems = [system.subject for system in stored.generated.systems] if stored.generated else []
     for endpoint in recipe.evaluate.endpoints:
         if endpoint.name not in systems:
-            raise contradiction(where, f"the endpoint {endpoint.name} of the recipe is missing from the systems")
+            raise contradiction(
+                where, f"the endpoint {endpoint.name} of the recipe is missing from the systems"
+            )
     if not any(role_of(name).is_ours for name in systems):
         raise contradiction(where, "our model is missing from the systems that answered in words")
     stored_rows = items.rows("generated", systems)
