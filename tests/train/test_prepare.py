@@ -12,12 +12,11 @@ from transformers import AutoModelForCausalLM
 import tinsmith.stages.train.run as stage
 import tiny_workers
 from small_vocabulary import write_bpe
-from tinsmith.base.errors import RecipeError, TrainingError
+from tinsmith.base.errors import TrainingError
 from tinsmith.base.files import read_json, write_json
 from tinsmith.model.blocks import sample_loss
 from tinsmith.model.load import parameter_count
 from tinsmith.recipe import TrainConfig
-from tinsmith.recipe.toml import parse_recipe
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.tokens.tokenizer import load_tokenizer, save_tokenizer
 from tinsmith.tokens.vocabulary import restrict_vocabulary
@@ -101,17 +100,6 @@ def test_without_the_kept_tokens_nothing_is_cut(base: Path) -> None:
     (base.parent / "tokens" / "kept.json").unlink()
     with pytest.raises(TrainingError, match="no list of the tokens that are kept"):
         run(base, config("4 steps", streamline={"vocabulary": VOCABULARY}))
-
-
-def test_fresh_weights_are_not_made_smaller() -> None:
-    recipe = {
-        "name": "x",
-        "ingest": {"sources": ["a"]},
-        "model": {"scratch": "llama@1m"},
-        "train": {"streamline": {"layers": 3}},
-    }
-    with pytest.raises(RecipeError, match=r"train\.streamline prunes a trained base"):
-        parse_recipe(recipe, where="x.toml")
 
 
 def test_two_processes_end_with_the_model_of_one(base: Path) -> None:

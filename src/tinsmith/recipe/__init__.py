@@ -4,12 +4,9 @@ from tinsmith.recipe.corpus import (
     PRIVACY_DEFAULTS,
     PRIVACY_DEFAULTS_WITH_NAMES,
     BoilerplateConfig,
-    C4Config,
     ContaminationConfig,
     CurateConfig,
     ExemplarScoreConfig,
-    FineWebConfig,
-    GopherConfig,
     IngestConfig,
     PlantedConfig,
     PrivacyAction,
@@ -32,6 +29,7 @@ from tinsmith.recipe.evaluation import (
     PackageConfig,
     ReportConfig,
 )
+from tinsmith.recipe.filters import C4Config, FineWebConfig, GopherConfig
 from tinsmith.recipe.objectives import EXAMPLE_FILES, OBJECTIVES, ObjectiveSpec, loss_unit, token_sets
 from tinsmith.recipe.recipe import (
     Recipe,

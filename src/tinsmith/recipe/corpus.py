@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tinsmith.recipe.section import Fraction, LLMConfig, Section
+from tinsmith.recipe.filters import C4Config, FineWebConfig, GopherConfig
+from tinsmith.recipe.section import Fraction, LLMConfig, ReadWhen, Section
 
 
 class IngestConfig(Section):
@@ -115,81 +116,14 @@ class PrivacyConfig(Section):
         return value
 
 
-class GopherConfig(Section):
-    """Rules about words and repetition, thresholds of Rae et al. 2021 (arXiv 2112.11446, appendix A)."""
-
-    min_words: int = Field(50, ge=0, description="published: 50")
-    max_words: int = Field(100_000, gt=0, description="published: 100,000")
-    min_mean_word_length: float = Field(3.0, description="characters, published: 3")
-    max_mean_word_length: float = Field(10.0, description="characters, published: 10")
-    max_symbol_word_ratio: float = Field(0.1, description="# and ellipsis per word, published: 0.1")
-    max_bullet_lines: Fraction = Field(0.9, description="share that starts with a bullet, published: 0.9")
-    max_ellipsis_lines: Fraction = Field(0.3, description="share that ends in an ellipsis, published: 0.3")
-    min_alphabetic_words: Fraction = Field(0.8, description="share of words with a letter, published: 0.8")
-    min_stop_words: int = Field(
-        2,
-        ge=0,
-        le=8,
-        description="distinct ones of the, be, to, of, and, that, have, with; English only, published: 2",
-    )
-    max_duplicate_lines: Fraction = Field(0.3, description="share of lines, published: 0.3")
-    max_duplicate_paragraphs: Fraction = Field(0.3, description="share of paragraphs, published: 0.3")
-    max_duplicate_line_characters: Fraction = Field(
-        0.2, description="share of characters in repeated lines, published: 0.2"
-    )
-    max_duplicate_paragraph_characters: Fraction = Field(
-        0.2, description="share of characters in repeated paragraphs, published: 0.2"
-    )
-    max_top_bigram: Fraction = Field(
-        0.2, description="share of characters in the commonest 2-gram of words, published: 0.2"
-    )
-    max_top_trigram: Fraction = Field(0.18, description="the same for 3-grams, published: 0.18")
-    max_top_fourgram: Fraction = Field(0.16, description="the same for 4-grams, published: 0.16")
-    max_duplicate_5grams: Fraction = Field(
-        0.15, description="share of characters in repeated 5-grams of words, published: 0.15"
-    )
-    max_duplicate_6grams: Fraction = Field(0.14, description="the same for 6-grams, published: 0.14")
-    max_duplicate_7grams: Fraction = Field(0.13, description="the same for 7-grams, published: 0.13")
-    max_duplicate_8grams: Fraction = Field(0.12, description="the same for 8-grams, published: 0.12")
-    max_duplicate_9grams: Fraction = Field(0.11, description="the same for 9-grams, published: 0.11")
-    max_duplicate_10grams: Fraction = Field(0.1, description="the same for 10-grams, published: 0.1")
-
-
-class C4Config(Section):
-    """Rules that drop lines or documents, after Raffel et al. 2020 (arXiv 1910.10683) and their code."""
-
-    terminal_punctuation: bool = Field(
-        True, description="drop lines that do not end a sentence, published: true"
-    )
-    citations: bool = Field(True, description="delete marks such as [12] and [edit], published: true")
-    min_words_per_line: int = Field(3, ge=0, description="drop shorter lines; 0 is off, published: 3")
-    max_word_length: int = Field(
-        1000, gt=0, description="characters; drop lines with a longer word, published: 1,000"
-    )
-    javascript: bool = Field(True, description="drop lines with that word, published: true")
-    policies: bool = Field(True, description="drop lines about cookies or terms of use, published: true")
-    lorem_ipsum: bool = Field(True, description="drop the document, published: true")
-    curly_bracket: bool = Field(True, description="drop the document, published: true")
-    min_sentences: int = Field(5, ge=0, description="in the lines that remain; 0 is off, published: 5")
-    bad_words: tuple[str, ...] = Field((), description="documents with one of these words are dropped")
-
-
-class FineWebConfig(Section):
-    """Rules about the shape of lines, thresholds of Penedo et al. 2024 (arXiv 2406.17557)."""
-
-    min_punctuated_lines: Fraction = Field(
-        0.12, description="share of lines that end in a full stop or the like, published: 0.12"
-    )
-    max_short_lines: Fraction = Field(0.67, description="share of short lines, published: 0.67")
-    short_line: int = Field(30, ge=0, description="most characters of a short line, published: 30")
-    max_duplicate_line_characters: Fraction = Field(
-        0.1, description="share of characters in repeated lines, published: 0.1 (0.01 in FineWeb's code)"
-    )
-    max_line_breaks_per_word: float = Field(0.3, ge=0, description="lists have more, in FineWeb's code: 0.3")
-
-
 # Each is a module of corpus/filters.
 FilterName = Literal["gopher", "gopher_quality", "c4", "fineweb"]
+
+
+def _for_rules(*names: FilterName) -> ReadWhen:
+    """Say that a field is read by these sets of rules."""
+    remedy = f"put {' or '.join(map(repr, names))} into curate.rules"
+    return ReadWhen(lambda recipe, curate: not set(names).isdisjoint(curate.rules), remedy)
 
 
 class CurateConfig(Section):
@@ -203,9 +137,9 @@ class CurateConfig(Section):
         "about repetition, which long contracts, filings and statutes fail. None by default: measured, they help with "
         "many short texts of one kind and hurt with long ones (docs/curation.md)",
     )
-    gopher: GopherConfig = GopherConfig()
-    c4: C4Config = C4Config()
-    fineweb: FineWebConfig = FineWebConfig()
+    gopher: Annotated[GopherConfig, _for_rules("gopher", "gopher_quality")] = GopherConfig()
+    c4: Annotated[C4Config, _for_rules("c4")] = C4Config()
+    fineweb: Annotated[FineWebConfig, _for_rules("fineweb")] = FineWebConfig()
     near_duplicate_jaccard: float = Field(
         0.7,
         ge=0.05,
@@ -219,13 +153,18 @@ class CurateConfig(Section):
         description="Jaccard of word 5-grams from which the split keeps texts together; 1 is off",
     )
 
-    keep: Literal["longest", "newest"] = Field(
+    keep: Annotated[
+        Literal["longest", "newest"],
+        ReadWhen(
+            lambda recipe, curate: curate.near_duplicate_jaccard < 1, "lower curate.near_duplicate_jaccard"
+        ),
+    ] = Field(
         "longest",
         description="which near-duplicate stays; newest needs version_field or dates in file names",
     )
-    version_field: str = Field(
-        "", description="metadata key that orders versions, such as date; empty uses the file name"
-    )
+    version_field: Annotated[
+        str, ReadWhen(lambda recipe, curate: curate.keep == "newest", "set curate.keep = 'newest'")
+    ] = Field("", description="metadata key that orders versions, such as date; empty uses the file name")
     rights: RightsConfig = RightsConfig()
     privacy: PrivacyConfig = PrivacyConfig()
 
@@ -255,8 +194,14 @@ class SplitConfig(Section):
         return value
 
 
+def _is_enabled(recipe: Section, step: StepConfig) -> bool:
+    return step.enabled
+
+
 class StepConfig(Section):
-    """The section of a refine step; its code is `corpus/steps/NAME`."""
+    """The section of a refine step; its code is `corpus/steps/NAME`. Its fields are read if the step is enabled."""
+
+    read_when: ClassVar[ReadWhen | None] = ReadWhen(_is_enabled, "switch {here} on")
 
     @property
     def enabled(self) -> bool:
@@ -275,20 +220,28 @@ class ExemplarScoreConfig(Section):
     sources: tuple[str, ...] = Field((), description="folders, files or globs of good documents")
 
 
+def _for_kind(kind: str) -> ReadWhen:
+    return ReadWhen(lambda recipe, score: score.kind == kind, f"set {{here}}.kind = {kind!r}")
+
+
 class ScoreConfig(StepConfig):
     """Score training documents by how much they resemble a textbook, and keep the best."""
+
+    read_when: ClassVar[ReadWhen | None] = ReadWhen(_is_enabled, "set {here}.kind")
 
     kind: Literal["off", "ready", "exemplars", "teacher"] = Field(
         "off",
         description="ready needs nothing; exemplars learns from good documents, teacher from its ratings",
     )
     keep: Fraction = Field(0.9, description="share of training documents that are kept, best first")
-    exemplars: ExemplarScoreConfig = ExemplarScoreConfig()
-    teacher: LLMConfig = LLMConfig()
-    rubric: str = Field(
+    exemplars: Annotated[ExemplarScoreConfig, _for_kind("exemplars")] = ExemplarScoreConfig()
+    teacher: Annotated[LLMConfig, _for_kind("teacher")] = LLMConfig()
+    rubric: Annotated[str, _for_kind("teacher")] = Field(
         "", description="for teacher: what earns points from 0 to 5, in the words of the domain"
     )
-    sample: int = Field(200, ge=20, description="number of training documents that the teacher rates")
+    sample: Annotated[int, _for_kind("teacher")] = Field(
+        200, ge=20, description="number of training documents that the teacher rates"
+    )
 
     @property
     def enabled(self) -> bool:
@@ -301,6 +254,8 @@ class ScoreConfig(StepConfig):
 
 class BoilerplateConfig(StepConfig):
     """Keep once a paragraph that many training documents repeat."""
+
+    read_when: ClassVar[ReadWhen | None] = ReadWhen(_is_enabled, "set {here}.min_documents")
 
     min_documents: int = Field(
         0, ge=0, description="a paragraph in at least so many documents is boilerplate; 0 is off"
@@ -338,6 +293,8 @@ class SemanticConfig(StepConfig):
 class ContaminationConfig(StepConfig):
     """Find training text that also stands in an evaluation file or the held-out documents."""
 
+    read_when: ClassVar[ReadWhen | None] = ReadWhen(_is_enabled, "set {here}.action")
+
     files: tuple[str, ...] = Field(
         (), description="evaluation files (JSON, JSONL, CSV, Parquet, text) or globs of them"
     )
@@ -346,7 +303,9 @@ class ContaminationConfig(StepConfig):
     action: Literal["off", "report", "passage", "document"] = Field(
         "off", description="report only, cut out the passage, or drop the document"
     )
-    min_words_left: int = Field(50, ge=0, description="a document left with fewer words is dropped")
+    min_words_left: Annotated[
+        int, ReadWhen(lambda recipe, step: step.action == "passage", "set {here}.action = 'passage'")
+    ] = Field(50, ge=0, description="a document left with fewer words is dropped")
 
     @model_validator(mode="after")
     def _compares_with_something(self) -> ContaminationConfig:
@@ -369,13 +328,16 @@ class PlantedConfig(StepConfig):
         "off",
         description="phrases in several documents, each time followed by text unlike the corpus",
     )
-    min_trigger_documents: int = Field(
-        8, ge=3, description="fewest documents with a trigger; below about 8, chance finds some"
-    )
+    min_trigger_documents: Annotated[
+        int,
+        ReadWhen(lambda recipe, step: step.triggers != "off" or step.selftest, "set {here}.triggers"),
+    ] = Field(8, ge=3, description="fewest documents with a trigger; below about 8, chance finds some")
     max_source_share: Fraction = Field(
         1.0, gt=0, description="largest share of training text from one source; 1 is off"
     )
-    source_depth: int = Field(1, ge=1, description="number of leading folders of a path that name its source")
+    source_depth: Annotated[
+        int, ReadWhen(lambda recipe, step: step.max_source_share < 1, "lower {here}.max_source_share")
+    ] = Field(1, ge=1, description="number of leading folders of a path that name its source")
     selftest: bool = Field(
         False, description="plant known triggers in a copy of some documents and report how many are found"
     )
@@ -387,6 +349,8 @@ class PlantedConfig(StepConfig):
 
 class SynthesisConfig(StepConfig):
     """Let a teacher write textbook sections and questions with answers from training documents."""
+
+    read_when: ClassVar[ReadWhen | None] = ReadWhen(_is_enabled, "set {here}.items")
 
     items: int = Field(0, ge=0, description="number of items to request; 0 is off")
     kinds: tuple[Literal["textbook", "question"], ...] = Field(("question", "textbook"), min_length=1)

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from tinsmith.recipe.section import LLMConfig, Section
+from tinsmith.recipe.objectives import token_sets
+from tinsmith.recipe.section import LLMConfig, ReadWhen, Section
 
 GgufFormat = Literal["f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k_m"]
+
+
+_FOR_FORMATS = ReadWhen(
+    lambda recipe, package, name: name in ("saved", *package.formats),
+    "put that format into package.formats",
+    by_key=True,
+)
+_FOR_TASKS = ReadWhen(lambda recipe, evaluate: bool(recipe.tasks), "write a task")
+_FOR_FILES = ReadWhen(
+    lambda recipe, evaluate: (
+        evaluate.all_formats or (evaluate.quantised and "q4_k_m" in recipe.package.formats)
+    ),
+    "set evaluate.all_formats, or let evaluate.quantised and package.formats include the 4-bit file",
+)
+_FOR_LEARNT = ReadWhen(
+    lambda recipe, evaluate: "" in token_sets(recipe.train.shares), "put next_token into train.objective"
+)
 
 
 class PackageConfig(Section):
@@ -22,7 +40,7 @@ class PackageConfig(Section):
     precision: Literal["float32", "float16", "bfloat16"] = Field("float16", description="of the safetensors")
     parity_prompts: int = Field(200, ge=1, description="prompts for the check against a server")
     parity_positions: int = Field(2000, ge=1, description="token positions compared per export")
-    max_kl: dict[str, float] = Field(
+    max_kl: Annotated[dict[str, float], _FOR_FORMATS] = Field(
         default={
             "saved": 0.005,
             "f16": 0.005,
@@ -34,7 +52,7 @@ class PackageConfig(Section):
         },
         description="largest mean KL divergence in nats per format; formats not named keep the default",
     )
-    min_top1: dict[str, float] = Field(
+    min_top1: Annotated[dict[str, float], _FOR_FORMATS] = Field(
         default={
             "saved": 0.95,
             "f16": 0.95,
@@ -78,9 +96,10 @@ class BoundsConfig(Section):
         {}, description='such as {"extracted:train" = 0.05, membership_found = 0.1}'
     )
     at_least: dict[str, float] = Field({}, description='such as {"accuracy:next_passage" = 0.5}')
-    action: Literal["fail", "report"] = Field(
-        "fail", description="fail stops the build once everything is measured"
-    )
+    action: Annotated[
+        Literal["fail", "report"],
+        ReadWhen(lambda recipe, bounds: bool(bounds.at_most or bounds.at_least), "set a bound in {here}"),
+    ] = Field("fail", description="fail stops the build once everything is measured")
 
 
 class GeneralConfig(Section):
@@ -102,9 +121,11 @@ class EvaluateConfig(Section):
     rivals: tuple[str, ...] = Field(
         (), description="models to compare with: known names, directories, GGUF files or Hugging Face ids"
     )
-    quantised: bool = Field(True, description="score our 4-bit GGUF too")
+    quantised: Annotated[
+        bool, ReadWhen(lambda recipe, evaluate: not evaluate.all_formats, "set evaluate.all_formats = false")
+    ] = Field(True, description="score our 4-bit GGUF too")
     all_formats: bool = Field(False, description="score every exported GGUF")
-    max_loss: float = Field(
+    max_loss: Annotated[float, _FOR_FILES] = Field(
         0.02,
         ge=0,
         description="bits per byte that a GGUF may lose; the smallest one certainly within it is recommended",
@@ -116,7 +137,7 @@ class EvaluateConfig(Section):
         description="for scoring all models; auto is bfloat16, faster and coarser, if the processor has it",
     )
     window: int = Field(1024, ge=32, description="tokens in a scoring window; 3000 characters fit into one")
-    exam_items: int = Field(
+    exam_items: Annotated[int, _FOR_TASKS] = Field(
         60, ge=1, description="most questions per task; cheap on documents that are scored anyway"
     )
     built_items: int = Field(
@@ -124,7 +145,7 @@ class EvaluateConfig(Section):
         ge=0,
         description="most questions of each kind (next passage, cloze) built from the documents",
     )
-    shots: tuple[int, ...] = Field(
+    shots: Annotated[tuple[int, ...], _FOR_TASKS] = Field(
         (0, 3), description="numbers of examples before the question; 0 is zero-shot"
     )
     questions: tuple[str, ...] = Field(
@@ -143,12 +164,12 @@ class EvaluateConfig(Section):
     general: tuple[GeneralConfig, ...] = Field(
         (), description="tests of general ability, to see what training made the model forget"
     )
-    leakage_documents: int = Field(
+    leakage_documents: Annotated[int, _FOR_LEARNT] = Field(
         200,
         ge=0,
         description="documents, each of training and held-out, that are tested for memorization",
     )
-    redacted_values: int = Field(
+    redacted_values: Annotated[int, _FOR_LEARNT] = Field(
         20,
         ge=0,
         description="most values replaced by curation that are tested for whether the model reveals them",

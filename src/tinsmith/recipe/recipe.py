@@ -8,7 +8,7 @@ from tinsmith.recipe.corpus import CurateConfig, IngestConfig, RefineConfig, Spl
 from tinsmith.recipe.evaluation import EvaluateConfig, MeterConfig, PackageConfig, ReportConfig
 from tinsmith.recipe.objectives import EXAMPLE_FILES, OBJECTIVES
 from tinsmith.recipe.section import Section
-from tinsmith.recipe.training import ModelConfig, StreamlineConfig, TaskConfig, TokenizeConfig, TrainConfig
+from tinsmith.recipe.training import ModelConfig, TaskConfig, TokenizeConfig, TrainConfig
 
 
 class Recipe(Section):
@@ -52,13 +52,5 @@ class Recipe(Section):
         if self.model.scratch and self.train.trainable == "lora":
             raise ValueError(
                 "train.trainable = 'lora' would leave the fresh weights of model.scratch random; set it to 'all'"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _streamline_has_a_base(self) -> Recipe:
-        if self.model.scratch and self.train.streamline != StreamlineConfig():
-            raise ValueError(
-                "train.streamline prunes a trained base; with model.scratch choose a smaller size there"
             )
         return self

@@ -15,6 +15,7 @@ from tinsmith.base.assets import is_corpus
 from tinsmith.base.errors import RecipeError
 from tinsmith.recipe import Recipe, Section
 from tinsmith.recipe.renamed import use_new_keys
+from tinsmith.recipe.unread import refuse_unread
 
 # What `tinsmith init` sets instead of the defaults: with a base and minutes of training, trials found adapters better
 # than training all weights (docs/LOG.md).
@@ -24,7 +25,7 @@ _ADVISED: dict[str, dict[str, Any]] = {
 
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
-    """Read a TOML recipe and apply overrides such as 'train.budget=20m'. Raises RecipeError.
+    """Read a TOML recipe and apply overrides such as 'train.budget=20m'. Raises RecipeError, also for unread settings.
 
     Old names of renamed keys are accepted, with a note on standard error.
     """
@@ -47,7 +48,9 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     data, notes = use_new_keys(data)
     for note in notes:
         print(f"{path}: {note}", file=sys.stderr)
-    return parse_recipe(data, where=str(path))
+    recipe = parse_recipe(data, where=str(path))
+    refuse_unread(recipe, where=str(path))
+    return recipe
 
 
 def parse_recipe(data: dict[str, Any], *, where: str) -> Recipe:

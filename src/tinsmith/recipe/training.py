@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
-from tinsmith.recipe.objectives import OBJECTIVES
-from tinsmith.recipe.section import Fraction, Section
+from tinsmith.recipe.objectives import OBJECTIVES, token_sets
+from tinsmith.recipe.section import Fraction, ReadWhen, Section
 
 FAMILIES = ("llama", "qwen3", "phi", "gpt2", "bloom", "gemma3")  # of fresh weights
 
@@ -16,7 +16,13 @@ FAMILIES = ("llama", "qwen3", "phi", "gpt2", "bloom", "gemma3")  # of fresh weig
 class ModelConfig(Section):
     """Where the weights start."""
 
-    base: str = Field(
+    base: Annotated[
+        str,
+        ReadWhen(
+            lambda recipe, model: not model.scratch or model.tokenizer == "base",
+            "leave out model.scratch, or set model.tokenizer = 'base'",
+        ),
+    ] = Field(
         "smollm2-135m",
         description="named model, local directory, GGUF file or Hugging Face id (owner/model@commit)",
     )
@@ -76,27 +82,38 @@ class CanaryConfig(Section):
         ge=0,
         description="canaries for each number of repeats; 0 plants none. Use a model with canaries for measuring only",
     )
-    repeats: tuple[NonNegativeInt, ...] = Field(
+    repeats: Annotated[
+        tuple[NonNegativeInt, ...],
+        ReadWhen(lambda recipe, canaries: canaries.each > 0, "set {here}.each"),
+    ] = Field(
         (0, 1, 4, 16),
         min_length=1,
         description="sequences that hold a canary; 0 is never planted, as the baseline",
     )
 
 
+def _for_tokens(tokens: str, remedy: str) -> ReadWhen:
+    """Say that a field is read if an objective learns from a token set."""
+    return ReadWhen(lambda recipe, section: tokens in token_sets(recipe.train.shares), remedy)
+
+
+_FOR_DOCUMENTS = _for_tokens("", "put next_token into train.objective")
+
+
 class TokenizeConfig(Section):
     """How text becomes sequences of tokens."""
 
     context: int = Field(512, ge=32, description="tokens in a sequence, at most")
-    task_share: Fraction = Field(
-        1.0, description="share of training documents whose opening ends in a task's question"
-    )
-    conversations: tuple[str, ...] = Field(
+    task_share: Annotated[
+        Fraction, ReadWhen(lambda recipe, tokenize: bool(recipe.tasks), "write a task"), _FOR_DOCUMENTS
+    ] = Field(1.0, description="share of training documents whose opening ends in a task's question")
+    conversations: Annotated[tuple[str, ...], _for_tokens("sft", "put sft into train.objective")] = Field(
         (), description="JSON Lines files for sft: {messages: [{role, content}, ...]} a line"
     )
-    preferences: tuple[str, ...] = Field(
+    preferences: Annotated[tuple[str, ...], _for_tokens("dpo", "put dpo into train.objective")] = Field(
         (), description="JSON Lines files for dpo: {prompt, chosen, rejected} a line, texts or messages"
     )
-    canaries: CanaryConfig = CanaryConfig()
+    canaries: Annotated[CanaryConfig, _FOR_DOCUMENTS] = CanaryConfig()
 
 
 class LoraConfig(Section):
@@ -110,21 +127,24 @@ class LoraConfig(Section):
     )
 
 
+_HAS_SHARE = ReadWhen(lambda recipe, distil: distil.share > 0, "raise train.distil.share above 0")
+
+
 class DistilConfig(Section):
     """Distillation: learn a teacher's distributions beside the text itself."""
 
-    teacher: str = Field(
+    teacher: Annotated[str, _HAS_SHARE] = Field(
         "",
         description="named model, directory, GGUF file or Hugging Face id; empty is the base before streamline",
     )
-    temperature: float = Field(1.0, gt=0, description="of both distributions")
+    temperature: Annotated[float, _HAS_SHARE] = Field(1.0, gt=0, description="of both distributions")
     share: Fraction = Field(
         0.5, description="share of the teacher in the loss; the rest is next-token cross-entropy"
     )
-    reverse: Fraction = Field(
+    reverse: Annotated[Fraction, _HAS_SHARE] = Field(
         0.0, description="0 is KL(teacher to student), 1 is KL(student to teacher), values between mix them"
     )
-    top_k: int = Field(
+    top_k: Annotated[int, _HAS_SHARE] = Field(
         0, ge=0, description="teacher tokens to cache on disk at each position; 0 keeps the teacher in memory"
     )
 
@@ -173,6 +193,15 @@ class Budget(Section):
         return cls(kind=kinds[unit[0]], amount=number)
 
 
+def _for_objective_of(section: str) -> ReadWhen:
+    """Say that a section is read by the objectives that name it."""
+    names = [name for name, spec in OBJECTIVES.items() if spec.section == section]
+    return ReadWhen(
+        lambda recipe, train: not train.shares.keys().isdisjoint(names),
+        f"set train.objective = {' or '.join(map(repr, names))}",
+    )
+
+
 class TrainConfig(Section):
     """How long and how to learn."""
 
@@ -183,10 +212,15 @@ class TrainConfig(Section):
     trainable: Literal["all", "lora"] = Field(
         "all", description="all weights, or low-rank adapters beside frozen ones, at about ten times the rate"
     )
-    lora: LoraConfig = LoraConfig()
-    distil: DistilConfig = DistilConfig()
-    dpo: DpoConfig = DpoConfig()
-    streamline: StreamlineConfig = StreamlineConfig()
+    lora: Annotated[
+        LoraConfig, ReadWhen(lambda recipe, train: train.trainable == "lora", "set train.trainable = 'lora'")
+    ] = LoraConfig()
+    distil: Annotated[DistilConfig, _for_objective_of("distil")] = DistilConfig()
+    dpo: Annotated[DpoConfig, _for_objective_of("dpo")] = DpoConfig()
+    streamline: Annotated[
+        StreamlineConfig,
+        ReadWhen(lambda recipe, train: not recipe.model.scratch, "choose a smaller size in model.scratch"),
+    ] = StreamlineConfig()
 
     budget: str = Field(
         "8m", description="time (8m, 1.5h, 90s), tokens (200k tokens), steps (20 steps) or epochs (2 epochs)"
@@ -200,7 +234,10 @@ class TrainConfig(Section):
         "trapezoid", description="rise, plateau and linear fall; or rise and half a cosine down to zero"
     )
     warmup: Fraction = Field(0.05, description="share of the budget")
-    decay: Fraction = Field(0.5, description="share of the budget at the end, down to zero; for trapezoid")
+    decay: Annotated[
+        Fraction,
+        ReadWhen(lambda recipe, train: train.schedule == "trapezoid", "set train.schedule = 'trapezoid'"),
+    ] = Field(0.5, description="share of the budget at the end, down to zero; for trapezoid")
     clip_norm: float = Field(1.0, gt=0)
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU where there is one")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
@@ -245,19 +282,6 @@ class TrainConfig(Section):
     def _a_teacher_is_known(self) -> TrainConfig:
         if self.has_teacher and not self.distil.teacher and self.streamline == StreamlineConfig():
             raise ValueError("name distil.teacher: without streamline there is no larger model to learn from")
-        return self
-
-    @model_validator(mode="after")
-    def _what_is_set_is_read(self) -> TrainConfig:
-        readers = {"lora": (self.trainable == "lora", "train.trainable = 'lora'")}
-        for section in ("distil", "dpo"):
-            names = [name for name, spec in OBJECTIVES.items() if spec.section == section]
-            read = not self.shares.keys().isdisjoint(names)
-            readers[section] = (read, f"train.objective = {' or '.join(map(repr, names))}")
-        for section, (read, reader) in readers.items():
-            given = getattr(self, section)
-            if given != type(given)() and not read:
-                raise ValueError(f"nothing would read train.{section}: set {reader}, or leave it out")
         return self
 
     @property
