@@ -80,7 +80,7 @@ class Mutant:
     start: int
     end: int
     lines: tuple[int, ...]  # on which a test is seen to run it
-    at_import: bool
+    defines: str  # the name that it is part of, where it runs at import; empty within functions
 
     @property
     def change(self) -> str:
@@ -136,6 +136,7 @@ class _Finder(ast.NodeVisitor):
         self.seen: Counter[tuple[str, str, str, str]] = Counter()
         self.names: list[str] = []
         self.depth = 0  # of functions around
+        self.defines = "import"
         self.statement: ast.stmt | None = None
 
     def at(self, line: int, column: int) -> int:
@@ -156,20 +157,9 @@ class _Finder(ast.NodeVisitor):
         same = (".".join(self.names), line, before, after)
         # A statement over several lines is run where it begins, or on the line itself.
         lines = tuple({number, self.statement.lineno})
+        nth, defines = self.seen[same], "" if self.depth else self.defines
         self.found.append(
-            Mutant(
-                self.path,
-                same[0],
-                line,
-                before,
-                after,
-                self.seen[same],
-                number,
-                start,
-                end,
-                lines,
-                not self.depth,
-            )
+            Mutant(self.path, same[0], line, before, after, nth, number, start, end, lines, defines)
         )
         self.seen[same] += 1
 
@@ -191,6 +181,7 @@ class _Finder(ast.NodeVisitor):
         before = self.statement
         if isinstance(node, ast.stmt):
             self.statement = node
+            self.defines = _defined(node) or self.defines
         super().visit(node)
         self.statement = before
 
@@ -302,8 +293,10 @@ class _Finder(ast.NodeVisitor):
         value = node.value
         if isinstance(value, bool):
             self.replace(node, str(not value))
-        elif isinstance(value, int | float):
-            self.replace(node, repr(value + 1))
+        elif isinstance(value, int):
+            self.replace(node, repr(value + 1 if value <= 100 else value * 2))
+        elif isinstance(value, float):
+            self.replace(node, repr(value * 2 or 1.0))
         elif isinstance(value, str) and value and not re.search(r"\s", value) and self.text(node)[0] in "\"'":
             self.replace(node, repr(f"XX{value}XX"))
 
@@ -333,6 +326,13 @@ class _Finder(ast.NodeVisitor):
         elif match := re.search(rb",\s*$", self.source[floor:start]):
             start = floor + match.start()
         self.add(start, end, "")
+
+
+def _defined(node: ast.stmt) -> str:
+    """Return the first name that a statement defines, or nothing."""
+    target = getattr(node, "targets", [getattr(node, "target", node)])[0]
+    target = target.elts[0] if isinstance(target, ast.Tuple) else target
+    return getattr(target, "id", getattr(target, "name", ""))
 
 
 def _speaks(node: ast.expr) -> bool:

@@ -14,6 +14,7 @@ import compileall
 import contextlib
 import hashlib
 import importlib
+import itertools
 import json
 import os
 import py_compile
@@ -91,11 +92,7 @@ class Covered:
 
     def tests(self, mutant: Mutant, limit: float) -> list[str]:
         """Return the tests that run a mutant, quickest first, as many as fit into the limit in seconds."""
-        lines = self.lines[mutant.path]
-        if mutant.at_import:
-            found = self._of_import(mutant)
-        else:
-            found = set[str]().union(*(lines[line] for line in mutant.lines))
+        found = self._of_import(mutant) if mutant.defines else self._of_lines(mutant.path, mutant.lines)
         chosen, spent = [], 0.0
         for test in sorted(
             found & self.seconds.keys() - self.failed, key=lambda test: (self.seconds[test], test)
@@ -106,15 +103,19 @@ class Covered:
             chosen.append(test)
         return chosen
 
+    def _of_lines(self, path: str, lines: Iterable[int]) -> set[str]:
+        return set[str]().union(*(self.lines[path].get(line, ()) for line in lines))
+
     def _of_import(self, mutant: Mutant) -> set[str]:
-        """Return the tests that run a line with the name that a module-level mutant is part of, or else its file."""
-        name = re.match(r"(?:def |class )?(\w+)", mutant.code)
-        found: set[str] = set()
-        for path in self.lines if name else ():
-            for number, line in enumerate((ROOT / path).read_text(encoding="utf-8").splitlines(), 1):
-                if re.search(rf"\b{name[1]}\b", line):
-                    found |= self.lines[path].get(number, set())
-        return found or set[str]().union(*self.lines[mutant.path].values())
+        """Return the tests that run a line with the name that is defined, or any line of the file."""
+        name = re.compile(rf"\b{mutant.defines}\b")
+        found = self._of_lines(mutant.path, self.lines[mutant.path])
+        for path in list(self.lines):
+            text = (ROOT / path).read_text(encoding="utf-8").splitlines()
+            found |= self._of_lines(
+                path, (number for number, line in enumerate(text, 1) if name.search(line))
+            )
+        return found
 
 
 @dataclass
@@ -285,6 +286,7 @@ def attack(
 ) -> dict[str, Score]:
     """Try every mutant and return the scores by room."""
     scores = {room: Score(len(sample)) for room, sample in samples.items()}
+    total, tried = sum(map(len, samples.values())), itertools.count(1)
 
     def survived(room: str, mutant: Mutant, why: str) -> None:
         scores[room].survivors.append(mutant)
@@ -292,6 +294,8 @@ def attack(
 
     def job(room: str, mutant: Mutant, tests: list[str]) -> Job:
         def done(code: int | None, output: str) -> None:
+            if (number := next(tried)) % 20 == 0:
+                print(f"{number} of {total} tried", flush=True)
             if code == 0:
                 survived(room, mutant, f"{len(tests)} tests run it")
 

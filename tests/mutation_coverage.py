@@ -42,7 +42,8 @@ class Recorder:
         sources = str(root / "src" / "tinsmith" / "*")
         os.environ["PYTHONPATH"] += os.pathsep + str(self.data)
         os.environ |= {"MUTATION_DATA": str(self.data), "MUTATION_SOURCES": sources}
-        self.measured = coverage.Coverage(data_file=None, include=[sources], config_file=False)
+        tests = str(root / "tests" / "*")  # lines of tests name what is defined at import
+        self.measured = coverage.Coverage(data_file=None, include=[sources, tests], config_file=False)
         self.fixtures: dict[str, list[str]] = {}
         self.seconds: dict[str, float] = defaultdict(float)
         self.failed: set[str] = set()
