@@ -178,15 +178,88 @@ def test_table_without_the_field_is_one_document_with_every_cell(tmp_path: Path)
     assert text_of(read(tmp_path / "a.csv", "Team,,Cups\nBlues,STL,1\n")) == "Team,,Cups\nBlues,STL,1"
     assert text_of(read(tmp_path / "a.json", '{"name": "Trowel"}')) == '{"name": "Trowel"}'
     assert text_of(read(tmp_path / "b.txt", '{"name": "cut o')) == '{"name": "cut o'
+    prose = '[1] says:\n{"text": "x"}\nand no more.'
+    assert text_of(read(tmp_path / "c.txt", prose)) == prose
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "body,n\nOne,1\n"),
+        ("a.json", '{"body": "One", "n": 1}'),
+        ("b.json", '[{"body": "One", "n": 1}, {"body": "Two"}]'),
+        ("a.jsonl", '{"body": "One", "n": 1}\n'),
+    ],
+)
+def test_records_without_the_field_that_a_recipe_names_are_refused_with_theirs(
+    tmp_path: Path, name: str, content: str
+) -> None:
+    result = read(tmp_path / name, content, text_field="boddy")
+    assert (result.reason, result.detail, result.documents) == ("no_text_field", "fields: body, n", [])
+    assert result.reason in REASONS
+
+
+def test_a_list_of_records_without_the_default_field_is_no_text(tmp_path: Path) -> None:
+    for name, content in (("a.jsonl", '{"n": 1}\n{"n": 2}'), ("a.json", '[{"n": 1}]')):
+        result = read(tmp_path / name, content)
+        assert (result.reason, result.detail) == ("no_text_field", "fields: n")
     pyarrow.parquet.write_table(pyarrow.table({"n": [1]}), tmp_path / "a.parquet")
-    result = read_file(tmp_path / "a.parquet")
-    assert (result.reason, result.detail) == ("no_text_field", "columns: n")
+    assert read_file(tmp_path / "a.parquet").detail == "fields: n"
 
 
-def test_broken_lines_of_jsonl_are_left_out(tmp_path: Path) -> None:
-    result = read(tmp_path / "a.jsonl", '{"text": "one"}\n{"text": \n{"text": "two", "n": NaN}\n')
+def test_every_record_that_is_not_read_is_a_loss_with_its_reason(tmp_path: Path) -> None:
+    lines = [
+        '{"text": "one"}',
+        '{"text": ',
+        "no JSON",
+        "[1]",
+        '{"text": ["a"]}',
+        '{"body": "b"}',
+        '{"text": " "}',
+    ]
+    result = read(tmp_path / "a.jsonl", "\n".join([*lines, "", '{"text": "two", "n": NaN}']))
     assert [document["text"] for document in result.documents] == ["one", "two"]
     assert result.documents[1]["meta"] == {"n": "nan"}
+    assert {row["reason"]: (row["part"], row["count"]) for row in result.lost} == {
+        "damaged_record": ("lines 2, 3, 4, 5", 4),
+        "no_text_field": ("line 6", 1),
+        "empty": ("line 7", 1),
+    }
+    assert set(REASONS) >= {row["reason"] for row in result.lost}
+    assert len(lines) + 1 == len(result.documents) + sum(row["count"] for row in result.lost)
+    many = read(tmp_path / "b.jsonl", '{"text": "one"}\n' + "no\n" * 40).lost
+    assert [(row["part"], row["count"]) for row in many] == [("lines 2, 3, 4, 5, 6 and 35 more", 40)]
+    assert read(tmp_path / "c.jsonl", "no\nno").reason == "damaged_record"
+    unclosed = read(tmp_path / "a.csv", 'id,text\n1,"It is ""so"".\nAll of it."\n2,"never closed.\n3,plain\n')
+    assert [document["text"] for document in unclosed.documents] == ['It is "so".\nAll of it.']
+    assert [(row["part"], row["reason"]) for row in unclosed.lost] == [("lines 4, 5", "damaged_record")]
+    rows = [{"text": "one"}, {"text": None}, {"text": ""}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
+    assert [(row["part"], row["reason"]) for row in read_file(tmp_path / "a.parquet").lost] == [
+        ("rows 2, 3", "empty")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("sep.csv", "sep=;\nid;text\n1;One, first.\n2;Two.\n"),
+        ("blank.csv", 'id, text\n1, "One, first."\n2, Two.\n'),
+        ("case.csv", 'id,Text\n1,"One, first."\n2,Two.\n'),
+        ("header.csv", 'id;"name, first, last";text\n1;a;One, first.\n2;b;Two.\n'),
+        ("line_end.csv", 'id,"two\nlines",text\n1,a,"One, first."\n2,b,Two.\n'),
+        ("key.json", '{"version": 1, "data": [{"text": "One, first."}, {"text": "Two."}]}'),
+        ("list.jsonl", '[{"text": "One, first."}, {"text": "Two."}]'),
+        ("indented.jsonl", '{\n "text": "One, first."\n}\n{\n "text": "Two."\n}\n'),
+        ("mac.jsonl", '{"text": "One, first."}\r{"text": "Two."}\r'),
+    ],
+)
+def test_every_dialect_of_records_is_read(tmp_path: Path, name: str, content: str) -> None:
+    result = read(tmp_path / name, content)
+    assert [document["text"] for document in result.documents] == ["One, first.", "Two."]
+    assert (result.lost, result.records) == ([], 2)
+    if name == "key.json":
+        assert result.documents[0]["meta"] == {"version": 1}
 
 
 # Files that give nothing

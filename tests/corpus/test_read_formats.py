@@ -145,13 +145,31 @@ def test_rtf(tmp_path: Path) -> None:
 
 def test_zip_gives_a_document_per_member(tmp_path: Path) -> None:
     content = zip_of(
-        tmp_path / "x", {"b/two.html": "<html><p>Two</p></html>", "a.txt": "One", "c.bin": b"\0\1\2\3" * 99}
+        tmp_path / "x",
+        {
+            "b/two.html": "<html><p>Two</p></html>",
+            "a.txt": "One",
+            "blank.txt": " ",
+            "c.bin": b"\0\1\2\3" * 99,
+            "cut.pdf": "%PDF-1.4",
+            "in.zip": zip_of(tmp_path / "y", {"x.txt": "x"}),
+            "r.jsonl": '{"text": "Three"}\n{',
+        },
     )
     result = read(tmp_path / "a.zip", content)
     assert [(d["text"], d["meta"]["member"]) for d in result.documents] == [
         ("One", "a.txt"),
         ("Two", "b/two.html"),
+        ("Three", "r.jsonl"),
     ]
+    assert [(row["part"], row["reason"]) for row in result.lost] == [
+        ("blank.txt", "empty"),
+        ("c.bin", "unsupported_format"),
+        ("cut.pdf", "damaged"),
+        ("in.zip", "unsupported_format"),
+        ("r.jsonl: line 2", "damaged_record"),
+    ]
+    assert all(row["detail"] for row in result.lost if row["reason"] in ("damaged", "unsupported_format"))
 
 
 # PDF

@@ -12,11 +12,12 @@ import pytest
 
 from tinsmith.base import assets
 from tinsmith.base.erasure import ErasureList
-from tinsmith.base.errors import CorpusError
+from tinsmith.base.errors import CorpusError, RecipeError
 from tinsmith.base.files import read_jsonl
-from tinsmith.base.progress import SilentProgress
+from tinsmith.base.progress import PlainProgress, SilentProgress
 from tinsmith.corpus.readers import pool
 from tinsmith.recipe import IngestConfig
+from tinsmith.report.collect import summarise_files
 from tinsmith.stages.ingest.run import ingest
 from tinsmith.stages.sources import present_files
 
@@ -69,6 +70,7 @@ def test_tables_and_figures(folder: Path, tmp_path: Path) -> None:
     assert figures == {
         "files": 5,
         "dropped_files": 2,
+        "dropped_parts": 0,
         "excluded_files": 0,
         "documents": 4,
         "characters": 36,
@@ -117,6 +119,38 @@ def test_text_field(folder: Path, tmp_path: Path) -> None:
     run(tmp_path / "out", text_field="body", exclude=("*.md", "*.txt"))
     table = pyarrow.parquet.read_table(tmp_path / "out" / "documents.parquet")
     assert table["text"].to_pylist() == ["From the body"]
+
+
+def test_a_text_field_that_no_record_has_is_refused_with_the_fields_there(
+    folder: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=r"'boddy' \(docs/a.jsonl has fields: text, licence, n\)"):
+        run(tmp_path / "out", text_field="boddy")
+    (folder / "b.jsonl").write_text('{"boddy": "One"}\n')
+    assert run(tmp_path / "out", text_field="boddy")["dropped_no_text_field"] == 1
+
+
+def test_parts_without_text_are_listed_below_their_file_and_told(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "a.jsonl").write_text('{"text": "One"}\n{"text": \n{"n": 1}\n')
+    out = tmp_path / "out"
+    out.mkdir()
+    figures = ingest(IngestConfig(sources=("docs/a.jsonl",)), out=out, progress=PlainProgress())
+    file, *parts = read_jsonl(out / "files.jsonl")
+    assert (file["part"], file["status"], file["documents"]) == ("", "read", 1)
+    assert [(row["source"], row["part"], row["status"], row["reason"]) for row in parts] == [
+        ("docs/a.jsonl", "line 2", "dropped", "damaged_record"),
+        ("docs/a.jsonl", "line 3", "dropped", "no_text_field"),
+    ]
+    assert (figures["files"], figures["dropped_files"], figures["dropped_parts"]) == (1, 0, 2)
+    assert "1 damaged_record, 1 no_text_field; files.jsonl" in capsys.readouterr().err
+    summary = summarise_files(read_jsonl(out / "files.jsonl"))
+    assert (summary.files, summary.dropped, summary.parts) == (1, 0, 2)
+    assert [(row.reason, row.files, row.parts, row.examples) for row in summary.reasons] == [
+        ("damaged_record", 0, 1, ("docs/a.jsonl: line 2",)),
+        ("no_text_field", 0, 1, ("docs/a.jsonl: line 3",)),
+    ]
 
 
 def test_corpus_licence_stands_before_the_recipe(

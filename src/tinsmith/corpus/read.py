@@ -6,25 +6,26 @@ import hashlib
 import os
 import stat
 import zipfile
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tinsmith.corpus.readers.archive import gunzip, open_zip, read_epub, read_member
-from tinsmith.corpus.readers.base import Limits, Piece, Unreadable, clean
+from tinsmith.corpus.readers.base import DEFAULT_TEXT_FIELD, Limits, Loss, Part, Piece, Unreadable, clean
 from tinsmith.corpus.readers.detect import MIME, detect_bytes, detect_text, zip_kind
 from tinsmith.corpus.readers.plain import decode, split_front_matter
 
-# Why a file has no document: the `reason` in files.jsonl -> its explanation.
+# Why a file or a part of it has no document: the `reason` in files.jsonl -> its explanation.
 REASONS = {
     "crashed": "the reader process crashed",
     "damaged": "the format is known, but the content cannot be parsed",
+    "damaged_record": "a line that is not a record, or a record whose text is not text",
     "empty": "nothing but white space",
     "encrypted": "protected by a password or encrypted for a recipient",
     "forgotten": "all its content is on the erasure list of the run",
     "image": "a picture; pictures are not recognised",
-    "no_text_field": "a table of records without the field ingest.text_field",
+    "no_text_field": "records without the field ingest.text_field",
     "no_text_layer": "a PDF without text and without scanned pages",
     "not_a_file": "a device, pipe or socket",
     "out_of_memory": "needs more memory than a reader process may use",
@@ -41,7 +42,11 @@ _YAML_SUFFIXES = (".yaml", ".yml")
 
 @dataclass
 class ReadResult:
-    """The outcome of one file. `documents` are {text, meta}; `reason` says why there are none, else it is empty."""
+    """The outcome of one file. `documents` are {text, meta}; `reason` says why there are none, else it is empty.
+
+    `lost` are the parts without a document, {part, reason, detail, count}. `records` counts the documents that come
+    from a record's text field.
+    """
 
     sha256: str = ""
     bytes: int = 0
@@ -49,6 +54,8 @@ class ReadResult:
     reason: str = ""
     detail: str = ""
     documents: list[dict[str, Any]] = field(default_factory=list)
+    lost: list[dict[str, Any]] = field(default_factory=list)
+    records: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as JSON values."""
@@ -56,7 +63,7 @@ class ReadResult:
 
 
 def read_file(
-    path: Path, *, text_field: str = "text", max_bytes: int = 200_000_000, ocr: bool = False
+    path: Path, *, text_field: str = DEFAULT_TEXT_FIELD, max_bytes: int = 200_000_000, ocr: bool = False
 ) -> ReadResult:
     """Read one file in this process. Bad content never raises: the result has a reason.
 
@@ -76,11 +83,14 @@ def read_file(
             raise Unreadable("too_big", f"{status.st_size} bytes")
         data = path.read_bytes()
         result.sha256 = hashlib.sha256(data).hexdigest()
-        kind, pieces = _read_bytes(data, path.name, Limits(text_field, _UNPACK_FACTOR * max_bytes, ocr))
+        kind, parts = _read_bytes(data, path.name, Limits(text_field, _UNPACK_FACTOR * max_bytes, ocr))
         result.mime = MIME[kind]
-        result.documents = [asdict(piece) for piece in _clean(pieces)]
+        pieces = _clean(part for part in parts if isinstance(part, Piece))
+        result.documents = [{"text": piece.text, "meta": piece.meta} for piece in pieces]
+        result.records = sum(piece.record for piece in pieces)
+        result.lost = [asdict(part) for part in parts if isinstance(part, Loss)]
         if not result.documents:
-            raise Unreadable("empty")
+            raise _whole_loss(result.lost)
     except Unreadable as refusal:
         result.reason, result.detail = refusal.reason, refusal.detail
         result.mime = result.mime or refusal.mime
@@ -94,14 +104,22 @@ def read_file(
     return result
 
 
-def _clean(pieces: list[Piece]) -> list[Piece]:
-    """Clean the texts in place and return those that are not empty."""
-    for piece in pieces:
-        piece.text = clean(piece.text)
-    return [piece for piece in pieces if piece.text]
+def _clean(pieces: Iterable[Piece]) -> list[Piece]:
+    """Return the pieces with clean text, without those that are then empty."""
+    cleaned = (replace(piece, text=clean(piece.text)) for piece in pieces)
+    return [piece for piece in cleaned if piece.text]
 
 
-def _read_bytes(data: bytes, name: str, limits: Limits, *, nested: bool = False) -> tuple[str, list[Piece]]:
+def _whole_loss(lost: list[dict[str, Any]]) -> Unreadable:
+    """Return why a file has no document at all: the reason of all its parts, `empty` if they differ."""
+    reasons = {row["reason"] for row in lost}
+    details = (": ".join(filter(None, (row["part"], row["reason"], row["detail"]))) for row in lost)
+    return Unreadable(reasons.pop() if len(reasons) == 1 else "empty", "; ".join(details)[:300])
+
+
+def _read_bytes(
+    data: bytes, name: str, limits: Limits, *, nested: bool = False
+) -> tuple[str, Sequence[Part]]:
     """Return the kind of the data and its pieces."""
     if not data:
         raise Unreadable("empty", "0 bytes")
@@ -119,32 +137,33 @@ def _read_bytes(data: bytes, name: str, limits: Limits, *, nested: bool = False)
         raise
 
 
-def _read_gzip(data: bytes, name: str, limits: Limits) -> list[Piece]:
+def _read_gzip(data: bytes, name: str, limits: Limits) -> Sequence[Part]:
     return _read_bytes(gunzip(data, limits), name.removesuffix(".gz"), limits, nested=True)[1]
 
 
-def _refuse(kind: str) -> tuple[str, list[Piece]]:
+def _refuse(kind: str) -> tuple[str, Sequence[Part]]:
     raise Unreadable("unsupported_format", f"{kind} within an archive")
 
 
-def _read_text(data: bytes, name: str, limits: Limits) -> tuple[str, list[Piece]]:
+def _read_text(data: bytes, name: str, limits: Limits) -> tuple[str, Sequence[Part]]:
     text = decode(data)
     # A YAML file may hold several documents; the first is not front matter.
     meta, body = ({}, text) if name.lower().endswith(_YAML_SUFFIXES) else split_front_matter(text)
     kind = detect_text(body, name)
     pieces = _text_pieces(kind, data if body is text else body.encode(), body, limits)
     for piece in pieces:
-        piece.meta = meta | piece.meta
+        if isinstance(piece, Piece):
+            piece.meta = meta | piece.meta
     return kind, pieces
 
 
-def _text_pieces(kind: str, data: bytes, text: str, limits: Limits) -> list[Piece]:
+def _text_pieces(kind: str, data: bytes, text: str, limits: Limits) -> Sequence[Part]:
     from tinsmith.corpus.readers import mail, markup, records
 
     if kind == "mail":
         # The mail parser needs the original bytes, unless they are UTF-16 or UTF-32.
         return [mail.read_mail(text.encode() if b"\0" in data[:1024] else data)]
-    readers: dict[str, Callable[[], list[Piece]]] = {
+    readers: dict[str, Callable[[], Sequence[Part]]] = {
         "html": lambda: [markup.read_html(text)],
         "xml": lambda: [markup.read_xml(text)],
         "json": lambda: records.read_json(text, limits),
@@ -154,7 +173,7 @@ def _text_pieces(kind: str, data: bytes, text: str, limits: Limits) -> list[Piec
     return readers[kind]() if kind in readers else [Piece(text)]
 
 
-def _read_zip(data: bytes, limits: Limits, *, nested: bool) -> tuple[str, list[Piece]]:
+def _read_zip(data: bytes, limits: Limits, *, nested: bool) -> tuple[str, Sequence[Part]]:
     from tinsmith.corpus.readers import office
 
     archive = open_zip(data, limits)
@@ -167,43 +186,56 @@ def _read_zip(data: bytes, limits: Limits, *, nested: bool) -> tuple[str, list[P
     return kind, [readers[kind](archive) if kind in readers else office.read_kreuzberg(data, kind)]
 
 
-def _read_members(archive: zipfile.ZipFile, limits: Limits) -> list[Piece]:
-    """Read the files in an archive; those without text are skipped."""
-    pieces: list[Piece] = []
-    refused: list[str] = []
+def _read_members(archive: zipfile.ZipFile, limits: Limits) -> Sequence[Part]:
+    """Read the files in an archive; those without text are losses."""
+    parts: list[Part] = []
     for member in sorted(archive.infolist(), key=lambda member: member.filename):
         if member.is_dir():
             continue
+        name = member.filename
         try:
-            data = read_member(archive, member.filename)
-            _, found = _read_bytes(data, member.filename, limits, nested=True)
+            _, found = _read_bytes(read_member(archive, name), name, limits, nested=True)
         except Unreadable as refusal:
-            refused.append(f"{member.filename}: {refusal.reason}")
+            parts.append(Loss(name, refusal.reason, refusal.detail))
             continue
-        pieces.extend(Piece(piece.text, {"member": member.filename} | piece.meta) for piece in found)
-    if not pieces:
-        raise Unreadable("empty", "; ".join(refused)[:300] or "no files in the archive")
-    return pieces
+        except MemoryError:
+            parts.append(Loss(name, "out_of_memory"))
+            continue
+        # Parsers raise anything on damaged files; the other members are read all the same.
+        except Exception as error:
+            parts.append(Loss(name, "damaged", f"{type(error).__name__}: {error}"[:300]))
+            continue
+        if not any(isinstance(part, Loss) or clean(part.text) for part in found):
+            found = [Loss("", "empty")]
+        parts += [_within(name, part) for part in found]
+    return parts
 
 
-def _pdf(data: bytes, limits: Limits) -> list[Piece]:
+def _within(member: str, part: Part) -> Part:
+    """Return a part of an archive's member as a part of the archive."""
+    if isinstance(part, Loss):
+        return replace(part, part=": ".join(filter(None, (member, part.part))))
+    return replace(part, meta={"member": member} | part.meta)
+
+
+def _pdf(data: bytes, limits: Limits) -> Sequence[Part]:
     from tinsmith.corpus.readers.pdf import read_pdf
 
     return read_pdf(data, limits)
 
 
-def _parquet(data: bytes, limits: Limits) -> list[Piece]:
+def _parquet(data: bytes, limits: Limits) -> Sequence[Part]:
     from tinsmith.corpus.readers.records import read_parquet
 
     return read_parquet(data, limits)
 
 
-def _image(data: bytes, limits: Limits) -> list[Piece]:
+def _image(data: bytes, limits: Limits) -> Sequence[Part]:
     raise Unreadable("image")
 
 
-def _ole(kind: str) -> Callable[[bytes, Limits], list[Piece]]:
-    def read(data: bytes, limits: Limits) -> list[Piece]:
+def _ole(kind: str) -> Callable[[bytes, Limits], Sequence[Part]]:
+    def read(data: bytes, limits: Limits) -> Sequence[Part]:
         from tinsmith.corpus.readers import office
 
         return [office.read_kreuzberg(data, kind) if kind == "rtf" else office.read_ole(data, kind)]
@@ -211,7 +243,7 @@ def _ole(kind: str) -> Callable[[bytes, Limits], list[Piece]]:
     return read
 
 
-_BINARY: dict[str, Callable[[bytes, Limits], list[Piece]]] = {
+_BINARY: dict[str, Callable[[bytes, Limits], Sequence[Part]]] = {
     "pdf": _pdf,
     "parquet": _parquet,
     "image": _image,

@@ -83,13 +83,20 @@ def _summarise(runs: dict[str, Path], data: Path) -> None:
 
 
 def summarise_files(rows: Iterable[JsonObject]) -> Files:
-    """Count files, bytes and documents; dropped ones by reason with a few examples, all by type."""
+    """Count files, bytes and documents; dropped files and parts of files by reason with a few examples; all by type."""
     totals: Counter[str] = Counter()
     types: Counter[str] = Counter()
     files: Counter[str] = Counter()  # dropped, by reason
+    parts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     examples: dict[str, list[str]] = {}
     for row in rows:
+        if row.get("part"):
+            totals["parts"] += row["parts"]
+            parts[row["reason"]] += row["parts"]
+            shown = examples.setdefault(row["reason"], [])
+            shown += [f"{row['source']}: {row['part']}"] * (len(shown) < _EXAMPLES_PER_REASON)
+            continue
         totals.update(
             {"files": 1, "bytes": row["bytes"], row["status"]: 1, "documents": row.get("documents") or 0}
         )
@@ -98,16 +105,20 @@ def summarise_files(rows: Iterable[JsonObject]) -> Files:
             reason = row.get("reason") or "no reason given"
             files[reason] += 1
             sizes[reason] += row["bytes"]
-            if files[reason] <= _EXAMPLES_PER_REASON:
-                examples.setdefault(reason, []).append(row["source"])
+            shown = examples.setdefault(reason, [])
+            shown += [row["source"]] * (len(shown) < _EXAMPLES_PER_REASON)
     return Files(
-        **{name: totals[name] for name in ("files", "read", "dropped", "bytes", "documents")},
+        **{name: totals[name] for name in ("files", "read", "dropped", "parts", "bytes", "documents")},
         types=_ranked(types),
         reasons=tuple(
             DroppedFiles(
-                reason=row.name, files=row.count, bytes=sizes[row.name], examples=tuple(examples[row.name])
+                reason=row.name,
+                files=files[row.name],
+                parts=parts[row.name],
+                bytes=sizes[row.name],
+                examples=tuple(examples[row.name]),
             )
-            for row in _ranked(files)
+            for row in _ranked(files + parts)
         ),
     )
 

@@ -83,10 +83,11 @@ class Count(Record):
 
 
 class DroppedFiles(Record):
-    """Files that ingest dropped for one reason."""
+    """Files, and parts of others (records, members, pages), that ingest dropped for one reason."""
 
     reason: str
     files: int
+    parts: int = 0
     bytes: int
     examples: tuple[str, ...]
 
@@ -97,6 +98,7 @@ class Files(Record):
     files: int
     read: int
     dropped: int
+    parts: int = 0  # of files, without a document
     bytes: int
     documents: int
     types: tuple[Count, ...]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Meta = dict[str, Any]
+DEFAULT_TEXT_FIELD = "text"
 
 # Most metadata has a few dozen values; a YAML alias bomb has billions.
 _MAX_META_VALUES = 20_000
@@ -31,13 +32,27 @@ class Piece:
 
     text: str
     meta: Meta = field(default_factory=dict)
+    record: bool = False  # whether the text is that of a record's text field
+
+
+@dataclass
+class Loss:
+    """A part of a file that gives no document: which one, why, and how many records it stands for."""
+
+    part: str
+    reason: str
+    detail: str = ""
+    count: int = 1
+
+
+Part = Piece | Loss
 
 
 @dataclass(frozen=True)
 class Limits:
     """Options of the readers: the field with text, the unpacked size allowed in bytes, whether to recognise scans."""
 
-    text_field: str = "text"
+    text_field: str = DEFAULT_TEXT_FIELD
     max_unpacked_bytes: int = 1_000_000_000
     ocr: bool = False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinsmith.corpus.readers.base import Limits, Meta, Piece, Unreadable
+from tinsmith.corpus.readers.base import Limits, Loss, Meta, Part, Piece, Unreadable
 from tinsmith.corpus.readers.boxes import Page
 from tinsmith.corpus.readers.furniture import remove_furniture
 from tinsmith.corpus.readers.layout import read_page
@@ -18,8 +18,11 @@ _SCAN_COVER = 0.5
 _MAX_NAMED_LINES = 20
 
 
-def read_pdf(data: bytes, limits: Limits) -> list[Piece]:
-    """Return the text of a PDF as Markdown. Raises Unreadable: encrypted, damaged, scanned, no_text_layer."""
+def read_pdf(data: bytes, limits: Limits) -> list[Part]:
+    """Return the text of a PDF as Markdown, and the pages that gave none as losses.
+
+    Raises Unreadable: encrypted, damaged, scanned, no_text_layer.
+    """
     import pypdfium2
 
     try:
@@ -52,7 +55,16 @@ def read_pdf(data: bytes, limits: Limits) -> list[Piece]:
         raise Unreadable("scanned", few)
     if characters < _MIN_CHARACTERS:
         raise Unreadable("scanned" if scans else "no_text_layer", few)
-    return [_piece(pages, {"pages": len(pages), "pages_damaged": damaged, "pages_scanned": scans})]
+    piece = _piece(pages, {"pages": len(pages), "pages_damaged": damaged, "pages_scanned": scans})
+    lost = {"damaged": damaged, "scanned": scans}
+    return [
+        piece,
+        *(
+            Loss("1 page" if count == 1 else f"{count} pages", why, count=count)
+            for why, count in lost.items()
+            if count
+        ),
+    ]
 
 
 def _recognise(page: Any) -> Page:

@@ -5,53 +5,93 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
-from typing import Any
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, NoReturn
 
-from tinsmith.corpus.readers.base import Limits, Piece, Unreadable, json_safe
+from tinsmith.corpus.readers.base import DEFAULT_TEXT_FIELD, Limits, Loss, Part, Piece, Unreadable, json_safe
 
 _PARQUET_ROWS = 1024
+_SHOWN_FIELDS, _SHOWN_LINES = 20, 5
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_NAMED_DELIMITER = re.compile(r"sep=(.)\r?\n")  # the first line that Excel writes
+_DELIMITERS = ",;\t|"
+_UNREADABLE = object()  # stands for a record that cannot be parsed
+Numbered = tuple[int, Any]  # the line or place of a record from 1, and the record
 
 
-def read_json(text: str, limits: Limits) -> list[Piece]:
-    """Read a JSON value or an object per line; without the text field, the whole file is one document."""
+def read_json(text: str, limits: Limits) -> list[Part]:
+    """Read a JSON value, or an object per line.
+
+    An object without the text field is one document as it stands, and so is text that is not JSON.
+    Raises Unreadable: no_text_field for a list of objects without it, and for an object if the recipe names a field.
+    """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        return read_jsonl(text, limits)
-    records = value if isinstance(value, list) else [value]
-    return _pieces(records, limits) or [Piece(text)]
-
-
-def read_jsonl(text: str, limits: Limits) -> list[Piece]:
-    """Read an object per line, skipping other lines; without the text field, the whole file is one document."""
-    records = []
-    for line in text.split("\n"):
-        if line.strip().startswith("{"):
-            try:
-                records.append(json.loads(line))
-            except (ValueError, RecursionError):
-                continue
-    return _pieces(records, limits) or [Piece(text)]
-
-
-def read_csv(text: str, limits: Limits) -> list[Piece]:
-    """Read a table with the text field in its header as records, any other as one document."""
-    header, _, _ = text.lstrip("\ufeff\r\n").partition("\n")
-    if limits.text_field not in header:
+        records = _lines(text)
+        objects = sum(isinstance(record, dict) for _, record in records)
+        # Prose may begin with a bracket too, and hold a line of JSON.
+        return _records(records, "line", limits) if 2 * objects > len(records) else [Piece(text)]
+    if isinstance(value, list):
+        if not any(isinstance(record, dict) for record in value):
+            return [Piece(text)]
+        return _records(enumerate(value, 1), "record", limits)
+    common, wrapped = _unwrap(value, limits.text_field)
+    if wrapped is not None:
+        return _records(enumerate(wrapped, 1), "record", limits, common)
+    if isinstance(value, dict) and limits.text_field not in value and limits.text_field != DEFAULT_TEXT_FIELD:
+        _refuse(value)
+    if not isinstance(value, dict) or limits.text_field not in value:
         return [Piece(text)]
+    return _records([(1, value)], "record", limits)
+
+
+def read_jsonl(text: str, limits: Limits) -> list[Part]:
+    """Read an object per line, or objects over several lines; lines that are neither are losses.
+
+    Raises Unreadable: no_text_field.
+    """
+    return _records(_lines(text), "line", limits)
+
+
+def _lines(text: str) -> list[Numbered]:
+    records = [(number, _parse(line)) for number, line in enumerate(_LINE_END.split(text), 1) if line.strip()]
+    if any(record is _UNREADABLE for _, record in records):
+        records = _parse_stream(text) or records
+    if len(records) == 1 and isinstance(records[0][1], list):
+        records = list(enumerate(records[0][1], 1))
+    return records
+
+
+def read_csv(text: str, limits: Limits) -> list[Part]:
+    """Read a table with the text field in its header as records.
+
+    A table without it is one document; if the recipe names a field, it is Unreadable: no_text_field.
+    """
+    text = text.lstrip("\ufeff\r\n")
+    named = _NAMED_DELIMITER.match(text)
+    body = text[named.end() :] if named else text
     csv.field_size_limit(max(len(text), 131_072))
-    delimiter = max(",;\t|", key=header.count)
-    rows = csv.DictReader(io.StringIO(text.lstrip("\ufeff\r\n"), newline=""), delimiter=delimiter)
-    if limits.text_field not in (rows.fieldnames or ()):
+    headers = {each: _header(body, each) for each in (named[1] if named else _DELIMITERS)}
+    wanted = limits.text_field.casefold()
+    with_field = [each for each, names in headers.items() if wanted in map(str.casefold, names)]
+    if not with_field:
+        if limits.text_field != DEFAULT_TEXT_FIELD:
+            _refuse(headers[max(headers, key=lambda each: len(headers[each]))])
         return [Piece(text)]
+    delimiter = max(with_field, key=lambda each: len(headers[each]))
+    names = headers[delimiter]
+    exact = limits.text_field in names
+    fields = [name if exact or name.casefold() != wanted else limits.text_field for name in names]
     try:
-        return _pieces(rows, limits) or [Piece(text)]
+        return _records(_rows(body, delimiter, fields), "line", limits)
     except csv.Error as error:
         raise Unreadable("damaged", str(error)) from error
 
 
-def read_parquet(data: bytes, limits: Limits) -> list[Piece]:
+def read_parquet(data: bytes, limits: Limits) -> list[Part]:
     """Read the rows of a Parquet file. Raises Unreadable: damaged, unpacks_too_big, no_text_field."""
     import pyarrow
     import pyarrow.parquet
@@ -62,19 +102,121 @@ def read_parquet(data: bytes, limits: Limits) -> list[Piece]:
         if (size := sum(groups)) > limits.max_unpacked_bytes:
             raise Unreadable("unpacks_too_big", f"{size} bytes unpacked")
         if limits.text_field not in file.schema_arrow.names:
-            raise Unreadable("no_text_field", f"columns: {', '.join(file.schema_arrow.names)[:200]}")
+            _refuse(file.schema_arrow.names)
         batches = file.iter_batches(batch_size=_PARQUET_ROWS)
-        return [piece for batch in batches for piece in _pieces(batch.to_pylist(), limits)]
+        rows = enumerate((row for batch in batches for row in batch.to_pylist()), 1)
+        return _records(rows, "row", limits)
     except pyarrow.ArrowException as error:
         raise Unreadable("damaged", str(error)) from error
 
 
-def _pieces(records: Iterable[Any], limits: Limits) -> list[Piece]:
-    pieces = []
-    for record in records:
-        text = record.get(limits.text_field) if isinstance(record, dict) else None
-        if isinstance(text, str) and text.strip():
-            # csv stores cells beyond the header under None.
-            meta = {key or "more": value for key, value in record.items() if key != limits.text_field}
-            pieces.append(Piece(text, json_safe(meta)))
-    return pieces
+def _parse(line: str) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return _UNREADABLE
+
+
+def _parse_stream(text: str) -> list[Numbered]:
+    """Return JSON values that follow each other, each over any number of lines; none if text is anything else."""
+    decoder, position, records = json.JSONDecoder(), 0, []
+    while rest := re.compile(r"\S").search(text, position):
+        try:
+            value, position = decoder.raw_decode(text, rest.start())
+        except (ValueError, RecursionError):
+            return []
+        records.append((text.count("\n", 0, rest.start()) + 1, value))
+    return records
+
+
+def _unwrap(value: Any, text_field: str) -> tuple[dict[str, Any], list[Any] | None]:
+    """Return an object's only list of records with the text field, and its other fields."""
+    if not isinstance(value, dict) or text_field in value:
+        return {}, None
+    lists = {
+        key: item
+        for key, item in value.items()
+        if isinstance(item, list) and any(isinstance(each, dict) and text_field in each for each in item)
+    }
+    if len(lists) != 1:
+        return {}, None
+    (key, records), *_ = lists.items()
+    return {name: item for name, item in value.items() if name != key}, records
+
+
+def _header(body: str, delimiter: str) -> list[str]:
+    reader = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter, skipinitialspace=True)
+    return [name.strip() for name in next(reader, [])]
+
+
+def _rows(body: str, delimiter: str, fields: list[str]) -> Iterator[Numbered]:
+    """Yield the rows below the header; lines from a quote on that is never closed are unreadable."""
+    reader = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter, skipinitialspace=True)
+    next(reader)
+    broken = _ends_in_quote(body, delimiter)
+    waiting: Numbered | None = None
+    first = reader.line_num + 1
+    for cells in reader:
+        if waiting:
+            yield waiting
+        row: dict[str, Any] = dict(zip(fields, cells))
+        more = {"more": cells[len(fields) :]} if len(cells) > len(fields) else {}
+        waiting = (first, row | more) if cells else None
+        first = reader.line_num + 1
+    if waiting and broken:
+        yield from ((number, _UNREADABLE) for number in range(waiting[0], reader.line_num + 1))
+    elif waiting:
+        yield waiting
+
+
+def _ends_in_quote(body: str, delimiter: str) -> bool:
+    # A strict reader alone tells the end of data within a quote, but it also refuses quotes that a cell may have.
+    reader = csv.reader(
+        io.StringIO(body + "\n" + delimiter, newline=""), delimiter=delimiter, skipinitialspace=True
+    )
+    return deque(reader, maxlen=1).pop() != ["", ""]
+
+
+def _refuse(fields: Iterable[Any]) -> NoReturn:
+    names = [str(name) for name in fields]
+    more = f" and {len(names) - _SHOWN_FIELDS} more" if len(names) > _SHOWN_FIELDS else ""
+    raise Unreadable("no_text_field", f"fields: {', '.join(names[:_SHOWN_FIELDS])}{more}"[:300])
+
+
+def _records(
+    records: Iterable[Numbered], unit: str, limits: Limits, common: dict[str, Any] | None = None
+) -> list[Part]:
+    """Return a piece for each record with text, and a loss for each reason why others have none.
+
+    Raises Unreadable if there are objects and none has the text field.
+    """
+    pieces: list[Part] = []
+    lost: dict[str, list[int]] = {}
+    fields: dict[Any, None] = {}
+    objects = with_field = 0
+    for number, record in records:
+        if not isinstance(record, dict):
+            lost.setdefault("damaged_record", []).append(number)
+            continue
+        objects += 1
+        if limits.text_field not in record:
+            fields |= dict.fromkeys(record)
+            lost.setdefault("no_text_field", []).append(number)
+            continue
+        with_field += 1
+        value = record[limits.text_field]
+        if isinstance(value, str) and value.strip():
+            meta = {key: item for key, item in record.items() if key != limits.text_field}
+            pieces.append(Piece(value, json_safe((common or {}) | meta), record=True))
+        else:
+            reason = "empty" if value is None or isinstance(value, str) else "damaged_record"
+            lost.setdefault(reason, []).append(number)
+    if objects and not with_field:
+        _refuse(fields)
+    return pieces + [_loss(reason, unit, numbers) for reason, numbers in lost.items()]
+
+
+def _loss(reason: str, unit: str, numbers: list[int]) -> Loss:
+    shown = ", ".join(map(str, numbers[:_SHOWN_LINES]))
+    more = f" and {len(numbers) - _SHOWN_LINES} more" if len(numbers) > _SHOWN_LINES else ""
+    return Loss(f"{unit}{'s' if len(numbers) > 1 else ''} {shown}{more}", reason, count=len(numbers))

@@ -16,6 +16,7 @@ from tinsmith.base.errors import CorpusError, RecipeError
 from tinsmith.base.files import write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.corpus.read import REASONS, ReadResult
+from tinsmith.corpus.readers.base import DEFAULT_TEXT_FIELD
 from tinsmith.corpus.readers.ocr import missing_packages
 from tinsmith.corpus.readers.pool import FileLimits, read_files
 from tinsmith.corpus.readers.sources import FoundFiles, SourceFile, find_files
@@ -23,6 +24,7 @@ from tinsmith.corpus.tables import TableWriter
 from tinsmith.recipe import IngestConfig
 
 _COLUMNS = ("doc_id", "text", "source", "sha256", "mime", "licence", "language", "meta")
+_SHOWN = 3  # files that an error names
 SCHEMA = pa.schema([(name, pa.string()) for name in _COLUMNS])
 
 
@@ -31,13 +33,14 @@ def ingest(
 ) -> dict[str, float]:
     """Read the sources into `documents.parquet`, a row per document, and `files.jsonl`, a row per file.
 
+    A part of a file without a document (a record, a member, a page) has a row of its own below its file's.
     No text of a forgotten document is written.
 
-    Returns files, dropped_files, excluded_files, documents, characters, bytes (of all files), and
-    dropped_REASON for each reason that occurred.
+    Returns files, dropped_files, dropped_parts, excluded_files, documents, characters, bytes (of all files), and
+    dropped_REASON for each reason for which files were dropped.
 
     Raises:
-        RecipeError: ingest.ocr is set and its packages are not installed.
+        RecipeError: ingest.ocr is set and its packages are not installed, or no record has ingest.text_field.
         CorpusError: a source is missing or empty, or no file has a document.
     """
     if config.ocr and (missing := missing_packages()):
@@ -62,14 +65,38 @@ def ingest(
         for file, (result, seconds) in zip(found.files, results, strict=True):
             result = _without_forgotten(_printable(file.source), result, forgotten)
             rows.append(_file_row(file, result, seconds))
+            rows += _part_rows(rows[-1], result)
             for document in _documents(file, result, config.licence):
                 table.add_row(document)
-            totals["characters"] += rows[-1]["characters"]
+            totals["characters"] += sum(len(document["text"]) for document in result.documents)
             totals["bytes"] += result.bytes
+            totals["records"] += result.records
             advance(1)
         totals["documents"] = table.rows
-    write_jsonl(out / "files.jsonl", sorted(rows, key=lambda row: row["source"]))
-    return _statistics(rows, totals, found, config)
+    rows.sort(key=lambda row: row["source"])
+    write_jsonl(out / "files.jsonl", rows)
+    _check_text_field(rows, totals["records"], config)
+    parts = Counter[str]()
+    for row in rows:
+        parts[row["reason"]] += row["parts"]
+    totals["parts"] = parts.total()
+    if totals["parts"]:
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in parts.most_common() if count)
+        progress.say(f"  parts of files without text: {counts}; files.jsonl lists them")
+    return _statistics([row for row in rows if not row["part"]], totals, found, config)
+
+
+def _check_text_field(rows: list[dict[str, Any]], records: int, config: IngestConfig) -> None:
+    """Refuse a text field that the recipe names and no record has."""
+    without = [row for row in rows if row["reason"] == "no_text_field"]
+    if config.text_field == DEFAULT_TEXT_FIELD or records or not without:
+        return
+    shown = "; ".join(f"{row['source']} has {row['detail']}" for row in without[:_SHOWN])
+    raise RecipeError(
+        f"no record has the field {config.text_field!r} ({shown})",
+        where="ingest.text_field",
+        next_step="name the field that holds the text, or leave text_field out",
+    )
 
 
 def _statistics(
@@ -86,6 +113,7 @@ def _statistics(
     return {
         "files": float(len(rows)),
         "dropped_files": float(reasons.total()),
+        "dropped_parts": float(totals["parts"]),
         "excluded_files": float(found.excluded),
         "documents": float(totals["documents"]),
         "characters": float(totals["characters"]),
@@ -105,7 +133,21 @@ def _file_row(file: SourceFile, result: ReadResult, seconds: float) -> dict[str,
         "characters": sum(len(document["text"]) for document in result.documents),
         "documents": len(result.documents),
         "seconds": round(seconds, 4),
+        "part": "",
+        "parts": 0,
     }
+
+
+def _part_rows(file: dict[str, Any], result: ReadResult) -> list[dict[str, Any]]:
+    """Return a row for each part of a file without a document; `parts` says how many records or pages it is."""
+    nothing = {"status": "dropped", "bytes": 0, "characters": 0, "documents": 0, "seconds": 0.0}
+    return [
+        file
+        | nothing
+        | {name: loss[name] for name in ("reason", "detail")}
+        | {"part": _printable(loss["part"]), "parts": loss["count"]}
+        for loss in result.lost
+    ]
 
 
 def _without_forgotten(source: str, result: ReadResult, forgotten: ErasureList) -> ReadResult:
