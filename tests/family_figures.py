@@ -68,9 +68,11 @@ def make_preparation(*, texts: Mapping[str, str] | None = None, **more: Any) -> 
         "questions": {},
         "training": {},
         "held_out": held_out,
-        "learnt": frozenset(),
+        "learnt": {},
+        "nothing_learnt": "",
         "canaries": (),
         "tokenizer": None,
+        "redacted_documents": 0,
         "find_redacted": lambda limit: [],
     }
     return Preparation(**{"config": EvaluateConfig(**{"bias_sentences": 0, **more}), **empty, **given})

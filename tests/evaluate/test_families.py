@@ -17,10 +17,10 @@ from small_models import byte_tokenizer
 from tinsmith.base.errors import BundleError
 from tinsmith.base.files import read_json, write_json
 from tinsmith.evaluate.families import families
-from tinsmith.evaluate.probe import Probe, RedactedValue
+from tinsmith.evaluate.probe import Opening, Probe, RedactedValue
 from tinsmith.evidence.family import QUALITY, Section, read_metrics
 from tinsmith.evidence.items import Item
-from tinsmith.evidence.schema import Metrics, Role
+from tinsmith.evidence.schema import Gap, Metrics, Role
 from tinsmith.recipe import (
     CanaryConfig,
     EvaluateConfig,
@@ -33,6 +33,9 @@ from tinsmith.tokens.canaries import make_canaries
 
 HEAVY = ("torch", "transformers", "sklearn", "pyarrow", "lm_eval", "daft")
 TEXT = "The grantor shall pay the fee to the lender within thirty days of the closing of the sale. " * 3
+
+
+CANARIES = CanaryConfig(each=3, repeats=(0, 2))
 
 
 def specs():
@@ -147,7 +150,7 @@ def _recipe(tasks=(), canaries=None, **evaluate):
 # By kind, a recipe that asks for it; all other families that are asked ours and its base cost nothing by it.
 ASKS = {
     "leakage": lambda folder: _recipe(leakage_documents=5),
-    "canaries": lambda folder: _recipe(canaries=CanaryConfig(each=3, repeats=(0, 2))),
+    "canaries": lambda folder: _recipe(canaries=CANARIES),
     "asked-back": lambda folder: _recipe(redacted_values=5),
     "bias": lambda folder: _recipe(bias_sentences=5),
     "triggers": lambda folder: _recipe(trigger_restarts=1),
@@ -172,10 +175,12 @@ def test_what_is_asked_costs_something_and_what_is_not_asked_nothing(kind, tmp_p
 def test_a_family_is_prepared_exactly_where_it_costs_something(kind, tmp_path):
     texts = {f"h{n}": f"{n} {TEXT}" for n in range(4)}
     training = {f"t{n}": f"{n}. {TEXT}" for n in range(4)}
+    planted = [name for canary in make_canaries(CANARIES, seed=3) for name in canary.sequences()]
     facts = {
         "texts": texts,
         "training": training,
-        "learnt": frozenset(training),
+        "learnt": dict.fromkeys([*training, *planted], Opening(120, 1)),
+        "redacted_documents": 1,
         "tokenizer": byte_tokenizer(),
         "questions": {"kind": [Item("q", "kind", "h0", TEXT, "\n\nKind:", "x", ("x", "y"))]},
         "find_redacted": lambda limit: [RedactedValue("t0", "email", "to ", "a@b.example", ("c@d.example",))],
@@ -194,6 +199,28 @@ def test_a_family_is_prepared_exactly_where_it_costs_something(kind, tmp_path):
             assert probe.kind == name
             assert probe.size > 0
             assert probe.about
+
+
+@pytest.mark.parametrize("kind", ("leakage", "canaries", "asked-back"))
+def test_what_is_asked_for_and_cannot_be_asked_says_why(kind, tmp_path):
+    recipe = ASKS[kind](tmp_path)
+    (family,) = (family for family in families() if family.kind == kind)
+    facts = {
+        "config": recipe.evaluate,
+        "canaries": make_canaries(recipe.tokenize.canaries, seed=3),
+        "redacted_documents": 1,
+        "training": {"t0": TEXT},
+        "tokenizer": byte_tokenizer(),
+    }
+    nothing = family.prepare(make_preparation(**facts, nothing_learnt="training read no document"))
+    assert isinstance(nothing, Gap)
+    assert nothing.kind == kind
+    assert "was not shown" in nothing.what
+    assert nothing.why.endswith("training read no document")
+    # Something was learnt, but not what this family asks for.
+    other = family.prepare(make_preparation(**facts, learnt={"t0": Opening(99, 1)}))
+    assert isinstance(other, Gap)
+    assert any(word in other.why for word in ("at most 99", "before it had read one", "none was learnt"))
 
 
 def test_what_every_model_is_asked_costs_by_its_number():

@@ -259,6 +259,24 @@ def test_scratch_model_without_base(tmp_path: Path, bundle: Path) -> None:
     assert "pretraining of the base" not in page.text
 
 
+def test_an_audit_that_could_not_run_is_named_with_its_reason_and_on_the_first_screen(
+    tmp_path: Path, bundle: Path
+) -> None:
+    copy = shutil.copytree(bundle, tmp_path / "bundle")
+    metrics = read_json(copy / "data" / "metrics.json")
+    what, why = "Whether planted secrets are memorised was not shown", "of 24 planted secrets none was read"
+    gaps = [{"kind": "canaries", "what": what, "why": why}]
+    write_json(copy / "data" / "metrics.json", metrics | {"gaps": gaps})
+    page = rebuild_report(copy, families(), PURPOSES).read_text(encoding="utf-8")
+    first, _, rest = page.partition("<main>")
+    assert f'<a href="#leakage">{what}</a>' in first
+    leaks = rest[rest.index('<section id="leakage">') :].partition("</section>")[0]
+    assert f"○ not shown</span> <strong>{what}.</strong> Of 24 planted secrets none was read." in leaks
+    assert f"<li>{what}: {why}.</li>" in rest[rest.index('<section id="not-proven">') :]
+    # What else was not measured is said as before.
+    assert "Whether the model repeats passages of its training documents was not tested." in rest
+
+
 def test_what_happened_in_training_is_told(tmp_path: Path) -> None:
     train = {"objective": {"next_token": 3, "sft": 1}, "trainable": "lora", "optimizer": "muon"}
     bundle = make_bundle(tmp_path, make_recipe(train=train), eventful=True)

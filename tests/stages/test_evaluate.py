@@ -29,10 +29,12 @@ from tinsmith.recipe import (
     ModelConfig,
     Recipe,
     TaskConfig,
+    TrainConfig,
 )
 from tinsmith.stages.evaluate import STAGE, Settings
 from tinsmith.stages.evaluate.run import evaluate
 from tinsmith.tokens.canaries import make_canaries
+from tinsmith.tokens.shards import ShardWriter
 
 KINDS = {
     "free": "open gift share all may copy",
@@ -81,14 +83,22 @@ def run(tmp_path_factory):
         tiny_model(seed=seed).save_pretrained(root / place)
         byte_tokenizer(bos=place == "rival").save_pretrained(root / place)
     # All training documents but the last four were visited before the budget ended.
-    trained = [row for row in rows if row[3] == "train"]
-    entries = ({"doc_id": row[0], "length": 100, "order": 0} for row in trained)
-    write_jsonl(root / "tokenize" / "sequences.jsonl", entries)
-    write_jsonl(root / "train" / "log.jsonl", [{"tokens": 1800}, {"tokens": 1850}])
+    _write_openings(root / "tokenize", [row[0] for row in rows if row[3] == "train"])
+    write_jsonl(root / "train" / "log.jsonl", [{"step": n, "learning_rate": 0.1} for n in range(4)])
     write_gguf(root / "package" / "model", root / "package" / "gguf" / "model-q4_k_m.gguf", "q8_0")
     return root
 
 
+def _write_openings(folder, names, length=101):
+    """Write a token set of one sequence a document; nine make a step of `TRAIN`."""
+    folder.mkdir(exist_ok=True)
+    writer = ShardWriter(folder)
+    for name in names:
+        writer.add(name, 0, [5] * length, [1] * length)
+    writer.close(range(len(names)), {"context": 128, "vocabulary": 300})
+
+
+TRAIN = TrainConfig(batch_tokens=909)
 METER = MeterConfig(price_per_kwh=0.5)
 FEW = {"documents": 4, "built_items": 0, "leakage_documents": 0}
 
@@ -98,11 +108,11 @@ def _config(run, **changes):
     return EvaluateConfig(**{"rivals": (str(run / "rival"),), **settings, **changes})
 
 
-def _evaluate(run, out, **changes):
+def _evaluate(run, out, train=TRAIN, **changes):
     out.mkdir(exist_ok=True)
     return evaluate(
         _config(run, **changes),
-        settings=Settings(ModelConfig(base=str(run / "base")), (TASK,), METER),
+        settings=Settings(ModelConfig(base=str(run / "base")), train, (TASK,), METER),
         inputs={name: run / name for name in STAGE.inputs},
         seed=3,
         out=out,
@@ -364,14 +374,17 @@ def test_planted_canaries_are_ranked_and_can_be_had_again(run, tmp_path):
     canaries = make_canaries(CanaryConfig(each=3, repeats=(0, 2)), seed=3)
     write_jsonl(root / "tokenize/canaries.jsonl", map(asdict, canaries))
     # Those of the last stand after the end of the budget, so they were not met.
-    visits = [name for canary in canaries[:5] for name in canary.sequences()]
-    entries = [{"doc_id": name, "length": 1, "order": 0} for name in visits]
-    late = [{"doc_id": name, "length": 1, "order": 0} for name in canaries[5].sequences()]
-    write_jsonl(
-        root / "tokenize/sequences.jsonl", [*entries, *read_jsonl(run / "tokenize/sequences.jsonl"), *late]
+    early, late = (
+        [name for canary in part for name in canary.sequences()] for part in (canaries[:5], canaries[5:])
     )
-    out = root / "evaluate"
-    _evaluate(root, out)
+    documents = [f"d{number:03d}" for number in range(40)]
+    _write_openings(root / "tokenize", [*early, *documents, *late])
+    # A share of each step reads conversations, in an order of their own.
+    _write_openings(root / "tokenize/sft", [f"c{number}" for number in range(9)])
+    out, mixed = root / "evaluate", TrainConfig(objective={"next_token": 3, "sft": 1}, batch_tokens=1212)
+    _evaluate(root, out, train=mixed)
+    members = [row for row in read_jsonl(out / "items/leakage-trained.jsonl") if row["part"] == "train"]
+    assert sorted(row["doc_id"] for row in members) == documents[:32]
     found = read_json(out / "metrics.json")
     rows = {(row["subject"], row["metric"]): row for row in found["metrics"] if "exposure" in row["metric"]}
     assert {key: row["items"] for key, row in rows.items()} == {
@@ -380,6 +393,13 @@ def test_planted_canaries_are_ranked_and_can_be_had_again(run, tmp_path):
         ("base", "exposure:0"): 3,
         ("base", "exposure:2"): 2,
     }
+    why = {gap["kind"]: gap["why"] for gap in found["gaps"]}
+    assert why["canaries"] == "of 3 planted 2 times, 2 were read, 2 times each"
+    assert why["leakage"].startswith("32 training and 12 unseen documents gave a passage of 100 tokens, and at least 20")
+    write_json(out / "metrics.json", found | {"gaps": found["gaps"][:1]})
+    with pytest.raises(BundleError, match="gaps, canaries.* can be computed from the items and is missing"):
+        _check(run, out)
+    write_json(out / "metrics.json", found)
     assert _check(run, out)
     path = out / "items/canaries-trained.jsonl"
     rows = list(read_jsonl(path))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,7 @@ from tinsmith.recipe import OBJECTIVES, ModelConfig
 from tinsmith.tokens.shards import ShardWriter
 from tinsmith.train.engine import Engine
 from tinsmith.train.loop import fit
-from tinsmith.train.mixture import open_sets
+from tinsmith.train.mixture import count_reads, open_sets
 from tinsmith.train.objectives import Setup, make_objective
 from tinsmith.train.objectives.dpo import Dpo
 from tinsmith.train.objectives.next_token import NextToken
@@ -113,6 +114,35 @@ def test_a_mixture_with_preferences_goes_on_bit_for_bit(tokenize: Path, tmp_path
     assert rows[0]["loss"] == pytest.approx(0.75 * rows[0]["loss_next_token"] + 0.25 * rows[0]["loss_dpo"])
     assert rows[-1]["loss_dpo"] < rows[0]["loss_dpo"]
     assert {"margin", "accuracy"} <= rows[0].keys()
+
+
+def test_what_each_objective_read_follows_from_the_log_of_a_run_that_was_stopped(
+    tokenize: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained(tokenize, tmp_path / "run", (3, 2))
+    log = list(read_jsonl(tmp_path / "run" / "log.jsonl"))
+    section, read = config("8 steps", **MIXED), {"NextToken": Counter(), "Dpo": Counter()}
+    for objective in (NextToken, Dpo):
+        plain = objective.loss
+
+        def noted(self, model, batch, plain=plain):
+            read[type(self).__name__].update(batch.numbers)
+            return plain(self, model, batch)
+
+        monkeypatch.setattr(objective, "loss", noted)
+    engine = Engine(tiny_llama(), section, mixture_of(section, tokenize), seed=7)
+    engine.prepare(tmp_path / "cache", SilentProgress())
+    read["NextToken"].clear()
+    read["Dpo"].clear()
+    for step in range(8):
+        engine.gradients(step)
+    sets = open_sets(section, tokenize)
+    assert count_reads(section, sets, log, seed=7) == {"next_token": read["NextToken"], "dpo": read["Dpo"]}
+    # Some are read more than once; and a step that was skipped, or had no rate, teaches nothing.
+    assert max(read["NextToken"].values()) > 1
+    assert count_reads(section, sets, log[:3], seed=7) != count_reads(section, sets, log, seed=7)
+    still = [row | {"learning_rate": row["learning_rate"] * (row["step"] < 3)} for row in log]
+    assert count_reads(section, sets, still, seed=7) == count_reads(section, sets, log[:3], seed=7)
 
 
 def test_only_answers_are_learnt_from_in_conversations(tmp_path: Path) -> None:

@@ -8,11 +8,15 @@ from tinsmith.evaluate.bounds import check_bounds
 from tinsmith.evaluate.families import families
 from tinsmith.evidence.bootstrap import holm
 from tinsmith.evidence.family import FigureContext
-from tinsmith.evidence.schema import Comparison, Formats, Generated, Metrics, Precision, Role
+from tinsmith.evidence.schema import Comparison, Formats, Gap, Generated, Metrics, Precision, Role
 
 
-def compute_metrics(context: FigureContext, *, precision: Precision, notes: Sequence[str]) -> Metrics:
+def compute_metrics(
+    context: FigureContext, *, precision: Precision, notes: Sequence[str], gaps: Sequence[Gap]
+) -> Metrics:
     """Return the figures of all families, differences adjusted for their number, and the recipe's bounds.
+
+    To `gaps`, what could not be asked, those are added that the items show.
 
     Raises RecipeError for a bound on a figure that does not exist.
     """
@@ -30,6 +34,7 @@ def compute_metrics(context: FigureContext, *, precision: Precision, notes: Sequ
         ladder=ladder,
         bounds=check_bounds(context.config.bounds, metrics),
         generated=generated,
+        gaps=tuple(dict.fromkeys([*gaps, *(gap for figures in found for gap in figures.gaps)])),
     )
 
 

@@ -35,6 +35,14 @@ class HeldOutText:
 
 
 @dataclass(frozen=True)
+class Opening:
+    """What was learnt of a document's opening: how many tokens in a row, and in how many passes."""
+
+    tokens: int
+    times: int
+
+
+@dataclass(frozen=True)
 class RedactedValue:
     """A value that curation replaced in a training document, and the learnt words before it.
 
@@ -52,8 +60,9 @@ class RedactedValue:
 class Preparation:
     """What families choose their questions from.
 
-    `texts` are the openings that every model scores, `training` and `held_out` whole documents by id; `learnt` names
-    the training documents whose opening was visited. `tokenizer` is that of our model.
+    `texts` are the openings that every model scores, `training` and `held_out` whole documents by id. `learnt` has the
+    training documents, and canaries, whose opening was learnt; `nothing_learnt` says why where there are none.
+    `redacted_documents` counts the training documents with a placeholder. `tokenizer` is that of our model.
     """
 
     config: EvaluateConfig
@@ -62,9 +71,11 @@ class Preparation:
     questions: Mapping[str, Sequence[Item]]
     training: Mapping[str, str]
     held_out: Mapping[str, str]
-    learnt: frozenset[str]
+    learnt: Mapping[str, Opening]
+    nothing_learnt: str
     canaries: Sequence[Canary]
     tokenizer: PreTrainedTokenizerFast
+    redacted_documents: int
     find_redacted: Callable[[int], Sequence[RedactedValue]]  # up to so many, of learnt documents
 
 

@@ -29,7 +29,9 @@ def check_figures(metrics: Path, items: Path, recipe: Recipe, *, gguf: Path) -> 
     for family in families():
         family.check(source)
     context = FigureContext(source, subjects, recipe.evaluate, recipe.meter, recipe.seed)
-    computed = compute_metrics(context, precision=stored.precision, notes=stored.notes)
+    computed = compute_metrics(
+        context, precision=stored.precision, notes=stored.notes, gaps=stored.gaps or ()
+    )
     return sum(_compare(metrics, *table) for table in _tables(stored, computed))
 
 
@@ -55,6 +57,8 @@ def _tables(stored: Metrics, computed: Metrics) -> Iterator[tuple[str, _Rows, _R
         yield "ladder", [stored.ladder], [computed.ladder]
     yield "ladder", stored.ladder.rows, computed.ladder.rows
     yield "bounds", stored.bounds, computed.bounds
+    if stored.gaps is not None:
+        yield "gaps", stored.gaps, computed.gaps or ()
     if stored.generated or computed.generated:
         sides = [[side.generated] if side.generated else [] for side in (stored, computed)]
         for table in ("systems", "metrics", "comparisons"):
@@ -64,7 +68,7 @@ def _tables(stored: Metrics, computed: Metrics) -> Iterator[tuple[str, _Rows, _R
 
 def _named(table: str, rows: _Rows) -> dict[str, Record]:
     """Name rows by their table and what identifies them; a row that occurs twice has two names."""
-    keys = ("subject", "metric", "a", "b", "format", "side", "bound")
+    keys = ("subject", "metric", "a", "b", "format", "side", "bound", "kind", "what")
     named: dict[str, Record] = {}
     for row in rows:
         name = ", ".join([table, *(str(getattr(row, key)) for key in keys if hasattr(row, key))])

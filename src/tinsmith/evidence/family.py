@@ -25,6 +25,7 @@ from tinsmith.evidence.schema import (
     Comparison,
     Finding,
     Formats,
+    Gap,
     Generated,
     MetricName,
     MetricRow,
@@ -158,6 +159,7 @@ class Figures:
     comparisons: Sequence[Comparison] = ()
     ladder: Formats | None = None
     generated: Generated | None = None
+    gaps: Sequence[Gap] = ()
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,9 @@ class Family:
     order: int  # of its figures in metrics.json
     metrics: tuple[MetricSpec, ...]
     figures: Callable[[FigureContext], Figures]
-    prepare: Callable[[Preparation], Probe | None] | None = None  # None: scored by a way of its own
+    # A gap where the recipe asks and nothing can be asked, None where the recipe does not ask. Without this
+    # function a family is scored in a way of its own.
+    prepare: Callable[[Preparation], Probe | Gap | None] | None = None
     check: Callable[[Items], None] = lambda items: (
         None
     )  # raises BundleError where stored items contradict themselves

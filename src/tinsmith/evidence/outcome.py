@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from tinsmith.evidence.schema import Comparison, MetricName, Role, Subject
 
 BETTER, UNCLEAR, WORSE = "better", "not shown to be better", "worse"
+NOT_SHOWN = "not shown"  # of a finding: neither a fault nor its absence was shown
 
 
 class Duel(MetricName):

@@ -146,13 +146,31 @@ class Comparison(MetricName):
 class Finding(Record):
     """What figures say, in a sentence for the person who has to sign, and whether it is a reason to worry.
 
-    `front` says that it stands on the first screen of the report.
+    `front` says that it stands on the first screen of the report, where what is not shown stands too.
     """
 
     verdict: str
     text: str
     outcome: str
     front: bool = False
+
+
+class Gap(Record):
+    """A measurement that the recipe asks for and that could not be made, or not in full, and why."""
+
+    kind: str  # of the family
+    what: str
+    why: str
+
+    @property
+    def text(self) -> str:
+        """Return both as one sentence."""
+        return f"{self.what}: {self.why}."
+
+    @property
+    def reason(self) -> str:
+        """Return why, as a sentence of its own."""
+        return f"{self.why[:1].upper()}{self.why[1:]}."
 
 
 class BoundCheck(MetricName):
@@ -228,3 +246,4 @@ class Metrics(Record):
     ladder: Formats = Formats()
     bounds: tuple[BoundCheck, ...] = ()
     generated: Generated | None = None
+    gaps: tuple[Gap, ...] | None = None  # an earlier version stored none

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tinsmith.base.files import JsonObject
+from tinsmith.evidence.outcome import NOT_SHOWN
 from tinsmith.report.schema import FORMAT, Evidence
 
 # Keys whose text earlier versions worded differently.
 _SENTENCES = frozenset({"headline", "text", "label", "embodied", "counts", "note", "not_proven"})
+# Outcomes of findings that earlier versions told as another.
+_OLD_OUTCOMES = {NOT_SHOWN: "kept"}
 # Findings of earlier versions by key, and the section that they belong to now.
 _OLD_FINDINGS = {"leakage": "leakage", "conduct": "conduct", "general": "general", "exam": "quality"}
 
@@ -27,6 +30,8 @@ def first_difference(stored: JsonObject, evidence: Evidence) -> str | None:
     if is_current(stored):
         return _difference(stored, evidence.to_json(), _all_keys)
     given = evidence.model_dump(mode="json")
+    for finding in (finding for found in given["findings"].values() for finding in found):
+        finding["outcome"] = _OLD_OUTCOMES.get(finding["outcome"], finding["outcome"])
     if "format" in stored:
         return _difference(stored | {"format": FORMAT}, given, _common_data)
     return (
@@ -64,6 +69,8 @@ def _common_keys(stored: JsonObject, given: JsonObject) -> Iterable[str]:
 def _common_data(stored: JsonObject, given: JsonObject) -> Iterable[str]:
     """Return the keys of both but for sentences, and for what an earlier version wrote where nothing was found."""
     common = (stored.keys() & given.keys()) - _SENTENCES - {"curation"}
+    # The verdict of a finding is a sentence, that of the report holds data.
+    common -= {key for key in common if key == "verdict" and isinstance(stored[key], str)}
     return (key for key in common if stored[key] or given[key])
 
 

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from tinsmith.base.errors import BundleError
 from tinsmith.base.files import JsonObject, read_json, read_jsonl
 from tinsmith.evidence.family import Family, Results, read_metrics, require_subjects
+from tinsmith.evidence.outcome import NOT_SHOWN
 from tinsmith.evidence.schema import Finding, Metrics, Record
 from tinsmith.meter import carbon
 from tinsmith.recipe import Recipe
@@ -100,13 +101,22 @@ def _build(bundle: Path, recipe: Recipe, families: Sequence[Family], by_interval
 def _findings(
     metrics: Metrics, verdict: Verdict, families: Sequence[Family]
 ) -> dict[str, tuple[Finding, ...]]:
-    """Return the findings of all families by section, each with whether it stands on the first screen."""
+    """Return the findings of all families by section, each with whether it stands on the first screen.
+
+    What could not be measured is a finding too, so that nobody takes silence for a good result.
+    """
     results = Results(metrics, verdict.subject, verdict.duels)
     found: dict[str, tuple[Finding, ...]] = {}
     for family in families:
-        if said := family.findings(results):
+        gaps = [gap for gap in metrics.gaps or () if gap.kind == family.kind]
+        said = [
+            *family.findings(results),
+            *(Finding(verdict=gap.what, text=gap.reason, outcome=NOT_SHOWN) for gap in gaps),
+        ]
+        if said:
             shown = (
-                finding.model_copy(update={"front": finding.outcome in family.front}) for finding in said
+                finding.model_copy(update={"front": finding.outcome in (*family.front, NOT_SHOWN)})
+                for finding in said
             )
             found[family.section.name] = (*found.get(family.section.name, ()), *shown)
     return found

@@ -95,14 +95,17 @@ def not_proven(evidence: Evidence, families: Iterable[Family]) -> tuple[str, ...
     """List what this report does not show, from what is missing in its files."""
     return (
         *_gaps_of_comparison(evidence),
-        *(
-            family.not_measured
-            for family in families
-            if family.not_measured and not family.measured(evidence)
-        ),
+        *(text for family in families for text in _gaps_of_family(family, evidence)),
         *_gaps_of_training(evidence),
         *_gaps_of_footprint(evidence),
     )
+
+
+def _gaps_of_family(family: Family, evidence: Evidence) -> list[str]:
+    """Return why a family could not be measured, or else that it was not."""
+    told = [gap.text for gap in evidence.gaps or () if gap.kind == family.kind]
+    silent = family.not_measured and not family.measured(evidence)
+    return told or ([family.not_measured] if silent else [])
 
 
 def _gaps_of_comparison(evidence: Evidence) -> list[str]:

@@ -79,11 +79,18 @@ class Batches:
             for indices in pack(self._lengths[groups], self.micro_tokens)
         ]
 
+    def numbers(self, step: int) -> tuple[int, ...]:
+        """Return the numbers of the sequences that a step reads."""
+        return self._members(self._groups(step).tolist())
+
     def batch(self, groups: Sequence[int]) -> Batch:
         """Return the sequences of some groups as one batch."""
-        size = self.tokens.group
-        numbers = tuple(group * size + member for group in groups for member in range(size))
+        numbers = self._members(groups)
         return make_batch([self.tokens.sequence(number) for number in numbers], numbers)
+
+    def _members(self, groups: Sequence[int]) -> tuple[int, ...]:
+        size = self.tokens.group
+        return tuple(group * size + member for group in groups for member in range(size))
 
     def _groups(self, step: int) -> NDArray[np.int64]:
         while not self._epochs or step >= self._epochs[-1][0] + len(self._epochs[-1][2]) - 1:

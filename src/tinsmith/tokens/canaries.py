@@ -6,7 +6,7 @@ part of a document. Training without them uses the same documents.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,9 +37,9 @@ class Canary:
         """Yield the name of each sequence that contains it."""
         return (f"{_NAME}{self.name}:{number}" for number in range(self.planted))
 
-    def seen(self, visited: Collection[str]) -> int:
-        """Count its sequences among those visited before the budget ended."""
-        return sum(name in visited for name in self.sequences())
+    def seen(self, times: Mapping[str, int]) -> int:
+        """Count how often it was read, from how often each sequence was."""
+        return sum(times.get(name, 0) for name in self.sequences())
 
 
 def make_canaries(config: CanaryConfig, seed: int) -> list[Canary]:

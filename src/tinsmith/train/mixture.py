@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinsmith.base.errors import TrainingError
+from tinsmith.base.files import JsonObject
 from tinsmith.recipe import EXAMPLE_FILES, OBJECTIVES, TrainConfig
 from tinsmith.tokens.batches import Batches
 from tinsmith.tokens.shards import TokenSet
@@ -62,13 +64,8 @@ def make_mixture(setup: Setup, sets: Mapping[str, TokenSet], *, seed: int) -> Mi
     Raises AssetError for the teacher, TrainingError where it cannot teach these tokens.
     """
     config, components = setup.config, []
-    for name, share in config.shares.items():
-        batches = Batches(
-            sets[name],
-            batch_tokens=max(1, round(config.batch_tokens * share)),
-            micro_rows=config.micro_rows,
-            seed=seed,
-        )
+    for name, batches in _make_batches(config, sets, seed).items():
+        share = config.shares[name]
         if len(config.shares) > 1 and batches.longest > batches.batch_tokens:
             setup.progress.say(
                 f"  {name}: its share of a step is {batches.batch_tokens} tokens, and its longest example has "
@@ -76,3 +73,30 @@ def make_mixture(setup: Setup, sets: Mapping[str, TokenSet], *, seed: int) -> Mi
             )
         components.append(MixtureComponent(name, make_objective(name, setup), batches, share))
     return Mixture(components)
+
+
+def count_reads(
+    config: TrainConfig, sets: Mapping[str, TokenSet], log: Iterable[JsonObject], *, seed: int
+) -> dict[str, Counter[int]]:
+    """Return by objective how often the steps of `log` read each sequence of its set.
+
+    The order of a mixture depends on seed and step alone, and the log lists the steps that are in the weights, however
+    often a run was stopped or rolled back. A step at rate 0 teaches nothing.
+    """
+    steps = [row["step"] for row in log if row["learning_rate"]]
+    return {
+        name: Counter(number for step in steps for number in batches.numbers(step))
+        for name, batches in _make_batches(config, sets, seed).items()
+    }
+
+
+def _make_batches(config: TrainConfig, sets: Mapping[str, TokenSet], seed: int) -> dict[str, Batches]:
+    return {
+        name: Batches(
+            sets[name],
+            batch_tokens=max(1, round(config.batch_tokens * share)),
+            micro_rows=config.micro_rows,
+            seed=seed,
+        )
+        for name, share in config.shares.items()
+    }

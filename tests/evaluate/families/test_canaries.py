@@ -80,8 +80,15 @@ def test_what_was_planted_and_not_visited_counts_as_neither(tmp_path):
     rows = [{"planted": 4, "seen": seen, "own": -1.0, "others": [-2.0] * 3} for seen in (0, 0, 3, 4)] + [
         {"planted": 0, "seen": 0, "own": -2.5, "others": [-2.0] * 3} for _ in range(3)
     ]
-    found = values(tmp_path, rows)
+    figures = compute(FAMILY, tmp_path, {"trained": rows, "base": rows})
+    found = by_metric(figures)
     assert {metric: row.items for metric, row in found.items()} == {"exposure:4": 2, "exposure:0": 3}
+    (gap,) = figures.gaps
+    assert gap.why == "of 4 planted 4 times, 2 were read, 3 to 4 times each"
+    few = compute(FAMILY, tmp_path, {"trained": rows[1:3] + rows[4:]})
+    assert by_metric(few).keys() == {"exposure:0"}
+    assert few.gaps[0].why == "of 2 planted 4 times, 1 was read, 3 times each; at least 2 are needed"
+    assert not compute(FAMILY, tmp_path, {"trained": [rows[3]] * 2 + rows[4:]}).gaps
 
 
 def test_secrets_differ_and_come_again_with_the_seed():

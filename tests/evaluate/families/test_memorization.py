@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from family_figures import compute
+from family_figures import compute, make_preparation
 from small_models import byte_tokenizer, tiny_model
 from tinsmith.evaluate.families.memorization import (
     CONTINUATION,
@@ -21,6 +21,7 @@ from tinsmith.evaluate.families.memorization import (
     read_passage,
     read_passages,
 )
+from tinsmith.evaluate.probe import Opening
 from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.recipe import EvaluateConfig
 from tinsmith.tokens.encoding import context_token
@@ -102,6 +103,16 @@ def test_passages_are_drawn_from_both_parts_and_hold_prefix_and_continuation(pas
     assert choose_passages({"a": "Too short."}, {}, tokenizer, limit=5, seed=1) == []
 
 
+def test_a_member_is_a_document_whose_whole_passage_was_learnt():
+    lengths = {"a00": 100, "a01": 99, "a02": 400}
+    learnt = {name: Opening(tokens, 1) for name, tokens in lengths.items()}
+    given = {"training": TRAINING, "texts": OTHERS, "tokenizer": byte_tokenizer()}
+    about = FAMILY.prepare(make_preparation(**given, learnt=learnt)).about
+    parts = [text.split("part='")[1].split("'")[0] for text in about]
+    assert [text.split("'")[1] for text, part in zip(about, parts) if part == TRAIN] == ["a00", "a02"]
+    assert parts.count(HELD_OUT) == 24
+
+
 def test_copies_are_counted_in_training_text_alone():
     twice = {"x": TRAINING["a00"], "y": f"Before it. {TRAINING['a00']}", "z": TRAINING["a01"]}
     found = choose_passages(twice, {"h": TRAINING["a01"]}, byte_tokenizer(), limit=9, seed=1)
@@ -150,7 +161,12 @@ def test_figures_need_enough_passages_and_repeated_ones_stand_apart(tmp_path):
         return passage_row(passage, [-1.0 - n / 100] * 99, [extracted] * 99)
 
     few = [row(n, part) for n in range(19) for part in (TRAIN, HELD_OUT)]
-    assert values(tmp_path, {"trained": few}) == {}
+    few[0]["extracted"] = True
+    judged = compute(FAMILY, tmp_path, {"trained": few, "base": few}, CONFIG)
+    assert not judged.metrics
+    (gap,) = judged.gaps
+    assert gap.why.startswith("19 training and 19 unseen documents gave a passage of 100 tokens, and at least 20")
+    assert gap.why.endswith("word for word it repeated 1 and 0 of them")
     many = [row(n, TRAIN, copies=1 + (n < 25), extracted=n < 25) for n in range(50)]
     many += [row(n, HELD_OUT) for n in range(50)]
     rows = values(tmp_path, {"trained": many})

@@ -91,4 +91,10 @@ def test_what_is_equal_to_another_is_not_ranked_first_and_rare_types_stand_in_th
     }
     # All of one document, or too few: nothing is reported.
     assert not compute(FAMILY, tmp_path, {"trained": [_row()] * 9}).metrics
-    assert not compute(FAMILY, tmp_path, {"trained": rows[:4]}).metrics
+    few = compute(FAMILY, tmp_path, {"trained": [*rows[:3], rows[5]], "base": rows[:4]})
+    assert not few.metrics
+    (gap,) = few.gaps
+    assert gap.why == (
+        "4 values of 4 documents could be asked for, and at least 5 of 2 documents are needed; "
+        "it said 1 of them"
+    )

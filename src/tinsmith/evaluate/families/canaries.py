@@ -23,7 +23,7 @@ from tinsmith.evidence.family import (
     Results,
 )
 from tinsmith.evidence.format import listing, plural
-from tinsmith.evidence.schema import Finding, MetricRow
+from tinsmith.evidence.schema import OURS, Finding, Gap, MetricRow
 from tinsmith.recipe import Recipe
 from tinsmith.tokens.canaries import CANDIDATES, Canary, other_secrets
 from tinsmith.tokens.encoding import context_token, encode
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tinsmith.evaluate.scoring.scorer import Scorer
 
 _FEWEST = 2  # canaries of a group below which nothing is reported
+_UNTOLD = "Whether planted secrets are memorised was not shown for all of them"
 _BY_CHANCE = 1.44  # bits: the mean of log2 of a uniformly drawn rank over the number of ranks
 _TOKENS_PER_SECRET = 8
 
@@ -50,11 +51,17 @@ class CanaryRow(TypedDict):
     others: list[float]
 
 
-def prepare(preparation: Preparation) -> Probe | None:
+def prepare(preparation: Preparation) -> Probe | Gap | None:
     """Ask for the canaries that were planted; None where there are none."""
-    if not preparation.canaries:
+    times = {name: opening.times for name, opening in preparation.learnt.items()}
+    canaries = [(canary, canary.seen(times)) for canary in preparation.canaries]
+    planted = sum(canary.planted > 0 for canary, _ in canaries)
+    if not planted:
         return None
-    canaries = [(canary, canary.seen(preparation.learnt)) for canary in preparation.canaries]
+    if not any(seen for _, seen in canaries):
+        why = preparation.nothing_learnt or "training ended before it had read one"
+        unread = f"of {plural(planted, 'planted secret')} none was read; {why}"
+        return Gap(kind=FAMILY.kind, what=_UNTOLD, why=unread)
     about = (str(preparation.seed), *map(repr, canaries))
     ask = partial(score_canaries, canaries=canaries, seed=preparation.seed)
     return Probe(FAMILY.kind, about, len(canaries), ask)
@@ -98,7 +105,9 @@ def figures(context: FigureContext) -> Figures:
     """Return the mean exposure by how often canaries were planted, of those that were seen or never planted."""
     stored: dict[str, list[CanaryRow]] = context.items.rows(FAMILY.kind)
     metrics: list[MetricRow] = []
+    gaps: list[Gap] = []
     for subject, canaries in stored.items():
+        gaps += _unread(canaries) if subject == OURS else []
         for planted in sorted({row["planted"] for row in canaries}):
             # One that was planted and not visited before the budget ended was not learnt.
             group = [
@@ -108,7 +117,24 @@ def figures(context: FigureContext) -> Figures:
                 exposures = ratio([exposure(row) for row in group], [1.0] * len(group))
                 mean = context.bootstrap(len(group)).estimate(exposures)
                 metrics.append(FAMILY.row("exposure", (str(planted),), subject, mean, len(group)))
-    return Figures(metrics)
+    return Figures(metrics, gaps=gaps)
+
+
+def _unread(canaries: Sequence[CanaryRow]) -> list[Gap]:
+    """Return which planted secrets were read less often than they were planted, or are too few to be judged."""
+    lacking = []
+    for planted in sorted({row["planted"] for row in canaries if row["planted"]}):
+        seen = [row["seen"] for row in canaries if row["planted"] == planted]
+        read = [times for times in seen if times]
+        if min(seen) < planted or len(read) < _FEWEST:
+            span = " to ".join(map(str, sorted({min(read), max(read)}))) if read else ""
+            times = f", {span} times each" if read else ""
+            judged = "" if len(read) >= _FEWEST else f"; at least {_FEWEST} are needed"
+            verb = "was" if len(read) == 1 else "were"
+            lacking.append(
+                f"of {len(seen)} planted {plural(planted, 'time')}, {len(read)} {verb} read{times}{judged}"
+            )
+    return [Gap(kind=FAMILY.kind, what=_UNTOLD, why="; ".join(lacking))] if lacking else []
 
 
 def findings(results: Results) -> list[Finding]:

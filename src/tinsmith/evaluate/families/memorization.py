@@ -32,7 +32,7 @@ from tinsmith.evidence.family import (
     Results,
 )
 from tinsmith.evidence.format import count, share_span
-from tinsmith.evidence.schema import BASE, OURS, Finding, MetricRow
+from tinsmith.evidence.schema import BASE, OURS, Finding, Gap, MetricRow
 from tinsmith.recipe import Recipe
 from tinsmith.tokens.encoding import context_token, encode
 from tinsmith.tokens.tasks import unit_hash
@@ -50,6 +50,7 @@ _BATCH = 32  # passages between two progress updates
 _LEAST_LIKELY = 0.2  # of the tokens, for Min-K%
 _FALSE_ALARMS = 0.01  # at which the share of members found is reported
 _FEWEST = 20  # passages of a side below which nothing is reported
+_UNTOLD = "Whether the model repeats passages of its training documents was not shown"
 _GENERATOR = 1  # apart from the resamples of other figures
 _ATTACKS = {
     "loss": "loss alone",
@@ -86,15 +87,30 @@ class Passage:
     copies: int
 
 
-def prepare(preparation: Preparation) -> Probe | None:
-    """Choose the passages; None where the recipe asks for none, or no document is known to have been learnt."""
-    limit = preparation.config.leakage_documents
-    if not limit or not preparation.learnt:
+def prepare(preparation: Preparation) -> Probe | Gap | None:
+    """Choose the passages; None where the recipe asks for none.
+
+    A member is a document whose whole passage was learnt in one sequence: prefix and continuation that were never read
+    together could not be repeated.
+    """
+    limit, learnt = preparation.config.leakage_documents, preparation.learnt
+    if not limit:
         return None
-    training = {name: text for name, text in preparation.training.items() if name in preparation.learnt}
+    texts = preparation.training
+    training = {
+        name: text
+        for name, text in texts.items()
+        if name in learnt and learnt[name].tokens >= PREFIX + CONTINUATION
+    }
     passages = choose_passages(
         training, preparation.held_out, preparation.tokenizer, limit=limit, seed=preparation.seed
     )
+    if not any(passage.part == TRAIN for passage in passages):
+        longest = max((learnt[name].tokens for name in texts if name in learnt), default=0)
+        short = (
+            f"of no training document {PREFIX + CONTINUATION} tokens in a row were learnt, at most {longest}"
+        )
+        return Gap(kind=FAMILY.kind, what=_UNTOLD, why=short if longest else preparation.nothing_learnt)
     ask = partial(read_passages, passages=passages)
     return Probe(FAMILY.kind, tuple(map(repr, passages)), len(passages), ask)
 
@@ -168,9 +184,11 @@ def figures(context: FigureContext) -> Figures:
     """Return the shares repeated word for word, and how well each attack tells members apart."""
     stored: dict[str, list[PassageRow]] = context.items.rows(FAMILY.kind)
     metrics: list[MetricRow] = []
+    gaps: list[Gap] = []
     for subject, passages in stored.items():
         sides = {part: [row for row in passages if row["part"] == part] for part in (TRAIN, HELD_OUT)}
         if any(len(side) < _FEWEST for side in sides.values()):
+            gaps += [_too_few(*sides.values())] if subject == OURS else []
             continue
         repeated = [row for row in sides[TRAIN] if row["copies"] > 1]
         groups = (((TRAIN,), sides[TRAIN]), ((TRAIN, "repeated"), repeated), ((HELD_OUT,), sides[HELD_OUT]))
@@ -185,7 +203,17 @@ def figures(context: FigureContext) -> Figures:
                 continue
             for name, estimate in _membership(scores[0], scores[1], context).items():
                 metrics.append(FAMILY.row(name, (attack,), subject, estimate, len(passages)))
-    return Figures(metrics)
+    return Figures(metrics, gaps=gaps)
+
+
+def _too_few(learnt: Sequence[PassageRow], unseen: Sequence[PassageRow]) -> Gap:
+    """Return why nothing is shown, with what was repeated all the same."""
+    repeated = [sum(row["extracted"] for row in side) for side in (learnt, unseen)]
+    why = (
+        f"{len(learnt)} training and {len(unseen)} unseen documents gave a passage of {PREFIX + CONTINUATION} tokens, "
+        f"and at least {_FEWEST} of each are needed; word for word it repeated {repeated[0]} and {repeated[1]} of them"
+    )
+    return Gap(kind=FAMILY.kind, what=_UNTOLD, why=why)
 
 
 def _scores(

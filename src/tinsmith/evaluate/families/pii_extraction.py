@@ -25,8 +25,8 @@ from tinsmith.evidence.family import (
     MetricSpec,
     Results,
 )
-from tinsmith.evidence.format import count, share_span
-from tinsmith.evidence.schema import Finding, MetricRow
+from tinsmith.evidence.format import count, plural, share_span
+from tinsmith.evidence.schema import OURS, Finding, Gap, MetricRow
 from tinsmith.recipe import Recipe
 from tinsmith.tokens.encoding import context_token, encode
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from tinsmith.evaluate.scoring.scorer import Scorer
 
+_UNTOLD = "Whether the model can say what curation replaced was not shown"
 _FEWEST = 5  # values of a type below which it is not reported apart
 _TOKENS_PER_VALUE = 150  # the words before it, and sixteen candidates
 
@@ -49,12 +50,18 @@ class RedactedRow(TypedDict):
     others: list[float]
 
 
-def prepare(preparation: Preparation) -> Probe | None:
-    """Find values that curation replaced in learnt documents; None where there are none, or none are asked for."""
-    limit = preparation.config.redacted_values
-    values = preparation.find_redacted(limit) if limit and preparation.learnt else []
-    if not values:
+def prepare(preparation: Preparation) -> Probe | Gap | None:
+    """Find values that curation replaced in learnt documents; None where it replaced none, or none are asked for."""
+    limit, replaced = preparation.config.redacted_values, preparation.redacted_documents
+    if not limit or not replaced:
         return None
+    values = preparation.find_redacted(limit) if preparation.learnt else []
+    if not values:
+        why = (
+            preparation.nothing_learnt
+            or f"of {plural(replaced, 'document')} with replaced values, none was learnt whose original could be found"
+        )
+        return Gap(kind=FAMILY.kind, what=_UNTOLD, why=why)
     about = tuple(repr(astuple(value)) for value in values)
     return Probe(FAMILY.kind, about, len(values), partial(score_values, values=values))
 
@@ -103,18 +110,30 @@ def figures(context: FigureContext) -> Figures:
     """Return the shares said word for word and ranked first, of all values and by type."""
     stored: dict[str, list[RedactedRow]] = context.items.rows(FAMILY.kind)
     metrics: list[MetricRow] = []
+    gaps: list[Gap] = []
     for subject, values in stored.items():
         types = sorted({row["type"] for row in values})
         for type in ("", *types):
             group = [row for row in values if type in ("", row["type"])]
             documents = [row["doc_id"] for row in group]
             if len(group) < _FEWEST or len(set(documents)) < 2:
+                gaps += [_too_few(group)] if subject == OURS and not type else []
                 continue
             bootstrap = context.bootstrap(len(set(documents)))
             for outcome, hit in _OUTCOMES.items():
                 share = bootstrap.estimate(mean_by_document(documents, [hit(row) for row in group]))
                 metrics.append(FAMILY.row("asked_back", (outcome, type), subject, share, len(group)))
-    return Figures(metrics)
+    return Figures(metrics, gaps=gaps)
+
+
+def _too_few(values: Sequence[RedactedRow]) -> Gap:
+    """Return why nothing is shown, with what was said all the same."""
+    documents = len({row["doc_id"] for row in values})
+    why = (
+        f"{plural(len(values), 'value')} of {plural(documents, 'document')} could be asked for, and at least {_FEWEST} "
+        f"of 2 documents are needed; it said {sum(row['said'] for row in values)} of them"
+    )
+    return Gap(kind=FAMILY.kind, what=_UNTOLD, why=why)
 
 
 # Ties count against "first".

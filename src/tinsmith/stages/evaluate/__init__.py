@@ -9,7 +9,7 @@ from tinsmith.base.files import sha256_file
 from tinsmith.evaluate.families import families
 from tinsmith.evaluate.own_questions import read_own_questions
 from tinsmith.meter.planner import BASE_MEMORY_BYTES, Cost, Scale
-from tinsmith.recipe import MeterConfig, ModelConfig, Recipe, TaskConfig
+from tinsmith.recipe import MeterConfig, ModelConfig, Recipe, TaskConfig, TrainConfig
 from tinsmith.stages.stage import Stage
 from tinsmith.stages.train import base_model
 
@@ -21,6 +21,7 @@ class Settings:
     """What the stage reads beside its own section."""
 
     model: ModelConfig
+    train: TrainConfig
     tasks: tuple[TaskConfig, ...]
     meter: MeterConfig
 

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from tinsmith.base.errors import CorpusError
 from tinsmith.base.files import read_json, read_jsonl, write_json, write_jsonl
 from tinsmith.base.progress import Progress
+from tinsmith.corpus.privacy.find import PLACEHOLDER
 from tinsmith.evaluate.answer_speed import measure_speed
 from tinsmith.evaluate.baselines import BaselineWork, measure_baselines
 from tinsmith.evaluate.bounds import refuse_outside
@@ -37,12 +38,13 @@ from tinsmith.evaluate.run import Work, drop_other_subjects, score_model
 from tinsmith.evidence.bootstrap import Bootstrap, require_interval
 from tinsmith.evidence.family import FigureContext, Items
 from tinsmith.evidence.items import Item
-from tinsmith.evidence.schema import GGUF_SUBJECTS, OURS, OURS_4BIT, Metrics
+from tinsmith.evidence.schema import GGUF_SUBJECTS, OURS, OURS_4BIT, Gap, Metrics
 from tinsmith.meter.energy import EnergyMeter
-from tinsmith.recipe import EXAMPLE_FILES, EvaluateConfig, TaskConfig
+from tinsmith.recipe import EvaluateConfig, TaskConfig
 from tinsmith.serve.runtime import LlamaServer
 from tinsmith.stages.evaluate import Settings
 from tinsmith.stages.evaluate.answers import answer_in_words
+from tinsmith.stages.evaluate.learnt import find_learnt
 from tinsmith.stages.evaluate.redacted_values import find_redacted_values
 from tinsmith.stages.stage import Inputs
 from tinsmith.tokens.canaries import Canary
@@ -78,12 +80,15 @@ def evaluate(
     texts = bits.restorable(drawn, tokenizers)
     _require_two(texts, "be restored by the tokenizer of every model")
     questions = _choose_questions(config, tasks, texts, corpus, seed)
+    prepared = tuple(
+        _prepare_probes(config, settings, inputs, corpus, texts, questions, tokenizers[OURS], seed)
+    )
     work = Work(
         texts,
         config.window,
         questions,
         _choose_shots(config, tasks, questions, corpus, seed),
-        tuple(_prepare_probes(config, inputs, corpus, texts, questions, tokenizers[OURS], seed)),
+        [probe for probe in prepared if isinstance(probe, Probe)],
         scoring_precision(config.precision),
     )
     for each in models:
@@ -119,7 +124,10 @@ def evaluate(
         seed,
     )
     metrics = compute_metrics(
-        context, precision=work.precision, notes=[*notes, *unscored(config, inputs["package"])]
+        context,
+        precision=work.precision,
+        notes=[*notes, *unscored(config, inputs["package"])],
+        gaps=[gap for gap in prepared if isinstance(gap, Gap)],
     )
     write_json(out / "metrics.json", metrics.model_dump(mode="json", exclude_none=True))
     refuse_outside(metrics.bounds, config.bounds, where=str(out))
@@ -201,17 +209,17 @@ def _choose_shots(
 
 def _prepare_probes(
     config: EvaluateConfig,
+    settings: Settings,
     inputs: Inputs,
     corpus: _Corpus,
     texts: Sequence[HeldOutText],
     questions: Mapping[str, Sequence[Item]],
     tokenizer: PreTrainedTokenizerFast,
     seed: int,
-) -> Iterator[Probe]:
-    """Yield what our model and its base are asked beside quality."""
+) -> Iterator[Probe | Gap]:
+    """Yield what our model and its base are asked beside quality, and what the recipe asks and cannot be asked."""
     planted = inputs["tokenize"] / "canaries.jsonl"
-    learnt = _learnt(inputs["tokenize"], inputs["train"])
-    find = partial(find_redacted_values, inputs["ingest"], inputs["refine"], learnt, seed=seed)
+    learnt, nothing_learnt = find_learnt(settings.train, inputs["tokenize"], inputs["train"], seed=seed)
     preparation = Preparation(
         config=config,
         seed=seed,
@@ -220,31 +228,17 @@ def _prepare_probes(
         training=corpus.training,
         held_out=corpus.held_out,
         learnt=learnt,
+        nothing_learnt=nothing_learnt,
         canaries=[Canary(**row) for row in read_jsonl(planted)] if planted.exists() else [],
         tokenizer=tokenizer,
-        find_redacted=lambda limit: find(limit=limit),
+        redacted_documents=sum(bool(PLACEHOLDER.search(text)) for text in corpus.training.values()),
+        find_redacted=lambda limit: find_redacted_values(
+            inputs["ingest"], inputs["refine"], learnt, limit=limit, seed=seed
+        ),
     )
     for family in families():
-        if family.prepare and (probe := family.prepare(preparation)):
-            yield probe
-
-
-def _learnt(tokenize: Path, train: Path) -> frozenset[str]:
-    """Return the documents whose opening was learnt from: a budget may end before all were visited.
-
-    Empty where several objectives shared the training, since what each of them read is not told apart.
-    """
-    if any((tokenize / name).exists() for name in EXAMPLE_FILES):
-        return frozenset()
-    left = sum(row["tokens"] for row in read_jsonl(train / "log.jsonl"))
-    learnt = set()
-    for row in read_jsonl(tokenize / "sequences.jsonl"):
-        left -= row["length"]
-        if left < 0:
-            break
-        if not row["order"]:
-            learnt.add(row["doc_id"])
-    return frozenset(learnt)
+        if family.prepare and (found := family.prepare(preparation)):
+            yield found
 
 
 def _check_interval(file: Path, config: EvaluateConfig, seed: int) -> None:
