@@ -201,7 +201,7 @@ def test_a_family_is_prepared_exactly_where_it_costs_something(kind, tmp_path):
             assert probe.about
 
 
-@pytest.mark.parametrize("kind", ("leakage", "canaries", "asked-back"))
+@pytest.mark.parametrize("kind", ["leakage", "canaries", "asked-back"])
 def test_what_is_asked_for_and_cannot_be_asked_says_why(kind, tmp_path):
     recipe = ASKS[kind](tmp_path)
     (family,) = (family for family in families() if family.kind == kind)

@@ -395,9 +395,9 @@ def test_planted_canaries_are_ranked_and_can_be_had_again(run, tmp_path):
     }
     why = {gap["kind"]: gap["why"] for gap in found["gaps"]}
     assert why["canaries"] == "of 3 planted 2 times, 2 were read, 2 times each"
-    assert why["leakage"].startswith("32 training and 12 unseen documents gave a passage of 100 tokens, and at least 20")
+    assert why["leakage"].startswith("32 training and 12 unseen documents gave a passage of 100 tokens, and")
     write_json(out / "metrics.json", found | {"gaps": found["gaps"][:1]})
-    with pytest.raises(BundleError, match="gaps, canaries.* can be computed from the items and is missing"):
+    with pytest.raises(BundleError, match=r"gaps, canaries.* can be computed from the items and is missing"):
         _check(run, out)
     write_json(out / "metrics.json", found)
     assert _check(run, out)
