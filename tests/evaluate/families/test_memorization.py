@@ -165,7 +165,9 @@ def test_figures_need_enough_passages_and_repeated_ones_stand_apart(tmp_path):
     judged = compute(FAMILY, tmp_path, {"trained": few, "base": few}, CONFIG)
     assert not judged.metrics
     (gap,) = judged.gaps
-    assert gap.why.startswith("19 training and 19 unseen documents gave a passage of 100 tokens, and at least 20")
+    assert gap.why.startswith(
+        "19 training and 19 unseen documents gave a passage of 100 tokens, and at least 20"
+    )
     assert gap.why.endswith("word for word it repeated 1 and 0 of them")
     many = [row(n, TRAIN, copies=1 + (n < 25), extracted=n < 25) for n in range(50)]
     many += [row(n, HELD_OUT) for n in range(50)]

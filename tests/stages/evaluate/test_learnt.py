@@ -51,7 +51,9 @@ def test_what_conversations_read_moves_no_document(root):
     mixed = {"objective": {"next_token": 1, "sft": 1}, "batch_tokens": 16}
     assert _learnt(root, 3, **mixed) == _learnt(root, 3)
     # Of two objectives that read documents each has its own place in them.
-    twice, _ = _learnt(root, 2, objective={"next_token": 1, "distil": 3}, batch_tokens=32, distil={"teacher": "x"})
+    twice, _ = _learnt(
+        root, 2, objective={"next_token": 1, "distil": 3}, batch_tokens=32, distil={"teacher": "x"}
+    )
     assert {name: opening.times for name, opening in twice.items()} == {
         "whole": 2,
         "asked": 2,
