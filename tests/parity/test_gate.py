@@ -1,5 +1,7 @@
 """A good export passes the gate; each way to spoil one fails it, by its header and by its answers."""
 
+import re
+
 import pytest
 
 from gguf import GGUFWriter
@@ -105,21 +107,40 @@ def test_a_spoilt_export_fails_by_name(trained, saved, tmp_path, monkeypatch, na
             gate(trained, saved, {"f16": path})
 
 
-def test_a_server_that_multiplies_by_another_matrix_fails_whatever_the_bounds(
+def test_a_server_that_reads_other_tokens_or_multiplies_by_another_matrix_fails_whatever_the_bounds(
     trained, saved, tmp_path, monkeypatch
 ):
     path = tmp_path / "model-f16.gguf"
     write_gguf(trained, path, "f16")
-    answer = ServerSide.answer
+    answer, chat_tokens, misread = ServerSide.answer, ServerSide.chat_tokens, [1]
 
     def shifted(self, prompt, forced):
         logs, read = answer(self, prompt, forced)
-        return logs.roll(1), read
+        return logs.roll(1), read + 1
+
+    def miscounted(self, messages):
+        return chat_tokens(self, messages) + (misread.pop() if misread else 0)
 
     monkeypatch.setattr(ServerSide, "answer", shifted)
+    monkeypatch.setattr(ServerSide, "chat_tokens", miscounted)
     wide = {"max_kl": {"f16": 1000.0}, "min_top1": {"f16": 0.0}}
-    with pytest.raises(ParityError, match=r"f16: the server's distributions differ from its hidden"):
+    with pytest.raises(ParityError) as refused:
         gate(trained, saved, {"f16": path}, **wide)
+    assert not misread
+    said = refused.value.what
+    assert re.search(r"f16: prompt 0: /v1/chat/completions read \d+ tokens, not \d+; ", said)
+    assert re.search(r"f16: prompt \d+: /completion read \d+ tokens, not \d+; ", said)
+    assert "f16: the server's distributions differ from its hidden" in said
+
+
+def test_whole_answers_are_held_to_the_bound_on_kl():
+    """Hidden states may agree where the server's own product does not."""
+    row = {"mean_kl": 0.01, "top1": 1.0, "bound_kl": 0.02, "bound_top1": 0.9, "answers_apart": 0.0}
+    parity._check({"q8_0": {**row, "answers_kl": 0.02}}, {})
+    with pytest.raises(ParityError, match=r"q8_0: mean KL of whole answers 0\.0300 nats is above its bound"):
+        parity._check({"q8_0": {**row, "answers_kl": 0.03}}, {})
+    with pytest.raises(ParityError, match=r"whole answers nan"):
+        parity._check({"q8_0": {**row, "answers_kl": float("nan")}}, {})
 
 
 def test_a_few_prompts_with_near_ties_do_not_stop_a_file_that_holds_its_bound():

@@ -32,6 +32,7 @@ from tinsmith.recipe import (
     TrainConfig,
 )
 from tinsmith.stages.evaluate import STAGE, Settings
+from tinsmith.stages.evaluate import run as stage
 from tinsmith.stages.evaluate.run import evaluate
 from tinsmith.tokens.canaries import make_canaries
 from tinsmith.tokens.shards import ShardWriter
@@ -128,10 +129,39 @@ def _check(run, out, **changes):
 
 
 @pytest.fixture(scope="module")
-def done(run, tmp_path_factory):
+def given():
+    """What the stage gave to models and baselines when it ran for `done`."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def done(run, given, tmp_path_factory):
     """Evaluate once for the tests that look at the result."""
     out = tmp_path_factory.mktemp("done") / "evaluate"
-    return _evaluate(run, out), read_json(out / "metrics.json"), out
+    with pytest.MonkeyPatch.context() as patch:
+        for name, place in (("score_model", 2), ("measure_baselines", 0)):
+            real = getattr(stage, name)
+
+            def noted(*args, name=name, place=place, real=real, **more):
+                given[name] = args[place]
+                return real(*args, **more)
+
+            patch.setattr(stage, name, noted)
+        return _evaluate(run, out), read_json(out / "metrics.json"), out
+
+
+def test_examples_and_what_baselines_learn_from_are_training_documents_alone(run, done, given):
+    rows = pq.read_table(run / "refine" / "documents.parquet").to_pylist()
+    training = {row["doc_id"]: row["text"] for row in rows if row["part"] == "train"}
+    work, baselines = given["score_model"], given["measure_baselines"]
+    shown = [item.doc_id for shots in work.shots.values() for item in shots]
+    assert len(shown) == 2
+    assert training.keys() >= set(shown)
+    asked = {item.doc_id for items in work.questions.values() for item in items}
+    assert len(asked) == 8
+    assert not asked & training.keys()
+    assert sorted(baselines.training) == sorted(training.values())
+    assert {item.doc_id for item in baselines.examples} == training.keys()
 
 
 def test_every_subject_is_scored_on_the_same_bytes(done):

@@ -1,8 +1,10 @@
 import pytest
 
+from family_figures import by_metric, compute
 from small_models import byte_tokenizer, plain_log_probs, tiny_model
 from tinsmith.base.errors import CorpusError
 from tinsmith.evaluate.families.multiple_choice import (
+    FAMILY,
     ItemScore,
     choose_items,
     choose_shots,
@@ -11,6 +13,7 @@ from tinsmith.evaluate.families.multiple_choice import (
 )
 from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.evaluate.scoring.tree import Tree
+from tinsmith.evidence.bootstrap import Bootstrap, mean_by_document
 from tinsmith.evidence.items import Item
 from tinsmith.tokens.encoding import context_token, encode
 from tinsmith.tokens.tasks import answer_text
@@ -104,3 +107,23 @@ def test_bad_items_are_named(rows, words):
 def test_one_class_only_is_an_error():
     with pytest.raises(CorpusError, match=r"2 item\(s\), 1 answer"):
         choose_items([_item("a"), _item("b")], "kind", [], 10)
+
+
+def test_questions_of_one_document_are_drawn_together(tmp_path):
+    """Ten questions on each of six documents, right or wrong together: six draws a resample, not sixty."""
+    stored = {
+        subject: [
+            {"item": f"q{n}", "task": "kind", "doc_id": f"d{n // 10}", "shots": 0, "correct": n // 10 < right}
+            for n in range(60)
+        ]
+        for subject, right in (("trained", 4), ("base", 3))
+    }
+    found = compute(FAMILY, tmp_path, stored)
+    row = by_metric(found)["accuracy:kind:0-shot"]
+    documents = Bootstrap(6, resamples=200, confidence=0.95, seed=3)
+    own = [float(row["correct"]) for row in stored["trained"]]
+    expected = documents.estimate(mean_by_document([row["doc_id"] for row in stored["trained"]], own))
+    assert (row.value, row.low, row.high) == (expected.value, expected.low, expected.high)
+    assert row.high - row.low > 0.5  # a draw of sixty items would give about 0.24
+    (duel,) = found.comparisons
+    assert duel.high - duel.low > 0.3
