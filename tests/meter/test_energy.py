@@ -32,7 +32,8 @@ def no_hardware(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_a_child_that_ended_counts(no_hardware: Path) -> None:
-    with EnergyMeter(powercap=no_hardware) as meter:
+    # No sample is taken while the child lives, so only what the kernel keeps of ended children can tell.
+    with EnergyMeter(powercap=no_hardware, tree_seconds=600.0) as meter:
         subprocess.run([sys.executable, "-c", BURN.format(seconds=0.4)], check=True)
     assert 0.4 <= meter.reading.cpu_seconds < 2.0
     assert meter.reading.seconds >= 0.4
@@ -127,6 +128,29 @@ def test_readings_add_up_over_attempts_and_survive_json() -> None:
     assert Reading.from_dict(json.loads(json.dumps(total.to_dict()))) == total
     mixed = total + Reading(1, 1, 1, "RAPL: b", 1, 1, 1) + second
     assert mixed.method == "load model: a; then RAPL: b"
+
+
+def test_processes_beside_each_other_add_up_and_their_time_is_one() -> None:
+    first = Reading(1, 2, 3, "load model: a", 10, 5, 100)
+    both = first.beside(Reading(0.5, 1, 2, "load model: a", 11, 4, 80))
+    assert both == Reading(1.5, 3, 5, "load model: a", 11, 9, 180)
+    assert both.beside(Reading(1, 1, 1, "RAPL: b", 1, 1, 1)).method == "load model: a, and RAPL: b"
+
+
+def test_a_share_leaves_out_what_counts_once_for_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(energy, "open_gpu", lambda: open_gpu(FakeNvml()))
+    with EnergyMeter(powercap=tmp_path) as modelled:
+        pass
+    reading, share = modelled.reading, modelled.share
+    assert share.joules_low == load_model(0.0, reading.cpu_seconds)[0] < reading.joules_low - 250
+    assert (share.cpu_seconds, share.method) == (reading.cpu_seconds, reading.method)
+    package = make_zone(tmp_path, "intel-rapl:0", "package-0", 0)
+    with EnergyMeter(powercap=tmp_path) as metered:
+        package.write_text("500000\n")
+    assert metered.reading.joules > 0.5
+    assert (metered.share.joules_low, metered.share.joules, metered.share.joules_high) == (0, 0, 0)
 
 
 def test_rapl_counts_packages_and_memory_and_survives_a_wrap(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -261,6 +264,50 @@ def test_a_mistake_is_told_once_and_ends_both(project: Path) -> None:
     assert (leader + follower).count("error:") == 1
     assert "is not finite" in leader + follower
     assert "Traceback" not in leader + follower
+
+
+STAND_INS = {
+    "scontrol": 'test "$3" = "one,two" && printf "127.0.0.1\\ntwo\\n"',
+    # Two nodes on one machine. The option before the command is not for it.
+    "srun": 'shift\nSLURM_NODEID=0 "$@" & first=$!\nSLURM_NODEID=1 "$@" & second=$!\nwait $first && wait $second',
+    "torchrun": 'echo "$OMP_NUM_THREADS threads: $*" > "$TOLD/$SLURM_NODEID"',
+}
+
+
+def test_the_slurm_script_starts_an_agent_a_node(
+    project: Path, at_length: Callable[[list[str], list[str]], list[str]]
+) -> None:
+    """In full, the agents are torchrun's own and two processes train together."""
+    page = Path(__file__).parents[2] / "docs" / "cluster.md"
+    (script,) = re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    (project / "bin").mkdir()
+    names = at_length(["scontrol", "srun", "torchrun"], ["scontrol", "srun"])
+    for name in names:
+        (project / "bin" / name).write_text(f"#!/bin/bash\n{STAND_INS[name]}\n")
+        (project / "bin" / name).chmod(0o755)
+    slurm = {"JOB_NODELIST": "one,two", "JOB_ID": str(os.getpid()), "NNODES": "2"}
+    environment = {f"SLURM_{name}": value for name, value in slurm.items()}
+    cores, processes = ("6", "3") if "torchrun" in names else ("1", "1")
+    environment |= {"SLURM_CPUS_PER_TASK": cores, "PROCESSES": processes, "TOLD": str(project)}
+    environment["PATH"] = f"{project / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script, "tinsmith.sbatch", str(project / "recipe.toml")],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if "torchrun" not in names:
+        assert "device: cpu, the first of 2 processes" in done.stderr
+        assert (project / "runs" / "tiny" / "train" / "manifest.json").exists()
+        return
+    assert done.returncode == 0, done.stderr
+    for node in (0, 1):
+        assert (project / str(node)).read_text() == (
+            f"2 threads: --nnodes 2 --node-rank {node} --master-addr 127.0.0.1 "
+            f"--master-port {20000 + os.getpid() % 10000} --nproc-per-node 3 "
+            f"-m tinsmith build {project / 'recipe.toml'}\n"
+        )
 
 
 def test_one_process_alone_changes_nothing() -> None:

@@ -40,6 +40,14 @@ class WorkerGroup:
             self._orders += 1
             yield order
 
+    def reply(self, text: str) -> None:
+        """Answer the main process's last order."""
+        self.post(f"reply/{self._orders}/{self.rank}", text)
+
+    def replies(self) -> list[str]:
+        """Wait for what each other process answers the last order. Raises RunError if one failed or is gone."""
+        return [self.read(f"reply/{self._orders}/{rank}") for rank in range(1, self.size)]
+
     def post(self, name: str, text: str) -> None:
         """Publish a text under a name to all processes."""
         self.store.set(f"tinsmith/{name}", text)

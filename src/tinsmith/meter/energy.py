@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,18 @@ class Reading:
             self.seconds + other.seconds,
             self.cpu_seconds + other.cpu_seconds,
             max(self.peak_rss_bytes, other.peak_rss_bytes),
+        )
+
+    def beside(self, other: Reading) -> Reading:
+        """Add what another process used in the same time: sum energy, processor time and memory."""
+        return Reading(
+            self.joules_low + other.joules_low,
+            self.joules + other.joules,
+            self.joules_high + other.joules_high,
+            self.method if other.method in self.method else f"{self.method}, and {other.method}",
+            max(self.seconds, other.seconds),
+            self.cpu_seconds + other.cpu_seconds,
+            self.peak_rss_bytes + other.peak_rss_bytes,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,6 +127,13 @@ class EnergyMeter:
             return Reading(
                 low, central, high, method, seconds, self._tree.cpu_seconds, self._tree.peak_rss_bytes
             )
+
+    @property
+    def share(self) -> Reading:
+        """Return the reading without what counts once for the whole machine: idle power and hardware counters."""
+        reading = self.reading
+        joules = (0.0, 0.0, 0.0) if self._rapl else load_model(0.0, reading.cpu_seconds)[:3]
+        return replace(reading, joules_low=joules[0], joules=joules[1], joules_high=joules[2])
 
     def _watch(self) -> None:
         reported = time.monotonic()

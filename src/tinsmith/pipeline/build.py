@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tinsmith.base.errors import RunError
@@ -68,9 +70,22 @@ def follow(workers: WorkerGroup) -> None:
         stage = next(stage for stage in STAGES if stage.name == order["stage"])
         partial = root / f"{stage.directory}.partial"
         _await_key(partial, order["key"], _SEEN_SECONDS)
-        stage.function()(
-            **stage.arguments(recipe, root), out=partial, progress=SilentProgress(), workers=workers
-        )
+        with EnergyMeter() as meter:
+            stage.function()(
+                **stage.arguments(recipe, root), out=partial, progress=SilentProgress(), workers=workers
+            )
+        used = {"machine": meter.reading.to_dict(), "process": meter.share.to_dict()}
+        workers.reply(json.dumps({"host": socket.gethostname(), **used}))
+
+
+def _with_others(reading: Reading, replies: list[str]) -> Reading:
+    """Add what the other processes used; a machine's idle power and counters count once."""
+    hosts = {socket.gethostname()}
+    for reply in map(json.loads, replies):
+        used = reply["process" if reply["host"] in hosts else "machine"]
+        reading = reading.beside(Reading.from_dict(used))
+        hosts.add(reply["host"])
+    return replace(reading, method=f"{reading.method}; {len(hosts)} machines") if len(hosts) > 1 else reading
 
 
 def _await_key(partial: Path, key: str, seconds: float) -> None:
@@ -101,6 +116,8 @@ def _run_stage(
     with _metered(partial / METER) as spent:
         statistics = stage.function()(**arguments, out=partial, progress=progress)
     reading, attempts = spent()
+    if "workers" in arguments:
+        reading = _with_others(reading, arguments["workers"].replies())
     manifest = make_manifest(stage, recipe, root, key, partial, statistics, reading, attempts)
     write_json(partial / MANIFEST, manifest)
     _swap(root, stage)
