@@ -206,7 +206,9 @@ class MeterConfig(Section):
     )
     pue: float = Field(1.0, ge=1.0, description="power usage effectiveness of the building")
     price_per_kwh: float = Field(0.25, ge=0)
-    machine_price_per_hour: float = Field(0.0, ge=0, description="rent of the machine, or of all together; 0 if owned")
+    machine_price_per_hour: float = Field(
+        0.0, ge=0, description="rent of the machine, or of all together; 0 if owned"
+    )
     currency: str = Field("EUR", min_length=1)
 
 
