@@ -207,6 +207,44 @@ def test_rules_that_label_something_pass(rules: tuple[dict[str, str], ...]) -> N
     assert faults(*rules) == ""
 
 
+def test_a_rule_whose_label_is_blank_is_named(tmp_path: Path) -> None:
+    assert "curate.rights.rules[0] (board/*) gives no label" in faults({"path": "board/*", "access": " "})
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (
+            {"deny_access": ("secrit",)},
+            r"deny_access.*'secrit' matches no access label .* \(public, secret, staff\)",
+        ),
+        ({"deny_access": ("sercet*", "secret")}, r"'sercet\*' matches no access label"),
+        ({"deny_licences": ("GPL-3.0-onyl",)}, r"deny_licences.*'GPL-3.0-onyl' .* \(MIT, Own terms\)"),
+        ({"deny_licences": ("*-MC-*",)}, r"'\*-MC-\*' matches no known licence"),
+        ({"allow_licences": ("MTI", "MIT")}, r"allow_licences.*'MTI'"),
+        ({"deny_access": ("SECRET", "sta*", "unknown")}, ""),
+        ({"deny_licences": ("*-NC-*", "unknown", "own terms", "gpl*", "CC BY-NC 4.0", "AGPLv3")}, ""),
+        ({"allow_licences": ("CC-BY-[0-9]*", "apache 2.0", "OFL*")}, ""),
+        ({"allow_access": ("public", "internal")}, ""),
+    ],
+)
+def test_a_misspelt_pattern_is_refused_with_the_labels_there_are(
+    config: dict[str, tuple[str, ...]], told: str
+) -> None:
+    rights = Rights(RightsConfig(rules=({"path": "board/*", "access": "secret"},), **config))
+    documents = [
+        ("docs/board/a.pdf", "", "MIT", "{}"),
+        ("docs/news/c.txt", "", "MIT AND Own terms", "{}"),
+        ("docs/d.txt", "", "", '{"access": "public"}'),
+        ("docs/e.txt", "", "", '{"access": "staff"}'),
+    ]
+    if told:
+        with pytest.raises(RecipeError, match=told):
+            rights.check_patterns(documents)
+    else:
+        rights.check_patterns(documents)
+
+
 def test_of_many_faults_the_first_are_named() -> None:
     told = faults(*({"path": f"none{number}", "access": "x"} for number in range(25)))
     assert "none9" in told
@@ -229,6 +267,7 @@ def test_a_rule_that_sets_nothing_is_refused() -> None:
         (b"source,licence\na,\n", "line 2 sets neither licence nor access for a"),
         (b"source,licence\na,MIT\nb,MIT\na,GPL\n", "line 4 contradicts an earlier line on a"),
         (b"source,licence\n\xe4,MIT\n", "is not CSV in UTF-8"),
+        (b"source,licence,acces\na,MIT,secret\n", "has a column acces"),
     ],
 )
 def test_a_mistake_in_the_file_is_told_with_its_line(tmp_path: Path, content: bytes, words: str) -> None:

@@ -11,6 +11,7 @@ from tinsmith.base.errors import CorpusError, RecipeError
 from tinsmith.base.files import read_jsonl, write_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.text.repair import document_id
+from tinsmith.pipeline.plan import check_recipe
 from tinsmith.recipe import CurateConfig, IngestConfig, Recipe
 from tinsmith.recipe.toml import parse_recipe
 from tinsmith.stages.curate.run import curate
@@ -355,8 +356,22 @@ def test_a_rights_rule_that_labels_no_document_stops_the_stage(tmp_path):
     rights = {"rules": [{"path": "*", "access": "public"}, {"path": "board/*", "access": "secret"}]}
     with pytest.raises(RecipeError, match=r"rules\[1\] \(board/\*\) is overruled"):
         run(tmp_path, texts, "behind", rights=rights)
-    rights = {"rules": list(reversed(rights["rules"])), "deny_access": ["secret"]}
+    rights = {"rules": list(reversed(rights["rules"])), "deny_access": ["secrit"]}
+    with pytest.raises(RecipeError, match=r"'secrit' matches no access label .* \(public, secret\)"):
+        run(tmp_path, texts, "misspelt", rights=rights)
+    rights["deny_access"] = ["secret"]
     assert set(kept(run(tmp_path, texts, "mended", rules=(), rights=rights))) == {"docs/news.txt"}
+
+
+@pytest.mark.parametrize("action", ["replace", "drop"])
+def test_an_action_on_what_no_rule_finds_is_refused_before_any_document_is_read(action):
+    recipe = {"name": "mine", "ingest": {"sources": ["docs"]}, "curate": {"privacy": {}}}
+    privacy = recipe["curate"]["privacy"]
+    privacy["actions"] = {"organisation": action, "person": action}
+    with pytest.raises(RecipeError, match=r"actions\.organisation: .*no rule finds this type"):
+        check_recipe(Recipe.model_validate(recipe))
+    for accepted in ({"recogniser": "spacy:any"}, {"actions": {"organisation": "keep", "person": action}}):
+        check_recipe(Recipe.model_validate(recipe | {"curate": {"privacy": privacy | accepted}}))
 
 
 def test_rules_count_files_that_ingest_dropped_or_was_made_to_forget(tmp_path):

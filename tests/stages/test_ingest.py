@@ -136,7 +136,8 @@ def test_parts_without_text_are_listed_below_their_file_and_told(
     (folder / "a.jsonl").write_text('{"text": "One"}\n{"text": \n{"n": 1}\n')
     out = tmp_path / "out"
     out.mkdir()
-    figures = ingest(IngestConfig(sources=("docs/a.jsonl",)), out=out, progress=PlainProgress())
+    config = IngestConfig(sources=("docs",), exclude=("*.txt", "*.md", "*.png", "drfts/*"))
+    figures = ingest(config, out=out, progress=PlainProgress())
     file, *parts = read_jsonl(out / "files.jsonl")
     assert (file["part"], file["status"], file["documents"]) == ("", "read", 1)
     assert [(row["source"], row["part"], row["status"], row["reason"]) for row in parts] == [
@@ -144,7 +145,9 @@ def test_parts_without_text_are_listed_below_their_file_and_told(
         ("docs/a.jsonl", "line 3", "dropped", "no_text_field"),
     ]
     assert (figures["files"], figures["dropped_files"], figures["dropped_parts"]) == (1, 0, 2)
-    assert "1 damaged_record, 1 no_text_field; files.jsonl" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "1 damaged_record, 1 no_text_field; files.jsonl" in told
+    assert "ingest.exclude: drfts/* matches no file" in told
     summary = summarise_files(read_jsonl(out / "files.jsonl"))
     assert (summary.files, summary.dropped, summary.parts) == (1, 0, 2)
     assert [(row.reason, row.files, row.parts, row.examples) for row in summary.reasons] == [

@@ -37,7 +37,7 @@ RESULT = pa.struct(
         ("sketch", pa.large_binary()),
     ]
 )
-# A document rejected for one of these leaves no text behind, not even among the rejects.
+# A document rejected for one of these leaves no text in curate or later stages, not even among the rejects.
 TEXTLESS = WITHOUT_RIGHTS | set(PRIVATE)
 
 

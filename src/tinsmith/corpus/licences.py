@@ -23,6 +23,28 @@ _NAMED = {name.lower(): name for name in _IDS} | {
     "odbl": "ODbL-1.0",
     "sil-open-font-1.1": "OFL-1.1",
 }
+# Ids that are known without a document that has them.
+KNOWN_LICENCES = frozenset(
+    (
+        *_NAMED.values(),
+        "CC0-1.0",
+        *(
+            f"CC-BY{kind}-{version}"
+            for kind in ("", "-NC", "-SA", "-ND", "-NC-SA", "-NC-ND")
+            for version in ("1.0", "2.0", "2.5", "3.0", "4.0")
+        ),
+        *(
+            f"{letter}GPL-{version}-{end}"
+            for letter in ("", "A", "L")
+            for version in ("1.0", "2.0", "2.1", "3.0")
+            for end in ("only", "or-later")
+        ),
+        *(f"Apache-{version}" for version in ("1.0", "1.1", "2.0")),
+        *(f"BSD-{clauses}-Clause" for clauses in "1234"),
+        *(f"MPL-{version}" for version in ("1.0", "1.1", "2.0")),
+        "UNLICENSED",
+    )
+)
 # Words that do not distinguish licences.
 _FILLERS = re.compile(r"(?<![a-z0-9])(?:the|licen[cs]e|version|ver|software|v(?=\.?\d))(?![a-z])")
 _ADDRESS = re.compile(r"^https?://(?:www\.)?(?:spdx\.org/licenses/|opensource\.org/licenses?/)?")

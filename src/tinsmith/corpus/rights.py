@@ -7,6 +7,7 @@ pattern, a rule of the recipe, the document's own metadata; for the licence also
 from __future__ import annotations
 
 import csv
+import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 from tinsmith.base.erasure import NOTHING, ErasureList
 from tinsmith.base.errors import RecipeError
-from tinsmith.corpus.licences import normalise, normalise_expression, refusal
+from tinsmith.corpus.licences import KNOWN_LICENCES, normalise, normalise_expression, refusal
 from tinsmith.corpus.rejection import Rejection
 from tinsmith.recipe import RightsConfig
 
@@ -68,7 +69,9 @@ class Rights:
         self.register = read_register(Path(config.file).expanduser()) if config.file else {}
         self.patterns = [row for row in self.register.values() if _MAGIC.search(row.pattern)]
         self.patterns += [
-            Statement(rule.path, Labels(rule.licence, rule.access), f"curate.rights.rules[{number}]")
+            Statement(
+                rule.path, Labels(rule.licence.strip(), rule.access.strip()), f"curate.rights.rules[{number}]"
+            )
             for number, rule in enumerate(config.rules)
         ]
 
@@ -128,6 +131,7 @@ class Rights:
                     elif winner:
                         overruled.setdefault(statement, {})[winner] = None
         faults = [f"{statement} matches no document" for statement in unmatched]
+        faults += [f"{statement} gives no label" for statement in self.patterns if not any(statement.labels)]
         faults += [
             f"{statement} is overruled for every document it matches by {', '.join(map(str, [*winners][:3]))}"
             for statement, winners in overruled.items()
@@ -140,6 +144,50 @@ class Rights:
                 where="curate.rights",
                 next_step="correct the pattern, put a narrow rule before a broad one, or remove the rule",
             )
+
+    def check_patterns(self, documents: Iterable[tuple[str, str, str, str]]) -> None:
+        """Raise RecipeError for patterns of the recipe that are misspelt, since they would let documents through.
+
+        A pattern of deny_access has to match a label of a document, a rule or the register. One of the licences may
+        match a licence that no document has, but then a known one. `documents` are the arguments of `check`.
+        """
+        config = self.config
+        lists = {
+            "deny_access": config.deny_access,
+            "deny_licences": config.deny_licences,
+            "allow_licences": config.allow_licences,
+        }
+        if not any(lists.values()):
+            return
+        stated = [statement.labels for statement in (*self.register.values(), *self.patterns)]
+        found = {self.check(*document)[:2] for document in documents} | set(stated)
+        access = _single_labels(labels[1] for labels in found)
+        licences = _single_labels(labels[0] for labels in found)
+        for name, patterns in lists.items():
+            labels = access if name == "deny_access" else licences
+            accepted = labels | {UNKNOWN} | (frozenset() if name == "deny_access" else KNOWN_LICENCES)
+            for pattern in patterns:
+                if not any(_matches(label, pattern) for label in accepted):
+                    shown = ", ".join(sorted(labels)[:_SHOWN]) or "none is stated"
+                    kind = "access label" if name == "deny_access" else "known licence, and none"
+                    raise RecipeError(
+                        f"{pattern!r} matches no {kind} of a document ({shown})",
+                        where=f"curate.rights.{name}",
+                        next_step="correct the pattern, or remove it",
+                    )
+
+
+def _single_labels(labels: Iterable[str]) -> frozenset[str]:
+    """Return the labels, those of an expression one by one."""
+    singles: set[str] = set()
+
+    def note(single: str) -> str:
+        singles.add(single)
+        return ""
+
+    for label in filter(None, labels):
+        refusal(label, note)
+    return frozenset(singles)
 
 
 def _is_default(statement: Statement) -> bool:
@@ -168,7 +216,13 @@ def _read_csv(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
-            names = [_COLUMNS.get(name.strip().lower(), "") for name in next(reader, [])]
+            header = [name.strip().lower() for name in next(reader, [])]
+            names = [_COLUMNS.get(name, "") for name in header]
+            for name in header:
+                if name not in _COLUMNS and (near := difflib.get_close_matches(name, _COLUMNS, 1, 0.8)):
+                    raise _register_error(
+                        path, f"has a column {name}", f"did you mean {near[0]}? Or rename the column"
+                    )
             if "source" not in names or not {"licence", "access"} & set(names):
                 found = ", ".join(filter(None, names)) or "none of these"
                 raise _register_error(

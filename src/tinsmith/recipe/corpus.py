@@ -65,6 +65,8 @@ class RightsConfig(Section):
     deny_access: tuple[str, ...] = Field((), description="patterns; they override those allowed")
 
 
+# Types of personal data that no rule finds.
+ONLY_WITH_RECOGNISER = frozenset({"organisation"})
 PrivacyAction = Literal["keep", "replace", "drop"]
 
 

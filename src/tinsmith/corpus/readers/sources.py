@@ -24,11 +24,15 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class FoundFiles:
-    """Files sorted by source name, the number of excluded ones, and folders that cannot be listed."""
+    """Files sorted by source name, the number of excluded ones, and folders that cannot be listed.
+
+    `unused` are the patterns of `exclude` that match no file.
+    """
 
     files: tuple[SourceFile, ...]
     excluded: int
     unlistable: tuple[str, ...]
+    unused: tuple[str, ...]
 
 
 def find_files(sources: Sequence[str], exclude: Sequence[str] = ()) -> FoundFiles:
@@ -42,8 +46,10 @@ def find_files(sources: Sequence[str], exclude: Sequence[str] = ()) -> FoundFile
     """
     unlistable: list[str] = []
     named = list(_once([file for source in sources for file in _files_of(source, unlistable)]))
-    kept = tuple(file for file in named if not _excluded(file, exclude))
-    return FoundFiles(kept, len(named) - len(kept), tuple(unlistable))
+    excluding = [_matching(file, exclude) for file in named]
+    kept = tuple(file for file, patterns in zip(named, excluding, strict=True) if not patterns)
+    unused = tuple(pattern for pattern in exclude if not any(pattern in patterns for patterns in excluding))
+    return FoundFiles(kept, len(named) - len(kept), tuple(unlistable), unused)
 
 
 def _files_of(source: str, unlistable: list[str]) -> list[SourceFile]:
@@ -97,11 +103,11 @@ def _walk(root: Path, unlistable: list[str]) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
 
 
-def _excluded(file: SourceFile, patterns: Sequence[str]) -> bool:
-    """Match each pattern with the path and every tail of it: `drafts/*` excludes docs/drafts/a.txt."""
+def _matching(file: SourceFile, patterns: Sequence[str]) -> list[str]:
+    """Return the patterns that match the path or a tail of it: `drafts/*` matches docs/drafts/a.txt."""
     parts = file.source.replace(":", "/").split("/")
     tails = [file.source, *("/".join(parts[start:]) for start in range(len(parts)))]
-    return any(fnmatchcase(tail, pattern) for pattern in patterns for tail in tails)
+    return [pattern for pattern in patterns if any(fnmatchcase(tail, pattern) for tail in tails)]
 
 
 def _once(files: list[SourceFile]) -> Iterator[SourceFile]:

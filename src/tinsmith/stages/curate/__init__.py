@@ -8,6 +8,7 @@ from tinsmith.base.errors import RecipeError
 from tinsmith.base.files import sha256_file
 from tinsmith.meter.planner import BASE_MEMORY_BYTES, COMPRESSED, CURATE_BYTES_PER_SECOND, Cost, Scale
 from tinsmith.recipe import Recipe
+from tinsmith.recipe.corpus import ONLY_WITH_RECOGNISER
 from tinsmith.stages.stage import Stage
 
 
@@ -31,6 +32,18 @@ def _register_stamp(recipe: Recipe) -> list[str] | None:
         ) from None
 
 
+def _check(recipe: Recipe) -> None:
+    """Refuse an action on personal data that nothing would find."""
+    privacy = recipe.curate.privacy
+    for name in sorted(ONLY_WITH_RECOGNISER):
+        if not privacy.recogniser and (action := privacy.actions.get(name, "keep")) != "keep":
+            raise RecipeError(
+                f"{action!r}, but no rule finds this type, so none would be found",
+                where=f"curate.privacy.actions.{name}",
+                next_step="name a recogniser (curate.privacy.recogniser), or leave the type at keep",
+            )
+
+
 STAGE = Stage(
     "curate",
     version=2,
@@ -38,5 +51,6 @@ STAGE = Stage(
     estimate=_estimate,
     inputs=("ingest",),
     files=_register_stamp,
+    check=_check,
     honours_erasure=True,
 )

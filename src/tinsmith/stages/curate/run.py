@@ -64,13 +64,15 @@ def curate(
     """Filter and deduplicate `ingest/documents.parquet`; write documents, rejects, and counts of what was done.
 
     The seed chooses MinHash's permutations. Memory stays at a few hundred megabytes of text for any corpus. Raises
-    CorpusError if nothing is left, RecipeError for an unknown language or a rights rule that labels nothing.
+    CorpusError if nothing is left, RecipeError for an unknown language or a rule or pattern of
+    the rights that applies to nothing.
     """
     _check_languages(config)
     work = out / ".work"
     shutil.rmtree(work, ignore_errors=True)
     document_filter = DocumentFilter(config, seed, forgotten)
     document_filter.rights.check_all_apply(_sources(inputs["ingest"], forgotten))
+    document_filter.rights.check_patterns(_rights_columns(inputs["ingest"]))
     filtered = _filter(inputs["ingest"] / "documents.parquet", document_filter, work, progress)
     exact = ExactDedup(work, document_filter.signer.banding if document_filter.signer else None)
     with progress.task("sort", len(filtered), "parts") as advance:
@@ -115,6 +117,14 @@ def _sources(ingest: Path, forgotten: ErasureList) -> Iterator[str]:
     with pq.ParquetFile(ingest / "documents.parquet") as file:
         for batch in file.iter_batches(columns=["source"]):
             yield from pc.unique(batch["source"]).to_pylist()
+
+
+def _rights_columns(ingest: Path) -> Iterator[tuple[str, str, str, str]]:
+    """Yield what the rights of each ingested document depend on: source, sha256, licence, meta."""
+    with pq.ParquetFile(ingest / "documents.parquet") as file:
+        for batch in file.iter_batches(columns=["source", "sha256", "licence", "meta"]):
+            for row in batch.to_pylist():
+                yield row["source"], row["sha256"], row["licence"] or "", row["meta"] or ""
 
 
 def _filter(path: Path, document_filter: DocumentFilter, work: Path, progress: Progress) -> list[Path]:

@@ -53,6 +53,8 @@ def ingest(
     if not found.files:
         what = f"all {found.excluded} files of the sources are excluded by {', '.join(config.exclude)}"
         raise CorpusError(what, where="ingest.exclude", next_step="loosen the patterns")
+    if found.unused:
+        progress.say(f"  ingest.exclude: {', '.join(found.unused)} matches no file")
     max_bytes = round(config.max_megabytes_per_file * 1e6)
     limits = FileLimits(config.seconds_per_file, max_bytes, config.text_field, config.ocr)
     rows: list[dict[str, Any]] = [_unlistable_row(folder) for folder in found.unlistable]
