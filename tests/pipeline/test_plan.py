@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tinsmith.base.erasure import write_rows
 from tinsmith.base.errors import RecipeError, RunError
 from tinsmith.base.files import write_json
 from tinsmith.pipeline.plan import _changed_fields, run_directory, stage_key
+from tinsmith.recipe import Recipe
 from tinsmith.recipe.toml import parse_recipe
 from tinsmith.stages import STAGES
 
@@ -135,3 +137,95 @@ def test_a_report_depends_on_what_earlier_stages_cost(tmp_path: Path) -> None:
     write_json(run_directory(recipe) / "train" / "manifest.json", {"digest": "x", "seconds": 2})
     (stage,) = [stage for stage in STAGES if stage.name == "report"]
     assert stage_key(stage, recipe, run_directory(recipe)) != before
+
+
+# A change of the recipe, and the stages whose keys depend on it.
+CHANGES: dict[str, tuple[dict[str, Any], str]] = {
+    "seed": ({"seed": 5}, "curate split refine tokenize train package evaluate report"),
+    "ingest": ({"ingest": {"exclude": ["*.tmp"]}}, "ingest report"),
+    "curate": ({"curate": {"near_duplicate_jaccard": 0.8}}, "curate report"),
+    "split": ({"split": {"held_out": 0.2}}, "split report"),
+    "refine": ({"refine": {"boilerplate": {"min_documents": 9}}}, "refine report"),
+    "tokenize": ({"tokenize": {"context": 64}}, "tokenize report"),
+    "tasks": (
+        {"tasks": [{"name": "kind", "question": "{text} Kind:", "answer": "{kind}"}]},
+        "tokenize evaluate report",
+    ),
+    "model": ({"model": {"base": "gemma-3-270m"}}, "tokenize train evaluate report"),
+    "train": ({"train": {"budget": "5 steps"}}, "train evaluate report"),
+    "package": (
+        {"package": {"formats": ["q8_0"]}, "evaluate": {"quantised": False}},
+        "package evaluate report",
+    ),
+    "package.precision": ({"package": {"precision": "float32"}}, "package report"),
+    "evaluate": ({"evaluate": {"documents": 7}}, "evaluate report"),
+    "meter": ({"meter": {"country": "DEU"}}, "evaluate report"),
+    "name": ({"name": "y"}, "report"),
+    "report": ({"report": {"title": "Ours"}}, "report"),
+}
+# A stage, and the stages that read what it wrote.
+READ_BY = {
+    "ingest": "curate evaluate report",
+    "curate": "split report",
+    "split": "refine package evaluate report",
+    "refine": "tokenize evaluate report",
+    "tokenize": "train package evaluate report",
+    "train": "package evaluate report",
+    "package": "evaluate report",
+    "evaluate": "report",
+    "report": "",
+}
+
+
+def all_keys(tmp_path: Path, changed_input: str = "", **sections: Any) -> dict[str, str]:
+    """Return the key of every stage; one of them may have written something else."""
+    source = tmp_path / "a.txt"
+    if not source.exists():
+        source.write_text("Some text.")
+    given = data(tmp_path) | sections
+    given["ingest"] = {"sources": [str(source)], **sections.get("ingest", {})}
+    recipe = parse_recipe(given, where="test")
+    root = run_directory(recipe)
+    for stage in STAGES:
+        (root / stage.name).mkdir(parents=True, exist_ok=True)
+        digest = "y" if stage.name == changed_input else "x"
+        (root / stage.name / "manifest.json").write_text(f'{{"digest": "{digest}"}}')
+    return {stage.name: stage_key(stage, recipe, root) for stage in STAGES}
+
+
+def test_every_section_of_the_recipe_changes_the_keys_of_the_stages_that_read_it(tmp_path: Path) -> None:
+    assert Recipe.model_fields.keys() - {"runs"} <= CHANGES.keys()
+    before = all_keys(tmp_path)
+    for name, (sections, stages) in CHANGES.items():
+        now = all_keys(tmp_path, **sections)
+        assert [stage for stage in now if now[stage] != before[stage]] == stages.split(), name
+
+
+def test_every_output_changes_the_keys_of_the_stages_that_read_it(tmp_path: Path) -> None:
+    before = all_keys(tmp_path)
+    for name, stages in READ_BY.items():
+        now = all_keys(tmp_path, changed_input=name)
+        assert [stage for stage in now if now[stage] != before[stage]] == stages.split(), name
+
+
+def test_a_stage_that_computes_something_else_has_another_key(tmp_path: Path) -> None:
+    recipe = parse_recipe(data(tmp_path), where="test")
+    all_keys(tmp_path)
+    for stage in STAGES[1:]:
+        now, later = (
+            stage_key(each, recipe, run_directory(recipe))
+            for each in (stage, replace(stage, version=stage.version + 1))
+        )
+        assert now != later
+
+
+def test_measurements_depend_on_the_content_of_rivals_and_questions(tmp_path: Path) -> None:
+    rival, questions = tmp_path / "rival.gguf", tmp_path / "questions.jsonl"
+    evaluate = {"rivals": [str(rival)], "questions": [str(questions)]}
+    question = '{"question": "Who signs?", "choices": ["Ann", "Bob"], "answer": "Ann"}\n'
+    keys = []
+    for weights, choice in (("GGUF", "Bob"), ("other", "Bob"), ("GGUF", "Bea")):
+        rival.write_text(weights)
+        questions.write_text(question.replace("Bob", choice))
+        keys.append(key(tmp_path, "evaluate", evaluate=evaluate))
+    assert len(set(keys)) == 3
