@@ -62,7 +62,7 @@ def verify(bundle: Path, *, deep: bool = False) -> Verified:
     if deep:
         from tinsmith.evaluate.rescore import rescore
 
-        again = rescore(bundle / "model", items, precision=precision)
+        again = rescore(bundle / "model", items, precision=precision, device=recipe.train.device)
     return Verified(len(manifest["outputs"]), total, figures, again, sentences)
 
 

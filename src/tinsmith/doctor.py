@@ -71,7 +71,7 @@ def _compiler() -> Finding:
 def _torch() -> Finding:
     import torch
 
-    device = f"{torch.cuda.get_device_name(0)} (evaluation only)" if torch.cuda.is_available() else "no GPU"
+    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
     return Finding("ok", "PyTorch", f"{torch.__version__}, {torch.get_num_threads()} threads, {device}")
 
 

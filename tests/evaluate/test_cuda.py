@@ -7,6 +7,7 @@ from small_models import byte_tokenizer, tiny_model
 from tinsmith.evaluate.models import EvalModel, opened
 from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.evaluate.scoring.tree import Tree
+from tinsmith.model.load import choose_device
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU with CUDA here")
 
@@ -29,7 +30,7 @@ def test_scores_on_the_card_are_those_of_the_processor(tmp_path, trees):
     tiny_model(seed=1).save_pretrained(tmp_path)
     byte_tokenizer().save_pretrained(tmp_path)
     here = Scorer(tiny_model(seed=1), name="here")
-    with opened(EvalModel("trained", "tiny", tmp_path, "")) as scorer:
+    with opened(EvalModel("trained", "tiny", tmp_path, ""), "float32", choose_device("auto")) as scorer:
         assert scorer.device.type == "cuda"
         assert scorer.branches
         for prefix in ((), (3, 4, 5)):

@@ -107,12 +107,12 @@ def test_the_notes_say_what_rounding_costs():
 )
 def test_auto_rounds_only_where_the_processor_multiplies_bfloat16(monkeypatch, asked, has, expected):
     monkeypatch.setattr(models, "has_bfloat16", lambda device: has)
-    assert scoring_precision(asked) == expected
+    assert scoring_precision(asked, torch.device("cpu")) == expected
 
 
 def test_a_subject_opens_rounded_only_if_asked(package):
     subject = find_models(EvaluateConfig(), ModelConfig(scratch="llama@1m"), package)[0]
-    with opened(subject, "bfloat16") as scorer:
+    with opened(subject, "bfloat16", torch.device("cpu")) as scorer:
         assert {parameter.dtype for parameter in scorer.body.parameters()} == {torch.bfloat16}
         assert scorer.weight.dtype == torch.bfloat16
         assert all(buffer.dtype != torch.bfloat16 for buffer in scorer.body.buffers())
@@ -120,7 +120,7 @@ def test_a_subject_opens_rounded_only_if_asked(package):
 
 def test_a_subject_is_closed_again(package):
     subject = find_models(EvaluateConfig(), ModelConfig(scratch="llama@1m"), package)[0]
-    with opened(subject) as scorer:
+    with opened(subject, "float32", torch.device("cpu")) as scorer:
         assert scorer.weight.dtype == torch.float32
     assert not hasattr(scorer, "body")
 

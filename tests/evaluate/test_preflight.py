@@ -1,5 +1,6 @@
 import huggingface_hub
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertForMaskedLM, T5Config, T5ForConditionalGeneration
 
@@ -16,6 +17,8 @@ from tinsmith.gguf.writer import write_gguf
 from tinsmith.pipeline.build import build
 from tinsmith.recipe import EvaluateConfig
 from tinsmith.recipe.toml import parse_recipe
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -77,7 +80,7 @@ def test_weights_that_are_not_there_are_not_made_up(rival):
     save_file(weights, rival / "model.safetensors", {"format": "pt"})
     with (
         pytest.raises(AssetError, match=r"lacks 1 of the model's tensors, such as model\.layers\.1\.mlp\.up"),
-        opened(EvalModel("rival", "rival", rival, "")),
+        opened(EvalModel("rival", "rival", rival, ""), "float32", CPU),
     ):
         pass
 
@@ -87,7 +90,7 @@ def test_an_encoder_that_sees_ahead_is_refused(tmp_path):
     BertForMaskedLM(BertConfig(vocab_size=300, **shape)).save_pretrained(tmp_path)
     with (
         pytest.raises(AssetError, match=r"(?s)an encoder.*: is bidirectional.*name a causal"),
-        opened(EvalModel("rival", "an encoder", tmp_path, "")),
+        opened(EvalModel("rival", "an encoder", tmp_path, ""), "float32", CPU),
     ):
         pass
 

@@ -48,9 +48,9 @@ class Session:
         self.folder, self.items, self.asked, self.killed_by = folder, folder / "items", [], None
         real_opened, real_texts, real_write = run.opened, run.score_texts, run.write_json
 
-        def opened(model, precision):
+        def opened(model, precision, device):
             self.asked.append("opened")
-            return real_opened(model, precision)
+            return real_opened(model, precision, device)
 
         def texts(*given, **named):
             self.asked.append("text")

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import gguf
-from tinsmith.base.errors import AssetError
+from tinsmith.base.errors import AssetError, TrainingError
 from tinsmith.gguf.writer import write_gguf
 from tinsmith.model import load
-from tinsmith.model.load import load_model
+from tinsmith.model.load import choose_device, load_model
 from tinsmith.train.checkpoint import save_trained
 from tiny_model import tiny_family, tiny_tokenizer
 
@@ -51,3 +51,20 @@ def test_a_vocabulary_that_runs_past_the_end_is_told(
     broken.write_bytes(data)
     with pytest.raises(AssetError, match=r"broken\.gguf: cannot be opened"):
         load_model(broken)
+
+
+@pytest.mark.parametrize(
+    ("asked", "devices", "chosen"),
+    [("cpu", 1, "cpu"), ("auto", 0, "cpu"), ("auto", 1, "cuda:0"), ("cuda", 1, "cuda:0")],
+)
+def test_a_gpu_is_used_where_there_is_one_and_the_recipe_allows_it(
+    monkeypatch: pytest.MonkeyPatch, asked: str, devices: int, chosen: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: devices)
+    assert str(choose_device(asked)) == chosen
+
+
+def test_a_gpu_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(TrainingError, match=r"train\.device: (.|\n)*set train\.device to cpu"):
+        choose_device("cuda")

@@ -209,6 +209,17 @@ def test_bias_is_asked_and_triggers_are_searched_where_the_recipe_says(run, done
     assert not any(metric.startswith("bias:") for _, metric in rows)
 
 
+@pytest.mark.parametrize(("asked", "used"), [("cpu", "cpu"), ("auto", "cuda:0")])
+def test_models_are_scored_on_the_device_of_the_recipe(run, tmp_path, monkeypatch, asked, used):
+    def scored(model, tokenizer, work, **more):
+        raise RuntimeError(str(work.device))
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("tinsmith.stages.evaluate.run.score_model", scored)
+    with pytest.raises(RuntimeError, match=used):
+        _evaluate(run, tmp_path / "out", TRAIN.model_copy(update={"device": asked}))
+
+
 def test_only_what_was_learnt_counts_as_a_member(done, run):
     _, _, out = done
     for name in ("trained", "base"):

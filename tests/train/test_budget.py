@@ -4,7 +4,9 @@ import math
 
 import pytest
 
-from tinsmith.recipe import Budget, TrainConfig
+from tinsmith.base.errors import RecipeError
+from tinsmith.recipe import Budget, Recipe, TrainConfig
+from tinsmith.stages.train import STAGE
 from tinsmith.train.budget import Pace, TrainProgress, cosine, progress_of, rate_at, trapezoid
 
 
@@ -18,6 +20,19 @@ def test_rate_rises_stays_and_falls_to_zero(progress: float, expected: float) ->
 
 def test_no_warmup_and_no_decay_are_constant() -> None:
     assert [trapezoid(p, warmup=0, decay=0) for p in (0, 0.5, 1)] == [1, 1, 1]
+
+
+def test_a_schedule_that_falls_before_it_has_risen_is_refused_before_anything_runs() -> None:
+    def check(**section: object) -> None:
+        data = {"name": "r", "ingest": {"sources": ["."]}, "train": section}
+        STAGE.check(Recipe.model_validate(data))
+
+    check(warmup=0.5, decay=0.5)
+    check(warmup=0.6, schedule="cosine")
+    with pytest.raises(
+        RecipeError, match=r"train\.decay: warmup 0\.6 and decay 0\.5 are more than the whole"
+    ):
+        check(warmup=0.6)
 
 
 def test_long_warmup_and_decay_meet_below_the_peak() -> None:

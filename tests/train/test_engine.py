@@ -362,20 +362,36 @@ def test_rehearsing_leaves_no_trace(tmp_path: Path) -> None:
     assert all(parameter.grad is None for parameter in engine.model.parameters())
 
 
-def test_without_a_compiler_the_run_is_eager_and_says_so(
+def test_without_a_compiler_on_is_refused_and_auto_says_that_it_is_eager(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    told = Told()
-    run(write_tokens(tmp_path / "tokens"), tmp_path / "out", config("1 steps", compile="on"), told)
+    monkeypatch.setattr(runtime, "_COMPILE_PAYS_SECONDS", 0.0)
+    told, tokens = Told(), write_tokens(tmp_path / "tokens")
+    with pytest.raises(TrainingError, match=r"train\.compile: .*no C\+\+ compiler(.|\n)*set it to auto"):
+        run(tokens, tmp_path / "out", config("1 steps", compile="on"), told)
+    assert not told.lines
+    run(tokens, tmp_path / "out", config("1 steps", compile="auto"), told)
     assert "  eager mode: this machine has no C++ compiler" in told.lines
+    assert runtime._obstacle_to_compiling(2) == "several processes train together"
 
 
-def test_auto_compiles_long_runs_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/" + name)
+@pytest.mark.parametrize(("gain", "chosen"), [(1.05, "float32"), (1.2, "bfloat16")])
+def test_auto_rounds_only_where_that_is_a_tenth_faster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gain: float, chosen: str
+) -> None:
+    engine = make_engine(write_tokens(tmp_path), config(precision="auto"))
+    seconds = {"float32": 1.0, "bfloat16": 1 / gain}
+    monkeypatch.setattr(engine, "time_microbatch", lambda component, sample, precision: seconds[precision])
+    monkeypatch.setattr(runtime, "has_bfloat16", lambda device: True)
+    sample = engine.mixture.components[0].batches.step(0)[0]
+    assert runtime._choose_precision(engine, sample, Told())[0] == chosen
+
+
+def test_auto_compiles_long_runs_only(tmp_path: Path) -> None:
     mixture = make_engine(write_tokens(tmp_path), config()).mixture
     chosen = [
-        runtime._choose_compile(config(budget, compile="auto"), mixture, 0.01, Told())
+        runtime._wants_compiling(config(budget, compile="auto"), mixture, 0.01)
         for budget in ("8m", "2h", "100 steps", "10000 steps", "100k tokens", "1M tokens", "1000 epochs")
     ]
     assert chosen == [False, True, False, True, False, True, True]

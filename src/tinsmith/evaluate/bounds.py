@@ -5,24 +5,51 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tinsmith.base.errors import EvidenceError, RecipeError
-from tinsmith.evidence.schema import OURS, BoundCheck, MetricName, MetricRow
-from tinsmith.recipe import BoundsConfig
+from tinsmith.evidence.family import Family
+from tinsmith.evidence.schema import OURS, OURS_4BIT, BoundCheck, MetricName, MetricRow
+from tinsmith.recipe import BoundsConfig, Recipe
+
+
+def check_bound_names(recipe: Recipe, families: Iterable[Family]) -> None:
+    """Raise RecipeError for a bound on a metric that is unknown, or that this recipe does not have measured.
+
+    What follows a colon is known only from the figures: `check_bounds` looks at that.
+    """
+    known = {spec.name: family for family in families for spec in family.metrics if not spec.of_pairs}
+    bounds = recipe.evaluate.bounds
+    for side, named in (("at_most", bounds.at_most), ("at_least", bounds.at_least)):
+        for name in named:
+            family, where = known.get(MetricName(metric=name).name), f"evaluate.bounds.{side}"
+            if family is None:
+                raise RecipeError(
+                    f"no figure of a model is called {name!r}",
+                    where=where,
+                    next_step=f"write one of these, with or without what follows a colon: {', '.join(known)}",
+                )
+            cost = family.cost(recipe, 1.0)
+            if not cost.tokens and not cost.seconds:
+                raise RecipeError(
+                    f"{name} is not measured by this recipe",
+                    where=where,
+                    next_step="switch its measurement on (docs/evidence.md), or leave the bound out",
+                )
 
 
 def check_bounds(config: BoundsConfig, metrics: Iterable[MetricRow]) -> tuple[BoundCheck, ...]:
-    """Return a row for each figure of our model that a bound applies to.
+    """Return a row for each figure of our model that a bound applies to; of its 4-bit file where only that has one.
 
     A name stands for itself and for what follows it after a colon: `membership_found` for every attack. A bound is
     kept where the whole interval is within it, so what the documents cannot rule out counts as out of bounds.
     Raises RecipeError for a name that no figure of this run has.
     """
-    own = [row for row in metrics if row.subject == OURS]
+    rows = list(metrics)
+    own, of_file = ([row for row in rows if row.subject == name] for name in (OURS, OURS_4BIT))
     checks: list[BoundCheck] = []
     for side, bounds in (("at_most", config.at_most), ("at_least", config.at_least)):
         for name, bound in bounds.items():
-            found = [row for row in own if row.matches(name)]
+            found = [row for row in own if row.matches(name)] or [row for row in of_file if row.matches(name)]
             if not found:
-                raise _unknown(side, name, own)
+                raise _unknown(side, name, [*own, *of_file])
             for row in found:
                 low, high = (row.value if end is None else end for end in (row.low, row.high))
                 named = {field: getattr(row, field) for field in MetricName.model_fields if field != "items"}

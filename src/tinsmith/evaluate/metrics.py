@@ -32,7 +32,7 @@ def compute_metrics(
         comparisons=tuple(_adjust(comparisons, context)),
         notes=tuple(notes),
         ladder=ladder,
-        bounds=check_bounds(context.config.bounds, metrics),
+        bounds=check_bounds(context.config.bounds, (*metrics, *(generated.metrics if generated else ()))),
         generated=generated,
         gaps=tuple(dict.fromkeys([*gaps, *(gap for figures in found for gap in figures.gaps)])),
     )

@@ -88,12 +88,11 @@ def _file(package: Path, format: str) -> Path:
 
 
 @contextmanager
-def opened(model: EvalModel, precision: Precision = "float32") -> Iterator[Scorer]:
-    """Open one model for scoring and free its memory afterwards."""
+def opened(model: EvalModel, precision: Precision, device: torch.device) -> Iterator[Scorer]:
+    """Open one model for scoring on a device and free its memory afterwards."""
     weights = load_model(model.path, dtype=torch.float32)
-    if torch.cuda.is_available():
-        weights = weights.to("cuda")
-    scorer = Scorer(weights, name=model.name)
+    # The types of transformers describe `to` without an argument.
+    scorer = Scorer(weights.to(device), name=model.name)  # type: ignore[arg-type]
     if precision == "bfloat16":
         scorer.round_weights()
     try:
@@ -163,15 +162,11 @@ def _width(dtype: str) -> int:
     return max(1, int(digits[0]) // 8) if digits else 1
 
 
-def scoring_precision(asked: Literal["auto", "float32", "bfloat16"]) -> Precision:
-    """Return the precision of scoring: `auto` is bfloat16 where this machine multiplies it in hardware."""
+def scoring_precision(asked: Literal["auto", "float32", "bfloat16"], device: torch.device) -> Precision:
+    """Return the precision of scoring: `auto` is bfloat16 where the device multiplies it in hardware."""
     if asked != "auto":
         return asked
-    return (
-        "bfloat16"
-        if has_bfloat16(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-        else "float32"
-    )
+    return "bfloat16" if has_bfloat16(device) else "float32"
 
 
 def notes_on(subjects: list[Subject], precision: Precision) -> list[str]:

@@ -12,6 +12,7 @@ from tinsmith.evaluate.families.multiple_choice import ItemScore
 from tinsmith.evaluate.models import EvalModel, open_tokenizer, opened
 from tinsmith.evidence.items import read_questions
 from tinsmith.evidence.schema import OURS
+from tinsmith.model.load import choose_device
 
 _SAMPLE = 20
 # Allowed difference of a choice scored again in float32: another processor, other batches, bfloat16 rounding.
@@ -19,10 +20,11 @@ _SAME_NATS = {"float32": 2e-2, "bfloat16": 0.5}
 _SAME_SHARE = {"float32": 0.0, "bfloat16": 0.03}  # and of the log-probability itself: passages are long
 
 
-def rescore(model: Path, items: Path, *, precision: str, seed: int | None = None) -> int:
+def rescore(model: Path, items: Path, *, precision: str, device: str, seed: int | None = None) -> int:
     """Score a sample of the questions in `items` with `model`; return how many.
 
-    `precision` is what the bundle's figures say they were scored in. A new sample is drawn each time unless a seed
+    `precision` is what the bundle's figures say they were scored in. `device` is the recipe's: cpu is kept to, and
+    elsewhere a GPU is used where this machine has one. A new sample is drawn each time unless a seed
     is given, so that nobody can prepare for it. Raises BundleError for the first question whose log-probabilities
     differ, or where there is none.
     """
@@ -42,7 +44,7 @@ def rescore(model: Path, items: Path, *, precision: str, seed: int | None = None
     ours = EvalModel(OURS, OURS, model, "")
     tokenizer = open_tokenizer(ours)
     scores = [ItemScore(item, tokenizer, short=False) for item in (questions[i] for i in drawn)]
-    with opened(ours) as scorer:
+    with opened(ours, "float32", choose_device("cpu" if device == "cpu" else "auto")) as scorer:
         found = scorer.score([score.tree for score in scores])
     for score, values in zip(scores, found, strict=True):
         again, name = score.row(values, 0)["scores"], score.item.item

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.base.assets import model_sha256
@@ -36,10 +37,11 @@ class Work:
     shots: Mapping[tuple[str, int], Sequence[Item]] = field(default_factory=dict)
     probes: Sequence[Probe] = ()
     precision: Precision = "float32"
+    device: torch.device = torch.device("cpu")  # noqa: RUF009  (it cannot change)
 
     def fingerprints(self, model: EvalModel) -> dict[str, str]:
         """Return by kind a hash of all that its items depend on."""
-        common = {"files": model_sha256(model.path), "precision": self.precision}
+        common = {"files": model_sha256(model.path), "precision": self.precision, "device": self.device.type}
         text = {
             "documents": [(text.doc_id, text.text, text.overlap) for text in self.texts],
             "window": self.window,
@@ -71,7 +73,7 @@ def score_model(
     if not stale:
         progress.say(f"  {model.subject}: scored before")
         return
-    with opened(model, work.precision) as scorer:
+    with opened(model, work.precision, work.device) as scorer:
         if "text" in stale:
             bits, exam = score_texts(scorer, tokenizer, work, progress=progress, label=model.subject)
             write_jsonl(items / f"bits-{model.subject}.jsonl", bits)

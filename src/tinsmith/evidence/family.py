@@ -49,6 +49,7 @@ class MetricSpec:
     unit: str
     label: str
     higher_is_better: bool | None = None  # None: neither direction is better
+    of_pairs: bool = False  # only ever a difference between two models, so that no bound can be set on it
 
 
 @dataclass(frozen=True)

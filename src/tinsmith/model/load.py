@@ -40,6 +40,23 @@ _LOST_FIELDS = {
 }
 
 
+def choose_device(asked: str, local_rank: int = 0) -> torch.device:
+    """Return where a process computes, by the recipe's `train.device`: auto is a GPU where there is one.
+
+    Raises TrainingError where the machine has no GPU for the process.
+    """
+    count = torch.cuda.device_count()
+    if asked == "cpu" or (asked == "auto" and not count):
+        return torch.device("cpu")
+    if local_rank >= count:
+        raise TrainingError(
+            f"process {local_rank} on this machine needs a CUDA device of its own, and there are {count}",
+            where="train.device",
+            next_step="start at most as many processes as the machine has GPUs, or set train.device to cpu",
+        )
+    return torch.device("cuda", local_rank)
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Say whether the device has bfloat16 instructions; without them bfloat16 is several times slower."""
     if device.type == "cuda":

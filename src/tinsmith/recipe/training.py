@@ -239,12 +239,14 @@ class TrainConfig(Section):
         ReadWhen(lambda recipe, train: train.schedule == "trapezoid", "set train.schedule = 'trapezoid'"),
     ] = Field(0.5, description="share of the budget at the end, down to zero; for trapezoid")
     clip_norm: float = Field(1.0, gt=0)
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU where there is one")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="of training and scoring; auto takes a GPU where there is one"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto measures both and takes the faster"
+        "auto", description="auto measures both and takes bfloat16 where it is at least a tenth faster"
     )
     compile: Literal["auto", "on", "off"] = Field(
-        "auto", description="auto compiles where the run is long enough to repay it"
+        "auto", description="auto compiles where the run is long enough to repay it, and on must be possible"
     )
     activation_checkpointing: bool = Field(
         False, description="keep one state per layer and recompute the rest: less memory, a third slower"

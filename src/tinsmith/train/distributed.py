@@ -19,6 +19,7 @@ from tinsmith.base.errors import RunError, TrainingError
 from tinsmith.base.launch import WorkerGroup
 from tinsmith.base.progress import Progress
 from tinsmith.model.blocks import blocks_of
+from tinsmith.model.load import choose_device
 
 T = TypeVar("T")
 
@@ -119,7 +120,7 @@ def join(workers: WorkerGroup | None, device: str, progress: Progress) -> Iterat
 
     Raises TrainingError for a missing device, and RunError where another process is lost.
     """
-    ranks = Ranks(_choose_device(device, workers.local_rank if workers else 0), workers)
+    ranks = Ranks(choose_device(device, workers.local_rank if workers else 0), workers)
     progress.say(f"  device: {_describe(ranks)}")
     if workers is None:
         yield ranks
@@ -173,19 +174,6 @@ def gather(model: nn.Module, ranks: Ranks) -> None:
                 kept = full.cpu() if ranks.is_main else full.new_empty(0)
                 whole[id(parameter)] = nn.Parameter(kept, parameter.requires_grad)
             setattr(module, name, whole[id(parameter)])
-
-
-def _choose_device(name: str, local_rank: int) -> torch.device:
-    count = torch.cuda.device_count()
-    if name == "cpu" or (name == "auto" and not count):
-        return torch.device("cpu")
-    if local_rank >= count:
-        raise TrainingError(
-            f"process {local_rank} on this machine needs a CUDA device of its own, and there are {count}",
-            where="train.device",
-            next_step="start at most as many processes as the machine has GPUs, or set train.device to cpu",
-        )
-    return torch.device("cuda", local_rank)
 
 
 def _describe(ranks: Ranks) -> str:

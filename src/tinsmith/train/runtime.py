@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tinsmith.base.errors import TrainingError
 from tinsmith.base.files import read_json, write_json
 from tinsmith.base.progress import Progress
 from tinsmith.model.load import has_bfloat16
@@ -33,12 +34,35 @@ class RuntimeChoice:
 
 
 def choose_runtime(engine: Engine, checkpoints: Path, progress: Progress) -> RuntimeChoice:
-    """Choose how steps are computed, report it and apply it; a resumed run keeps the choice."""
+    """Choose how steps are computed, report it and apply it; a resumed run keeps the choice.
+
+    Raises TrainingError where `train.compile` is on and this machine or run cannot compile.
+    """
+    obstacle = _obstacle_to_compiling(engine.ranks.size)
+    if obstacle and engine.config.compile == "on":
+        raise TrainingError(
+            f"the model cannot be compiled: {obstacle}",
+            where="train.compile",
+            next_step="remove the obstacle, or set it to auto, which then trains in eager mode",
+        )
     # The main process measures for all.
     chosen = _choose(engine, checkpoints / "settings.json", progress) if engine.ranks.is_main else None
     choice = RuntimeChoice(**engine.ranks.broadcast(chosen))
-    engine.compute_in(choice.precision, compiled=choice.compiled and engine.ranks.size == 1)
+    if choice.compiled:
+        eager = f"eager mode: {obstacle}"
+        progress.say(
+            f"  {eager if obstacle else 'compiling the model, which takes minutes at the first step'}"
+        )
+    engine.compute_in(choice.precision, compiled=choice.compiled and not obstacle)
     return choice
+
+
+def _obstacle_to_compiling(processes: int) -> str:
+    """Return why the model cannot be compiled, or nothing."""
+    if processes > 1:
+        return "several processes train together"
+    has_compiler = any(map(shutil.which, ("g++", "c++", "clang++")))
+    return "" if has_compiler else "this machine has no C++ compiler"
 
 
 def _choose(engine: Engine, path: Path, progress: Progress) -> dict[str, Any]:
@@ -48,9 +72,7 @@ def _choose(engine: Engine, path: Path, progress: Progress) -> dict[str, Any]:
     check_output_layer(engine.model, sample)
     precision, pace = _choose_precision(engine, sample, progress)
     pace /= engine.ranks.size
-    compiled = _choose_compile(engine.config, engine.mixture, pace, progress)
-    if compiled and engine.ranks.size > 1:
-        progress.say("  eager mode: several processes train together")
+    compiled = _wants_compiling(engine.config, engine.mixture, pace)
     chosen = asdict(RuntimeChoice(precision, compiled, pace))
     write_json(path, chosen)
     return chosen
@@ -89,9 +111,10 @@ def _choose_precision(engine: Engine, sample: Batch, progress: Progress) -> tupl
     return precision, seconds[precision] / size
 
 
-def _choose_compile(config: TrainConfig, mixture: Mixture, pace: float, progress: Progress) -> bool:
-    if config.compile == "off":
-        return False
+def _wants_compiling(config: TrainConfig, mixture: Mixture, pace: float) -> bool:
+    """Say whether the recipe asks for it, or leaves the choice and the run is long enough."""
+    if config.compile != "auto":
+        return config.compile == "on"
     budget = Budget.parse(config.budget)
     tokens = {
         "steps": config.batch_tokens,
@@ -99,11 +122,4 @@ def _choose_compile(config: TrainConfig, mixture: Mixture, pace: float, progress
         "epochs": mixture.epoch_tokens,
         "seconds": 1 / pace,
     }
-    seconds = budget.amount * tokens[budget.kind] * pace
-    if config.compile == "auto" and seconds < _COMPILE_PAYS_SECONDS:
-        return False
-    if not any(map(shutil.which, ("g++", "c++", "clang++"))):
-        progress.say("  eager mode: this machine has no C++ compiler")
-        return False
-    progress.say("  compiling the model, which takes minutes at the first step")
-    return True
+    return budget.amount * tokens[budget.kind] * pace >= _COMPILE_PAYS_SECONDS

@@ -137,7 +137,7 @@ FAMILY = Family(
     order=30,
     metrics=(
         MetricSpec("general_accuracy", "share", "General accuracy", higher_is_better=True),
-        MetricSpec("forgetting", "share", "Forgetting", higher_is_better=True),
+        MetricSpec("forgetting", "share", "Forgetting", higher_is_better=True, of_pairs=True),
     ),
     figures=figures,
     prepare=prepare,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinsmith.base.errors import RecipeError
 from tinsmith.base.files import sha256_file
 from tinsmith.evaluate.families import families
 from tinsmith.evaluate.own_questions import read_own_questions
@@ -58,10 +59,21 @@ def _file_stamps(recipe: Recipe) -> list[str] | None:
 
 
 def _check(recipe: Recipe) -> None:
-    """Refuse a damaged rival or questions that cannot be asked. Raises RecipeError, AssetError or LLMError."""
+    """Refuse damaged rivals, questions that cannot be asked and bounds on what is not measured.
+
+    Raises RecipeError, AssetError or LLMError.
+    """
+    from tinsmith.evaluate.bounds import check_bound_names
     from tinsmith.evaluate.names import check_names
     from tinsmith.stages.evaluate.answers import check_words
 
+    if recipe.tasks and not recipe.evaluate.shots:
+        raise RecipeError(
+            "lists no number of examples, so that no task would be asked",
+            where="evaluate.shots",
+            next_step="write [0] to ask without examples, or leave it out",
+        )
+    check_bound_names(recipe, families())
     check_names(recipe.evaluate)
     _file_stamps(recipe)
     check_words(recipe.evaluate)

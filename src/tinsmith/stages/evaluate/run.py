@@ -40,6 +40,7 @@ from tinsmith.evidence.family import FigureContext, Items
 from tinsmith.evidence.items import Item
 from tinsmith.evidence.schema import GGUF_SUBJECTS, OURS, OURS_4BIT, Gap, Metrics
 from tinsmith.meter.energy import EnergyMeter
+from tinsmith.model.load import choose_device
 from tinsmith.recipe import EvaluateConfig, TaskConfig
 from tinsmith.serve.runtime import LlamaServer
 from tinsmith.stages.evaluate import Settings
@@ -67,7 +68,7 @@ def evaluate(
     Raises AssetError for a model that cannot be scored, CorpusError for too few held-out documents, EvidenceError where
     a figure is out of the recipe's bounds.
     """
-    items, tasks = out / "items", settings.tasks
+    items, tasks, device = out / "items", settings.tasks, choose_device(settings.train.device)
     models = find_models(config, settings.model, inputs["package"])
     for each in models:
         check_files(each)
@@ -89,7 +90,8 @@ def evaluate(
         questions,
         _choose_shots(config, tasks, questions, corpus, seed),
         [probe for probe in prepared if isinstance(probe, Probe)],
-        scoring_precision(config.precision),
+        scoring_precision(config.precision, device),
+        device,
     )
     for each in models:
         check_room(each, tokenizers[each.subject], work)

@@ -43,6 +43,14 @@ def published_shape(name: str) -> Preset:
 
 
 def _check(recipe: Recipe) -> None:
+    """Refuse an unknown shape, and a schedule that would fall before it has risen. Raises RecipeError."""
+    config = recipe.train
+    if config.schedule == "trapezoid" and config.warmup + config.decay > 1:
+        raise RecipeError(
+            f"warmup {config.warmup:g} and decay {config.decay:g} are more than the whole budget",
+            where="train.decay",
+            next_step="lower one of them until they are at most 1 together",
+        )
     if recipe.model.scratch and "@" not in recipe.model.scratch:
         published_shape(recipe.model.scratch)
 
