@@ -181,7 +181,16 @@ def _fork(job: Job, copy: Path) -> int:
         import pytest
 
         code = int(
-            pytest.main(["-q", "-p", "no:cacheprovider", f"--basetemp={copy}/temporary", *job.arguments])
+            pytest.main(
+                [
+                    "-q",
+                    "--disable-warnings",
+                    "-p",
+                    "no:cacheprovider",
+                    f"--basetemp={copy}/temporary",
+                    *job.arguments,
+                ]
+            )
         )
         sys.stdout.flush()
     finally:

@@ -76,6 +76,20 @@ def test_cosine_rises_and_falls_to_zero() -> None:
     assert cosine(0.4, warmup=0.2, decay=0) == pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))
 
 
+def test_a_rise_to_the_end_has_no_fall() -> None:
+    assert [cosine(p, warmup=1.0, decay=0.5) for p in (0.5, 1.0)] == [0.5, 1.0]
+    assert cosine(0.0, warmup=0.0, decay=0.5) == 1.0
+
+
+def test_a_budget_of_tokens_is_passed_by_the_middle_of_its_steps() -> None:
+    tokens, epochs = Budget.parse("1k tokens"), Budget.parse("2 epochs")
+    assert progress_of(tokens, 1, TrainProgress(1, 500), 200, 0) == 0.6
+    assert progress_of(epochs, 500, TrainProgress(1, 500), 200, 0) == 0.6
+    assert progress_of(Budget.parse("100s"), 1, TrainProgress(1, 500, 50.0), 200, 20.0) == 0.6
+    # Every budget allows one step.
+    assert progress_of(tokens, 1, TrainProgress(0, 1000), 200, 0) == 1.0
+
+
 def test_the_section_names_its_schedule() -> None:
     section = {"learning_rate": 2.0, "warmup": 0.0, "decay": 0.5}
     rates = {

@@ -45,6 +45,27 @@ def test_the_newest_comes_back_and_two_are_kept(tmp_path: Path) -> None:
     assert said == []
 
 
+def test_a_return_needs_one_far_enough_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_llama()
+    monkeypatch.setattr(checkpoint, "_write_tensors", lambda *of: 0)
+    for step in (10, 20, 30, 31, 33):
+        done = TrainProgress(step)
+        save_checkpoint(tmp_path, model, Optimizers(model, config()), done, reach=13)
+
+    def left() -> list[int]:
+        return sorted(int(path.name.removeprefix("step-")) for path in tmp_path.iterdir())
+
+    # The newest two, and the newest that lay 13 steps before each.
+    assert left() == [10, 31, 33]
+    assert checkpoint.drop_after(tmp_path, 31) == 31
+    assert left() == [10, 31]
+    assert checkpoint.drop_after(tmp_path, 30) == 10
+    assert left() == [10]
+    with pytest.raises(TrainingError, match="no checkpoint at or before step 9"):
+        checkpoint.drop_after(tmp_path, 9)
+    assert left() == [10]
+
+
 def test_no_checkpoint_is_a_fresh_start(tmp_path: Path) -> None:
     assert load(tmp_path / "none")[0] == TrainProgress()
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tinsmith.base.errors import TrainingError
 from tinsmith.base.files import write_jsonl
 from tinsmith.train.budget import Decision, TrainProgress
 from tinsmith.train.journal import Journal, read_rows, summarise
@@ -61,3 +62,45 @@ def test_statistics_average_the_first_and_last_twentieth(tmp_path: Path) -> None
     assert (figures["steps"], figures["tokens"], figures["supervised_tokens"]) == (40, 400, 320)
     assert (figures["epochs"], figures["seconds"]) == (4, 20)
     assert figures["tokens_per_second"] == pytest.approx(20)
+    assert "epochs_next_token" not in figures
+
+
+def test_each_of_several_objectives_has_its_losses_and_epochs(tmp_path: Path) -> None:
+    rows = [row(step, loss=float(step)) | {"loss_sft": 10.0 + step, "tokens_sft": 4} for step in range(60)]
+    del rows[1]["loss_sft"]  # a step without targets of it
+    del rows[1]["tokens_sft"]
+    write_jsonl(tmp_path / "log.jsonl", rows)
+    figures = summarise(tmp_path, {"next_token": 300, "sft": 100})
+    assert (figures["first_loss"], figures["final_loss"]) == (1.0, 58.0)
+    assert (figures["first_loss_sft"], figures["final_loss_sft"]) == (11.0, 68.0)
+    assert (figures["epochs"], figures["epochs_sft"], figures["epochs_next_token"]) == (1.5, 2.36, 0)
+
+
+def test_a_log_that_lacks_a_step_is_refused(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "log.jsonl", [row(0), row(2), row(3)])
+    with pytest.raises(TrainingError, match="should list each of the 4 steps before the checkpoint"):
+        Journal(tmp_path).resume(TrainProgress(4, 40, 2.0), lambda line: None)
+
+
+def test_a_schedule_is_cut_back_to_nothing_and_not_made_where_there_is_none(tmp_path: Path) -> None:
+    Journal(tmp_path).resume(TrainProgress(), lambda line: None)
+    assert not (tmp_path / "schedule.jsonl").exists()
+    journal = Journal(tmp_path)
+    journal.add(row(0), Decision(0, 0.5, 0.25))
+    assert read_rows(tmp_path / "schedule.jsonl") == [{"step": 0, "progress": 0.5, "learning_rate": 0.25}]
+    said: list[str] = []
+    Journal(tmp_path).resume(TrainProgress(), said.append)
+    assert said == ["  resuming at step 0; 0 s of work after the last checkpoint is repeated"]
+    assert (tmp_path / "schedule.jsonl").read_bytes() == (tmp_path / "log.jsonl").read_bytes() == b""
+
+
+def test_what_is_written_is_json_that_others_read(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    with pytest.raises(ValueError, match="JSON compliant"):
+        journal.add(row(0, loss=float("nan")), None)
+    assert read_rows(tmp_path / "log.jsonl") == journal.rows == []
+    journal.go_back(Rollback(4, "jump", 1, {"4": 10}, 0.75))
+    assert read_rows(tmp_path / "rollbacks.jsonl") == [
+        {"step": 4, "trouble": "jump", "back_to": 1, "skipped": {"4": 10}, "seconds": 0.75}
+    ]
+    assert journal.rollbacks == Journal(tmp_path).rollbacks == [Rollback(4, "jump", 1, {"4": 10}, 0.75)]

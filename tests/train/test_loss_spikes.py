@@ -22,7 +22,18 @@ from tinsmith.train.budget import Decision
 from tinsmith.train.engine import Engine
 from tinsmith.train.journal import Journal, summarise
 from tinsmith.train.loop import fit, replay
-from tinsmith.train.loss_spikes import Rollback, detect_spike, is_skipped, not_finite, rate_factor
+from tinsmith.train.loss_spikes import (
+    PAST,
+    REACH,
+    Diverged,
+    Rollback,
+    caused_by_data,
+    detect_spike,
+    is_skipped,
+    not_finite,
+    rate_factor,
+    rollback_step,
+)
 from tinsmith.train.mixture import Mixture, MixtureComponent
 from tinsmith.train.objectives.next_token import NextToken
 from tiny_training import VOCABULARY, config, make_batches, tiny_llama, weights_equal, write_tokens
@@ -109,6 +120,38 @@ def test_a_lasting_jump_is_trouble_and_one_odd_batch_is_not() -> None:
     assert (trouble.step, trouble.first) == (70, 67)
     assert "jumped from about 3" in trouble.what
     assert "to 6 at step 70" in trouble.what
+
+
+def test_a_jump_is_measured_against_the_fifty_losses_before() -> None:
+    def rise(*losses: float, step: int = 99, factor: float = 1.0) -> float | None:
+        found = detect_spike(losses, step, factor=factor, rate=1.0)
+        return None if found is None else found.rise
+
+    # Of the older losses none counts, and of the latest only three.
+    assert rise(*[9.0] * 40, *[1.0] * 50, 2.0, 2.0, 2.0) == 1.0
+    assert rise(*[1.0] * 20, 2.0, 2.0, 2.0) == 1.0
+    assert rise(*[1.0] * 19, 2.0, 2.0, 2.0) is None
+    # Half of them lie 0.5 from the median: a spread of 1.4826 times 0.5.
+    uneven = [1.0, 2.0] * 25
+    assert rise(*uneven, 2.25, 2.25, 2.25) == 0.75
+    assert rise(*uneven, 2.24, 2.24, 2.24) is None
+    # As much as the floor is not yet a jump.
+    assert rise(*[0.0] * 50, 0.05, 0.05, 0.05) is None
+    assert rise(*[0.0] * 50, 0.0501, 0.0501, 0.0501) == pytest.approx(0.0501)
+    early = detect_spike([1.0] * 20 + [2.0] * 3, 2, factor=1.0, rate=0.25)
+    assert early is not None
+    assert (early.first, early.step, early.seconds) == (0, 2, 0.0)
+    assert "it is 0.25" in early.next_step
+
+
+def test_a_step_that_rises_half_as_much_again_shows_damage() -> None:
+    diverged = Diverged("jump", step=50, first=47, rate=1.0, rise=2.0)
+    assert caused_by_data(diverged, 3.0, 3.99)
+    assert not caused_by_data(diverged, 3.0, 4.0)
+    assert caused_by_data(Diverged("nan", step=5, first=5, rate=1.0), 3.0, 99.0)  # without a rise
+    assert rollback_step(diverged) == 37
+    assert rollback_step(Diverged("jump", step=5, first=5, rate=1.0)) == 0
+    assert (PAST, REACH) == (53, 13)
 
 
 def test_what_is_not_finite_is_named() -> None:
