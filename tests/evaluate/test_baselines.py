@@ -1,4 +1,6 @@
+import bz2
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from tinsmith.evaluate.baselines import (
     draw_training,
     majority,
     measure_baselines,
+    shared_words,
     tfidf,
     unread,
 )
@@ -105,6 +108,84 @@ def _probability(model, data):
 def test_a_document_starts_behind_zero_bytes():
     texts = [f"Licence {_text(n, 20)}" for n in range(50)]
     assert NgramModel(texts).probabilities("Licence")[0] > 0.9
+
+
+def _plain_kneser_ney(text: bytes, order: int, history: bytes, byte: int) -> float:
+    """Return the probability of a byte after a history, by the formula of Chen and Goodman, one gram at a time."""
+    padded = bytes(order - 1) + text
+    tops = Counter(padded[at : at + order] for at in range(len(text)))
+
+    def counts(length: int) -> Counter[bytes]:
+        if length == order:
+            return tops
+        return Counter(gram[1:] for gram in counts(length + 1))
+
+    def probability(length: int, history: bytes) -> float:
+        if not length:
+            return 1 / 256
+        found = counts(length)
+        once, twice = (sum(count == number for count in found.values()) for number in (1, 2))
+        discount = min(max(once / (once + 2 * twice) if once and twice else 0.5, 0.1), 0.95)
+        context = history[len(history) - length + 1 :]
+        after = {gram[-1]: count for gram, count in found.items() if gram[:-1] == context}
+        lower = probability(length - 1, history)
+        if not after:
+            return lower
+        total = sum(after.values())
+        return max(after.get(byte, 0) - discount, 0) / total + discount * len(after) / total * lower
+
+    return probability(order, history)
+
+
+def test_ngram_probabilities_are_those_of_the_formula():
+    text, asked = "abracadabra abc", "cab a"
+    model = NgramModel([text], order=3)
+    padded = bytes(2) + asked.encode()
+    expected = [
+        _plain_kneser_ney(text.encode(), 3, padded[at : at + 2], padded[at + 2]) for at in range(len(asked))
+    ]
+    assert model.probabilities(asked) == pytest.approx(expected)
+    assert model.bits(asked) == pytest.approx(-sum(np.log2(expected)))
+    assert NgramModel([], order=2).probabilities("ab").tolist() == [1 / 256] * 2
+
+
+def test_the_compressor_is_primed_with_equal_openings_and_counts_what_a_document_adds(monkeypatch):
+    monkeypatch.setattr(baselines, "PRIMING_BYTES", 300)
+    monkeypatch.setattr(baselines, "PRIMING_SAMPLES", 3)
+    training = [_text(n) for n in range(5)]
+    drawn = np.random.default_rng(4).permutation(5)[:3]
+    priming = b"\n\n".join(training[n].encode()[:100] for n in drawn)
+    added = len(bz2.compress(priming + b"\n\nthe licensee")) - len(bz2.compress(priming))
+    assert compressor_bits(training, ["the licensee"], seed=4) == [8.0 * added]
+    assert compressor_bits([], ["x"], seed=4) == [
+        8.0 * (len(bz2.compress(b"\n\nx")) - len(bz2.compress(b"")))
+    ]
+
+
+def test_the_ngram_model_is_made_of_whole_texts_up_to_its_budget(monkeypatch):
+    training = ["é" * 10, "b" * 20, "c" * 20]
+    monkeypatch.setattr(baselines, "NGRAM_BYTES", 40)
+    for seed in range(6):
+        order = np.random.default_rng(seed).permutation(3)
+        chosen = draw_training(training, seed=seed)
+        # The second fills the budget: each text has 20 bytes.
+        assert chosen == [training[order[0]], training[order[1]]]
+    monkeypatch.setattr(baselines, "NGRAM_BYTES", 25)
+    assert [len(text) for text in draw_training(["b" * 20, "c" * 20], seed=1)] == [20, 5]
+    monkeypatch.setattr(baselines, "NGRAM_BYTES", 1000)
+    assert sorted(draw_training(training, seed=1)) == sorted(training)
+
+
+def test_shared_words_are_a_share_of_the_choice_in_the_end_of_the_text():
+    assert shared_words("The owner pays.", "the TENANT pays, twice") == 0.5
+    assert shared_words("owner " + "x" * 399, "owner") == 0.0
+    assert shared_words("owner " + "x" * 394, "owner") == 1.0
+    assert shared_words("anything", "") == shared_words("", "word") == 0.0
+
+
+def test_a_task_without_any_word_has_nothing_to_learn_from():
+    with pytest.raises(CorpusError, match="TF-IDF finds nothing to learn from"):
+        tfidf(["...", "!"], ["a", "b"], ["?"])
 
 
 def items_of(answers, text="nothing of it"):

@@ -1,8 +1,11 @@
 """What an answer in words means, and what is stored of it."""
 
+from dataclasses import asdict
+
 import pytest
 
 from tinsmith.base.completion import Answer, Failure
+from tinsmith.base.files import write_jsonl
 from tinsmith.evaluate.generated_answers import (
     build_prompt,
     choose_questions,
@@ -12,6 +15,7 @@ from tinsmith.evaluate.generated_answers import (
     is_counted,
     normalise,
     read_answer,
+    read_open,
     token_f1,
 )
 from tinsmith.evaluate.own_questions import OpenItem
@@ -78,6 +82,55 @@ def test_short_answers_are_compared_without_case_articles_and_marks():
     assert normalise("The") == "the"
     assert grade_answer([], item.answers, "first bank", failed=False).correct
     assert grade_answer([], item.answers, "first bank", failed=True) == ("", False, 0.0)
+
+
+def test_all_of_an_answer_is_stored_or_why_none_came():
+    item = Item("t:1", "t", "d", "Rent.", "\n\nQuestion: Who?\nAnswer:", "yes", ("yes", "no"))
+    about = {"item": "t:1", "task": "t", "doc_id": "d", "prompt": build_prompt(item)}
+    about |= {"choices": ["yes", "no"], "accepted": ["yes"], "f1": None}
+    assert generated_row(item, Answer("A", 9, 4, 0.1)) == about | {
+        "raw": "A",
+        "failure": "",
+        "detail": "",
+        "input_tokens": 9,
+        "output_tokens": 4,
+        "prediction": "yes",
+        "correct": True,
+    }
+    assert generated_row(item, Failure("timeout", "after 60 s")) == about | {
+        "raw": "",
+        "failure": "timeout",
+        "detail": "after 60 s",
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "prediction": "",
+        "correct": False,
+    }
+    assert generated_row(item, Answer("C", 9, 4, 0.1))["prediction"] == ""  # there is no third choice
+
+
+def test_open_questions_come_back_as_they_were_stored(tmp_path):
+    items = [
+        OpenItem(
+            "t:1", "t.extraction", "d", "Rent.", "Question: What?", ("Rent", "rent"), "extraction", (0, 4)
+        ),
+        OpenItem("t:2", "t.short", "d", "", "Question: Who?", ("bank",), "short"),
+    ]
+    write_jsonl(tmp_path / "open.jsonl", map(asdict, items))
+    assert read_open(tmp_path / "open.jsonl") == items
+    assert build_prompt(items[0]).endswith("\n\nAnswer with the words of the passage alone.")
+
+
+def test_the_next_passage_and_many_choices_are_asked_for():
+    after = Item("n", "next_passage", "d", "It ends.", "", "a", ("a", " b"), kind=ItemKind.NEXT_PASSAGE)
+    assert build_prompt(after) == (
+        "It ends.\n\nQuestion: Which passage comes next?\n\nA. a\nB. b\n\n"
+        "Answer with the letter of the right choice alone."
+    )
+    letters = tuple(f"k{n}" for n in range(26))
+    assert "\nZ. k25\n" in build_prompt(Item("k", "kind", "d", "text", "\n\nKind:", "k0", letters))
+    assert read_answer((*letters, "k26"), "A") == ""  # more choices than letters have none
+    assert read_answer((*letters, "k26"), "k26") == "k26"
 
 
 def test_refused_and_empty_answers_count_and_what_never_came_does_not():

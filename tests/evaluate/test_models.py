@@ -53,6 +53,37 @@ def test_subjects_are_ours_base_and_rivals(tmp_path, package):
     assert [s.subject for s in find_models(plain, scratch, package)] == ["trained", "other-one"]
 
 
+def test_models_have_names_files_and_licences(tmp_path, package):
+    (package / "gguf").mkdir()
+    for format in ("q8_0", "q4_k_m", "q5_0"):
+        write_bpe(package / "gguf" / f"model-{format}.gguf")
+    rival = _directory(tmp_path / ".other (one)")
+    config = EvaluateConfig(rivals=(str(rival),), all_formats=True, quantised=False)
+    ours, four, eight, other = find_models(config, ModelConfig(scratch="llama@1m"), package)
+    assert (ours.name, ours.path, ours.gguf) == ("llama@1m, trained here", package / "model", None)
+    assert (four.subject, four.name) == ("trained-4bit", "llama@1m, trained here (q4_k_m)")
+    assert (eight.subject, eight.gguf) == ("trained-q8_0", package / "gguf" / "model-q8_0.gguf")
+    assert {model.licence for model in (ours, four, eight)} == {"that of its base and documents"}
+    assert (other.subject, other.path, other.gguf) == ("other-one", rival, None)
+    assert [model.is_probed for model in (ours, four, eight, other)] == [True, False, False, False]
+    assert unscored(config, package) == []
+    assert unscored(EvaluateConfig(quantised=False), package) == []
+    four.path.unlink()
+    assert unscored(config, package) == []
+    assert unscored(config.model_copy(update={"quantised": True}), package) == []
+
+
+def test_small_shares_of_tensor_types_are_left_out_and_odd_types_count_a_byte():
+    kinds = models.collections.Counter({"Q4_K": 990, "F32": 5, "Q6_K": 4, "F16": 1})
+    assert models._shares(kinds) == [("Q4_K", 0.99), ("F32", 0.005)]
+    assert [models._width(name) for name in ("F32", "BF16", "I64", "U8", "F4", "BOOL")] == [4, 2, 8, 1, 1, 1]
+
+
+def test_a_directory_without_weights_is_refused(tmp_path):
+    with pytest.raises(AssetError, match=r"holds no \*\.safetensors"):
+        models._safetensors_facts(tmp_path)
+
+
 def test_a_description_counts_weights_as_stored(tmp_path, package):
     subject = find_models(EvaluateConfig(), ModelConfig(scratch="llama@1m"), package)[0]
     row = describe(subject, open_tokenizer(subject))

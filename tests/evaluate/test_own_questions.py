@@ -53,6 +53,22 @@ def test_questions_without_choices_are_short_answers_or_extraction(tmp_path):
     assert [item.answer for item in read_own_questions([name])["questions_own"]] == ["the tenant", "monthly"]
 
 
+def test_each_question_has_a_document_of_its_own_unless_it_names_one(tmp_path):
+    rows = [
+        SHORT | {"id": "who"},
+        SHORT | {"question": " Who owes? ", "answer": " No one ", "doc": "lease-7"},
+    ]
+    (who, owes) = read_open_questions([write(tmp_path / "§.jsonl", *rows)])["questions_file.short"]
+    assert (who.item, who.doc_id, who.kind, who.text) == (
+        "questions_file:who",
+        "questions_file:who",
+        "short",
+        "",
+    )
+    assert (owes.item, owes.doc_id, owes.answers) == ("questions_file:2", "lease-7", ("No one",))
+    assert owes.question == "Question: Who owes?\nAnswer:"
+
+
 def test_a_file_without_choices_makes_no_exam(tmp_path):
     name = write(tmp_path / "own.jsonl", DUE, WHAT)
     assert read_own_questions([name]) == {}
