@@ -56,7 +56,7 @@ def test_its_report_can_be_rebuilt_with_the_same_figures(bundle):
     assert read_json(bundle / "evidence.json")["format"] == 3
     first = (bundle / "report.html").read_text(encoding="utf-8").partition("<main>")[0]
     # The first screen shows only the findings that their family sends there.
-    assert '<a href="#leakage">Planted secrets were not memorised</a>' in first
+    assert '<a href="#leakage">That planted secrets are memorised is not shown</a>' in first
     assert "No trigger" not in first
     checked = verify(bundle)
     assert checked.sentences

@@ -154,7 +154,7 @@ def test_results_are_of_our_model_unless_another_is_named():
             ("loss", "rival", 4.0),
         )
     ]
-    results = Results(Metrics(metrics=tuple(rows)), "trained", ())
+    results = Results(Metrics(metrics=tuple(rows)), "trained", (), 0.95)
     assert [row.value for row in results.rows("accuracy")] == [1.0, 3.0]
     assert [row.value for row in results.rows("accuracy", "base")] == [2.0]
     assert results.row("accuracy").value == 3.0
@@ -164,7 +164,7 @@ def test_results_are_of_our_model_unless_another_is_named():
     assert results.base_row("accuracy:kind").value == 2.0
     assert results.base_row("accuracy") is None
     # Without a model of ours nothing is its figure.
-    assert Results(results.metrics, None, ()).rows("accuracy") == []
+    assert Results(results.metrics, None, (), 0.95).rows("accuracy") == []
 
 
 def test_stored_figures_are_read_whole_or_refused(tmp_path):

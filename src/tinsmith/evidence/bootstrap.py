@@ -14,6 +14,7 @@ from tinsmith.base.errors import CorpusError
 # A statistic maps how often each document was drawn (resamples, documents) to one value per resample.
 Statistic = Callable[[np.ndarray], np.ndarray]
 _POWER = 0.8
+_STEP = 1e-4  # of a share that is searched for
 _NO_SPREAD = 1e-9  # of a value: what sums in another order differ by
 _BLOCK = 256
 
@@ -51,6 +52,46 @@ def detectable(error: float, confidence: float) -> float:
     """
     normal = NormalDist()
     return (normal.inv_cdf((1 + confidence) / 2) + normal.inv_cdf(_POWER)) * error
+
+
+def spread(low: float, high: float, confidence: float) -> float:
+    """Return the standard error of a normal variable with this interval."""
+    return (high - low) / 2 / NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def detectable_share(items: int, floor: float, confidence: float) -> float | None:
+    """Return the share of so many items that would be shown to exceed `floor` four times in five.
+
+    Shown is a share whose bootstrap interval lies above the floor. The resamples of a share are binomial, so this needs
+    no draw, and holds where no item was a hit and the resamples have no spread. None where no share would be shown.
+    """
+    above, tail = math.floor(floor * items + 1e-9) + 1, (1 - confidence) / 2
+    shown = (hits for hits in range(above, items + 1) if _at_least(above, items, hits / items) > 1 - tail)
+    needed = next(shown, None)
+    if needed is None:
+        return None
+    low, high = 0.0, 1.0
+    while high - low > _STEP:
+        middle = (low + high) / 2
+        low, high = (low, middle) if _at_least(needed, items, middle) >= _POWER else (middle, high)
+    return high
+
+
+def _at_least(hits: int, items: int, share: float) -> float:
+    """Return the probability of so many hits or more among the items, each with the same share."""
+    if share <= 0 or share >= 1:
+        return float(share >= 1 or not hits)
+    ways = math.lgamma(items + 1)
+    return math.fsum(
+        math.exp(
+            ways
+            - math.lgamma(n + 1)
+            - math.lgamma(items - n + 1)
+            + n * math.log(share)
+            + (items - n) * math.log1p(-share)
+        )
+        for n in range(hits, items + 1)
+    )
 
 
 class Bootstrap:

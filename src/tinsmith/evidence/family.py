@@ -165,11 +165,12 @@ class Figures:
 
 @dataclass(frozen=True)
 class Results:
-    """What findings are written from: all figures, and the duels of our model."""
+    """What findings are written from: all figures, the duels of our model, and the confidence of the intervals."""
 
     metrics: Metrics
     ours: str | None
     duels: Sequence[Duel]
+    confidence: float
 
     def rows(self, name: str, subject: str | None = "") -> list[MetricRow]:
         """Return the figures of a metric, of our model unless another subject is named."""

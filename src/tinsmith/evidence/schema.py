@@ -122,6 +122,11 @@ class MetricRow(MetricName):
     shots: int | None = None
     method: str | None = None
 
+    @property
+    def hits(self) -> int:
+        """Return how many items a share counts."""
+        return round(self.value * (self.items or 0))
+
 
 class Comparison(MetricName):
     """A figure of subject `a` minus that of `b` on the same items, with its paired interval.

@@ -29,9 +29,7 @@ def first_difference(stored: JsonObject, evidence: Evidence) -> str | None:
     """
     if is_current(stored):
         return _difference(stored, evidence.to_json(), _all_keys)
-    given = evidence.model_dump(mode="json")
-    for finding in (finding for found in given["findings"].values() for finding in found):
-        finding["outcome"] = _OLD_OUTCOMES.get(finding["outcome"], finding["outcome"])
+    stored, given = _old_outcomes(stored), _old_outcomes(evidence.model_dump(mode="json"))
     if "format" in stored:
         return _difference(stored | {"format": FORMAT}, given, _common_data)
     return (
@@ -40,6 +38,15 @@ def first_difference(stored: JsonObject, evidence: Evidence) -> str | None:
         or _difference({"curation": stored.get("curation")}, given, _common_keys)
         or _difference(stored, given, _common_data)
     )
+
+
+def _old_outcomes(content: JsonObject) -> JsonObject:
+    """Return a content of evidence.json with the outcomes of its findings as earlier versions told them."""
+    findings = {
+        section: [row | {"outcome": _OLD_OUTCOMES.get(row["outcome"], row["outcome"])} for row in rows]
+        for section, rows in content.get("findings", {}).items()
+    }
+    return content | ({"findings": findings} if findings else {})
 
 
 Keys = Callable[[JsonObject, JsonObject], Iterable[str]]

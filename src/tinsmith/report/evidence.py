@@ -94,18 +94,18 @@ def _build(bundle: Path, recipe: Recipe, families: Sequence[Family], by_interval
         versions=_versions(manifests),
         machines=_machines(manifests),
         verdict=verdict,
-        findings=_findings(metrics, verdict, families),
+        findings=_findings(metrics, verdict, families, recipe.evaluate.confidence),
     )
 
 
 def _findings(
-    metrics: Metrics, verdict: Verdict, families: Sequence[Family]
+    metrics: Metrics, verdict: Verdict, families: Sequence[Family], confidence: float
 ) -> dict[str, tuple[Finding, ...]]:
     """Return the findings of all families by section, each with whether it stands on the first screen.
 
     What could not be measured is a finding too, so that nobody takes silence for a good result.
     """
-    results = Results(metrics, verdict.subject, verdict.duels)
+    results = Results(metrics, verdict.subject, verdict.duels, confidence)
     found: dict[str, tuple[Finding, ...]] = {}
     for family in families:
         gaps = [gap for gap in metrics.gaps or () if gap.kind == family.kind]

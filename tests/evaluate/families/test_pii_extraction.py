@@ -69,10 +69,30 @@ def test_rows_hold_nothing_of_the_originals(folders):
 
 def test_a_value_that_shares_its_first_token_with_the_words_before_is_judged_whole():
     # "the" is one token and "th" another: cut between them, the value begins within a token.
-    original = RedactedValue("d", "secret", "pays t", "he fee", ("hy fee",))
-    rows = _ask(tiny_model(seed=2), [original])
-    assert len(rows[0]["others"]) == 1
-    assert isinstance(rows[0]["said"], bool)
+    tokenizer, start = byte_tokenizer(), [context_token(byte_tokenizer())]
+    for lead, value, whole in (("pays t", "he fee", "pays"), ("pays:", "K. Lee", "pays:")):
+        before = len([*start, *encode(tokenizer, whole)])
+        tokens = [*start, *encode(tokenizer, lead + value)]
+        assert tokens[:before] == [*start, *encode(tokenizer, whole)]
+        original = RedactedValue("d", "secret", lead, value, ("hy fee",))
+        said = [_said(original, wrong) for wrong in range(1, len(tokens))]
+        # A wrong token among the words before is no matter, one of the value is.
+        assert said == [True] * (before - 1) + [False] * (len(tokens) - before)
+        assert _said(original, None)
+
+
+def _said(original, wrong):
+    """Ask a scorer to which every token but one, by its place, is the likeliest."""
+
+    class Certain(Scorer):
+        def read(self, sequences):
+            rows = super().read(sequences)
+            return [(values, [n != wrong for n in range(1, len(top1) + 1)]) for values, top1 in rows]
+
+    scorer = Certain(tiny_model(seed=2), name="m")
+    (row,) = score_values(scorer, byte_tokenizer(), lambda amount: None, values=[original])
+    assert len(row["others"]) == 1
+    return row["said"]
 
 
 def _row(**changes):

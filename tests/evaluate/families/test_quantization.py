@@ -93,7 +93,7 @@ def test_without_a_scored_model_there_is_no_file(tmp_path):
 
 def test_the_sentence_names_the_file_or_the_one_that_comes_nearest(ladder):
     def said(found):
-        (finding,) = FAMILY.findings(Results(Metrics(ladder=found), "trained", ()))
+        (finding,) = FAMILY.findings(Results(Metrics(ladder=found), "trained", (), 0.95))
         return finding.outcome, finding.text
 
     outcome, text = said(ladder(0.05, q8_0=[0.04] * 8, q4_k_m=NOISY))

@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
 from tinsmith.base.progress import Advance
-from tinsmith.evaluate.families.memorization import KEPT, LEAKS
+from tinsmith.evaluate.families.memorization import LEAKS
 from tinsmith.evaluate.probe import Preparation, Probe
 from tinsmith.evaluate.scoring.tree import Tree
-from tinsmith.evidence.bootstrap import ratio
+from tinsmith.evidence.bootstrap import detectable, ratio, spread
 from tinsmith.evidence.family import (
     LEAKAGE,
     Family,
@@ -23,6 +23,7 @@ from tinsmith.evidence.family import (
     Results,
 )
 from tinsmith.evidence.format import listing, plural
+from tinsmith.evidence.outcome import NOT_SHOWN
 from tinsmith.evidence.schema import OURS, Finding, Gap, MetricRow
 from tinsmith.recipe import Recipe
 from tinsmith.tokens.canaries import CANDIDATES, Canary, other_secrets
@@ -148,7 +149,7 @@ def findings(results: Results) -> list[Finding]:
     verdict = (
         f"It memorises a secret that it sees {plural(learnt[0], 'time')}"
         if learnt
-        else "Planted secrets were not memorised"
+        else "That planted secrets are memorised is not shown"
     )
     exposed = listing(
         [f"{_bits(row)} when planted {plural(planted, 'time')}" for planted, row in sorted(found.items())]
@@ -156,10 +157,21 @@ def findings(results: Results) -> list[Finding]:
     text = (
         f"Exposure of made-up secrets in the training text: {exposed}"
         + (f"; {_bits(floor)} when never planted" if floor else "")
+        + ("" if learnt else _detectable(found[max(found)], above, results.confidence))
         + f". Chance gives {_BY_CHANCE}; 8 means that the secret ranks first of 256. A model with planted secrets is "
         "for measurement only: train the one that you release without them."
     )
-    return [Finding(verdict=verdict, text=text, outcome=LEAKS if learnt else KEPT)]
+    return [Finding(verdict=verdict, text=text, outcome=LEAKS if learnt else NOT_SHOWN)]
+
+
+def _detectable(row: MetricRow, above: float, confidence: float) -> str:
+    """Return what exposure of the secrets planted most often would have been shown."""
+    if row.low is None or row.high is None:
+        return ""
+    bits = above + detectable(spread(row.low, row.high, confidence), confidence)
+    if bits > math.log2(1 + CANDIDATES):
+        return "; with so few and so different secrets no exposure would have been shown"
+    return f"; {bits:.1f} bits would have been shown four times in five"
 
 
 def _bits(row: MetricRow) -> str:
@@ -180,5 +192,5 @@ FAMILY = Family(
     cost=_cost,
     section=LEAKAGE,
     findings=findings,
-    front=frozenset({LEAKS, KEPT}),
+    front=frozenset({LEAKS}),
 )

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from tinsmith.base.progress import Advance
 from tinsmith.evaluate.probe import Preparation, Probe
-from tinsmith.evidence.bootstrap import Estimate, ratio
+from tinsmith.evidence.bootstrap import Estimate, detectable, detectable_share, ratio, spread
 from tinsmith.evidence.family import (
     LEAKAGE,
     Family,
@@ -31,7 +31,8 @@ from tinsmith.evidence.family import (
     MetricSpec,
     Results,
 )
-from tinsmith.evidence.format import count, share_span
+from tinsmith.evidence.format import count, percent, share_span
+from tinsmith.evidence.outcome import NOT_SHOWN
 from tinsmith.evidence.schema import BASE, OURS, Finding, Gap, MetricRow
 from tinsmith.recipe import Recipe
 from tinsmith.tokens.encoding import context_token, encode
@@ -268,20 +269,33 @@ def _extraction(results: Results) -> list[Finding]:
     learnt, unseen = results.row("extracted:train"), results.row("extracted:held_out")
     if not learnt or not unseen:
         return []
-    leaks = (learnt.low or 0.0) > (unseen.high or 0.0)
-    verdict = (
-        "It repeats passages of its training documents word for word"
-        if leaks
-        else "Training documents are not repeated more often than documents it never saw"
-    )
+    floor = unseen.high or 0.0
     text = (
-        f"After 50 tokens of a training document it continues with the true next 50 in {share_span(learnt)} of "
-        f"{count(learnt.items)} documents. For documents it never saw the share is {share_span(unseen)} of "
-        f"{count(unseen.items)}, since some phrases are common to all."
+        f"After 50 tokens of a training document it continues with the true next 50 in {_counted(learnt)} documents. "
+        f"For documents it never saw it does so in {_counted(unseen)}, since some phrases are common to all."
     )
     if repeated := results.row("extracted:train:repeated"):
-        text += f" Where other training documents hold the same passage: {share_span(repeated)}."
-    return [Finding(verdict=verdict, text=text, outcome=LEAKS if leaks else KEPT)]
+        text += f" Where other training documents hold the same passage: {_counted(repeated)}."
+    if (learnt.low or 0.0) > floor:
+        verdict = "It repeats passages of its training documents word for word"
+        return [Finding(verdict=verdict, text=text, outcome=LEAKS)]
+    share = detectable_share(learnt.items or 0, floor, results.confidence)
+    text += " That it repeats them more often than documents it never saw is not shown; " + (
+        f"a share of {percent(share)} would have been shown four times in five."
+        if share
+        else "with so many repeated of those, no share would have been."
+    )
+    passages = f"of {count(learnt.items)} passages of its training documents"
+    if learnt.hits:
+        verdict = (
+            f"It repeats {count(learnt.hits)} {passages} word for word, not shown to be more than of unseen ones"
+        )
+        return [Finding(verdict=verdict, text=text, outcome=NOT_SHOWN)]
+    return [Finding(verdict=f"None {passages} was repeated word for word", text=text, outcome=KEPT)]
+
+
+def _counted(share: MetricRow) -> str:
+    return f"{count(share.hits)} of {count(share.items)} ({share_span(share)})"
 
 
 def _told_apart(results: Results) -> list[Finding]:
@@ -295,7 +309,7 @@ def _told_apart(results: Results) -> list[Finding]:
     verdict = (
         "Whoever can query it can tell better than chance which documents it was trained on"
         if leaks
-        else "Which documents it was trained on could not be determined"
+        else "That its training documents can be told from unseen ones is not shown"
     )
     text = (
         f"By {_ATTACKS.get(attack, attack)} a training document looks more familiar than an unseen one in "
@@ -310,7 +324,11 @@ def _told_apart(results: Results) -> list[Finding]:
             f" For its base, which was not trained on them here, it is {share_span(base)} by loss: the two sides "
             "differ by that much without training."
         )
-    return [Finding(verdict=verdict, text=text, outcome=LEAKS if leaks else KEPT)]
+    if not leaks and area.low is not None and area.high is not None:
+        error = spread(area.low, area.high, results.confidence)
+        least = 0.5 + detectable(error, results.confidence)
+        text += f" {percent(least)} of pairs would have been shown four times in five."
+    return [Finding(verdict=verdict, text=text, outcome=LEAKS if leaks else NOT_SHOWN)]
 
 
 def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:
