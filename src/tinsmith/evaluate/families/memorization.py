@@ -287,9 +287,7 @@ def _extraction(results: Results) -> list[Finding]:
     )
     passages = f"of {count(learnt.items)} passages of its training documents"
     if learnt.hits:
-        verdict = (
-            f"It repeats {count(learnt.hits)} {passages} word for word, not shown to be more than of unseen ones"
-        )
+        verdict = f"It repeats {count(learnt.hits)} {passages} word for word, not shown to be more than of unseen ones"
         return [Finding(verdict=verdict, text=text, outcome=NOT_SHOWN)]
     return [Finding(verdict=f"None {passages} was repeated word for word", text=text, outcome=KEPT)]
 
