@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from tinsmith.base.errors import BundleError
+from tinsmith.base.errors import AssetError, BundleError, ParityError, RecipeError
 from tinsmith.base.files import JsonObject, list_files, read_json, sha256_file, sha256_json, write_json
+from tinsmith.base.progress import SilentProgress
+from tinsmith.evaluate.families import families
+from tinsmith.evidence.family import Items, read_metrics
+from tinsmith.recipe import Recipe
+from tinsmith.recipe.toml import parse_recipe
+from tinsmith.report.trust import on_trust
+
+if TYPE_CHECKING:
+    from tinsmith.evaluate.rescore import Rescored
 
 MANIFEST = "manifest.json"
 REBUILT = ("report.html", "evidence.json")
@@ -15,28 +25,26 @@ _MEND = "do not trust this bundle; take a whole copy, or remove the stages packa
 
 
 class Verified(NamedTuple):
-    """What was checked: files and their bytes, figures computed again, items scored again.
+    """What was checked: files and their bytes, figures computed again, and what models scored again.
 
-    `sentences` says whether the report's sentences were compared too; those of an earlier version are not.
+    `sentences` says whether the report's sentences were compared too; those of an earlier version are not. `trust`
+    names what nothing in the bundle can prove.
     """
 
     files: int
     bytes: int
     figures: int
-    items: int
     sentences: bool
+    trust: tuple[str, ...]
+    again: Rescored | None
 
 
 def verify(bundle: Path, *, deep: bool = False) -> Verified:
-    """Check every hash of a bundle and compute every figure again from the stored items.
+    """Check every hash of a bundle, that it holds what its recipe names, and every figure that its items give.
 
-    With `deep` its model is loaded and answers a sample of the multiple-choice questions again. Raises BundleError
-    that names the first fault.
+    With `deep` its models score a fresh sample of the texts and questions again, and the parity gate compares each GGUF
+    file with the safetensors. Raises BundleError that names the first fault.
     """
-    from tinsmith.evaluate.promised import check_promised
-    from tinsmith.evaluate.verify import check_figures
-    from tinsmith.recipe.toml import parse_recipe
-
     manifest = _read_manifest(bundle)
     total = _check_files(bundle, manifest, skip=())
     extra = {str(name) for name in list_files(bundle)} - set(manifest["outputs"]) - {MANIFEST}
@@ -46,24 +54,69 @@ def verify(bundle: Path, *, deep: bool = False) -> Verified:
             where=str(bundle / min(extra)),
             next_step="remove it, or build again",
         )
-    metrics, items = bundle / "data" / "metrics.json", bundle / "items"
     recipe = parse_recipe(read_json(bundle / "recipe.json"), where=str(bundle / "recipe.json"))
+    try:
+        figures, left_out = _check_figures(bundle, recipe)
+        sentences = _check_evidence(bundle)
+        again = _ask_again(bundle, recipe) if deep else None
+    except (AssetError, ParityError, RecipeError) as error:
+        # What is broken here is the bundle, whatever the part that found it is for.
+        raise BundleError(error.what, where=error.where or str(bundle), next_step=_MEND) from error
+    trust = [*on_trust(manifest["outputs"], families(), deep=deep)]
+    if not sentences:
+        trust.append("evidence.json: its sentences, which an earlier version worded otherwise")
+    if left_out:
+        trust.append(
+            f"items/bits-*: that a tokenizer does not restore {left_out} drawn document(s), left out"
+        )
+    return Verified(len(manifest["outputs"]), total, figures, sentences, tuple(trust), again)
+
+
+def _check_figures(bundle: Path, recipe: Recipe) -> tuple[int, int]:
+    """Return how many figures the items and files give again, and how many drawn documents were left out.
+
+    Raises BundleError for the first figure that differs.
+    """
+    from tinsmith.evaluate.promised import check_promised
+    from tinsmith.evaluate.verify import check_figures
+    from tinsmith.parity import recompute
+
+    metrics = bundle / "data" / "metrics.json"
     if not metrics.is_file():
         raise BundleError(
             "is missing, so no figure can be computed again",
             where=str(metrics),
             next_step="use a complete copy of the bundle, or build again",
         )
-    precision = _precision(metrics, recipe.evaluate.precision)
-    check_promised(bundle, recipe)
-    figures = check_figures(metrics, items, recipe, gguf=bundle / "gguf")
-    sentences = _check_evidence(bundle)
-    again = 0
-    if deep:
-        from tinsmith.evaluate.rescore import rescore
+    _precision(metrics, recipe.evaluate.precision)
+    left_out = check_promised(bundle, recipe)
+    parity = recompute.check_figures(bundle, recipe.package)
+    return parity + check_figures(metrics, bundle / "items", recipe, gguf=bundle / "gguf"), left_out
 
-        again = rescore(bundle / "model", items, precision=precision, device=recipe.train.device)
-    return Verified(len(manifest["outputs"]), total, figures, again, sentences)
+
+def _ask_again(bundle: Path, recipe: Recipe) -> Rescored:
+    """Let the model and its files score a sample again, then compare every GGUF file with the model."""
+    from tinsmith.evaluate.rescore import rescore
+    from tinsmith.parity.gate import check_parity
+
+    metrics = bundle / "data" / "metrics.json"
+    stored = read_metrics(metrics, families())
+    names = tuple(subject.subject for subject in stored.subjects)
+    items = Items(bundle / "items", bundle / "gguf", bundle / "items" / "parity.jsonl", names)
+    again = rescore(
+        bundle,
+        items,
+        window=recipe.evaluate.window,
+        precision=stored.precision,
+        device=recipe.train.device,
+    )
+    ggufs = {format: bundle / "gguf" / f"model-{format}.gguf" for format in recipe.package.formats}
+    # Earlier versions did not store the texts; what was read before questions is text of the same documents.
+    texts = list(items.texts.values()) or [item.text for item in items.questions.values()]
+    seed = secrets.randbelow(2**31)  # so that nobody can prepare for the prompts
+    model = bundle / "model"
+    check_parity(model, model, ggufs, texts, recipe.package, SilentProgress(), seed=seed)
+    return again
 
 
 def _precision(metrics: Path, allowed: str) -> str:
@@ -83,7 +136,6 @@ def _check_evidence(bundle: Path) -> bool:
 
     Return whether its sentences were compared as well: False where an earlier version wrote them.
     """
-    from tinsmith.evaluate.families import families
     from tinsmith.report.compare import first_difference, is_current
     from tinsmith.report.evidence import build_evidence
 
@@ -124,7 +176,6 @@ def _check_files(bundle: Path, manifest: JsonObject, *, skip: tuple[str, ...]) -
 
 def rebuild(bundle: Path) -> Path:
     """Rebuild the report from the bundle alone and record its hash; return the page."""
-    from tinsmith.evaluate.families import families
     from tinsmith.report.page import rebuild_report
     from tinsmith.stages import PURPOSES
 

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from fixture_bundle import check, unpack
 from tinsmith.base.errors import BundleError
 from tinsmith.base.files import read_json, read_jsonl, write_jsonl
 from tinsmith.evaluate import verify
+from tinsmith.evidence.family import read_metrics
 from tinsmith.recipe.toml import parse_recipe
 
 NAMES = ("subject", "metric", "a", "b", "format", "side", "bound")
@@ -77,32 +79,54 @@ def test_a_bundle_of_an_earlier_version_is_whole(genuine):
     assert check(bundle) == numbers + 1  # and the loss that the recipe allows
 
 
+def _tables(genuine):
+    """Return by name the rows of each table, as they are stored and as the items give them."""
+    bundle, _, computed = genuine
+    stored = read_metrics(bundle / "data" / "metrics.json", verify.families())
+    return {name: (old, new) for name, old, new in verify._tables(stored, computed) if len(old) > 1}
+
+
+def _said(table, stored, computed):
+    with pytest.raises(BundleError) as refused:
+        verify._compare(Path("metrics.json"), table, stored, computed)
+    return refused.value.what
+
+
 @pytest.mark.parametrize("table", ["metrics", "comparisons", "ladder", "bounds"])
 def test_any_forged_number_is_named(genuine, forge, table):
+    rows, computed = _tables(genuine)[table]
+    again = verify._named(table, computed)
     forged = 0
-    for place, row in enumerate(_rows(genuine[1])[table]):
-        for field, value in row.items():
+    for place, (row, name) in enumerate(zip(rows, verify._named(table, rows), strict=True)):
+        for field, value in row.model_dump().items():
             if not _is_number(value):
                 continue
             other = value + 1 if isinstance(value, int) else value + 1e-6
-
-            def change(stored, place=place, field=field, other=other):
-                _rows(stored)[table][place][field] = other
-
-            said = forge(change)
+            # Each row with its own counterpart alone: all with all would take half a minute.
+            said = _said(table, [row.model_copy(update={field: other})], [again[name]])
             if field == "bound":  # a row of another name
                 assert said.endswith("has no items that it could be computed from")
             else:
-                assert said.startswith(f"{_name(table, row)}: {field} is {other!r}, the items give ")
+                assert said.startswith(
+                    f"{_name(table, row.model_dump())}: {field} is {other!r}, the items give "
+                )
+            if not forged:  # and one from the file on
+
+                def change(stored, place=place, field=field, other=other):
+                    _rows(stored)[table][place][field] = other
+
+                assert forge(change) == said
             forged += 1
     assert forged > 10
 
 
 @pytest.mark.parametrize("table", ["metrics", "comparisons", "ladder", "bounds"])
 def test_any_row_that_is_left_out_is_missed(genuine, forge, table):
-    for place, row in enumerate(_rows(genuine[1])[table]):
-        said = forge(lambda stored, place=place: _rows(stored)[table].pop(place))
-        assert said == f"{_name(table, row)} can be computed from the items and is missing"
+    rows, computed = _tables(genuine)[table]
+    for place, row in enumerate(rows):
+        said = _said(table, [*rows[:place], *rows[place + 1 :]], computed)
+        assert said == f"{_name(table, row.model_dump())} can be computed from the items and is missing"
+    assert forge(lambda stored: _rows(stored)[table].pop()) == said
 
 
 @pytest.mark.parametrize("table", ["metrics", "comparisons", "ladder", "bounds"])

@@ -74,6 +74,6 @@ def test_documents_and_overlap_are_summarised(bundle: Path) -> None:
     assert [(p["part"], p["documents"]) for p in documents["parts"]] == [("train", 24), ("held_out", 6)]
     # Bytes, not characters: the text has an umlaut.
     assert documents["parts"][1]["bytes"] == 6 * 40 * len("Die Lizenz 0 gewährt Rechte. ".encode())
-    overlap = read_json(bundle / "data" / "overlap.json")
+    overlap = read_json(bundle / "evidence.json")["overlap"]
     assert sum(row["documents"] for row in overlap["bins"]) == overlap["documents"] == 6
     assert overlap["highest"] == 1.0

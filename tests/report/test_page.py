@@ -225,7 +225,7 @@ def test_a_bundle_with_a_recipe_only_still_has_a_page(tmp_path: Path) -> None:
         "data/metrics.json",
         "data/log.jsonl",
         "data/parity.json",
-        "data/overlap.json",
+        "data/overlap.parquet",
         "data/documents.json",
         "manifests",
     ],

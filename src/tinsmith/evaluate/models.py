@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import collections
 import gc
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,15 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import safe_open
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.base.assets import resolve_model
-from tinsmith.base.errors import AssetError
 from tinsmith.evaluate.names import check_names, rival_name, scored_formats
 from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.evaluate.weights import read_weights
 from tinsmith.evidence.schema import BASE, GGUF_SUBJECTS, OURS, Precision, Role, Subject, role_of
-from tinsmith.gguf.header import read_tensor_types
 from tinsmith.model.load import has_bfloat16, load_model, reads_back
 from tinsmith.recipe import EvaluateConfig, ModelConfig
 from tinsmith.tokens.tokenizer import load_tokenizer
@@ -109,57 +105,14 @@ def open_tokenizer(model: EvalModel) -> PreTrainedTokenizerFast:
 
 def describe(model: EvalModel, tokenizer: PreTrainedTokenizerFast) -> Subject:
     """Return a model's row among the subjects: size, bits per weight, types of the stored tensors, licence."""
-    weights, size, kinds = _gguf_facts(model.path) if model.gguf else _safetensors_facts(model.path)
     return Subject(
         subject=model.subject,
         name=model.name,
         role=role_of(model.subject),
-        parameters=weights,
-        bytes=size,
-        bits_per_weight=round(8 * size / weights, 2),
-        quantisation=", ".join(f"{kind} {share:.0%}" for kind, share in _shares(kinds)),
+        **read_weights(model.path)._asdict(),
         licence=model.licence,
         chat_template=bool(tokenizer.chat_template),
     )
-
-
-def _shares(kinds: collections.Counter[str]) -> list[tuple[str, float]]:
-    total = sum(kinds.values())
-    shares = [(kind, count / total) for kind, count in kinds.most_common()]
-    return [(kind, share) for kind, share in shares if share >= 0.005]
-
-
-def _gguf_facts(path: Path) -> tuple[int, int, collections.Counter[str]]:
-    kinds: collections.Counter[str] = collections.Counter()
-    size = 0
-    for kind, weights, stored in read_tensor_types(path):
-        kinds[kind] += weights
-        size += stored
-    return kinds.total(), size, kinds
-
-
-def _safetensors_facts(path: Path) -> tuple[int, int, collections.Counter[str]]:
-    kinds: collections.Counter[str] = collections.Counter()
-    size = 0
-    for file in sorted(path.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as tensors:
-            for key in tensors.keys():  # noqa: SIM118  (safe_open has no iterator)
-                kept = tensors.get_slice(key)
-                count = 1
-                for extent in kept.get_shape():
-                    count *= extent
-                kinds[kept.get_dtype()] += count
-                size += count * _width(kept.get_dtype())
-    if not kinds:
-        raise AssetError(
-            "holds no *.safetensors", where=str(path), next_step="name a complete model directory"
-        )
-    return kinds.total(), size, kinds
-
-
-def _width(dtype: str) -> int:
-    digits = re.search(r"\d+", dtype)
-    return max(1, int(digits[0]) // 8) if digits else 1
 
 
 def scoring_precision(asked: Literal["auto", "float32", "bfloat16"], device: torch.device) -> Precision:

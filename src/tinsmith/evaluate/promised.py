@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from tinsmith.base.errors import BundleError
 from tinsmith.base.files import read_jsonl
 from tinsmith.evaluate.baselines import BASELINES
 from tinsmith.evaluate.families import families
+from tinsmith.evaluate.families.bits import draw_documents
 from tinsmith.evaluate.names import possible_names, scored_formats
 from tinsmith.evaluate.own_questions import own_task
+from tinsmith.evaluate.weights import read_weights
 from tinsmith.evidence.family import Items, contradiction, read_metrics
 from tinsmith.evidence.schema import BASE, GGUF_SUBJECTS, OURS, Metrics, Role, role_of
 from tinsmith.recipe import Recipe
 
 
-def check_promised(bundle: Path, recipe: Recipe) -> None:
+def check_promised(bundle: Path, recipe: Recipe) -> int:
     """Raise BundleError that names the first thing that the recipe names and the bundle lacks, or the other way round.
 
-    Whoever leaves a model out together with its rows, or a question together with all answers to it, is found here.
+    Return how many of the drawn documents were left out. This finds who leaves out a model together with its rows, or a
+    question together with all answers to it.
     """
     _check_exports(bundle, recipe)
     where = bundle / "data" / "metrics.json"
@@ -26,11 +31,14 @@ def check_promised(bundle: Path, recipe: Recipe) -> None:
     names = [subject.subject for subject in stored.subjects]
     items = Items(bundle / "items", bundle / "gguf", bundle / "items" / "parity.jsonl", tuple(names))
     _check_models(where, names, bundle / "model", recipe)
+    _check_sizes(where, stored, bundle)
     _check_baselines(where, names, items)
     _check_questions(items, recipe)
+    left_out = _check_documents(bundle / "data" / "overlap.parquet", items, recipe)
     _check_answers(items, recipe)
     _check_probes(items)
     _check_systems(where, stored, items, recipe)
+    return left_out
 
 
 def _check_exports(bundle: Path, recipe: Recipe) -> None:
@@ -77,6 +85,20 @@ def _check_models(where: Path, names: list[str], model: Path, recipe: Recipe) ->
         raise contradiction(where, f"has other models than its recipe names: {named}")
 
 
+def _check_sizes(where: Path, stored: Metrics, bundle: Path) -> None:
+    """Raise BundleError where the stored size of a file of ours is not that of the file."""
+    files = {subject: bundle / "gguf" / f"model-{format}.gguf" for format, subject in GGUF_SUBJECTS.items()}
+    files[OURS] = bundle / "model"
+    for row in stored.subjects:
+        found = read_weights(files[row.subject])._asdict() if row.subject in files else {}
+        for field, value in found.items():
+            if getattr(row, field) != value:
+                what = (
+                    f"subjects, {row.subject}: {field} is {getattr(row, field)!r}, its file gives {value!r}"
+                )
+                raise contradiction(where, what)
+
+
 def _is_unreadable(model: Path) -> bool:
     """Say whether transformers cannot read GGUF files of the model's family, so that they are not scored."""
     from tinsmith.model.load import reads_back  # torch takes a while to import
@@ -110,6 +132,26 @@ def _check_questions(items: Items, recipe: Recipe) -> None:
             raise contradiction(
                 items.path("general", OURS), f"holds no row of the test {test.name}, which the recipe names"
             )
+
+
+def _check_documents(path: Path, items: Items, recipe: Recipe) -> int:
+    """Raise BundleError unless the scored documents are those that the seed draws of all held-out ones.
+
+    Return how many are left out: a tokenizer may not restore them. Earlier versions did not list the held-out ones.
+    """
+    if not path.is_file():
+        return 0
+    rows = pq.read_table(path, columns=["doc_id", "overlap"]).to_pylist()
+    overlaps = {row["doc_id"]: float(row["overlap"]) for row in rows}
+    drawn = draw_documents(overlaps, recipe.evaluate.documents, seed=recipe.seed)
+    scored = items.rows("bits").get(OURS, [])
+    order = {doc_id: place for place, doc_id in enumerate(drawn)}
+    places = [order.get(row["doc_id"], -1) for row in scored]
+    if places != sorted({*places} - {-1}):
+        raise contradiction(items.path("bits", OURS), "scores other documents than the recipe's seed draws")
+    if any(row["overlap"] != overlaps[row["doc_id"]] for row in scored):
+        raise contradiction(items.path("bits", OURS), f"gives an overlap that is not that of {path.name}")
+    return len(drawn) - len(scored)
 
 
 def _check_answers(items: Items, recipe: Recipe) -> None:

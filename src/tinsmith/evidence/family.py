@@ -116,6 +116,12 @@ class Items:
         path = self.folder / "questions.jsonl"
         return {item.item: item for item in read_questions(path)} if path.is_file() else {}
 
+    @cached_property
+    def texts(self) -> dict[str, str]:
+        """Return the scored opening of each held-out document; earlier versions stored none."""
+        path = self.folder / "texts.jsonl"
+        return {row["doc_id"]: row["text"] for row in read_jsonl(path)} if path.is_file() else {}
+
 
 @dataclass(frozen=True)
 class FigureContext:

@@ -46,6 +46,11 @@ class Item:
         """Say whether the answers are classes, so that they can be balanced and learnt from training examples."""
         return self.kind is ItemKind.TASK
 
+    @property
+    def is_built(self) -> bool:
+        """Say whether the question was made from its document, which then holds the answer."""
+        return self.kind in (ItemKind.NEXT_PASSAGE, ItemKind.CLOZE)
+
     def continuation(self, choice: str) -> str:
         """Return a choice as it is tokenised."""
         return f"{self.lead}{choice}{self.tail}"

@@ -27,7 +27,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy.stats import binom
 
 from tinsmith.base.cores import usable_cores
 from tinsmith.base.errors import ParityError
@@ -44,6 +43,7 @@ from tinsmith.parity.differences import (
     saved_differences,
     server_differences,
 )
+from tinsmith.parity.recompute import out_of_bounds, server_figures
 from tinsmith.parity.sides import GgufSide, Head, ServerSide, TorchSide, Trained
 from tinsmith.recipe import PackageConfig
 from tinsmith.serve.runtime import LlamaServer
@@ -51,11 +51,6 @@ from tinsmith.serve.runtime import LlamaServer
 _ANSWERS, _SERVED_ANSWERS = 8, 24
 _CHUNK = 256
 _MAX_SHOWN = 3
-# Mean KL in nats between llama.cpp's product and ours for the same file. Up to 0.006 with 4 bits, where llama.cpp
-# rounds the hidden state too; a wrong matrix, bias or scale gives more than this.
-_MAX_APART = 0.1
-# Probability that a file exactly at its top-1 bound fails because of the few prompts that were drawn.
-_FALSE_ALARM = 1e-4
 
 
 @dataclass
@@ -104,7 +99,7 @@ def check_parity(
         name: {**_figures(name, export, agreements[name], reference, config), "bytes": sizes[name]}
         for name, export in exports.items()
     }
-    formats["server"] = _server_figures(served, formats[served])
+    formats["server"] = server_figures(served, formats[served])
     _check(formats, {name: export.differences for name, export in exports.items()})
     has_chats = bool(reference.tokenizer.chat_template)
     notes = [] if has_chats else ["The model has no chat template; chats were not checked."]
@@ -215,22 +210,6 @@ def _figures(
     return figures
 
 
-def _server_figures(name: str, figures: dict[str, Any]) -> dict[str, Any]:
-    """Return the figures of whole answers from the server, for the format that is served by default."""
-    count = figures["answers"]
-    # A share of so few positions is mostly chance: near ties in 24 prompts once stopped a good file.
-    least = max(0.0, float(binom.ppf(_FALSE_ALARM, count, figures["bound_top1"]))) / count
-    return {
-        **{key: figures[key] for key in ("token_ids_equal", "stop_equal", "bound_kl", "bytes")},
-        "format": name,
-        "mean_kl": figures["answers_kl"],
-        "top1": figures["answers_top1"],
-        "positions": count,
-        "prompts": count,
-        "bound_top1": least,
-    }
-
-
 def _check(formats: dict[str, dict[str, Any]], differences: dict[str, list[Difference]]) -> None:
     """Raise ParityError that names all differences and all figures out of bounds."""
     failures = []
@@ -238,27 +217,13 @@ def _check(formats: dict[str, dict[str, Any]], differences: dict[str, list[Diffe
         texts = [difference.text for difference in differences.get(name, [])]
         if len(texts) > _MAX_SHOWN:
             texts[_MAX_SHOWN:] = [f"and {len(texts) - _MAX_SHOWN} more differences"]
-        failures += [f"{name}: {text}" for text in (*texts, *_out_of_bounds(figures))]
+        failures += [f"{name}: {text}" for text in (*texts, *out_of_bounds(figures))]
     if failures:
         raise ParityError(
             "; ".join(failures),
             where="parity gate",
             next_step="remove the format from package.formats, or widen package.max_kl and package.min_top1",
         )
-
-
-def _out_of_bounds(figures: dict[str, Any]) -> list[str]:
-    kl, top1 = figures["bound_kl"], figures["bound_top1"]
-    apart, answers_kl = figures.get("answers_apart", 0.0), figures.get("answers_kl", 0.0)
-    within = {
-        f"mean KL {figures['mean_kl']:.4f} nats is above its bound {kl}": figures["mean_kl"] <= kl,
-        f"top-1 agreement {figures['top1']:.3f} is below its bound {top1:.3f}": figures["top1"] >= top1,
-        f"the server's distributions differ from its hidden states times the file's output matrix "
-        f"(mean KL {apart:.4f} nats, at most {_MAX_APART})": apart <= _MAX_APART,
-        f"mean KL of whole answers {answers_kl:.4f} nats is above its bound {kl}": answers_kl <= kl,
-    }
-    # Comparisons with NaN are false, so a NaN is out of bounds.
-    return [text for text, holds in within.items() if not holds]
 
 
 def _items(trained: Trained, agreements: dict[str, Agreement]) -> list[dict[str, Any]]:

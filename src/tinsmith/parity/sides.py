@@ -113,7 +113,8 @@ class ServerSide:
             batch = prompts[start : start + _BATCH]
             body = {"input": [list(prompt.ids) for prompt in batch], "embd_normalize": -1}
             answers = sorted(self._post("/embeddings", body), key=lambda answer: answer["index"])
-            states += [torch.tensor(answer["embedding"], dtype=torch.float32) for answer in answers]
+            # A state that is not a number comes as null; numpy makes it NaN, which is out of every bound.
+            states += [torch.from_numpy(np.array(answer["embedding"], np.float32)) for answer in answers]
             advance(len(batch))
         return torch.cat(states)
 
@@ -134,7 +135,9 @@ class ServerSide:
         tokens = reply["completion_probabilities"][0]["top_logprobs"]
         log_probabilities = torch.full((self.vocabulary,), -torch.inf)
         ids = [token["id"] for token in tokens]
-        log_probabilities[ids] = torch.tensor([token["logprob"] for token in tokens])
+        log_probabilities[ids] = torch.from_numpy(
+            np.array([token["logprob"] for token in tokens], np.float32)
+        )
         return log_probabilities, int(reply["tokens_evaluated"])
 
     def stops_on(self, token: int, ids: Sequence[int]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 from collections import Counter
@@ -15,7 +14,7 @@ from tinsmith.base.files import JsonObject, list_files, read_jsonl, write_json
 from tinsmith.base.progress import Progress
 from tinsmith.recipe import Recipe
 from tinsmith.report.curation import collect_curation
-from tinsmith.report.schema import Count, DocumentPart, Documents, DroppedFiles, Files, Overlap, OverlapBin
+from tinsmith.report.schema import Count, DocumentPart, Documents, DroppedFiles, Files
 
 _LINKED = (
     ("package", "model", "model"),
@@ -26,6 +25,7 @@ _LINKED = (
 _COPIED = (
     ("curate", "funnel.jsonl"),
     ("split", "shared.jsonl"),
+    ("split", "overlap.parquet"),
     ("train", "log.jsonl"),
     ("train", "schedule.jsonl"),
     ("train", "rollbacks.jsonl"),
@@ -34,7 +34,6 @@ _COPIED = (
     ("evaluate", "metrics.json"),
 )
 _EXAMPLES_PER_REASON = 3
-_OVERLAP_EDGES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def collect(recipe: Recipe, runs: dict[str, Path], out: Path, progress: Progress) -> None:
@@ -78,8 +77,6 @@ def _summarise(runs: dict[str, Path], data: Path) -> None:
         write_json(data / "files.json", summarise_files(read_jsonl(path)).model_dump(mode="json"))
     if "split" in runs and (path := runs["split"] / "documents.parquet").is_file():
         write_json(data / "documents.json", _summarise_documents(path).model_dump(mode="json"))
-    if "split" in runs and (path := runs["split"] / "overlap.parquet").is_file():
-        write_json(data / "overlap.json", _summarise_overlap(path).model_dump(mode="json"))
 
 
 def summarise_files(rows: Iterable[JsonObject]) -> Files:
@@ -143,22 +140,6 @@ def _summarise_documents(path: Path) -> Documents:
         ),
         licences=_ranked(licences),
         languages=_ranked(languages),
-    )
-
-
-def _summarise_overlap(path: Path) -> Overlap:
-    shares = [float(value) for value in pq.read_table(path, columns=["overlap"])["overlap"].to_pylist()]
-    ordered = sorted(shares)
-    bins = []
-    for low, high in itertools.pairwise(_OVERLAP_EDGES):
-        inside = sum(low <= share < high or (share == high == 1.0) for share in shares)
-        bins.append(OverlapBin(low=low, high=high, documents=inside))
-    return Overlap(
-        documents=len(shares),
-        mean=sum(shares) / len(shares) if shares else 0.0,
-        median=ordered[len(ordered) // 2] if ordered else 0.0,
-        highest=ordered[-1] if ordered else 0.0,
-        bins=tuple(bins),
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TypeVar
 
+import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from tinsmith.base.errors import BundleError
@@ -27,6 +29,7 @@ from tinsmith.report.schema import (
     Grid,
     Machine,
     Overlap,
+    OverlapBin,
     Shared,
     SharedRun,
     StageCost,
@@ -39,6 +42,7 @@ from tinsmith.report.training import describe_training
 from tinsmith.report.verdict import judge, not_proven
 
 _SHOWN_PAIRS = 20
+_OVERLAP_EDGES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.5, 1.0)
 _Part = TypeVar("_Part", bound=Record)
 
 
@@ -87,7 +91,7 @@ def _build(bundle: Path, recipe: Recipe, families: Sequence[Family], by_interval
         curation=read_curation(data / "curation"),
         files=_read(data / "files.json", Files),
         documents=_read(data / "documents.json", Documents),
-        overlap=_read(data / "overlap.json", Overlap),
+        overlap=_overlap(data),
         shared=_shared(data / "shared.jsonl", recipe),
         training=describe_training(data, recipe, statistics),
         assets=_assets(manifests),
@@ -205,6 +209,26 @@ def _yardsticks() -> Yardsticks:
 def _exports(directory: Path) -> tuple[ExportFile, ...]:
     files = sorted(directory.glob("*.gguf"), key=lambda path: -path.stat().st_size)
     return tuple(ExportFile(file=f"gguf/{path.name}", bytes=path.stat().st_size) for path in files)
+
+
+def _overlap(data: Path) -> Overlap | None:
+    """Return how the held-out documents overlap with training text; earlier versions stored the summary alone."""
+    path = data / "overlap.parquet"
+    if not path.is_file():
+        return _read(data / "overlap.json", Overlap)
+    shares = [float(value) for value in pq.read_table(path, columns=["overlap"])["overlap"].to_pylist()]
+    ordered = sorted(shares)
+    bins = []
+    for low, high in itertools.pairwise(_OVERLAP_EDGES):
+        inside = sum(low <= share < high or (share == high == 1.0) for share in shares)
+        bins.append(OverlapBin(low=low, high=high, documents=inside))
+    return Overlap(
+        documents=len(shares),
+        mean=sum(shares) / len(shares) if shares else 0.0,
+        median=ordered[len(ordered) // 2] if ordered else 0.0,
+        highest=ordered[-1] if ordered else 0.0,
+        bins=tuple(bins),
+    )
 
 
 def _shared(path: Path, recipe: Recipe) -> Shared:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
@@ -50,9 +50,18 @@ def choose_documents(
     texts: dict[str, str], overlaps: dict[str, float], *, documents: int, characters: int, seed: int
 ) -> list[HeldOutText]:
     """Draw at most `documents` texts, by ids and seed, and cut each to its first `characters` characters."""
-    ids = sorted(doc_id for doc_id, text in texts.items() if text)
-    order = np.random.default_rng(seed).permutation(len(ids))[:documents]
-    return [HeldOutText(ids[i], texts[ids[i]][:characters], overlaps.get(ids[i], 0.0)) for i in order]
+    drawn = draw_documents(texts, documents, seed=seed)
+    return [
+        HeldOutText(doc_id, texts[doc_id][:characters], overlaps.get(doc_id, 0.0))
+        for doc_id in drawn
+        if texts[doc_id]
+    ]
+
+
+def draw_documents(ids: Iterable[str], documents: int, *, seed: int) -> list[str]:
+    """Draw at most `documents` of all held-out documents; `verify` draws them again."""
+    names = sorted(ids)
+    return [names[i] for i in np.random.default_rng(seed).permutation(len(names))[:documents]]
 
 
 def plan_windows(length: int, window: int) -> list[tuple[int, int, int]]:
@@ -127,7 +136,10 @@ class TextScore:
 
 
 def check(items: Items) -> None:
-    """Raise BundleError unless all subjects scored the same bytes of the same documents, each once, in one order."""
+    """Raise BundleError unless all subjects scored the same bytes of the same documents, each once, in one order.
+
+    Where the texts are stored, they must be those documents, and as long.
+    """
     stored: dict[str, list[BitsRow]] = items.rows(FAMILY.kind)
     first: list[tuple[str, int, float]] = []
     for subject, rows in stored.items():
@@ -136,6 +148,9 @@ def check(items: Items) -> None:
         if own != first or len({row["doc_id"] for row in rows}) < len(rows):
             what = "does not score the same bytes of the same documents as the other subjects, each once"
             raise contradiction(items.path(FAMILY.kind, subject), what)
+    sizes = {doc_id: len(text.encode("utf-8")) for doc_id, text in items.texts.items()}
+    if sizes and sizes != {doc_id: size for doc_id, size, _ in first}:
+        raise contradiction(items.folder / "texts.jsonl", "holds other texts than those that were scored")
 
 
 def figures(context: FigureContext) -> Figures:

@@ -155,7 +155,15 @@ def _prompt(tokenizer: PreTrainedTokenizerFast, item: Item, text: str) -> list[i
 
 
 def check(items: Items) -> None:
-    """Raise BundleError unless each answer is the most likely choice, and correct only if it is the true one."""
+    """Raise BundleError unless each answer is the most likely choice, and correct only if it is the true one.
+
+    The true answer of a question that was made from a document must stand in that document, where the question says.
+    """
+    for item in items.questions.values():
+        text = items.texts.get(item.doc_id)
+        if text is not None and item.is_built and item.span and text[slice(*item.span)] != item.answer:
+            what = f"item {item.item}: its answer does not stand in its document"
+            raise contradiction(items.folder / "questions.jsonl", what)
     for subject, rows in items.rows(FAMILY.kind).items():
         for row in rows:
             _check_answer(items, subject, row)

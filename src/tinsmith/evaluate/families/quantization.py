@@ -61,11 +61,10 @@ def figures(context: FigureContext) -> Figures:
 
 
 def _size(path: Path) -> dict[str, Any]:
-    from tinsmith.gguf.header import read_tensor_types  # gguf takes a moment to import
+    from tinsmith.evaluate.weights import read_weights  # gguf takes a moment to import
 
-    tensors = read_tensor_types(path)
-    stored, weights = sum(row[-1] for row in tensors), sum(row[-2] for row in tensors)
-    return {"bytes": stored, "bits_per_weight": round(8 * stored / weights, 2)}
+    weights = read_weights(path)
+    return {"bytes": weights.bytes, "bits_per_weight": weights.bits_per_weight}
 
 
 def _divergences(parity: Path) -> dict[str, float]:

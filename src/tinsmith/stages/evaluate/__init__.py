@@ -98,7 +98,7 @@ def _reusable() -> tuple[str, ...]:
 
 STAGE = Stage(
     "evaluate",
-    version=4,
+    version=5,
     purpose="measuring",
     estimate=_estimate,
     inputs=("ingest", "split", "refine", "tokenize", "train", "package"),

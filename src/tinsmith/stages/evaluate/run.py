@@ -96,6 +96,7 @@ def evaluate(
     for each in models:
         check_room(each, tokenizers[each.subject], work)
     drop_other_subjects(items, list(tokenizers))
+    write_jsonl(items / "texts.jsonl", ({"doc_id": text.doc_id, "text": text.text} for text in texts))
     write_jsonl(items / "questions.jsonl", map(asdict, itertools.chain.from_iterable(questions.values())))
     for each in models:
         score_model(each, tokenizers[each.subject], work, items=items, progress=progress)
