@@ -44,7 +44,9 @@ def make_consistent(bundle: Path) -> None:
         subjects = {subject.subject: subject for subject in stored.subjects}
         items = Items(bundle / "items", bundle / "gguf", bundle / "items" / "parity.jsonl", tuple(subjects))
         context = FigureContext(items, subjects, recipe.evaluate, recipe.meter, recipe.seed)
-        metrics = compute_metrics(context, precision=stored.precision, notes=stored.notes)
+        metrics = compute_metrics(
+            context, precision=stored.precision, notes=stored.notes, gaps=stored.gaps or ()
+        )
         write_json(path, metrics.model_dump(mode="json", exclude_none=True))
     write_json(bundle / "evidence.json", build_evidence(bundle, families()).to_json())
     write_hashes(bundle)

@@ -366,6 +366,10 @@ FORGERIES = {
         without("items/general-*.jsonl"),
         "holds no row of the test agreement, which the recipe names",
     ),
+    "an audit removed": (
+        without("items/leakage-*.jsonl"),
+        r"metrics\.json: neither measures leakage, which the recipe asks for, nor says why",
+    ),
     "bias of the base removed": (
         without("items/bias-base.jsonl"),
         r"bias-base\.jsonl: is missing, though trained",

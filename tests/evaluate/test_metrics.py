@@ -52,7 +52,7 @@ def stored(tmp_path):
 
 
 def _compute(folder, config=CONFIG):
-    return compute_metrics(make_context(folder, ROLES, config), precision="float32", notes=["so"])
+    return compute_metrics(make_context(folder, ROLES, config), precision="float32", notes=["so"], gaps=())
 
 
 def test_families_stand_in_their_order_and_all_is_told_that_is_needed_to_compute_it_again(stored):

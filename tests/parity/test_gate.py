@@ -12,6 +12,7 @@ from tinsmith.model.export import save_model
 from tinsmith.parity import gate as parity
 from tinsmith.parity.gate import check_parity
 from tinsmith.parity.prompts import draw_prompts
+from tinsmith.parity.recompute import server_figures
 from tinsmith.parity.sides import GgufSide, ServerSide
 from tinsmith.recipe import PackageConfig
 from tiny_model import CHATML, TEXTS, changed_copy, swapped_copy, tiny_model, tiny_tokenizer, write_trained
@@ -147,8 +148,7 @@ def test_a_few_prompts_with_near_ties_do_not_stop_a_file_that_holds_its_bound():
     row = {"token_ids_equal": True, "stop_equal": True, "bound_kl": 0.4, "bound_top1": 0.65, "bytes": 1}
     figures = {"mean_kl": 0.1, "answers": 24, "answers_kl": 0.14, "answers_apart": 0.006}
     rows = {
-        right: parity._server_figures("q4_k_m", {**row, **figures, "answers_top1": right / 24})
-        for right in (12, 3)
+        right: server_figures("q4_k_m", {**row, **figures, "answers_top1": right / 24}) for right in (12, 3)
     }
     parity._check({"server": rows[12]}, {})
     with pytest.raises(ParityError, match=r"server: top-1 agreement 0\.125 is below its bound 0\.2"):

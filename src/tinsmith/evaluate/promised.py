@@ -37,6 +37,7 @@ def check_promised(bundle: Path, recipe: Recipe) -> int:
     left_out = _check_documents(bundle / "data" / "overlap.parquet", items, recipe)
     _check_answers(items, recipe)
     _check_probes(items)
+    _check_audits(where, stored, items, recipe)
     _check_systems(where, stored, items, recipe)
     return left_out
 
@@ -192,6 +193,22 @@ def _check_probes(items: Items) -> None:
         if family.prepare and 0 < len(found := items.rows(family.kind, probed)) < len(probed):
             (lost, *_) = [name for name in probed if name not in found]
             raise _missing(items.path(family.kind, lost), f"is missing, though {next(iter(found))} has it")
+
+
+def _check_audits(where: Path, stored: Metrics, items: Items, recipe: Recipe) -> None:
+    """Raise BundleError where an audit that the recipe pays for has neither items nor a reason why it has none.
+
+    Earlier versions stored no reasons.
+    """
+    if stored.gaps is None:
+        return
+    explained = {gap.kind for gap in stored.gaps}
+    for family in families():
+        asked = family.prepare and family.cost(recipe, 1.0).tokens
+        if asked and family.kind not in explained and not items.rows(family.kind, [OURS]):
+            raise contradiction(
+                where, f"neither measures {family.kind}, which the recipe asks for, nor says why"
+            )
 
 
 def _check_systems(where: Path, stored: Metrics, items: Items, recipe: Recipe) -> None:

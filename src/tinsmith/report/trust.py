@@ -76,8 +76,8 @@ ON_TRUST = (
     OnTrust(("items/generated-*",), "what each system answered in words, and its tokens"),
     OnTrust(
         ("data/metrics.json",),
-        "notes; names, licences and chat templates of the models; sizes of base and rivals",
-        ("subjects", "notes"),
+        "notes, and why an audit could not run; names, licences and chat templates of the models; sizes of base and rivals",
+        ("subjects", "notes", "gaps"),
     ),
     OnTrust(
         ("report.html", "pages/*"), "that the pages show evidence.json; `tinsmith report` draws them again"

@@ -114,18 +114,10 @@ def evaluate(
         *_notes(config, items, questions, models, len(drawn) - len(texts)),
         *notes_on(described, work.precision),
     ]
-    context = FigureContext(
-        Items(
-            items,
-            inputs["package"] / "gguf",
-            inputs["package"] / "items" / "parity.jsonl",
-            tuple(subject.subject for subject in (*described, *baselines)),
-        ),
-        {subject.subject: subject for subject in (*described, *baselines)},
-        config,
-        settings.meter,
-        seed,
-    )
+    subjects = {row.subject: row for row in (*described, *baselines)}
+    package = inputs["package"]
+    stored = Items(items, package / "gguf", package / "items" / "parity.jsonl", tuple(subjects))
+    context = FigureContext(stored, subjects, config, settings.meter, seed)
     metrics = compute_metrics(
         context,
         precision=work.precision,
