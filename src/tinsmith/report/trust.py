@@ -76,7 +76,8 @@ ON_TRUST = (
     OnTrust(("items/generated-*",), "what each system answered in words, and its tokens"),
     OnTrust(
         ("data/metrics.json",),
-        "notes, and why an audit could not run; names, licences and chat templates of the models; sizes of base and rivals",
+        "notes, and why an audit could not run; names, licences and chat templates of the models; sizes of base and "
+        "rivals",
         ("subjects", "notes", "gaps"),
     ),
     OnTrust(
