@@ -110,7 +110,8 @@ def _ask_again(bundle: Path, recipe: Recipe) -> Rescored:
         precision=stored.precision,
         device=recipe.train.device,
     )
-    ggufs = {format: bundle / "gguf" / f"model-{format}.gguf" for format in recipe.package.formats}
+    formats: tuple[str, ...] = recipe.package.formats
+    ggufs = {format: bundle / "gguf" / f"model-{format}.gguf" for format in formats}
     # Earlier versions did not store the texts; what was read before questions is text of the same documents.
     texts = list(items.texts.values()) or [item.text for item in items.questions.values()]
     seed = secrets.randbelow(2**31)  # so that nobody can prepare for the prompts

@@ -62,9 +62,9 @@ def rescore(
     """Score a sample of the texts and questions with our model and each GGUF file of it that was measured.
 
     A new sample is drawn each time unless a seed is given, so that nobody can prepare for it. `precision` is what the
-    bundle's figures say they were scored in; here all is computed in float32. `device` is the recipe's: cpu is kept to,
-    and elsewhere a GPU is used where this machine has one. Raises BundleError for the first text or question whose score
-    differs, or where there is none.
+    bundle's figures say they were scored in; here all is computed in float32. `device` is the recipe's: cpu is kept
+    to, and elsewhere a GPU is used where this machine has one. Raises BundleError for the first text or question whose
+    score differs, or where there is none.
     """
     place = choose_device("cpu" if device == "cpu" else "auto")
     sample = _draw(items, window, precision, np.random.default_rng(seed))

@@ -63,7 +63,7 @@ def check_figures(bundle: Path, config: PackageConfig) -> int:
     if not where.is_file():
         raise _wrong(where, "is missing, so the exports cannot be compared with what was trained")
     stored = read_json(where)
-    ggufs = {format: bundle / "gguf" / f"model-{format}.gguf" for format in config.formats}
+    ggufs: dict[str, Path] = {format: bundle / "gguf" / f"model-{format}.gguf" for format in config.formats}
     served = min(ggufs, key=lambda name: ggufs[name].stat().st_size)
     sizes = {name: path.stat().st_size for name, path in ggufs.items()}
     sizes["saved"] = sum(file.stat().st_size for file in (bundle / "model").glob("*.safetensors"))
