@@ -55,6 +55,17 @@ def test_any_encoding_gives_the_same_text(tmp_path: Path, encoding: str) -> None
     assert text_of(read(tmp_path / "a.txt", text.encode(encoding))) == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["Der Mieter übergibt die Schlüssel für Köln.", "Договор аренды квартиры", "租赁合同自双方签字之日起"],
+)
+def test_utf8_with_a_stray_byte_or_cut_off_stays_utf8(text: str) -> None:
+    stray = text.encode()[:9].decode("utf-8", "ignore").encode()
+    assert decode(stray + b"\x96" + text.encode()).endswith(text)
+    assert decode(text.encode() + "ü".encode()[:1]) == text + "\ufffd"
+    assert decode("Grüße übers Jahr".encode("cp1252")) == "Grüße übers Jahr"
+
+
 def test_cyrillic_without_a_mark_is_recognised() -> None:
     text = "Настоящее соглашение заключено между сторонами и вступает в силу со дня подписания. " * 5
     assert decode(text.encode("cp1251")) == text

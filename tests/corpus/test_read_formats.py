@@ -134,6 +134,34 @@ def test_epub_follows_its_spine(tmp_path: Path) -> None:
     assert result.documents[0]["meta"] == {"title": "Book"}
 
 
+@pytest.mark.parametrize(
+    "tag",
+    ["<script src='a>b.js'/>", "<style/>", "<noscript/>", "<textarea/>", "<title/>", "<object data='x'/>"],
+)
+def test_an_empty_element_of_xhtml_ends_there(tmp_path: Path, tag: str) -> None:
+    page = f"<?xml version='1.0'?>\n<html><head/><body><p>Before.<br/>On.</p>{tag}<p>After.</p></body></html>"
+    assert text_of(read(tmp_path / "a.xhtml", page)) == "Before.\nOn.\n\nAfter."
+    named = page.partition("\n")[2].replace("<html>", "<html xmlns='http://www.w3.org/1999/xhtml'>")
+    assert text_of(read(tmp_path / "a.html", named.replace("After.", "<![CDATA[A & B]]>"))).endswith("A & B")
+
+
+def test_what_a_document_holds_unread_is_a_loss(tmp_path: Path) -> None:
+    body = '<w:p><w:r><w:t>Pets:</w:t><w:ptab/><w:sym w:font="Wingdings" w:char="F0FE"/><w:t>yes</w:t></w:r></w:p>'
+    members: dict[str, str | bytes] = {"word/document.xml": word(body), "word/comments.xml": word(body)}
+    members |= {"word/charts/chart1.xml": "<c/>", "word/charts/style1.xml": "<c/>"}
+    members["word/_rels/document.xml.rels"] = (
+        '<Relationships xmlns="x"><Relationship Id="r" Type="http://x/aFChunk" Target="more.html"/></Relationships>'
+    )
+    result = read(tmp_path / "a.docx", zip_of(tmp_path / "x", members))
+    assert text_of(result) == "Pets:\tyes"
+    assert [(row["part"], row["reason"], row["detail"]) for row in result.lost] == [
+        ("word/charts/chart1.xml", "not_read", ""),
+        ("word/comments.xml", "not_read", ""),
+        ("word/more.html", "not_read", ""),
+        ("word/document.xml", "not_read", "symbols"),
+    ]
+
+
 def test_rtf(tmp_path: Path) -> None:
     assert text_of(read(tmp_path / "a.rtf", r"{\rtf1\ansi A \b bold\b0  clause.\par Next.}")).split() == [
         "A",
@@ -183,6 +211,20 @@ def test_pdf_text_and_its_absence(tmp_path: Path) -> None:
     assert read(tmp_path / "c.pdf", b"%PDF-1.4\nnothing more").reason == "damaged"
 
 
+def test_what_was_filled_into_a_form_is_text(tmp_path: Path) -> None:
+    fields = (
+        "<</Type/Annot/Subtype/Widget/FT/Tx/T(tenant)/V(Ada Quill of Harbour Street)/Rect[0 0 9 9]>>"
+        "<</Type/Annot/Subtype/Widget/FT/Btn/T(pets)/V/Off/Rect[0 0 9 9]>>"
+        "<</Type/Annot/Subtype/FreeText/Contents(By hand.)/Rect[0 0 9 9]>>"
+    )
+    form = (
+        "%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj "
+        f"3 0 obj<</Type/Page/Parent 2 0 R/MediaBox[0 0 99 99]/Annots[{fields}]>>endobj trailer<</Root 1 0 R>>"
+    )
+    text = text_of(read(tmp_path / "a.pdf", form))
+    assert text == "tenant: Ada Quill of Harbour Street\nBy hand."
+
+
 def test_encrypted_pdf(tmp_path: Path) -> None:
     keys = f"<</Filter/Standard/V 1/R 2/P -4/O<{'00' * 32}>/U<{'11' * 32}>>>"
     content = pdf_of("secret words of a contract", f"/Encrypt {keys}/ID[<00><00>]")
@@ -212,6 +254,44 @@ def test_mail_prefers_the_plain_body(tmp_path: Path) -> None:
     result = read(tmp_path / "mail", f'{MAIL}Content-Type: multipart/alternative; boundary="x"\n\n{parts}')
     assert text_of(result) == "Subject: Café\n\nPlain café."
     assert result.documents[0]["meta"] == {"from": "Ann <ann@example.org>", "to": "bob@example.org"}
+
+
+def letter(subject: str, rest: str) -> str:
+    return f"From: a@b.c\nSubject: {subject}\nMessage-ID: <{subject}>\n{rest}\n"
+
+
+def test_every_message_of_a_mailbox_is_a_document_or_a_loss(tmp_path: Path) -> None:
+    parts = "Content-Type: multipart/mixed; boundary=X\n\n--X\nContent-Type: text/plain\n\nAlpha.\n--X--\n"
+    locked = "Content-Type: multipart/encrypted; boundary=X\n\n--X\n\nx\n--X--\n"
+    letters = [letter("One", parts), letter("Two", locked), letter("Three", "\nFrom here on.\n")]
+    line = "From a@b.c Thu Mar 14 10:00:00 2024\n"
+    result = read(tmp_path / "a.mbox", "".join(line + each for each in letters))
+    assert [document["text"] for document in result.documents] == [
+        "Subject: One\n\nAlpha.",
+        "Subject: Three\n\nFrom here on.",
+    ]
+    assert [(row["part"], row["reason"]) for row in result.lost] == [("message 2", "encrypted")]
+
+
+def test_a_plain_alternative_that_only_points_to_the_other_is_not_the_letter(tmp_path: Path) -> None:
+    kinds = {
+        "plain": "Use an HTML reader.",
+        "html": f"<p>{'The tenant pays. ' * 9}</p>",
+        "calendar": "BEGIN " * 99,
+    }
+    bodies = "".join(f"--X\nContent-Type: text/{kind}\n\n{body}\n" for kind, body in kinds.items())
+    mail = letter("S", f"Content-Type: multipart/alternative; boundary=X\n\n{bodies}--X--\n")
+    assert text_of(read(tmp_path / "a.eml", mail)).startswith("Subject: S\n\nThe tenant pays.")
+
+
+@pytest.mark.parametrize(
+    ("charset", "codec", "text"), [("shift_jis", "cp932", "①髙"), ("iso-8859-8-i", "iso-8859-8", "חוזה")]
+)
+def test_a_charset_is_read_as_the_one_that_holds_it(
+    tmp_path: Path, charset: str, codec: str, text: str
+) -> None:
+    head = f"From: a@b.c\nMessage-ID: <1>\nContent-Type: text/plain; charset={charset}\n\n"
+    assert text_of(read(tmp_path / "a.eml", head.encode() + text.encode(codec))) == text
 
 
 def test_attachments_are_named_and_not_taken_for_text(tmp_path: Path) -> None:

@@ -32,6 +32,14 @@ def test_questions_are_read_with_their_passage_and_document(tmp_path):
     assert items[1].continuation("never") == " never\n"
 
 
+def test_only_a_line_feed_ends_a_line_and_a_mark_at_the_head_is_no_part_of_it(tmp_path):
+    path = tmp_path / "own.jsonl"
+    rows = (FIRST, {**SECOND, "passage": "Rent is due\u2028monthly\u0085."})
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8-sig")
+    (items,) = read_own_questions([str(path)]).values()
+    assert items[1].text.startswith("Rent is due\u2028monthly\u0085.")
+
+
 SHORT = {"question": "Who lends?", "answer": ["the bank", "First Bank"]}
 DUE = {"question": "When is it due?", "passage": " Rent is due monthly.", "answer": "monthly"}
 WHAT = {"question": "What is due?", "passage": " Rent is due monthly.", "answer": "Rent", "span": [1, 5]}

@@ -46,7 +46,16 @@ def test_damaged_lines_are_skipped_with_reason_and_number(tmp_path: Path) -> Non
         json.dumps(said("tool", "x")).encode(): "unknown_role",
         json.dumps(said("user", None)).encode(): "no_text",
         json.dumps(said("user", "\ud83d")).encode(): "no_text",
-        json.dumps(said("assistant", " \n")).encode(): "empty_answer",
+        json.dumps(
+            {"messages": [*said("user", "Hi")["messages"], *said("assistant", " \n")["messages"]]}
+        ).encode(): "empty_answer",
+        json.dumps(said("assistant", "Welcome.")).encode(): "no_question",
+        json.dumps(
+            {"messages": [{**message, "weight": 0} for message in GOOD["messages"]]}
+        ).encode(): "weighted_message",
+        json.dumps(
+            {"messages": [{**message, "train": False} for message in GOOD["messages"]]}
+        ).encode(): "weighted_message",
     }
     name = write(tmp_path / "talks.jsonl", *damaged, GOOD)
     assert [example.line for example in read_conversations(name, rejects)] == [len(damaged) + 1]

@@ -27,6 +27,7 @@ REASONS = {
     "image": "a picture; pictures are not recognised",
     "no_text_field": "records without the field ingest.text_field",
     "no_text_layer": "a PDF without text and without scanned pages",
+    "not_read": "a part of a document that no reader opens, such as a chart, a comment or a symbol",
     "not_a_file": "a device, pipe or socket",
     "out_of_memory": "needs more memory than a reader process may use",
     "scanned": "a PDF of scanned pages; ingest.ocr = true reads them",
@@ -162,7 +163,7 @@ def _text_pieces(kind: str, data: bytes, text: str, limits: Limits) -> Sequence[
 
     if kind == "mail":
         # The mail parser needs the original bytes, unless they are UTF-16 or UTF-32.
-        return [mail.read_mail(text.encode() if b"\0" in data[:1024] else data)]
+        return mail.read_mailbox(text.encode() if b"\0" in data[:1024] else data)
     readers: dict[str, Callable[[], Sequence[Part]]] = {
         "html": lambda: [markup.read_html(text)],
         "xml": lambda: [markup.read_xml(text)],
@@ -182,8 +183,11 @@ def _read_zip(data: bytes, limits: Limits, *, nested: bool) -> tuple[str, Sequen
         return (kind, _read_members(archive, limits)) if not nested else _refuse(kind)
     if kind in ("odt", "ods", "odp") and b"encryption-data" in read_member(archive, "META-INF/manifest.xml"):
         raise Unreadable("encrypted", "password-protected document")
-    readers = {"docx": office.read_docx, "pptx": office.read_pptx, "epub": read_epub}
-    return kind, [readers[kind](archive) if kind in readers else office.read_kreuzberg(data, kind)]
+    if kind == "epub":
+        return kind, read_epub(archive)
+    readers = {"docx": office.read_docx, "pptx": office.read_pptx}
+    piece = readers[kind](archive) if kind in readers else office.read_kreuzberg(data, kind)
+    return kind, [piece, *office.unread_parts(archive)]
 
 
 def _read_members(archive: zipfile.ZipFile, limits: Limits) -> Sequence[Part]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import io
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -153,10 +154,10 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
             table = pq.read_table(path).to_pylist()
             yield from ((f"row {number}", row) for number, row in enumerate(table, 1))
             return
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         if path.suffix in (".csv", ".tsv"):
             separator = "\t" if path.suffix == ".tsv" else ","
-            reader = csv.DictReader(text.splitlines(keepends=True), delimiter=separator)
+            reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator)
             yield from ((f"line {reader.line_num}", row) for row in reader)
         elif path.suffix == ".json":
             yield from ((f"row {number}", row) for number, row in enumerate(json.loads(text), 1))

@@ -76,7 +76,8 @@ def _files(names: Iterable[str]) -> dict[str, list[Item | OpenItem]]:
 
 def _read(path: Path, task: str) -> list[Item | OpenItem]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines: U+2028 and its like are part of a JSON text.
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(
             f"cannot be read ({error})",

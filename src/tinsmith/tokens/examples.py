@@ -77,6 +77,8 @@ def read_conversations(name: str, rejects: Rejects) -> list[Conversation]:
 
     def parse(row: dict[str, Any], line: int) -> Conversation:
         messages = _messages(row.get("messages"), "messages")
+        if messages[0].role == "assistant":
+            raise _Damaged("no_question", "the assistant speaks first")
         for message in messages:
             if message.role == "assistant" and not message.content.strip():
                 raise _Damaged("empty_answer", "an answer of the assistant is empty")
@@ -154,6 +156,10 @@ def _messages(value: Any, key: str) -> tuple[Message, ...]:
     for part in value:
         if part.get("role") not in _ROLES:
             raise _Damaged("unknown_role", f"the role {part.get('role')!r} is not one of {', '.join(_ROLES)}")
+        if part["role"] == "assistant" and (
+            part.get("weight", 1) != 1 or part.get("train", True) is not True
+        ):
+            raise _Damaged("weighted_message", "a message has a weight, and all answers are learnt alike")
     return tuple(Message(part["role"], _text(part.get("content"))) for part in value)
 
 

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ElementTree
 import zipfile
 import zlib
 
-from tinsmith.corpus.readers.base import Limits, Piece, Unreadable
+from tinsmith.corpus.readers.base import Limits, Loss, Part, Piece, Unreadable
 from tinsmith.corpus.readers.markup import join_pages, read_html
 from tinsmith.corpus.readers.plain import decode
 
@@ -59,8 +59,11 @@ def gunzip(data: bytes, limits: Limits) -> bytes:
     return plain
 
 
-def read_epub(archive: zipfile.ZipFile) -> Piece:
-    """Return the chapters of a book in reading order. Raises Unreadable: damaged, encrypted (DRM)."""
+def read_epub(archive: zipfile.ZipFile) -> list[Part]:
+    """Return the chapters of a book in reading order, and those that are missing as losses.
+
+    Raises Unreadable: damaged, encrypted (DRM).
+    """
     if "META-INF/rights.xml" in archive.namelist():
         raise Unreadable("encrypted", "digital rights management")
     container = parse_xml(read_member(archive, "META-INF/container.xml"))
@@ -76,7 +79,11 @@ def read_epub(archive: zipfile.ZipFile) -> Piece:
         raise Unreadable("damaged", "no chapter of the book is there")
     fields = ("title", "creator", "language", "rights")
     meta = {local(node): node.text.strip() for node in package.iter() if local(node) in fields and node.text}
-    return Piece(join_pages(pages), meta)
+    missing = (name for name in names if name not in known)
+    return [
+        Piece(join_pages(pages), meta),
+        *(Loss(name, "damaged", "is not in the book") for name in missing),
+    ]
 
 
 def parse_xml(data: bytes) -> ElementTree.Element:

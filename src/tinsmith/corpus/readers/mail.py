@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.policy
+import re
 from email import message_from_bytes
 from email.message import Message
 from typing import Any
 
-from tinsmith.corpus.readers.base import Meta, Piece, Unreadable, join_blocks
+from tinsmith.corpus.readers.base import Loss, Meta, Part, Piece, Unreadable, join_blocks
 from tinsmith.corpus.readers.markup import read_html
 from tinsmith.corpus.readers.plain import decode
 
+# The line above each message of a mailbox: sender and date.
+_SEPARATOR = re.compile(rb"(?:\A|(?<=\n\n)|(?<=\n\r\n))From [^\r\n]*\d{4}[^\r\n]*\r?\n")
+# What mail programs read under a narrower name.
+_SUPERSETS = {"shift_jis": "cp932", "iso-8859-8-i": "iso-8859-8", "iso-8859-8-e": "iso-8859-8"}
+_ALTERNATIVES = ("text/plain", "text/html")
+_STUB = 2  # a plain alternative so many times shorter than another one may only refer to it
 _KEPT_HEADERS = ("from", "to", "cc", "date")
 _ENCRYPTED_TYPES = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 _PGP = "-----BEGIN PGP MESSAGE-----"
+
+
+def read_mailbox(data: bytes) -> list[Part]:
+    """Return a piece for each message of a mailbox or of a file with one; those that are encrypted are losses."""
+    messages = _SEPARATOR.split(data)[1:] if data.startswith(b"From ") else [data]
+    if len(messages) == 1:
+        return [read_mail(messages[0])]
+    parts: list[Part] = []
+    for number, message in enumerate(messages, 1):
+        try:
+            piece = read_mail(message)
+            parts.append(piece if piece.text.strip() else Loss(f"message {number}", "empty"))
+        except Unreadable as refusal:
+            parts.append(Loss(f"message {number}", refusal.reason, refusal.detail))
+    return parts
 
 
 def read_mail(data: bytes) -> Piece:
@@ -61,11 +84,18 @@ def _bodies(part: Message, attachments: list[str]) -> list[str]:
 
 
 def _best_alternative(part: Message, attachments: list[str]) -> list[str]:
-    """Return the plain alternative if it has text, else the next one that has."""
+    """Return the first alternative with text, plain text first, unless the next has much more of it."""
+    best: list[str] = []
+    named: list[str] = []
     for child in sorted(_children(part), key=lambda child: child.get_content_type() != "text/plain"):
-        if bodies := [body for body in _bodies(child, attachments) if body.strip()]:
-            return bodies
-    return []
+        kind, attached = child.get_content_type(), list[str]()
+        if kind.startswith("text/") and kind not in _ALTERNATIVES and best:
+            continue
+        bodies = [body for body in _bodies(child, attached) if body.strip()]
+        if sum(map(len, bodies)) > _STUB * sum(map(len, best)):
+            best, named = bodies, attached
+    attachments += named
+    return best
 
 
 def _children(part: Message) -> list[Message]:
@@ -77,7 +107,8 @@ def _text(part: Message) -> str:
     data = part.get_payload(decode=True)
     if not isinstance(data, bytes):
         return str(data or "")
-    try:
-        return data.decode(part.get_content_charset() or "utf-8")
-    except (LookupError, UnicodeDecodeError):
-        return decode(data)
+    charset = part.get_content_charset() or "utf-8"
+    for name in (charset, _SUPERSETS.get(charset, charset)):
+        with contextlib.suppress(LookupError, UnicodeDecodeError):
+            return data.decode(name)
+    return decode(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
@@ -22,6 +23,15 @@ _SPACES = re.compile(r"[ \t\r\n\f\xa0]+")
 _MAX_CELL_CHARACTERS = 300
 _BREAKING = "p, div, br, li"
 _LINE, _PARAGRAPH = 1, 2
+
+
+# By the rules of XML, which a parser of HTML does not follow, `<script/>` and its like are complete elements.
+_XHTML = re.compile(
+    r"\s*<\?xml|(?:<!doctype[^>]*>\s*)?<html[^>]*http://www\.w3\.org/1999/xhtml", re.IGNORECASE
+)
+_SELF_CLOSED = re.compile(r"""<([a-zA-Z][\w:.-]*)((?:[^<>"'/]|/(?!>)|"[^"]*"|'[^']*')*)/>""")
+_VOID = name_set("area base br col embed hr img input link meta source track wbr")
+_CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
 
 
 @dataclass
@@ -58,13 +68,21 @@ def read_html(text: str) -> Piece:
     """Return the text of a page without scripts and styles, cells separated by tabs, the title as metadata."""
     from selectolax.lexbor import LexborHTMLParser
 
-    tree = LexborHTMLParser(text)
+    tree = LexborHTMLParser(_open_and_close(text) if _XHTML.match(text) else text)
     title = tree.css_first("title")
     name = " ".join(title.text().split()) if title else ""
     flow = _Flow()
     if root := tree.body or tree.root:
         _walk(root, flow)
     return Piece(flow.text(), {"title": name} if name else {})
+
+
+def _open_and_close(text: str) -> str:
+    """Return XHTML as a parser of HTML understands it: empty elements opened and closed, CDATA as text."""
+    text = _CDATA.sub(lambda match: html.escape(match[1]), text)
+    return _SELF_CLOSED.sub(
+        lambda match: match[0] if match[1].lower() in _VOID else f"<{match[1]}{match[2]}></{match[1]}>", text
+    )
 
 
 def read_xml(text: str) -> Piece:

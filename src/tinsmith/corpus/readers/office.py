@@ -9,13 +9,20 @@ import zipfile
 from typing import Any
 
 from tinsmith.corpus.readers.archive import local, parse_xml, read_member
-from tinsmith.corpus.readers.base import Piece, Unreadable, join_blocks, name_set
+from tinsmith.corpus.readers.base import Loss, Piece, Unreadable, join_blocks, name_set
 from tinsmith.corpus.readers.detect import MIME, has_utf16_name
 from tinsmith.corpus.readers.mail import compose
 
 # Properties contain tab stops, Fallback repeats the content of its choice, the others are deleted or hidden text.
 _SKIPPED = name_set("pPr rPr tblPr sectPr Fallback del moveFrom instrText delText rt fld")
-_SPECIAL = {"tab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+_SPECIAL = {"tab": "\t", "ptab": "\t", "br": "\n", "cr": "\n", "noBreakHyphen": "-"}
+# Parts with text that is not read: charts, SmartArt, comments, embedded documents.
+_UNREAD = re.compile(
+    r"(?:word|ppt|xl)/(?:charts/chart[^/]*\.xml|diagrams/data[^/]*\.xml|embeddings/[^/]+"
+    r"|comments[^/]*\.xml|comments/[^/]*\.xml|afchunk[^/]*)",
+    re.IGNORECASE,
+)
+_SYMBOL = b"<w:sym "  # a character of a font's own set
 _MIDNIGHT = re.compile(r"^(\d{4}-\d\d-\d\d) 00:00:00$")
 _MAIL_HEADER = re.compile(r"^(Subject|From|To|Cc|CC|Bcc|BCC|Date): ?(.*)$")
 _WORD_FILE = b"\xec\xa5"
@@ -53,6 +60,22 @@ def read_pptx(archive: zipfile.ZipFile) -> Piece:
         ]
         blocks.extend(_flow(parse_xml(read_member(archive, name))) for name in notes)
     return Piece(join_blocks(blocks), {"slides": len(slides)})
+
+
+def unread_parts(archive: zipfile.ZipFile) -> list[Loss]:
+    """Return the parts of a Word, PowerPoint or Excel file whose text is not read."""
+    lost = [Loss(name, "not_read") for name in sorted(archive.namelist()) if _UNREAD.fullmatch(name)]
+    known = {loss.part for loss in lost}
+    chunks = (
+        name
+        for kind, name in _relations(archive, "word", "document.xml").values()
+        if kind.endswith("/aFChunk") and name not in known
+    )
+    lost += [Loss(name, "not_read") for name in chunks]
+    if "word/document.xml" in archive.namelist():
+        symbols = read_member(archive, "word/document.xml").count(_SYMBOL)
+        lost += [Loss("word/document.xml", "not_read", "symbols", symbols)] if symbols else []
+    return lost
 
 
 def read_ole(data: bytes, kind: str) -> Piece:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinsmith.corpus.readers.base import Limits, Loss, Meta, Part, Piece, Unreadable
+from tinsmith.corpus.readers.base import Limits, Loss, Meta, Part, Piece, Unreadable, join_blocks
 from tinsmith.corpus.readers.boxes import Page
 from tinsmith.corpus.readers.furniture import remove_furniture
 from tinsmith.corpus.readers.layout import read_page
 from tinsmith.corpus.readers.paragraphs import body_size, join_hyphens, write
-from tinsmith.corpus.readers.pdf_page import extract_page, picture_cover
+from tinsmith.corpus.readers.pdf_page import extract_page, filled_in, picture_cover
 
 # A document with less text than this is empty; full-page pictures with less text were scanned and stamped.
 _MIN_CHARACTERS = 20
@@ -33,6 +33,7 @@ def read_pdf(data: bytes, limits: Limits) -> list[Part]:
         )
         raise Unreadable(reason, str(error)) from error
     pages: list[Page] = []
+    filled: list[str] = []
     scans = damaged = characters = 0
     for number in range(len(document)):
         try:
@@ -45,9 +46,11 @@ def read_pdf(data: bytes, limits: Limits) -> list[Part]:
                 letters, scan = sum(len(box.text) for box in pages[-1].boxes), False
             scans += scan
             characters += letters
+            filled += filled_in(page)
             page.close()
         except pypdfium2.PdfiumError:
             damaged += 1
+    characters += sum(map(len, filled))
     if damaged and not pages:
         raise Unreadable("damaged", f"none of {damaged} pages can be loaded")
     few = f"{characters} characters on {len(pages)} pages"
@@ -56,6 +59,7 @@ def read_pdf(data: bytes, limits: Limits) -> list[Part]:
     if characters < _MIN_CHARACTERS:
         raise Unreadable("scanned" if scans else "no_text_layer", few)
     piece = _piece(pages, {"pages": len(pages), "pages_damaged": damaged, "pages_scanned": scans})
+    piece.text = join_blocks((piece.text, "\n".join(filled)))
     lost = {"damaged": damaged, "scanned": scans}
     return [
         piece,

@@ -48,6 +48,31 @@ def extract_page(page: Any) -> Page:
     return Page(boxes, max(heights, default=0.0), rules)
 
 
+def filled_in(page: Any) -> list[str]:
+    """Return what was filled into the form fields of a page, as `name: value`, and written onto it as notes."""
+    import pypdfium2.raw as raw
+
+    lines = []
+    for number in range(raw.FPDFPage_GetAnnotCount(page.raw)):
+        annotation = raw.FPDFPage_GetAnnot(page.raw, number)
+        kind = raw.FPDFAnnot_GetSubtype(annotation)
+        if kind == raw.FPDF_ANNOT_WIDGET and (value := _annotation_text(annotation, b"V")) not in ("", "Off"):
+            lines.append(f"{_annotation_text(annotation, b'T')}: {value}".removeprefix(": "))
+        elif kind == raw.FPDF_ANNOT_FREETEXT and (value := _annotation_text(annotation, b"Contents")):
+            lines.append(value)
+        raw.FPDFPage_CloseAnnot(annotation)
+    return lines
+
+
+def _annotation_text(annotation: Any, key: bytes) -> str:
+    import pypdfium2.raw as raw
+
+    size = raw.FPDFAnnot_GetStringValue(annotation, key, None, 0)
+    buffer = ctypes.create_string_buffer(size)
+    raw.FPDFAnnot_GetStringValue(annotation, key, ctypes.cast(buffer, ctypes.POINTER(raw.FPDF_WCHAR)), size)
+    return buffer.raw[: max(size - 2, 0)].decode("utf-16-le", "replace").strip()
+
+
 def _joined(words: list[Box]) -> Box:
     return Box(
         " ".join(word.text for word in words),

@@ -17,6 +17,8 @@ _BOMS = (
 )
 _DECLARED = re.compile(rb"""(?:encoding|charset)\s*=\s*["']?([A-Za-z0-9_.:-]+)""")
 _SAMPLE = 65_536
+# Other encodings hardly ever look like UTF-8: so many letters that do show that a byte that does not is stray.
+_WHOLE_PER_STRAY = 4
 _FRONT = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 _MAX_FRONT = 65_536
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)$")
@@ -36,7 +38,15 @@ def decode(data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        return _decode_legacy(data)
+        text = data.decode("utf-8", "replace")
+        return text if _is_nearly_utf8(text) else _decode_legacy(data)
+
+
+def _is_nearly_utf8(text: str) -> bool:
+    """Return whether so few places were replaced that the text is UTF-8 with stray bytes, or cut off at the end."""
+    replaced = text.count("\ufffd")
+    foreign = sum(char > "\x7f" for char in text) - replaced
+    return foreign >= _WHOLE_PER_STRAY * replaced
 
 
 def split_front_matter(text: str) -> tuple[Meta, str]:
