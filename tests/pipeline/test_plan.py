@@ -223,6 +223,7 @@ def test_measurements_depend_on_the_content_of_rivals_and_questions(tmp_path: Pa
     rival, questions = tmp_path / "rival.gguf", tmp_path / "questions.jsonl"
     evaluate = {"rivals": [str(rival)], "questions": [str(questions)]}
     question = '{"question": "Who signs?", "choices": ["Ann", "Bob"], "answer": "Ann"}\n'
+    question += question.replace("signs", "pays").replace(': "Ann"', ': "Bob"')
     keys = []
     for weights, choice in (("GGUF", "Bob"), ("other", "Bob"), ("GGUF", "Bea")):
         rival.write_text(weights)
