@@ -8,7 +8,7 @@ Left out, since no test should fail for them:
 - what people read: docstrings, strings with spaces, f-strings, the arguments of errors, progress lines and prints,
   the keywords of PROSE
 - what the type checker reads: annotations, casts, imports, decorators, blocks under TYPE_CHECKING
-- assertions, `strict=` of zip and `encoding=`, which guard against mistakes elsewhere
+- assertions, `strict=` of zip, `encoding=` and `version=`, which guard against mistakes elsewhere
 """
 
 import ast

@@ -1,7 +1,8 @@
-"""A plugin of pytest for mutate.py: it records which test runs which line, or keeps an order of tests.
+"""A plugin of pytest for mutate.py: it records which test runs which line, or keeps some tests in an order.
 
-What a fixture runs counts for every test that uses the fixture. A child process counts for the test that started it,
-through `sitecustomize.py`, which the plugin writes and puts on PYTHONPATH.
+What a fixture runs counts for every test that uses it, and what a file runs at import for the whole file.
+A child process counts for the test that started it, through `sitecustomize.py`, which the plugin writes and puts on
+PYTHONPATH.
 """
 
 import hashlib
@@ -88,7 +89,10 @@ class Recorder:
 
     def pytest_sessionfinish(self) -> None:
         self.measured.stop()
-        users = defaultdict(set)
+        tests = {re.sub(r"::.*", "", test) for test in self.fixtures}
+        users = defaultdict(
+            set, {"": tests}
+        )  # what ran while the file was imported, as parameters of tests do
         for test, names in self.fixtures.items():
             for name in (test, *names):
                 users[name].add(test)
@@ -101,7 +105,6 @@ class Recorder:
                 for line, contexts in data.contexts_by_lineno(file).items():
                     for context in contexts:
                         lines[str(Path(file).relative_to(self.root))][line] |= users.get(context, set())
-        tests = {re.sub(r"::.*", "", test) for test in self.fixtures}
         record = {
             "hashes": {
                 path: hashlib.sha256((self.root / path).read_bytes()).hexdigest() for path in {*lines, *tests}
@@ -127,10 +130,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort tests by the order that is wanted; those of a file stay together, so that fixtures are set up once."""
+    """Keep the tests that are wanted, in their order; those of a file stay together, so that fixtures are set up once.
+
+    Where a mutant changes the name of a parameter, all parameters of that test are kept.
+    """
     if order := os.environ.get("MUTATION_ORDER"):
         places = {test: place for place, test in enumerate(json.loads(order))}
+        renamed = {_function(test): places[test] for test in places.keys() - {item.nodeid for item in items}}
+        place = {item: places.get(item.nodeid, renamed.get(_function(item.nodeid))) for item in items}
+        kept = sorted((item for item in items if place[item] is not None), key=place.__getitem__)
         first: dict[Path, int] = {}
-        for item in sorted(items, key=lambda item: places.get(item.nodeid, 0)):
+        for item in kept:
             first.setdefault(item.path, len(first))
-        items.sort(key=lambda item: (first[item.path], places.get(item.nodeid, 0)))
+        items[:] = sorted(kept, key=lambda item: first[item.path])
+
+
+def _function(test: str) -> str:
+    return test.partition("[")[0]

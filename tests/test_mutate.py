@@ -77,12 +77,14 @@ def test_survivors_of_a_small_project(tmp_path):
     for package in (room, room.parent):
         (package / "__init__.py").touch()
     (room / "rows.py").write_text(
-        "def held(a):\n    return a + 1\n\ndef loose(a):\n    return a * 1\n\ndef child(a):\n    return a - 1\n"
+        "def held(a):\n    return a + 1\n\ndef loose(a):\n    return a * 1\n\ndef child(a):\n    return a - 1\n\n"
+        "def early(a):\n    return a**1\n"
     )
     (tests / "mutation_coverage.py").write_text((mutate.ROOT / "tests" / "mutation_coverage.py").read_text())
     (tests / "test_rows.py").write_text(
-        "import subprocess, sys\nimport pytest\nfrom tinsmith.evidence.rows import held, loose\n\n"
+        "import subprocess, sys\nimport pytest\nfrom tinsmith.evidence.rows import early, held, loose\n\n"
         "@pytest.fixture(scope='module')\ndef found():\n    return held(1)\n\n"
+        "@pytest.mark.parametrize('found', [early(1)])\ndef test_of_import(found):\n    assert found == 1\n\n"
         "def test_first(found):\n    assert loose(0) == 0\n\n"
         "def test_second(found):\n    assert found == 2\n\n"
         "def test_third():\n    command = 'from tinsmith.evidence.rows import child; print(child(1))'\n"
@@ -109,7 +111,7 @@ def test_survivors_of_a_small_project(tmp_path):
         "--sample",
         "3",
         "--seed",
-        "71",
+        "294",
     ]
     environment = {
         "PYTHONPATH": str(mutate.ROOT / "tests"),
@@ -119,5 +121,5 @@ def test_survivors_of_a_small_project(tmp_path):
     result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     survivors = [line.split(": ", 1)[1] for line in result.stdout.splitlines() if line.startswith("survived")]
     assert survivors == ["src/tinsmith/evidence/rows.py:5 loose: 1 -> 2"], result.stdout + result.stderr
-    assert "evidence: 1 of 3 survived, drawn from 9" in result.stdout
+    assert "evidence: 1 of 4 survived, drawn from 12" in result.stdout
     assert result.returncode == 1

@@ -9,7 +9,16 @@ from tinsmith.base.errors import BundleError
 from tinsmith.base.files import write_json, write_jsonl
 from tinsmith.evidence.bootstrap import Bootstrap, Estimate, ratio
 from tinsmith.evidence.family import Family, Figures, MetricSpec, Results, read_metrics, require_subjects
-from tinsmith.evidence.schema import Comparison, MetricRow, Metrics, Role, Subject, role_of
+from tinsmith.evidence.schema import (
+    GGUF_SUBJECTS,
+    OURS_4BIT,
+    Comparison,
+    MetricRow,
+    Metrics,
+    Role,
+    Subject,
+    role_of,
+)
 
 SUBJECTS = {
     "trained": Role.OURS,
@@ -217,16 +226,12 @@ def test_every_subject_with_figures_is_known():
 
 
 def test_roles_follow_from_names_and_qualifiers_have_a_heading():
-    assert [
-        role_of(name) for name in ("trained", "base", "trained-4bit", "trained-q3_k_m", "trained-f16", "x")
-    ] == [
-        Role.OURS,
-        Role.BASE,
-        Role.OURS_QUANTISED,
-        Role.OURS_QUANTISED,
-        Role.OURS_QUANTISED,
-        Role.RIVAL,
-    ]
+    names = ("trained", "base", *GGUF_SUBJECTS.values(), "other")
+    assert [role_of(name) for name in names] == [Role.OURS, Role.BASE, *[Role.OURS_QUANTISED] * 6, Role.RIVAL]
+    # The names of files in bundles.
+    formats = ("q3_k_m", "q5_k_m", "q6_k", "q8_0", "f16")
+    assert {"q4_k_m": OURS_4BIT} | {name: f"trained-{name}" for name in formats} == GGUF_SUBJECTS
+    assert OURS_4BIT == "trained-4bit"
     assert [role for role in Role if role.is_ours] == [Role.OURS, Role.OURS_QUANTISED]
     row = MetricRow(metric="accuracy:my_kind:overlap_high", label="Accuracy", subject="trained", value=0.0)
     assert row.qualifier_label == "My kind, high overlap"

@@ -38,7 +38,7 @@ from tinsmith.evidence.schema import MetricRow
         (words.size(12), "12.0 B"),
         (words.size(0.5), "0.500 B"),
         (words.size(-2e6), "−2.00 MB"),
-        (words.big(2.5e12), "2.50 T"),
+        (words.big(1e12), "1.00 T"),
         (words.big(1e9), "1.00 B"),
         (words.big(4500), "4.50 k"),
         (words.big(12), "12.0"),
