@@ -109,7 +109,7 @@ def test_survivors_of_a_small_project(tmp_path):
         "--processes",
         "1",
         "--sample",
-        "3",
+        "4",
         "--seed",
         "294",
     ]
