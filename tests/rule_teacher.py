@@ -56,12 +56,16 @@ class RuleTeacher:
 
     def __init__(self) -> None:
         self.url = ""
+        # The same server under an address that is not a loopback one: it counts as another machine.
+        self.remote_url = ""
         self.asked: list[tuple[str, dict[str, str], str]] = []  # path, headers, prompt
+        self.bodies: list[str] = []
         self.answer: Callable[[str], str] = answer
         self.status, self.seconds, self.failing = 200, 0.0, 0
 
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
-        body = json.loads(handler.rfile.read(int(handler.headers["content-length"])))
+        self.bodies.append(handler.rfile.read(int(handler.headers["content-length"])).decode())
+        body = json.loads(self.bodies[-1])
         prompt, shaped = _said(handler.path, body)
         self.asked.append((handler.path, {k.lower(): v for k, v in handler.headers.items()}, prompt))
         time.sleep(self.seconds)
@@ -92,6 +96,7 @@ def rule_teacher() -> Iterator[RuleTeacher]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     teacher.url = f"http://127.0.0.1:{server.server_address[1]}"
+    teacher.remote_url = f"http://0.0.0.0:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from short_contracts import TOPICS, contract
 from small_models import byte_tokenizer, plain_log_probs, tiny_model
 from tinsmith.evaluate.baselines import by_overlap, shared_words
 from tinsmith.evaluate.families.multiple_choice import ItemScore
@@ -13,26 +14,6 @@ from tinsmith.evaluate.questions import CHOICES, build_cloze, build_next_passage
 from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.evidence.items import Item, ItemKind
 from tinsmith.tokens.encoding import context_token, encode
-
-TOPICS = ("lease of the warehouse", "sale of the vessel", "loan to the borrower", "licence of the patent")
-
-
-def contract(number: int) -> str:
-    """Write a contract of one topic, whose sections tell their own numbers."""
-    topic = TOPICS[number % len(TOPICS)]
-    head = (
-        f'This agreement about the {topic} is made between Party {number} (the "Grantor") and its "Lender". '
-    )
-    head += f'The "Closing Date" is set in Section {number}.1, the "Fee" is ${number},000 '
-    head += f'and the "Term" {number + 2} years. '
-    body = [
-        f"In matter {n} of the {topic} the Grantor shall pay ${n * 7 + number},500 within {n + 3} days "
-        f"under Section {number}.{n + 2}. No Fee is due before the Closing Date where notice "
-        f"number {n * number} was given in writing to the Lender by post."
-        for n in range(1, 9)
-    ]
-    return head + "\n\n".join(body)
-
 
 TEXTS = {f"d{number}": contract(number) for number in range(1, 13)}
 DOCUMENTS = [HeldOutText(name, text[:1500], 0.0) for name, text in TEXTS.items()]

@@ -5,9 +5,17 @@ from typing import Any
 import pytest
 
 from tinsmith.base.errors import RecipeError
-from tinsmith.pipeline.describe import describe_model, describe_power, parameters, teacher_parameters
+from tinsmith.pipeline.describe import (
+    describe_leaving,
+    describe_model,
+    describe_power,
+    parameters,
+    teacher_parameters,
+)
+from tinsmith.pipeline.plan import Step
 from tinsmith.recipe import Recipe
 from tinsmith.recipe.toml import parse_recipe
+from tinsmith.stages import STAGES
 
 
 def make_recipe(**sections: Any) -> Recipe:
@@ -79,3 +87,28 @@ def test_teachers_count_where_they_teach() -> None:
     assert teacher_parameters(make_recipe(train={"objective": "distil", "distil": named})) == 268_098_176
     alone = make_recipe(train={"objective": "distil", "streamline": {"layers": 20}})
     assert teacher_parameters(alone) == parameters(alone)
+
+
+def test_what_would_leave_is_said_with_the_host_and_the_most_that_it_gets() -> None:
+    away = {"model": "m", "kind": "openai"}
+    recipe = make_recipe(
+        may_leave=["public", "unknown"],
+        refine={"score": {"kind": "teacher", "sample": 50, "teacher": away}},
+        evaluate={
+            "endpoints": [
+                {"name": "a", "model": "m", "kind": "anthropic"},
+                {"name": "b", "model": "m", "url": "http://127.0.0.1:1"},
+            ],
+            "generated_items": 10,
+        },
+    )
+    steps = [Step(stage, cached=False, why="") for stage in STAGES]
+    assert describe_leaving(recipe, steps) == [
+        "leaves     at most 50 documents and 750 kB of requests to api.openai.com (refine.score.teacher), of "
+        "documents labelled public or unknown",
+        "           at most 80 documents and 320 kB of requests to api.anthropic.com (evaluate.endpoints.0), of "
+        "documents labelled public or unknown",
+    ]
+    cached = [Step(stage, cached=True, why="") for stage in STAGES]
+    nothing = ["leaves     no text of a document: every model that is asked runs here"]
+    assert describe_leaving(recipe, cached) == describe_leaving(make_recipe(), steps) == nothing

@@ -11,7 +11,7 @@ import pytest
 from tinsmith.base.erasure import write_rows
 from tinsmith.base.errors import RecipeError, RunError
 from tinsmith.base.files import write_json
-from tinsmith.pipeline.plan import _changed_fields, run_directory, stage_key
+from tinsmith.pipeline.plan import _changed_fields, check_recipe, run_directory, stage_key
 from tinsmith.recipe import Recipe
 from tinsmith.recipe.toml import parse_recipe
 from tinsmith.stages import STAGES
@@ -142,6 +142,7 @@ def test_a_report_depends_on_what_earlier_stages_cost(tmp_path: Path) -> None:
 # A change of the recipe, and the stages whose keys depend on it.
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "seed": ({"seed": 5}, "curate split refine tokenize train package evaluate report"),
+    "may_leave": ({"may_leave": ["public"]}, "report"),  # where nothing is sent away
     "ingest": ({"ingest": {"exclude": ["*.tmp"]}}, "ingest report"),
     "curate": ({"curate": {"near_duplicate_jaccard": 0.8}}, "curate report"),
     "split": ({"split": {"held_out": 0.2}}, "split report"),
@@ -230,3 +231,50 @@ def test_measurements_depend_on_the_content_of_rivals_and_questions(tmp_path: Pa
         questions.write_text(question.replace("Bob", choice))
         keys.append(key(tmp_path, "evaluate", evaluate=evaluate))
     assert len(set(keys)) == 3
+
+
+AWAY = {"kind": "openai", "model": "m", "url": "https://llm.example.org/v1"}
+HERE = {**AWAY, "url": "http://127.0.0.1:8080"}
+
+
+def asking(model: dict[str, Any], *, who: str) -> dict[str, Any]:
+    """Return the sections of a recipe in which a model reads text of documents."""
+    if who == "evaluate.endpoints.0":
+        return {"evaluate": {"endpoints": [{**model, "name": "api"}]}}
+    name, fields = ("score", {"kind": "teacher"}) if "score" in who else ("synthesis", {"items": 3})
+    return {"refine": {name: {**fields, "teacher": model}}}
+
+
+EVERYBODY = ["refine.score.teacher", "refine.synthesis.teacher", "evaluate.endpoints.0"]
+
+
+@pytest.mark.parametrize("who", EVERYBODY)
+def test_what_would_leave_without_leave_is_refused_before_any_document_is_read(
+    tmp_path: Path, who: str
+) -> None:
+    with pytest.raises(RecipeError, match=rf"may_leave: {who} would send .* to llm\.example\.org") as caught:
+        check_recipe(parse_recipe(data(tmp_path, **asking(AWAY, who=who)), where="test"))
+    assert 'may_leave = ["public"]' in (caught.value.next_step or "")
+    check_recipe(parse_recipe(data(tmp_path, **asking(AWAY, who=who), may_leave=["public"]), where="test"))
+    check_recipe(parse_recipe(data(tmp_path, **asking(HERE, who=who)), where="test"))
+
+
+@pytest.mark.parametrize("who", EVERYBODY)
+def test_a_limit_on_money_without_a_price_is_refused(tmp_path: Path, who: str) -> None:
+    with pytest.raises(RecipeError, match=rf"{who}\.max_cost: 5 would never be reached"):
+        check_recipe(parse_recipe(data(tmp_path, **asking({**HERE, "max_cost": 5}, who=who)), where="test"))
+    priced = {**HERE, "max_cost": 5, "price_per_million_output": 1}
+    check_recipe(parse_recipe(data(tmp_path, **asking(priced, who=who)), where="test"))
+
+
+def test_labels_that_may_leave_change_the_key_of_the_stage_that_sends_alone(tmp_path: Path) -> None:
+    def keys(**sections: Any) -> dict[str, str]:
+        return {stage: key(tmp_path, stage, **sections) for stage in ("curate", "refine", "evaluate")}
+
+    def changed(**sections: Any) -> list[str]:
+        public, secret = (keys(**sections, may_leave=[label]) for label in ("public", "secret"))
+        return [stage for stage in public if public[stage] != secret[stage]]
+
+    assert changed() == changed(**asking(HERE, who="refine.score.teacher")) == []
+    assert changed(**asking(AWAY, who="refine.score.teacher")) == ["refine"]
+    assert changed(**asking(AWAY, who="evaluate.endpoints.0")) == ["evaluate"]

@@ -52,6 +52,11 @@ def _document(number):
     return f"d{number:03d}", kind, " ".join(draw.choice(words) for _ in range(60 + 10 * (number % 5)))
 
 
+def _is_secret(number):
+    """Say which documents may not leave, of each kind and on both sides."""
+    return number % 7 == 0
+
+
 def _address(number):
     return f"clerk{number}{number * 7}@office.example"
 
@@ -74,6 +79,7 @@ def run(tmp_path_factory):
     sources = [f"{r[0]}.txt" for r in rows]
     pq.write_table(pa.table({"source": sources, "text": came}), root / "ingest" / "documents.parquet")
     columns = {"doc_id": [r[0] for r in rows], "part": [r[3] for r in rows], "source": sources, "text": kept}
+    columns["access"] = ["secret" if _is_secret(number) else "public" for number in range(52)]
     pq.write_table(pa.table(columns), root / "refine" / "documents.parquet")
     held_out = [row for row in rows if row[3] == "held_out"]
     overlaps = {"doc_id": [r[0] for r in held_out], "overlap": [n / 12 for n in range(12)]}
@@ -109,7 +115,7 @@ def _config(run, **changes):
     return EvaluateConfig(**{"rivals": (str(run / "rival"),), **settings, **changes})
 
 
-def _evaluate(run, out, train=TRAIN, **changes):
+def _evaluate(run, out, train=TRAIN, *, may_leave=(), **changes):
     out.mkdir(exist_ok=True)
     return evaluate(
         _config(run, **changes),
@@ -118,6 +124,7 @@ def _evaluate(run, out, train=TRAIN, **changes):
         seed=3,
         out=out,
         progress=SilentProgress(),
+        may_leave=may_leave,
     )
 
 
@@ -600,24 +607,46 @@ def test_one_held_out_document_is_too_few(run, tmp_path):
         _evaluate(run, tmp_path / "evaluate", documents=1)
 
 
-def test_answers_in_words_stand_beside_likelihood_and_are_computed_again(run, tmp_path):
+def test_answers_in_words_stand_beside_likelihood_and_are_computed_again(run, tmp_path, monkeypatch):
+    """The endpoint counts as another machine, so it gets no question on a secret document."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    changes = {"rivals": (), **FEW, "bias_sentences": 0, "redacted_values": 0, "shots": (0,)}
+    changes |= {"documents": 12, "exam_items": 12, "generated_items": 12}
     with rule_teacher() as server:
         server.answer = lambda prompt: "A"
-        endpoints = (EndpointConfig(name="api", model="m", url=server.url),)
-        _evaluate(run, tmp_path / "out", endpoints=endpoints, generated_items=4, leakage_documents=0)
-        asked = len(server.asked)
+        changes["endpoints"] = (EndpointConfig(name="api", model="m", url=server.remote_url),)
+        _evaluate(run, tmp_path / "out", may_leave=("public",), **changes)
+        bodies = server.bodies
+    secret = [number for number in range(40, 52) if _is_secret(number)]
+    assert len(secret) == 2
+    assert len(bodies) == 12 - len(secret)
+    assert not [body for body in bodies for number in secret if _document(number)[2][:60] in body]
+    sent = read_json(tmp_path / "out" / "sent.json")
+    assert sent["left_out"] == {"evaluate.endpoints.0": 2}
+    assert {row["host"] for row in sent["requests"]} == {"0.0.0.0"}
+    assert sorted(name for row in sent["requests"] for name in row["documents"]) == [
+        f"d{number:03d}" for number in range(40, 52) if number not in secret
+    ]
     metrics = tmp_path / "out" / "metrics.json"
     found = read_json(metrics)
-    assert asked == 4
-    assert [system["subject"] for system in found["generated"]["systems"]] == ["trained-4bit", "api"]
+    systems = {system["subject"]: system for system in found["generated"]["systems"]}
+    assert list(systems) == ["trained-4bit", "api"]
+    assert (systems["api"]["questions"], systems["api"]["asked"], systems["api"]["partial"]) == (12, 10, True)
+    assert "(left out: withheld)" in found["generated"]["notes"][-1]
     assert not any("generated" in row["metric"] for row in found["metrics"])
     assert {(row["a"], row["b"]) for row in found["generated"]["comparisons"]} == {("trained-4bit", "api")}
-    changes = {"endpoints": endpoints, "generated_items": 4, "leakage_documents": 0}
     assert _check(run, tmp_path / "out", **changes)
     found["generated"]["metrics"][0]["value"] += 0.25
     metrics.write_text(json.dumps(found))
     with pytest.raises(BundleError, match="generated_accuracy:kind: value is"):
         _check(run, tmp_path / "out", **changes)
+
+
+def test_without_a_label_that_may_leave_an_endpoint_is_refused_before_any_model_is_opened(run, tmp_path):
+    endpoints = (EndpointConfig(name="api", model="m", url="https://llm.example.org"),)
+    with pytest.raises(CorpusError, match=r"evaluate\.endpoints\.0 could be asked about(.|\n)*public \(\d\)"):
+        _evaluate(run, tmp_path / "out", may_leave=("pubic",), endpoints=endpoints)
+    assert not (tmp_path / "out" / "items").exists()
 
 
 def test_the_figures_are_known_to_all_that_read_them(done):

@@ -16,6 +16,7 @@ from tinsmith.base.progress import SilentProgress
 from tinsmith.corpus.text.repair import document_id
 from tinsmith.gguf.writer import write_gguf
 from tinsmith.recipe import RefineConfig
+from tinsmith.stages.refine import asked as asked_of
 from tinsmith.stages.refine.run import refine
 from tinsmith.tokens.shards import TokenSet
 from tinsmith.tokens.tokenizer import load_tokenizer
@@ -47,7 +48,7 @@ def texts() -> list[str]:
     return made
 
 
-def split(folder: Path, training: list[str], held_out: list[str]) -> Path:
+def split(folder: Path, training: list[str], held_out: list[str], access: list[str] | None = None) -> Path:
     rows = [
         {
             "doc_id": document_id(text),
@@ -56,7 +57,7 @@ def split(folder: Path, training: list[str], held_out: list[str]) -> Path:
             "sha256": "0" * 64,
             "mime": "text/plain",
             "licence": "CC0-1.0",
-            "access": "internal",
+            "access": access[number] if access and number < len(access) else "internal",
             "language": "en",
             "meta": "{}",
             "cluster": document_id(text),
@@ -70,14 +71,25 @@ def split(folder: Path, training: list[str], held_out: list[str]) -> Path:
     return folder
 
 
-def run(tmp_path: Path, name: str = "refine", training: list[str] | None = None, **sections) -> Path:
+def run(
+    tmp_path: Path,
+    name: str = "refine",
+    training: list[str] | None = None,
+    access: list[str] | None = None,
+    may_leave: tuple[str, ...] = (),
+    **sections,
+) -> Path:
     out = tmp_path / name
     out.mkdir(exist_ok=True)
-    source = split(
-        tmp_path / "split", texts() if training is None else training, [f"{CLAUSE} Held.", prose("moor")]
-    )
+    held_out = [f"{CLAUSE} Held.", prose("moor")]
+    source = split(tmp_path / "split", texts() if training is None else training, held_out, access)
     figures = refine(
-        RefineConfig(**sections), inputs={"split": source}, seed=3, out=out, progress=SilentProgress()
+        RefineConfig(**sections),
+        inputs={"split": source},
+        seed=3,
+        out=out,
+        progress=SilentProgress(),
+        may_leave=may_leave,
     )
     (out / "figures.json").write_text(json.dumps(figures))
     return out
@@ -294,3 +306,92 @@ def test_a_model_that_runs_here_is_asked_through_its_server(tmp_path):
     (told,) = [read_json(tmp_path / "refine" / "synthesis" / "steps.json")["spent"]]
     assert told["requests"] == 2
     assert told["joules"] > 0
+
+
+SECRETS = 13  # training documents that may not leave
+
+
+@pytest.fixture
+def elsewhere(server, monkeypatch):
+    """Return a teacher whose address counts as another machine's."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    return server
+
+
+@pytest.fixture
+def labelled():
+    """Return training texts; a secret one says so in each of its lines."""
+    made = texts()
+    for n in range(6, 6 + SECRETS):
+        made[n] = made[n].replace("\n", " Zanzibar\n")
+    return made
+
+
+def labels(numbered: list[str]) -> list[str]:
+    """Label documents: a teacher elsewhere may read those labelled internal, and some have no label."""
+    return [
+        "internal AND secret" if n == 6 else "secret" if "Zanzibar" in text else "internal" if n % 2 else ""
+        for n, text in enumerate(numbered)
+    ]
+
+
+def test_teachers_elsewhere_read_only_documents_that_may_leave(tmp_path, elsewhere, labelled):
+    away = {**teacher(elsewhere), "url": elsewhere.remote_url}
+    sections = {
+        "score": {"kind": "teacher", "sample": 40, "keep": 1.0, "teacher": away},
+        "synthesis": {"items": 9, "passage_words": 60, "teacher": away},
+    }
+    allowed = ("Internal", "unknown")
+    out = run(tmp_path, training=labelled, access=labels(labelled), may_leave=allowed, **sections)
+    assert not [body for body in elsewhere.bodies if "Zanzibar" in body]
+    sent = read_json(out / "sent.json")
+    assert sent["left_out"] == {f"refine.{name}.teacher": SECRETS for name in sections}
+    assert len(sent["requests"]) > 27 + 9
+    assert {row["host"] for row in sent["requests"]} == {"0.0.0.0"}
+    open_ones = {document_id(text) for text in labelled if "Zanzibar" not in text}
+    for name, most in asked_of(RefineConfig(**sections)).items():
+        own = [row for row in sent["requests"] if row["where"] == f"refine.{name}.teacher"]
+        named = {document for row in own for document in row["documents"]}
+        assert named == open_ones if name == "score" else named < open_ones
+        assert len(named) <= most.documents
+        assert sum(row["bytes"] for row in own) <= most.bytes
+
+
+def test_without_a_label_that_may_leave_a_teacher_elsewhere_is_not_asked(tmp_path, elsewhere, labelled):
+    section = {"items": 4, "teacher": {**teacher(elsewhere), "url": elsewhere.remote_url}}
+    for allowed in ((), ("pubic",)):
+        with pytest.raises(CorpusError, match=r"may_leave: .*refine\.synthesis\.teacher(.|\n)*secret \(12\)"):
+            run(tmp_path, training=labelled, access=labels(labelled), may_leave=allowed, synthesis=section)
+    assert not elsewhere.bodies
+
+
+def test_a_teacher_on_this_machine_reads_all_and_nothing_is_counted_as_sent(tmp_path, server, labelled):
+    out = run(
+        tmp_path,
+        training=labelled,
+        access=labels(labelled),
+        score={"kind": "teacher", "sample": 40, "teacher": teacher(server)},
+    )
+    assert [body for body in server.bodies if "Zanzibar" in body]
+    assert read_json(out / "sent.json") == {"requests": [], "left_out": {}}
+
+
+def test_what_a_killed_attempt_sent_is_counted(tmp_path, elsewhere, labelled):
+    """The ratings of an attempt that was stopped are not asked for again, and were sent all the same."""
+    section = {"kind": "teacher", "sample": 30}
+    section["teacher"] = {**teacher(elsewhere), "url": elsewhere.remote_url, "parallel": 1}
+    given = {"training": labelled, "access": labels(labelled), "may_leave": ("internal", "unknown")}
+    real = elsewhere.answer
+
+    def stop(prompt: str) -> str:
+        elsewhere.status = 402 if len(elsewhere.bodies) == 9 else 200
+        return real(prompt)
+
+    elsewhere.answer = stop
+    with pytest.raises(LLMError, match="requires payment"):
+        run(tmp_path, score=section, **given)
+    elsewhere.answer, elsewhere.status = real, 200
+    out = run(tmp_path, score=section, **given)
+    sent = read_json(out / "sent.json")["requests"]
+    assert len(list(read_jsonl(out / "score" / "ratings.jsonl"))) == 27
+    assert len(sent) == len({row["request"] for row in sent}) == 27

@@ -6,10 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+BYTES_PER_CHARACTER = 4  # at most, in UTF-8
+
 
 @dataclass(frozen=True)
 class Request:
-    """One question. `schema` is a JSON schema for the answer, used where the endpoint supports one."""
+    """One question. `schema` is a JSON schema for the answer, used where the endpoint supports one.
+
+    `documents` names the documents whose text stands in it. A request that names none never leaves the machine.
+    """
 
     prompt: str
     system: str = ""
@@ -17,6 +22,12 @@ class Request:
     temperature: float = 0.0
     seed: int | None = None
     schema: dict[str, Any] | None = None
+    documents: tuple[str, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """Count the bytes of its text in UTF-8."""
+        return len(f"{self.system}{self.prompt}".encode("utf-8", "replace"))
 
 
 @dataclass(frozen=True)

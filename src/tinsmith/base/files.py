@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def sha256_json(value: Any) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-@contextmanager
+@contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary sibling of `path` to write a file or directory to, then fsync it and rename it to `path`.
 
@@ -95,6 +95,14 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as file:
         for line in file:
             yield json.loads(line)
+
+
+def read_whole_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file that rows are appended to, without a last one that a kill cut off."""
+    if not path.exists():
+        return
+    with contextlib.suppress(json.JSONDecodeError, UnicodeDecodeError):
+        yield from read_jsonl(path)
 
 
 def list_files(directory: Path) -> list[Path]:

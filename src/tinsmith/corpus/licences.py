@@ -137,6 +137,11 @@ def refusal(label: str, refuse: Callable[[str], str]) -> str:
     return refuse(label.strip()) if rest else why
 
 
+def split_labels(label: str) -> list[str]:
+    """Return each single label of an expression."""
+    return [part for part in _split(label) if part not in _OPERATORS]
+
+
 _OPERATORS = ("(", ")", "AND", "OR")
 
 

@@ -18,7 +18,13 @@ from typing import Any, NamedTuple
 
 from tinsmith.base.erasure import NOTHING, ErasureList
 from tinsmith.base.errors import RecipeError
-from tinsmith.corpus.licences import KNOWN_LICENCES, normalise, normalise_expression, refusal
+from tinsmith.corpus.licences import (
+    KNOWN_LICENCES,
+    normalise,
+    normalise_expression,
+    refusal,
+    split_labels,
+)
 from tinsmith.corpus.rejection import Rejection
 from tinsmith.recipe import RightsConfig
 
@@ -252,6 +258,16 @@ def refuse(label: str, allow: tuple[str, ...], deny: tuple[str, ...]) -> str:
     Patterns are those of fnmatch, in any case; a label that is not stated is matched as "unknown".
     """
     return refusal(label or UNKNOWN, lambda single: _refuse_single(single, allow, deny))
+
+
+@lru_cache(maxsize=4096)
+def may_leave(access: str, allowed: tuple[str, ...]) -> bool:
+    """Return whether text with an access label may be sent to another machine.
+
+    Every label of an expression must be allowed. A label that is not stated is matched as "unknown".
+    """
+    labels = split_labels(access or UNKNOWN)
+    return bool(allowed) and not any(_refuse_single(label, allowed, ()) for label in labels)
 
 
 def _refuse_single(label: str, allow: tuple[str, ...], deny: tuple[str, ...]) -> str:

@@ -18,7 +18,7 @@ from tinsmith.evidence.items import Item, ItemKind
 
 SYSTEM = "You answer questions about documents. Answer as briefly as you can, without explaining."
 STOPPED = "stopped"  # the reason of questions after an endpoint gave up
-NOT_ASKED = frozenset({"budget", "time", STOPPED})
+NOT_ASKED = frozenset({"budget", "time", STOPPED, "withheld"})
 _OWN_ANSWERS = frozenset({"refused", "empty"})  # the system gave nothing usable, by its own fault
 _GAP = "____"
 _GAP_QUESTION = f"Question: What text belongs in the gap ({_GAP})?"

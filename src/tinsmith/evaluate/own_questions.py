@@ -14,7 +14,7 @@ from tinsmith.base.files import JsonObject
 from tinsmith.evidence.items import OWN_PREFIX, Item, ItemKind
 
 _WHERE = "evaluate.questions"
-_FIELDS = frozenset({"question", "choices", "answer", "passage", "doc", "id", "span"})
+_FIELDS = frozenset({"question", "choices", "answer", "passage", "doc", "id", "span", "access"})
 SHORT, EXTRACTION = "short", "extraction"
 
 
@@ -30,14 +30,15 @@ class OpenItem:
     answers: tuple[str, ...]
     kind: str
     span: tuple[int, int] | None = None
+    access: str = ""
 
 
 def read_own_questions(names: Iterable[str]) -> dict[str, list[Item]]:
     """Return the questions with choices of each file by the name of their task.
 
     A line is {"question": ..., "choices": [...], "answer": one of them}; "passage" is read before the question, "doc"
-    says which questions stand on one document and are drawn together in intervals. Raises RecipeError that names file
-    and line for what cannot be asked.
+    says which questions stand on one document and are drawn together in intervals, "access" is a label for may_leave.
+    Raises RecipeError that names file and line for what cannot be asked.
     """
     found = {
         task: [item for item in items if isinstance(item, Item)] for task, items in _files(names).items()
@@ -130,7 +131,7 @@ def _row(path: Path, number: int, line: str) -> JsonObject:
 
 
 def _texts(row: JsonObject, path: Path, number: int, needed: tuple[str, ...]) -> dict[str, str]:
-    texts = {name: row.get(name, "") for name in (*needed, "passage", "doc", "id")}
+    texts = {name: row.get(name, "") for name in (*needed, "passage", "doc", "id", "access")}
     for name, value in texts.items():
         if not isinstance(value, str) or (name in needed and not value.strip()):
             _refuse(path, number, f"{name!r} is {value!r}", f"write text for {name!r}")
@@ -156,6 +157,7 @@ def _open_item(row: JsonObject, path: Path, number: int, task: str) -> OpenItem:
         answers=tuple(each.strip() for each in answers),
         kind=kind,
         span=_span(row.get("span"), passage, answers[0], path, number),
+        access=texts["access"].strip(),
     )
 
 
@@ -202,6 +204,7 @@ def _item(row: JsonObject, path: Path, number: int, task: str) -> Item:
         answer=texts["answer"].strip(),
         choices=tuple(stripped),
         kind=ItemKind.OWN,
+        access=texts["access"].strip(),
     )
 
 

@@ -40,6 +40,7 @@ class Item:
     tail: str = "\n"
     span: tuple[int, int] | None = None
     kind: ItemKind = ItemKind.TASK
+    access: str = ""  # label of a person's own question, for may_leave
 
     @property
     def has_classes(self) -> bool:

@@ -14,6 +14,7 @@ from tinsmith.base.completion import Answer, Failure, Request
 from tinsmith.base.errors import LLMError
 from tinsmith.llm.cache import AnswerCache
 from tinsmith.llm.client import LLMClient, estimate_tokens
+from tinsmith.llm.gate import WITHHELD, Gate
 
 MAX_FAILURES_IN_A_ROW = 8
 OVER = "budget"  # the failure reason of questions that exceed the budget
@@ -90,17 +91,23 @@ class _Run:
     budget: Budget
     parallel: int
     joules: Callable[[], float] | None
+    gate: Gate | None
     waiting: deque[_Pending] = field(default_factory=deque)
     todo: queue.SimpleQueue[_Pending | None] = field(default_factory=queue.SimpleQueue)
     threads: list[threading.Thread] = field(default_factory=list)
     error: BaseException | None = None  # of an earlier question; every other one would meet it too
 
     def submit(self, request: Request) -> None:
-        """Answer a question from the cache, queue it, or fail it if the budget is used up."""
+        """Answer a question from the cache, queue it, or fail it if it may not leave or the budget is used up."""
         pending = _Pending(request, Future())
         self.waiting.append(pending)
+        if self.gate and (why := self.gate.refusal(self.client.identity, request)):
+            pending.outcome.set_result(Failure(WITHHELD, why))
+            return
         cached = self.cache.get(self.client.identity, request) if self.cache else None
         if cached is not None:
+            if self.gate:
+                self.gate.record(self.client.identity, request)
             pending.outcome.set_result(cached)
         elif self._may_ask(pending):
             self._start_threads()
@@ -160,6 +167,8 @@ class _Run:
                 pending.outcome.set_exception(error)
 
     def _ask(self, request: Request) -> Answer | Failure:
+        if self.gate:
+            self.gate.record(self.client.identity, request)
         outcome = self.client.ask(request, until=self.budget.until)
         if isinstance(outcome, Answer):
             outcome = replace(outcome, joules=self.joules() if self.joules else None)
@@ -189,13 +198,14 @@ def ask_many(
     parallel: int = 1,
     joules: Callable[[], float] | None = None,
     tally: Tally | None = None,
+    gate: Gate | None = None,
 ) -> Iterator[Answer | Failure]:
     """Yield one outcome per question, in order. `requests` is read only shortly in advance.
 
-    `joules` returns the energy used since its last call. Raises LLMError if the endpoint refuses, or fails
-    MAX_FAILURES_IN_A_ROW times in a row; earlier answers are in the cache.
+    `joules` returns the energy used since its last call; `gate` stands before a model on another machine. Raises
+    LLMError if the endpoint refuses, or fails MAX_FAILURES_IN_A_ROW times in a row; earlier answers are in the cache.
     """
-    run = _Run(client, cache, budget or Budget(), parallel, joules)
+    run = _Run(client, cache, budget or Budget(), parallel, joules, gate)
     failures: list[Failure] = []
 
     def checked(outcome: Answer | Failure) -> Answer | Failure:
@@ -203,7 +213,7 @@ def ask_many(
             tally.add(outcome)
         if isinstance(outcome, Answer):
             failures.clear()
-        elif outcome.reason != OVER:
+        elif outcome.reason not in (OVER, WITHHELD):
             failures.append(outcome)
         if len(failures) >= MAX_FAILURES_IN_A_ROW:
             raise _no_answers(client, failures)

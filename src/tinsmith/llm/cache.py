@@ -12,6 +12,13 @@ from tinsmith.base.files import sha256_json, write_atomic
 _STORED = ("text", "input_tokens", "output_tokens", "seconds", "joules", "whole", "estimated")
 
 
+def request_key(identity: str, request: Request) -> str:
+    """Hash a request to the model `identity`: its text and settings, not the names of its documents."""
+    fields = asdict(request)
+    del fields["documents"]
+    return sha256_json({"teacher": identity, **fields})
+
+
 class AnswerCache:
     """A directory of answers that survives a crash, since files are written atomically."""
 
@@ -19,7 +26,7 @@ class AnswerCache:
         self.directory = directory
 
     def _path(self, identity: str, request: Request) -> Path:
-        key = sha256_json({"teacher": identity, **asdict(request)})
+        key = request_key(identity, request)
         return self.directory / key[:2] / f"{key}.json"
 
     def get(self, identity: str, request: Request) -> Answer | None:

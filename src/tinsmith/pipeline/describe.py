@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from tinsmith.base import assets
 from tinsmith.evidence.bootstrap import detectable
 from tinsmith.meter.planner import SHARE_OF_MATMUL_RATE, Scale, measure_gflops, vocabulary_size
-from tinsmith.pipeline.plan import plan, run_directory
+from tinsmith.pipeline.plan import Step, plan, run_directory
 from tinsmith.recipe import EXAMPLE_FILES, OBJECTIVES, EvaluateConfig, Recipe, StreamlineConfig, TrainConfig
 from tinsmith.stages.sources import look_at, present_files
 from tinsmith.stages.train import published_shape
@@ -24,7 +25,7 @@ def describe_plan(recipe: Recipe, until: str | None = None) -> str:
     steps = plan(recipe, until)
     gflops = measure_gflops()
     scale = _scale(recipe, gflops)
-    lines = [*describe_model(recipe), describe_power(recipe.evaluate), ""]
+    lines = [*describe_model(recipe), describe_power(recipe.evaluate), *describe_leaving(recipe, steps), ""]
     lines.append(f"{'stage':10} {'state':8} {'minutes':>7} {'tokens':>10} {'disk':>9} {'memory':>9}  why")
     minutes = disk = 0.0
     for step in steps:
@@ -66,6 +67,18 @@ def describe_power(config: EvaluateConfig) -> str:
         f"{'can show':10} differences of about {bits:.2f} bits per byte on {config.documents} held-out documents "
         f"and of {exam:.0%} in an exam of {config.exam_items} questions, four times in five; smaller ones need more"
     )
+
+
+def describe_leaving(recipe: Recipe, steps: Sequence[Step]) -> list[str]:
+    """Return a line for each model on another machine that a stage to run would send text of documents to."""
+    asked = [outbound for step in steps if not step.cached for outbound in step.stage.asks(recipe)]
+    lines = [
+        f"at most {outbound.documents:,} documents and {_size(outbound.bytes)} of requests to {outbound.host} "
+        f"({outbound.where}), of documents labelled {' or '.join(recipe.may_leave)}"
+        for outbound in asked
+        if outbound.host
+    ] or ["no text of a document: every model that is asked runs here"]
+    return [f"{'leaves' if not number else '':10} {line}" for number, line in enumerate(lines)]
 
 
 def describe_model(recipe: Recipe) -> list[str]:
@@ -168,4 +181,6 @@ def _count(parameters: int) -> str:
 
 
 def _size(count: float) -> str:
+    if count < 1e6:
+        return f"{count / 1e3:.0f} kB"
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

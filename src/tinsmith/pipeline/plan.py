@@ -50,6 +50,8 @@ def run_directory(recipe: Recipe) -> Path:
 def check_recipe(recipe: Recipe) -> None:
     """Refuse what can be refused before any document is read. Raises TinsmithError."""
     for stage in STAGES:
+        for outbound in stage.asks(recipe):
+            outbound.check(recipe.may_leave)
         stage.check(recipe)
 
 

@@ -150,7 +150,8 @@ class EvaluateConfig(Section):
     )
     questions: tuple[str, ...] = Field(
         (),
-        description="your own JSON Lines files, a line each: {question, choices?, answer, passage?, doc?, id?, span?}",
+        description="your own JSON Lines files, a line each: {question, choices?, answer, passage?, doc?, id?, span?, "
+        "access?}",
     )
     generated_items: int = Field(
         0,

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from tinsmith.recipe.corpus import CurateConfig, IngestConfig, RefineConfig, SplitConfig
 from tinsmith.recipe.evaluation import EvaluateConfig, MeterConfig, PackageConfig, ReportConfig
 from tinsmith.recipe.objectives import EXAMPLE_FILES, OBJECTIVES
-from tinsmith.recipe.section import Section
+from tinsmith.recipe.section import ReadWhen, Section
 from tinsmith.recipe.training import ModelConfig, TaskConfig, TokenizeConfig, TrainConfig
+
+
+_ENDPOINT_ASKED = ReadWhen(
+    lambda recipe, _: any(model.kind != "local" for model in (*recipe.refine.teachers, *recipe.evaluate.endpoints)),
+    "have an endpoint asked, as a teacher in refine or in evaluate.endpoints",
+)
 
 
 class Recipe(Section):
@@ -17,6 +25,11 @@ class Recipe(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="names the run directory")
     seed: int = Field(7, ge=0)
     runs: str = Field("runs", description="directory for runs, relative to the working directory")
+    may_leave: Annotated[tuple[str, ...], _ENDPOINT_ASKED] = Field(
+        (),
+        description="access labels of documents whose text may go into requests to endpoints and teachers on other "
+        'machines; patterns; "unknown" is a document without a label',
+    )
     ingest: IngestConfig
     curate: CurateConfig = CurateConfig()
     split: SplitConfig = SplitConfig()

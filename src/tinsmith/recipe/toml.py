@@ -96,6 +96,7 @@ def render_recipe(name: str, source: str, *, runs: str) -> str:
         f"name = {_toml(name)}",
         f"runs = {_toml(runs)}  # directory of the stages and the bundle",
         "# seed = 7",
+        f"# may_leave = []  # {Recipe.model_fields['may_leave'].description}",
     ]
     for section, field in Recipe.model_fields.items():
         if _is_section(field.annotation):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from tinsmith.base.completion import Answer, Failure, Request
 from tinsmith.base.errors import RecipeError
 from tinsmith.llm.batch import Budget, Tally, ask_many
 from tinsmith.llm.cache import AnswerCache
-from tinsmith.llm.client import LLMClient
+from tinsmith.llm.client import LLMClient, remote_host
+from tinsmith.llm.gate import Gate
 from tinsmith.llm.key import ApiKey
 from tinsmith.meter.energy import EnergyMeter
 from tinsmith.recipe import LLMConfig
@@ -30,6 +31,7 @@ class LLMSession:
     budget: Budget
     parallel: int
     joules: Callable[[], float] | None
+    gate: Gate | None
     tally: Tally = field(default_factory=Tally)
 
     def ask(self, requests: Iterable[Request]) -> Iterator[Answer | Failure]:
@@ -42,6 +44,7 @@ class LLMSession:
             parallel=self.parallel,
             joules=self.joules,
             tally=self.tally,
+            gate=self.gate,
         )
 
     def statistics(self) -> dict[str, float]:
@@ -60,10 +63,14 @@ class LLMSession:
 
 
 @contextlib.contextmanager
-def open_llm(config: LLMConfig, *, where: str, folder: Path) -> Iterator[LLMSession]:
+def open_llm(
+    config: LLMConfig, *, where: str, folder: Path, permitted: Collection[str] = (), most_bytes: int = 0
+) -> Iterator[LLMSession]:
     """Open the model of the section `where`; answers are cached in `folder` and not paid for twice.
 
-    Raises RecipeError without a model, AssetError for a local one that cannot be found, LLMError without its key.
+    To another machine go only requests whose documents are all among `permitted`, of `most_bytes` in sum; `folder` gets
+    a record of them. Raises RecipeError without a model, AssetError for a local one that cannot be found, LLMError
+    without its key.
     """
     if not config.model:
         raise RecipeError(
@@ -76,7 +83,11 @@ def open_llm(config: LLMConfig, *, where: str, folder: Path) -> Iterator[LLMSess
         if config.kind != "local":
             budget.price_per_million_input = config.price_per_million_input
             budget.price_per_million_output = config.price_per_million_output
-        yield LLMSession(client, AnswerCache(folder), budget, config.parallel, joules)
+        gate = None
+        if config.kind != "local" and (host := remote_host(config.kind, config.url, where=where)):
+            gate = Gate(host, where, permitted=permitted, most_bytes=most_bytes, folder=folder)
+            stack.callback(gate.close)
+        yield LLMSession(client, AnswerCache(folder), budget, config.parallel, joules, gate)
 
 
 def _remote(config: LLMConfig, where: str) -> tuple[LLMClient, None]:
@@ -84,7 +95,7 @@ def _remote(config: LLMConfig, where: str) -> tuple[LLMClient, None]:
         config.kind,
         config.model,
         config.url,
-        ApiKey.read(config.key_variable, where=f"{where}.key_variable"),
+        ApiKey.read(config.key_variable, where=where),
         where=where,
         seconds_per_answer=config.seconds_per_answer,
         parallel=config.parallel,

@@ -14,6 +14,7 @@ from tinsmith.base.erasure import read_forgotten
 from tinsmith.meter.planner import Cost, Scale
 from tinsmith.recipe import Recipe
 from tinsmith.recipe.renamed import use_old_keys
+from tinsmith.stages.outbound import Outbound
 
 Inputs = Mapping[str, Path]  # the directories of earlier stages, by name
 
@@ -29,6 +30,10 @@ def _none(recipe: Recipe) -> tuple[str, ...]:
 
 def _nothing(recipe: Recipe) -> None:
     return None
+
+
+def _nobody(recipe: Recipe) -> tuple[Outbound, ...]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Stage:
     # Raise TinsmithError for what can be refused before any document is read; `prefetch` may use the network.
     check: Callable[[Recipe], None] = _nothing
     prefetch: Callable[[Recipe], None] = _nothing
+    # The language models that the stage asks. Its function then receives `may_leave`, access labels.
+    asks: Callable[[Recipe], tuple[Outbound, ...]] = _nobody
     # Outputs (patterns) that carry a fingerprint of all they depend on, so an attempt with another recipe reuses them.
     reusable: tuple[str, ...] = ()
     # Outputs whose bytes differ between equal runs: seconds, a server's rounding. Left out of the digest.
@@ -75,9 +82,11 @@ class Stage:
         everything = use_old_keys(recipe.model_dump(mode="json"))
         if self.settings is Recipe:
             return {section: value for section, value in everything.items() if section != "runs"}
+        # What may leave changes nothing where nothing would.
+        leaving = ["may_leave"] if any(outbound.host for outbound in self.asks(recipe)) else []
         return {
             path: functools.reduce(operator.getitem, path.split("."), everything)
-            for path in (self.name, *self._paths().values())
+            for path in (self.name, *self._paths().values(), *leaving)
         }
 
     def arguments(self, recipe: Recipe, root: Path) -> dict[str, Any]:
@@ -87,6 +96,8 @@ class Stage:
             arguments["inputs"] = {name: root / name for name in self.inputs}
         if self.honours_erasure:
             arguments["forgotten"] = read_forgotten(root)
+        if self.asks is not _nobody:
+            arguments["may_leave"] = recipe.may_leave
         if self.settings is Recipe:
             return arguments | {"settings": recipe}
         if self.settings:

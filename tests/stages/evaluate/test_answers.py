@@ -18,7 +18,8 @@ from tinsmith.gguf.writer import write_gguf
 from tinsmith.llm import client
 from tinsmith.pipeline.plan import plan
 from tinsmith.recipe import EndpointConfig, EvaluateConfig, IngestConfig, Recipe
-from tinsmith.stages.evaluate.answers import answer_in_words, check_words
+from tinsmith.stages.evaluate.answers import answer_in_words, check_words, choose_words
+from tinsmith.stages.evaluate.origins import find_origins
 from tiny_model import write_trained
 
 SECRET = "sk-not-to-be-seen-98765"
@@ -71,10 +72,18 @@ def endpoint(server, **fields):
     return EndpointConfig(**{**base, **fields})
 
 
+def words(config, questions=EXAMS, allowed=(), labels=None, **given):
+    """Choose what is asked in words; `labels` are the access labels of documents."""
+    found = {"own": (), "answers": (), "choices": {}, **given}
+    texts = {item.doc_id: item.text for items in questions.values() for item in items}
+    origins = find_origins(allowed, labels or {}, texts, **found)
+    return choose_words(config, (), questions, origins, seed=3)
+
+
 def ask(out, *endpoints, local=(), **changes):
     """Ask all systems; return the recipe's settings, the table of answers in words, and each system's items."""
     config = EvaluateConfig(endpoints=endpoints, bootstrap=100, **changes)
-    answer_in_words(config, EXAMS, local, seed=3, out=out, progress=SilentProgress())
+    answer_in_words(words(config), local, out=out, progress=SilentProgress())
     subjects = tuple(subject for subject, *_ in local)
     found = FAMILY.figures(make_context(out / "items", subjects, config)).generated
     systems = found.systems if found else ()
@@ -251,7 +260,7 @@ def test_killed_in_the_middle_it_asks_nothing_twice(server, tmp_path):
 
     config = EvaluateConfig(endpoints=(endpoint(server),), bootstrap=100)
     with pytest.raises(KeyboardInterrupt):
-        answer_in_words(config, EXAMS, [], seed=3, out=tmp_path, progress=Killed())
+        answer_in_words(words(config), [], out=tmp_path, progress=Killed())
     time.sleep(0.3)
     _, found, _ = ask(tmp_path, endpoint(server))
     prompts = [prompt for _, _, prompt in server.asked]

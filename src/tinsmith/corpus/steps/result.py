@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from tinsmith.base.completion import Answer, Failure, Request
 from tinsmith.base.progress import Progress
-from tinsmith.corpus.engine import DataFrame
+from tinsmith.corpus.engine import DataFrame, col
 from tinsmith.corpus.tables import TableWriter
 
 # One row for each document that the step drops (text is null) or changes.
@@ -34,7 +34,8 @@ class Teacher(Protocol):
 class StepInput:
     """What a step receives: the training documents that earlier steps left, and the held-out ones to compare with.
 
-    `out` is the step's own folder for evidence. `teacher` is there if the step's section names one.
+    `out` is the step's own folder for evidence. `teacher` is there if the step's section names one; it may read
+    documents with the labels `shown_access`, or all if that is None.
     """
 
     documents: DataFrame
@@ -43,6 +44,14 @@ class StepInput:
     seed: int
     progress: Progress
     teacher: Teacher | None = None
+    shown_access: tuple[str, ...] | None = None
+
+    @property
+    def shown(self) -> DataFrame:
+        """Return the training documents that the teacher may read."""
+        if self.shown_access is None:
+            return self.documents
+        return self.documents.where(col("access").fill_null("").is_in(list(self.shown_access)))
 
 
 class StepResult(NamedTuple):

@@ -11,6 +11,7 @@ from tinsmith.evaluate.families import families
 from tinsmith.evaluate.own_questions import read_own_questions
 from tinsmith.meter.planner import BASE_MEMORY_BYTES, Cost, Scale
 from tinsmith.recipe import MeterConfig, ModelConfig, Recipe, TaskConfig, TrainConfig
+from tinsmith.stages.outbound import Outbound
 from tinsmith.stages.stage import Stage
 from tinsmith.stages.train import base_model
 
@@ -93,7 +94,16 @@ def _prefetch(recipe: Recipe) -> None:
 def _reusable() -> tuple[str, ...]:
     """Return patterns of the items with a fingerprint: bits and answers share one, each probe has its own."""
     kinds = ("about", "bits", "exam", *(family.kind for family in families() if family.prepare))
-    return tuple(f"items/{kind}-*.json*" for kind in kinds)
+    # What was sent has left, whatever the recipe says now.
+    return (*(f"items/{kind}-*.json*" for kind in kinds), "answers/*/sent.jsonl")
+
+
+def _asks(recipe: Recipe) -> tuple[Outbound, ...]:
+    if not recipe.evaluate.endpoints:
+        return ()
+    from tinsmith.stages.evaluate.answers import asked
+
+    return asked(recipe.evaluate, recipe.tasks)
 
 
 STAGE = Stage(
@@ -106,6 +116,7 @@ STAGE = Stage(
     models=_models,
     files=_file_stamps,
     check=_check,
+    asks=_asks,
     prefetch=_prefetch,
     resumable=True,
     reusable=_reusable(),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tinsmith.base.completion import Answer, Failure, Request
+from tinsmith.base.completion import BYTES_PER_CHARACTER, Answer, Failure, Request
 from tinsmith.base.errors import LLMError, RecipeError
 from tinsmith.base.files import write_jsonl
 from tinsmith.base.progress import Advance, Progress
@@ -20,23 +21,27 @@ from tinsmith.evaluate.generated_answers import (
     choose_questions,
     generated_row,
 )
-from tinsmith.evaluate.own_questions import read_open_questions
+from tinsmith.evaluate.own_questions import OpenItem, read_open_questions, read_own_questions
+from tinsmith.evaluate.questions import CHOICES
 from tinsmith.evidence.items import Item
 from tinsmith.llm.key import ApiKey
-from tinsmith.recipe import EndpointConfig, EvaluateConfig, LLMConfig
+from tinsmith.recipe import EndpointConfig, EvaluateConfig, LLMConfig, TaskConfig
+from tinsmith.stages.evaluate.origins import Origins
 from tinsmith.stages.llm_session import LLMSession, open_llm
+from tinsmith.stages.outbound import Outbound
+from tinsmith.stages.sent import ANSWERS, none_may_leave
 
 _LOCAL_TOKENS = 64  # of an answer of a model that runs here
+_BYTES_BESIDE = 4_000  # at most, of a question's text and choices beside the opening of its document
 
 
 @dataclass(frozen=True)
 class System:
-    """Who is asked in words: `subject` names its files, `where` its place in the recipe."""
+    """Who is asked in words: `subject` names its files, `outbound` has the model and the most that it gets."""
 
     subject: str
     name: str
-    teacher: LLMConfig
-    where: str
+    outbound: Outbound
     max_tokens: int = _LOCAL_TOKENS
 
 
@@ -52,47 +57,111 @@ def check_words(config: EvaluateConfig) -> None:
         )
 
 
-def answer_in_words(
+def asked(config: EvaluateConfig, tasks: Sequence[TaskConfig]) -> tuple[Outbound, ...]:
+    """Return the endpoints of the recipe, with the most that each receives. Raises RecipeError for a damaged file."""
+    if not config.endpoints:
+        return ()
+    own: list[Sequence[Question]] = [*read_own_questions(config.questions).values()]
+    own += read_open_questions(config.questions).values()
+    # A question built from documents shows its own, and with each false choice perhaps another.
+    kinds = [(1, task.characters) for task in tasks]
+    kinds += [(CHOICES, config.characters)] * 2 if config.built_items else []
+    documents = sum(count for count, _ in kinds) * config.asked_in_words
+    size = (
+        sum(BYTES_PER_CHARACTER * characters + _BYTES_BESIDE for _, characters in kinds)
+        * config.asked_in_words
+    )
+    for items in own:
+        sizes = sorted((len(build_prompt(item).encode()) + len(SYSTEM) for item in items), reverse=True)
+        documents += len(sizes[: config.asked_in_words])
+        size += sum(sizes[: config.asked_in_words])
+    return tuple(
+        Outbound(f"evaluate.endpoints.{number}", endpoint, documents, size)
+        for number, endpoint in enumerate(config.endpoints)
+    )
+
+
+@dataclass(frozen=True)
+class Words:
+    """What is asked in words, and of which endpoints: chosen before any model is opened."""
+
+    questions: tuple[Question, ...]
+    open_questions: tuple[OpenItem, ...]
+    endpoints: tuple[tuple[EndpointConfig, Outbound], ...]
+    origins: Origins
+
+    @property
+    def withheld(self) -> dict[str, int]:
+        """Count, for each endpoint on another machine, the documents with a question that may not be sent."""
+        kept = {item.doc_id for item in self.questions if not self.origins.may_leave(item)}
+        return {outbound.where: len(kept) for _, outbound in self.endpoints if outbound.host}
+
+
+def choose_words(
     config: EvaluateConfig,
+    tasks: Sequence[TaskConfig],
     questions: Mapping[str, Sequence[Item]],
-    local: Sequence[tuple[str, str, Path]],
+    origins: Origins,
     *,
     seed: int,
-    out: Path,
-    progress: Progress,
+) -> Words:
+    """Choose what is asked in words. Raises CorpusError where an endpoint may receive no question at all."""
+    limit, own = config.asked_in_words, read_open_questions(config.questions)
+    groups: list[Sequence[Question]] = [*questions.values(), *own.values()] if limit else []
+    chosen = tuple(item for items in groups for item in choose_questions(items, limit, seed=seed))
+    endpoints = tuple(zip(config.endpoints, asked(config, tasks), strict=True))
+    for _, outbound in endpoints:
+        if outbound.host and not any(map(origins.may_leave, chosen)):
+            raise none_may_leave(outbound, map(origins.label, chosen))
+    return Words(chosen, tuple(itertools.chain.from_iterable(own.values())), endpoints, origins)
+
+
+def answer_in_words(
+    words: Words, local: Sequence[tuple[str, str, Path]], *, out: Path, progress: Progress
 ) -> None:
     """Ask all systems the same questions; store their answers below `out`/items.
 
     `local` gives subject, name and GGUF of each model that runs here. Answers are kept in `out`/answers, so that a
     killed run asks none of them again. Raises LLMError where an endpoint gave no answer at all.
     """
-    if not config.asked_in_words:
+    if not words.questions:
         return
-    open_questions = read_open_questions(config.questions)
-    write_jsonl(
-        out / "items" / "open.jsonl", (asdict(item) for items in open_questions.values() for item in items)
-    )
-    tasks: list[Sequence[Question]] = [*questions.values(), *open_questions.values()]
-    chosen = [item for items in tasks for item in choose_questions(items, config.asked_in_words, seed=seed)]
-    for system in _systems(config.endpoints, local):
-        rows = list(_ask(system, chosen, out / "answers", progress))
+    write_jsonl(out / "items" / "open.jsonl", map(asdict, words.open_questions))
+    for system in _systems(words.endpoints, local):
+        rows = list(_ask(system, words, out / ANSWERS, progress))
         write_jsonl(out / "items" / f"generated-{system.subject}.jsonl", rows)
 
 
-def _systems(endpoints: Sequence[EndpointConfig], local: Sequence[tuple[str, str, Path]]) -> Iterator[System]:
+def _systems(
+    endpoints: Sequence[tuple[EndpointConfig, Outbound]], local: Sequence[tuple[str, str, Path]]
+) -> Iterator[System]:
     for subject, name, gguf in local:
-        yield System(subject, name, LLMConfig(kind="local", model=str(gguf), parallel=1), "evaluate")
-    for number, each in enumerate(endpoints):
-        yield System(each.name, system_name(each), each, f"evaluate.endpoints.{number}", each.max_tokens)
+        model = LLMConfig(kind="local", model=str(gguf), parallel=1)
+        yield System(subject, name, Outbound("evaluate", model, 0, 0))
+    for endpoint, outbound in endpoints:
+        yield System(endpoint.name, system_name(endpoint), outbound, endpoint.max_tokens)
 
 
-def _ask(
-    system: System, questions: Sequence[Question], answers: Path, progress: Progress
-) -> Iterator[GeneratedRow]:
-    requests = [Request(build_prompt(item), SYSTEM, system.max_tokens) for item in questions]
+def _ask(system: System, words: Words, answers: Path, progress: Progress) -> Iterator[GeneratedRow]:
+    outbound, questions = system.outbound, words.questions
+    requests = [
+        Request(
+            build_prompt(item),
+            SYSTEM,
+            system.max_tokens,
+            documents=words.origins.of(item) if outbound.host else (),
+        )
+        for item in questions
+    ]
     what = f"  {system.subject}: answers in words"
     with (
-        open_llm(system.teacher, where=system.where, folder=answers / system.subject) as asking,
+        open_llm(
+            outbound.model,
+            where=outbound.where,
+            folder=answers / system.subject,
+            permitted=words.origins.permitted,
+            most_bytes=outbound.bytes,
+        ) as asking,
         progress.task(what, len(requests), "questions") as advance,
     ):
         for item, outcome in zip(questions, _outcomes(asking, requests, advance), strict=True):

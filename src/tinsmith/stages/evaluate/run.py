@@ -30,7 +30,7 @@ from tinsmith.evaluate.models import (
     scoring_precision,
     unscored,
 )
-from tinsmith.evaluate.own_questions import read_own_questions
+from tinsmith.evaluate.own_questions import OpenItem, read_open_questions, read_own_questions
 from tinsmith.evaluate.preflight import check_files, check_room
 from tinsmith.evaluate.probe import HeldOutText, Preparation, Probe
 from tinsmith.evaluate.questions import build_cloze, build_next_passage
@@ -44,9 +44,11 @@ from tinsmith.model.load import choose_device
 from tinsmith.recipe import EvaluateConfig, TaskConfig
 from tinsmith.serve.runtime import LlamaServer
 from tinsmith.stages.evaluate import Settings
-from tinsmith.stages.evaluate.answers import answer_in_words
+from tinsmith.stages.evaluate.answers import Words, answer_in_words, choose_words
 from tinsmith.stages.evaluate.learnt import find_learnt
+from tinsmith.stages.evaluate.origins import Origins, find_origins
 from tinsmith.stages.evaluate.redacted_values import find_redacted_values
+from tinsmith.stages.sent import write_sent
 from tinsmith.stages.stage import Inputs
 from tinsmith.tokens.canaries import Canary
 
@@ -62,11 +64,12 @@ def evaluate(
     seed: int,
     out: Path,
     progress: Progress,
+    may_leave: tuple[str, ...] = (),
 ) -> dict[str, float]:
     """Score everything, store every item, and write `metrics.json`, which is computed from the items alone.
 
-    Raises AssetError for a model that cannot be scored, CorpusError for too few held-out documents, EvidenceError where
-    a figure is out of the recipe's bounds.
+    `sent.json` says what endpoints on other machines received. Raises AssetError for a model that cannot be scored,
+    CorpusError for too few held-out documents or none that may be sent, EvidenceError where a figure is out of bounds.
     """
     items, tasks, device = out / "items", settings.tasks, choose_device(settings.train.device)
     models = find_models(config, settings.model, inputs["package"])
@@ -81,6 +84,7 @@ def evaluate(
     texts = bits.restorable(drawn, tokenizers)
     _require_two(texts, "be restored by the tokenizer of every model")
     questions = _choose_questions(config, tasks, texts, corpus, seed)
+    words = choose_words(config, tasks, questions, _origins(config, tasks, corpus, may_leave), seed=seed)
     prepared = tuple(
         _prepare_probes(config, settings, inputs, corpus, texts, questions, tokenizers[OURS], seed)
     )
@@ -108,7 +112,7 @@ def evaluate(
     )
     runnable = _runnable(models, inputs["package"])
     _measure_speeds(config, runnable, texts, items, progress)
-    _answer_in_words(config, questions, models, runnable, seed, out, progress)
+    _answer_in_words(words, models, runnable, out, progress)
     described = [describe(each, tokenizers[each.subject]) for each in models]
     notes = [
         *_notes(config, items, questions, models, len(drawn) - len(texts)),
@@ -131,8 +135,9 @@ def evaluate(
 
 @dataclass(frozen=True)
 class _Corpus:
-    """What earlier stages left: whole documents by id, overlaps with training text, tasks' questions on both sides."""
+    """What earlier stages left: texts and access labels by id, overlaps with training text, tasks' questions."""
 
+    labels: dict[str, str]
     held_out: dict[str, str]
     overlaps: dict[str, float]
     training: dict[str, str]
@@ -141,8 +146,10 @@ class _Corpus:
 
 
 def _read_corpus(inputs: Inputs, tasks: Sequence[TaskConfig]) -> _Corpus:
-    columns = ["doc_id", "text", "part"]
-    rows = pq.read_table(inputs["refine"] / "documents.parquet", columns=columns).to_pylist()
+    path = inputs["refine"] / "documents.parquet"
+    columns = [name for name in ("doc_id", "text", "part", "access") if name in pq.read_schema(path).names]
+    rows = pq.read_table(path, columns=columns).to_pylist()
+    labels = {row["doc_id"]: row.get("access") or "" for row in rows}
     texts: dict[str, dict[str, str]] = {"held_out": {}, "train": {}}
     for row in rows:
         texts[row["part"]][row["doc_id"]] = row["text"]
@@ -152,7 +159,7 @@ def _read_corpus(inputs: Inputs, tasks: Sequence[TaskConfig]) -> _Corpus:
         for name in ("exam.jsonl", "shots.jsonl")
     ]
     overlaps = {row["doc_id"]: float(row["overlap"]) for row in overlap}
-    return _Corpus(texts["held_out"], overlaps, texts["train"], *asked)
+    return _Corpus(labels, texts["held_out"], overlaps, texts["train"], *asked)
 
 
 def _require_two(texts: Sequence[HeldOutText], what: str) -> None:
@@ -276,12 +283,25 @@ def _measure_speeds(
             write_json(file, {"asked": asked, **measured})
 
 
+def _origins(
+    config: EvaluateConfig, tasks: Sequence[TaskConfig], corpus: _Corpus, may_leave: tuple[str, ...]
+) -> Origins:
+    own: list[Sequence[Item | OpenItem]] = [*read_own_questions(config.questions).values()]
+    own += read_open_questions(config.questions).values()
+    return find_origins(
+        may_leave,
+        corpus.labels,
+        corpus.held_out,
+        own=itertools.chain.from_iterable(own),
+        answers=[*corpus.questions, *corpus.examples],
+        choices={task.name: task.choices for task in tasks},
+    )
+
+
 def _answer_in_words(
-    config: EvaluateConfig,
-    questions: Mapping[str, Sequence[Item]],
+    words: Words,
     models: Sequence[EvalModel],
     runnable: Mapping[str, Path],
-    seed: int,
     out: Path,
     progress: Progress,
 ) -> None:
@@ -289,7 +309,8 @@ def _answer_in_words(
     bigger = set(GGUF_SUBJECTS.values()) - {OURS_4BIT}
     names = {model.subject: model.name for model in models}
     local = [(subject, names[subject], gguf) for subject, gguf in runnable.items() if subject not in bigger]
-    answer_in_words(config, questions, local, seed=seed, out=out, progress=progress)
+    answer_in_words(words, local, out=out, progress=progress)
+    write_sent(out, words.withheld)
 
 
 def _notes(

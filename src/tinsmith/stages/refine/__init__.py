@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from tinsmith.base.files import sha256_file
 from tinsmith.corpus.readers.sources import find_files
+from tinsmith.corpus.steps.teachers import most_sent
 from tinsmith.meter.planner import BASE_MEMORY_BYTES, COMPRESSED, CURATE_BYTES_PER_SECOND, Cost, Scale
-from tinsmith.recipe import Recipe
+from tinsmith.recipe import Recipe, RefineConfig
+from tinsmith.stages.outbound import Outbound
 from tinsmith.stages.sources import look_at
 from tinsmith.stages.stage import Stage
 
@@ -41,13 +43,33 @@ def _file_stamps(recipe: Recipe) -> list[str] | None:
     return stamps or None
 
 
+def asked(config: RefineConfig) -> dict[str, Outbound]:
+    """Return the teachers of enabled steps by step, with the most that each receives."""
+    return {
+        name: Outbound(
+            f"refine.{name}.teacher",
+            section.asks,
+            *most_sent(section),
+        )
+        for name, section in config.steps.items()
+        if section.asks
+    }
+
+
+def _asks(recipe: Recipe) -> tuple[Outbound, ...]:
+    return tuple(asked(recipe.refine).values())
+
+
 STAGE = Stage(
     "refine",
-    version=1,
+    version=2,
     purpose="learnt from training documents",
     estimate=_estimate,
     inputs=("split",),
     models=_local_models,
     files=_file_stamps,
+    asks=_asks,
     resumable=True,
+    # What an attempt with another recipe sent has left all the same.
+    reusable=("answers/*/sent.jsonl",),
 )

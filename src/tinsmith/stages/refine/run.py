@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -19,12 +19,16 @@ from tinsmith.base.errors import CorpusError
 from tinsmith.base.files import write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.corpus.engine import col, read_parquet
+from tinsmith.corpus.rights import may_leave as may_be_sent
 from tinsmith.corpus.steps.decisions import Removed, apply_decisions
 from tinsmith.corpus.steps.result import StepInput, StepResult
 from tinsmith.corpus.tables import TableWriter, sort_table
 from tinsmith.recipe import RefineConfig
 from tinsmith.recipe.corpus import StepConfig
 from tinsmith.stages.llm_session import open_llm
+from tinsmith.stages.outbound import Outbound
+from tinsmith.stages.refine import asked
+from tinsmith.stages.sent import ANSWERS, none_may_leave, write_sent
 from tinsmith.stages.stage import Inputs
 
 _BATCH = 256
@@ -32,12 +36,19 @@ TRAIN, HELD_OUT = "train", "held_out"
 
 
 def refine(
-    config: RefineConfig, *, inputs: Inputs, seed: int, out: Path, progress: Progress
+    config: RefineConfig,
+    *,
+    inputs: Inputs,
+    seed: int,
+    out: Path,
+    progress: Progress,
+    may_leave: tuple[str, ...] = (),
 ) -> dict[str, float]:
     """Write `documents.parquet`: held-out documents unchanged, training documents as the steps leave them.
 
     Each step sees what earlier ones left. It writes decisions to `decisions/STEP.parquet` and evidence to `STEP/`.
-    `funnel.jsonl` counts documents and bytes. Raises CorpusError if no training document is left.
+    `funnel.jsonl` counts documents and bytes, `sent.json` what teachers on other machines received, of documents with
+    access labels that match `may_leave`. Raises CorpusError if no training document is left, or none may be sent.
     """
     source = inputs["split"] / "documents.parquet"
     held_out = read_parquet(str(source)).where(col("part") == HELD_OUT)
@@ -49,10 +60,15 @@ def refine(
     }
     dropped = 0
     added: list[Path] = []
+    left_out: dict[str, int] = {}
     for name, section in config.steps.items():
         progress.say(f"  {name}")
         given = StepInput(read_parquet(str(current)), held_out, out / name, seed, progress)
-        result = _run(name, section, given)
+        if outbound := asked(config).get(name):
+            given, permitted = _permit(outbound, given, may_leave, left_out)
+            result = _run_with_teacher(name, section, given, outbound, permitted)
+        else:
+            result = _run(name, section, given)
         statistics |= {f"{name}_{figure}": value for figure, value in result.statistics.items()}
         if result.added:
             added.append(result.added)
@@ -66,6 +82,7 @@ def refine(
     kept = _write(current, source, added, out / "documents.parquet", progress)
     funnel.append(_entry("kept", "", _Size(kept["documents"], kept["bytes"])))
     write_jsonl(out / "funnel.jsonl", funnel)
+    write_sent(out, left_out)
     shutil.rmtree(out / ".work")
     return statistics | {
         "documents_train": kept["documents"],
@@ -77,14 +94,46 @@ def refine(
 
 
 def _run(name: str, section: StepConfig, given: StepInput) -> StepResult:
-    """Run a step, with its teacher if it asks one; the teacher's costs join the step's statistics."""
-    run = import_module(f"tinsmith.corpus.steps.{name}").run
-    if section.asks is None:
-        return run(section, given)  # type: ignore[no-any-return]
-    where, answers = f"refine.{name}.teacher", given.out.parent / "answers" / name
-    with open_llm(section.asks, where=where, folder=answers) as teacher:
-        result: StepResult = run(section, replace(given, teacher=teacher))
+    result: StepResult = import_module(f"tinsmith.corpus.steps.{name}").run(section, given)
+    return result
+
+
+def _run_with_teacher(
+    name: str, section: StepConfig, given: StepInput, outbound: Outbound, permitted: Collection[str]
+) -> StepResult:
+    """Run a step that asks a teacher, whose costs join the step's statistics."""
+    with open_llm(
+        outbound.model,
+        where=outbound.where,
+        folder=given.out.parent / ANSWERS / name,
+        permitted=permitted,
+        most_bytes=outbound.bytes,
+    ) as teacher:
+        result = _run(name, section, replace(given, teacher=teacher))
         return result._replace(statistics=result.statistics | teacher.statistics())
+
+
+def _permit(
+    outbound: Outbound, given: StepInput, may_leave: tuple[str, ...], left_out: dict[str, int]
+) -> tuple[StepInput, frozenset[str]]:
+    """Return what a step may show its teacher, and the ids of these documents if they leave; count the others.
+
+    Raises CorpusError if none may leave.
+    """
+    if not outbound.host:
+        return given, frozenset()
+    columns = [name for name in ("doc_id", "access") if name in given.documents.column_names]
+    labels = {row["doc_id"]: row.get("access") or "" for row in given.documents.select(*columns).to_pylist()}
+    shown = {label for label in set(labels.values()) if may_be_sent(label, may_leave)}
+    permitted = frozenset(doc_id for doc_id, label in labels.items() if label in shown)
+    if not permitted:
+        raise none_may_leave(outbound, labels.values())
+    left_out[outbound.where] = len(labels) - len(permitted)
+    given.progress.say(
+        f"  {outbound.host} may read {len(permitted):,} documents; {left_out[outbound.where]:,} stay here, since "
+        "may_leave does not list their label"
+    )
+    return replace(given, shown_access=tuple(sorted(shown))), permitted
 
 
 def _apply(step: str, made: Path, current: Path, out: Path) -> tuple[Path, list[Removed]]:

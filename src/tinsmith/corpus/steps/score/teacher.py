@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,11 +15,12 @@ from scipy import sparse
 
 from tinsmith.base.completion import Answer, Request
 from tinsmith.base.errors import CorpusError
-from tinsmith.base.files import read_jsonl, sha256_json, write_jsonl
+from tinsmith.base.files import read_whole_rows, sha256_json, write_jsonl
 from tinsmith.corpus.steps.result import StepInput
 from tinsmith.corpus.steps.sample import choose, fold_of, read_texts
 from tinsmith.corpus.steps.score.agreement import Figure, f1, resampled, spearman
 from tinsmith.corpus.steps.score.grams import Weights, document_row, linear_value
+from tinsmith.corpus.steps.teachers import MIDDLE, OPENING
 from tinsmith.recipe import ScoreConfig
 
 RUBRIC = """\
@@ -38,7 +38,6 @@ You rate documents by how much a learner of their field can learn from them. Use
 
 Answer with one line and nothing else, in this form:
 Score: N"""
-_OPENING, _MIDDLE = 2_000, 1_000  # characters that the teacher sees
 _RATING_TOKENS = 200  # of an answer
 _FOLDS = 5
 _GOOD = 3.0
@@ -98,10 +97,10 @@ def instructions(rubric: str) -> str:
 
 def prompt(text: str) -> str:
     """Return the part of a document that the teacher sees: its opening, and a piece of its middle if it is long."""
-    if len(text) <= _OPENING + _MIDDLE:
+    if len(text) <= OPENING + MIDDLE:
         return text
-    middle = max(_OPENING, len(text) // 2)
-    return f"{text[:_OPENING]}\n[...]\n{text[middle : middle + _MIDDLE]}"
+    middle = max(OPENING, len(text) // 2)
+    return f"{text[:OPENING]}\n[...]\n{text[middle : middle + MIDDLE]}"
 
 
 def learn(config: ScoreConfig, given: StepInput) -> Learnt:
@@ -110,7 +109,7 @@ def learn(config: ScoreConfig, given: StepInput) -> Learnt:
     `ratings.jsonl` gets each answer as it comes, so that a run continues after a kill.
     """
     documents = given.documents
-    chosen = choose(documents, config.sample, given.seed)
+    chosen = choose(given.shown, config.sample, given.seed)
     rated = _rate(given, chosen, instructions(config.rubric))
     counts = _count(rated, chosen)
     _check(rated, counts)
@@ -155,17 +154,17 @@ def _rate(given: StepInput, chosen: Sequence[str], system: str) -> dict[str, dic
     if given.teacher is None:
         raise ValueError("a score learnt from ratings needs a teacher")
     path = given.out / "ratings.jsonl"
-    key = sha256_json([system, _OPENING, _MIDDLE])[:16]
-    known = {row["doc_id"]: row for row in _whole_rows(path) if row["key"] == key}
+    key = sha256_json([system, OPENING, MIDDLE])[:16]
+    known = {row["doc_id"]: row for row in read_whole_rows(path) if row["key"] == key}
     rated = {name: known[name] for name in chosen if name in known}
     write_jsonl(path, rated.values())  # without the incomplete line that a kill may have left
     missing = [name for name in chosen if name not in rated]
     requested: list[str] = []
 
     def requests() -> Iterator[Request]:
-        for document in read_texts(given.documents, missing):
+        for document in read_texts(given.shown, missing):
             requested.append(document.doc_id)
-            yield Request(prompt(document.text), system, _RATING_TOKENS)
+            yield Request(prompt(document.text), system, _RATING_TOKENS, documents=(document.doc_id,))
 
     with (
         given.progress.task("rate", len(missing), "documents") as advance,
@@ -185,15 +184,6 @@ def _rate(given: StepInput, chosen: Sequence[str], system: str) -> dict[str, dic
                 file.flush()
     write_jsonl(path, (rated[name] for name in chosen if name in rated))
     return rated
-
-
-def _whole_rows(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.exists():
-        return
-    try:
-        yield from read_jsonl(path)
-    except (json.JSONDecodeError, UnicodeDecodeError):  # the incomplete last line of a killed run
-        return
 
 
 def _count(rated: dict[str, dict[str, Any]], chosen: Sequence[str]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -68,7 +68,7 @@ def run(config: SynthesisConfig, given: StepInput) -> StepResult:
     schema = pa.schema([(name, pa.string()) for name in documents.column_names if name != "part"])
     out.mkdir(parents=True, exist_ok=True)
     passages = choose_passages(
-        documents, items=config.items, kinds=config.kinds, words=config.passage_words, seed=seed
+        given.shown, items=config.items, kinds=config.kinds, words=config.passage_words, seed=seed
     )
     items = [SynthesisItem(passage) for passage in passages]
     _write_items(items, ask, seed, progress)
@@ -109,7 +109,7 @@ def _is_question(item: SynthesisItem) -> bool:
 
 
 def _write_items(items: list[SynthesisItem], ask: Ask, seed: int, progress: Progress) -> None:
-    requests = (write_request(item.passage.kind, item.passage.text, seed) for item in items)
+    requests = (_of(item, write_request(item.passage.kind, item.passage.text, seed)) for item in items)
     with progress.task("write items", len(items), "items") as advance:
         for item, outcome in zip(items, ask(requests), strict=True):
             _check(item, "answered", isinstance(outcome, Answer))
@@ -136,7 +136,7 @@ def _check_answers(items: list[SynthesisItem], ask: Ask, seed: int, progress: Pr
             _check(item, "answerable", _passes(item, outcome))
             advance(1)
     questions = [item for item in _passing(items) if _is_question(item)]
-    requests = (answer_request(item.draft.heading, "", seed) for item in questions if item.draft)
+    requests = (_of(item, answer_request(item.draft.heading, "", seed)) for item in questions if item.draft)
     for item, outcome in zip(questions, ask(requests), strict=True):
         # Without an answer, nothing shows that the question needs its passage.
         _check(item, "needs_passage", isinstance(outcome, Answer) and not _passes(item, outcome))
@@ -145,8 +145,13 @@ def _check_answers(items: list[SynthesisItem], ask: Ask, seed: int, progress: Pr
 def _with_passage(item: SynthesisItem, seed: int) -> Request:
     assert item.draft is not None
     if _is_question(item):
-        return answer_request(item.draft.heading, item.passage.text, seed)
-    return support_request(item.draft.body, item.passage.text, seed)
+        return _of(item, answer_request(item.draft.heading, item.passage.text, seed))
+    return _of(item, support_request(item.draft.body, item.passage.text, seed))
+
+
+def _of(item: SynthesisItem, request: Request) -> Request:
+    """Name the document in a request: what the teacher wrote from it is its text too."""
+    return replace(request, documents=(item.passage.doc_id,))
 
 
 def _passes(item: SynthesisItem, outcome: Answer | Failure) -> bool:

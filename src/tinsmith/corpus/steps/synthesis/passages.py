@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from tinsmith.corpus.engine import DataFrame, col
 from tinsmith.corpus.steps.sample import choose
+from tinsmith.corpus.steps.teachers import CHARACTERS_PER_WORD
 
 _WORD = re.compile(r"\S+")
 _AT_ONCE = 64  # documents whose text is in memory
@@ -50,10 +51,11 @@ def choose_passages(
 
 def _cut(text: str, words: int, key: str) -> tuple[int, str]:
     """Return the offset and text of a seeded passage of `words` words, at the start of a paragraph if possible."""
+    most = words * CHARACTERS_PER_WORD
     spans = [(found.start(), found.end()) for found in _WORD.finditer(text)]
     if len(spans) <= words:
-        return 0, text.strip()
+        return 0, text.strip()[:most]
     opens = [n for n, (start, _) in enumerate(spans[: len(spans) - words]) if text[max(0, start - 1)] == "\n"]
     choices = opens or list(range(len(spans) - words))
     first = choices[int(hashlib.sha256(key.encode()).hexdigest()[:12], 16) % len(choices)]
-    return spans[first][0], text[spans[first][0] : spans[first + words - 1][1]]
+    return spans[first][0], text[spans[first][0] : spans[first + words - 1][1]][:most]

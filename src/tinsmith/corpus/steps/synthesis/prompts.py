@@ -7,8 +7,8 @@ import re
 from typing import Any, NamedTuple
 
 from tinsmith.base.completion import Request
+from tinsmith.corpus.steps.teachers import MAX_TOKENS
 
-MAX_TOKENS = {"question": 300, "textbook": 700}
 _SYSTEM = (
     "You write teaching material from one passage of a document. Use the terms of the passage, and no facts that it "
     "does not contain. Answer with one JSON object and nothing else."

@@ -1,0 +1,48 @@
+"""What a stage sends to language models that run on other machines, and what a recipe must say to allow it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from tinsmith.base.errors import RecipeError
+from tinsmith.recipe import LLMConfig
+
+
+@dataclass(frozen=True)
+class Outbound:
+    """A model that a stage asks. `where` is its section; `documents` and `bytes` (of requests) are the most it gets."""
+
+    where: str
+    model: LLMConfig
+    documents: int
+    bytes: int
+
+    @cached_property
+    def host(self) -> str:
+        """Return the host that requests leave for; empty if they stay on this machine. Raises RecipeError."""
+        if self.model.kind == "local":
+            return ""
+        from tinsmith.llm.client import remote_host
+
+        return remote_host(self.model.kind, self.model.url, where=self.where)
+
+    def check(self, may_leave: tuple[str, ...]) -> None:
+        """Refuse a model on another machine that may receive nothing, and a limit that stops nothing.
+
+        Raises RecipeError.
+        """
+        if self.host and not may_leave:
+            raise RecipeError(
+                f"{self.where} would send text of documents to {self.host}, and the recipe allows none to leave",
+                where="may_leave",
+                next_step='list the access labels that may be sent, such as may_leave = ["public"]; "unknown" is a '
+                "document without a label; or name a model that runs here",
+            )
+        model = self.model
+        if model.max_cost and not (model.price_per_million_input or model.price_per_million_output):
+            raise RecipeError(
+                f"{model.max_cost:g} would never be reached: no price is given, so every request counts as free",
+                where=f"{self.where}.max_cost",
+                next_step="set price_per_million_input and price_per_million_output, or limit max_minutes instead",
+            )
