@@ -13,6 +13,7 @@ from tinsmith.llm.client import remote_host
 from tinsmith.llm.gate import RECORD, read_record
 from tinsmith.recipe import LLMConfig
 from tinsmith.stages.llm_session import open_llm
+from tinsmith.stages.outbound import Outbound
 
 SECRET = Request("Question: the secret one?", documents=("a", "secret"))
 OPEN = [Request(f"Question: {n}?", documents=(name,)) for n, name in enumerate("aab")]
@@ -113,13 +114,13 @@ def test_bytes_are_those_of_both_texts():
     ],
 )
 def test_only_a_loopback_address_is_this_machine(kind, url, host):
-    assert remote_host(kind, url, where="w") == host
+    assert remote_host(kind, url) == host
 
 
 @pytest.mark.parametrize("url", ["example.org/v1", "ftp://example.org", "http://", "http://host:port"])
 def test_what_is_not_an_address_is_refused_by_its_field(url):
     with pytest.raises(RecipeError, match=r"w\.url: .* is not an address"):
-        remote_host("openai", url, where="w")
+        Outbound("w", LLMConfig(kind="openai", model="m", url=url)).check(("public",))
 
 
 def test_the_names_of_documents_do_not_change_which_answer_is_found():

@@ -349,12 +349,13 @@ def test_teachers_elsewhere_read_only_documents_that_may_leave(tmp_path, elsewhe
     assert len(sent["requests"]) > 27 + 9
     assert {row["host"] for row in sent["requests"]} == {"0.0.0.0"}
     open_ones = {document_id(text) for text in labelled if "Zanzibar" not in text}
-    for name, most in asked_of(RefineConfig(**sections)).items():
+    for name, outbound in asked_of(RefineConfig(**sections)).items():
+        documents, size = outbound.most()
         own = [row for row in sent["requests"] if row["where"] == f"refine.{name}.teacher"]
         named = {document for row in own for document in row["documents"]}
         assert named == open_ones if name == "score" else named < open_ones
-        assert len(named) <= most.documents
-        assert sum(row["bytes"] for row in own) <= most.bytes
+        assert len(named) <= documents
+        assert sum(row["bytes"] for row in own) <= size
 
 
 def test_without_a_label_that_may_leave_a_teacher_elsewhere_is_not_asked(tmp_path, elsewhere, labelled):

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from tinsmith.base.completion import Answer, Failure, Request
-from tinsmith.base.errors import LLMError, RecipeError
+from tinsmith.base.errors import LLMError
 from tinsmith.llm.key import ApiKey
 from tinsmith.llm.providers import OPTIONAL, PROVIDERS, Reply, without
 
@@ -220,26 +220,18 @@ def _tokens(text: str) -> int:
     return -(-len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN)
 
 
-def remote_host(kind: str, url: str, *, where: str) -> str:
+def remote_host(kind: str, url: str) -> str:
     """Return the host that requests to an endpoint go to; empty if it is on this machine.
 
-    Raises RecipeError for an address without a host.
+    What is not a web address with a host is returned as it is.
     """
     try:
         address = httpx.URL(_complete(url, PROVIDERS[kind].url))
-    except httpx.InvalidURL as error:
-        raise _no_address(url, where, str(error)) from None
+    except httpx.InvalidURL:
+        return url
     if address.scheme not in ("http", "https") or not address.host:
-        raise _no_address(url, where, "it names no host")
+        return url
     return "" if is_loopback(str(address)) else address.host
-
-
-def _no_address(url: str, where: str, why: str) -> RecipeError:
-    return RecipeError(
-        f"{url!r} is not an address ({why})",
-        where=f"{where}.url",
-        next_step="write http:// or https:// and a host, or leave it empty for the provider's own",
-    )
 
 
 def is_loopback(url: str) -> bool:

@@ -72,12 +72,15 @@ def describe_power(config: EvaluateConfig) -> str:
 def describe_leaving(recipe: Recipe, steps: Sequence[Step]) -> list[str]:
     """Return a line for each model on another machine that a stage to run would send text of documents to."""
     asked = [outbound for step in steps if not step.cached for outbound in step.stage.asks(recipe)]
-    lines = [
-        f"at most {outbound.documents:,} documents and {_size(outbound.bytes)} of requests to {outbound.host} "
-        f"({outbound.where}), of documents labelled {' or '.join(recipe.may_leave)}"
-        for outbound in asked
-        if outbound.host
-    ] or ["no text of a document: every model that is asked runs here"]
+    lines = []
+    for outbound in asked:
+        if outbound.host:
+            documents, size = outbound.most()
+            lines.append(
+                f"at most {documents:,} documents and {_size(size)} of requests to {outbound.host} "
+                f"({outbound.where}), of documents labelled {' or '.join(recipe.may_leave)}"
+            )
+    lines = lines or ["no text of a document: every model that is asked runs here"]
     return [f"{'leaves' if not number else '':10} {line}" for number, line in enumerate(lines)]
 
 

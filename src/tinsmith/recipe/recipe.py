@@ -12,9 +12,10 @@ from tinsmith.recipe.objectives import EXAMPLE_FILES, OBJECTIVES
 from tinsmith.recipe.section import ReadWhen, Section
 from tinsmith.recipe.training import ModelConfig, TaskConfig, TokenizeConfig, TrainConfig
 
-
 _ENDPOINT_ASKED = ReadWhen(
-    lambda recipe, _: any(model.kind != "local" for model in (*recipe.refine.teachers, *recipe.evaluate.endpoints)),
+    lambda recipe, _: any(
+        model.kind != "local" for model in (*recipe.refine.teachers, *recipe.evaluate.endpoints)
+    ),
     "have an endpoint asked, as a teacher in refine or in evaluate.endpoints",
 )
 

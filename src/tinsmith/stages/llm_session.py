@@ -84,7 +84,7 @@ def open_llm(
             budget.price_per_million_input = config.price_per_million_input
             budget.price_per_million_output = config.price_per_million_output
         gate = None
-        if config.kind != "local" and (host := remote_host(config.kind, config.url, where=where)):
+        if config.kind != "local" and (host := remote_host(config.kind, config.url)):
             gate = Gate(host, where, permitted=permitted, most_bytes=most_bytes, folder=folder)
             stack.callback(gate.close)
         yield LLMSession(client, AnswerCache(folder), budget, config.parallel, joules, gate)

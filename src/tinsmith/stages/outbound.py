@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,27 +12,32 @@ from tinsmith.recipe import LLMConfig
 
 @dataclass(frozen=True)
 class Outbound:
-    """A model that a stage asks. `where` is its section; `documents` and `bytes` (of requests) are the most it gets."""
+    """A model that a stage asks. `where` is its section; `most` gives the most documents and bytes that it receives."""
 
     where: str
     model: LLMConfig
-    documents: int
-    bytes: int
+    most: Callable[[], tuple[int, int]] = lambda: (0, 0)
 
     @cached_property
     def host(self) -> str:
-        """Return the host that requests leave for; empty if they stay on this machine. Raises RecipeError."""
+        """Return the host that requests leave for; empty if they stay on this machine."""
         if self.model.kind == "local":
             return ""
         from tinsmith.llm.client import remote_host
 
-        return remote_host(self.model.kind, self.model.url, where=self.where)
+        return remote_host(self.model.kind, self.model.url)
 
     def check(self, may_leave: tuple[str, ...]) -> None:
         """Refuse a model on another machine that may receive nothing, and a limit that stops nothing.
 
         Raises RecipeError.
         """
+        if self.host and self.host == self.model.url:
+            raise RecipeError(
+                f"{self.host!r} is not an address",
+                where=f"{self.where}.url",
+                next_step="write http:// or https:// and a host, or leave it empty for the provider's own",
+            )
         if self.host and not may_leave:
             raise RecipeError(
                 f"{self.where} would send text of documents to {self.host}, and the recipe allows none to leave",

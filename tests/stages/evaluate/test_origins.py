@@ -11,7 +11,7 @@ from tinsmith.evaluate.probe import HeldOutText
 from tinsmith.evaluate.questions import build_cloze, build_next_passage
 from tinsmith.evidence.items import Item
 from tinsmith.recipe import EndpointConfig, EvaluateConfig, TaskConfig
-from tinsmith.stages.evaluate.answers import answer_in_words, asked, choose_words
+from tinsmith.stages.evaluate.answers import answer_in_words, choose_words, most_sent
 from tinsmith.stages.evaluate.origins import find_origins
 from tinsmith.stages.sent import write_sent
 
@@ -90,9 +90,9 @@ def test_no_text_of_a_document_that_may_not_leave_stands_in_any_question_asked(s
     assert set(NAMES) - SECRET <= named
     assert not SECRET & named
     assert sent["left_out"]["evaluate.endpoints.0"] >= len(SECRET)
-    (most,) = asked(config, (TaskConfig(name="kind", question="{text}", answer="{k}"),))
-    assert sum(row["bytes"] for row in sent["requests"]) <= most.bytes
-    assert len(named) <= most.documents
+    documents, size = most_sent(config, (TaskConfig(name="kind", question="{text}", answer="{k}"),))
+    assert sum(row["bytes"] for row in sent["requests"]) <= size
+    assert len(named) <= documents
 
 
 def test_false_choices_are_counted_with_the_documents_they_come_from():

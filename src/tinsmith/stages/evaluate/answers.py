@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from tinsmith.base.completion import BYTES_PER_CHARACTER, Answer, Failure, Request
@@ -58,27 +59,31 @@ def check_words(config: EvaluateConfig) -> None:
 
 
 def asked(config: EvaluateConfig, tasks: Sequence[TaskConfig]) -> tuple[Outbound, ...]:
-    """Return the endpoints of the recipe, with the most that each receives. Raises RecipeError for a damaged file."""
-    if not config.endpoints:
-        return ()
-    own: list[Sequence[Question]] = [*read_own_questions(config.questions).values()]
-    own += read_open_questions(config.questions).values()
-    # A question built from documents shows its own, and with each false choice perhaps another.
-    kinds = [(1, task.characters) for task in tasks]
-    kinds += [(CHOICES, config.characters)] * 2 if config.built_items else []
-    documents = sum(count for count, _ in kinds) * config.asked_in_words
-    size = (
-        sum(BYTES_PER_CHARACTER * characters + _BYTES_BESIDE for _, characters in kinds)
-        * config.asked_in_words
-    )
-    for items in own:
-        sizes = sorted((len(build_prompt(item).encode()) + len(SYSTEM) for item in items), reverse=True)
-        documents += len(sizes[: config.asked_in_words])
-        size += sum(sizes[: config.asked_in_words])
+    """Return the endpoints of the recipe, with the most that each receives."""
+    most = partial(most_sent, config, tasks)
     return tuple(
-        Outbound(f"evaluate.endpoints.{number}", endpoint, documents, size)
+        Outbound(f"evaluate.endpoints.{number}", endpoint, most)
         for number, endpoint in enumerate(config.endpoints)
     )
+
+
+def most_sent(config: EvaluateConfig, tasks: Sequence[TaskConfig]) -> tuple[int, int]:
+    """Return the most documents, and the most bytes of requests, that an endpoint receives.
+
+    Raises RecipeError for a damaged file of questions.
+    """
+    # A question built from a document shows that one, and with each false choice perhaps another.
+    kinds = [(1, task.characters) for task in tasks]
+    kinds += [(CHOICES, config.characters)] * 2 if config.built_items else []
+    limit = config.asked_in_words
+    documents = limit * sum(count for count, _ in kinds)
+    size = limit * sum(BYTES_PER_CHARACTER * characters + _BYTES_BESIDE for _, characters in kinds)
+    own: list[Sequence[Question]] = [*read_own_questions(config.questions).values()]
+    own += read_open_questions(config.questions).values()
+    for items in own:
+        sizes = sorted((len(f"{SYSTEM}{build_prompt(item)}".encode()) for item in items), reverse=True)
+        documents, size = documents + len(sizes[:limit]), size + sum(sizes[:limit])
+    return documents, size
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,7 @@ def _systems(
 ) -> Iterator[System]:
     for subject, name, gguf in local:
         model = LLMConfig(kind="local", model=str(gguf), parallel=1)
-        yield System(subject, name, Outbound("evaluate", model, 0, 0))
+        yield System(subject, name, Outbound("evaluate", model))
     for endpoint, outbound in endpoints:
         yield System(endpoint.name, system_name(endpoint), outbound, endpoint.max_tokens)
 
@@ -160,7 +165,7 @@ def _ask(system: System, words: Words, answers: Path, progress: Progress) -> Ite
             where=outbound.where,
             folder=answers / system.subject,
             permitted=words.origins.permitted,
-            most_bytes=outbound.bytes,
+            most_bytes=outbound.most()[1] if outbound.host else 0,
         ) as asking,
         progress.task(what, len(requests), "questions") as advance,
     ):

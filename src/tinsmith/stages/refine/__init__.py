@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tinsmith.base.files import sha256_file
 from tinsmith.corpus.readers.sources import find_files
 from tinsmith.corpus.steps.teachers import most_sent
@@ -49,7 +51,7 @@ def asked(config: RefineConfig) -> dict[str, Outbound]:
         name: Outbound(
             f"refine.{name}.teacher",
             section.asks,
-            *most_sent(section),
+            partial(most_sent, section),
         )
         for name, section in config.steps.items()
         if section.asks

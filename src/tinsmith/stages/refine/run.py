@@ -107,7 +107,7 @@ def _run_with_teacher(
         where=outbound.where,
         folder=given.out.parent / ANSWERS / name,
         permitted=permitted,
-        most_bytes=outbound.bytes,
+        most_bytes=outbound.most()[1],
     ) as teacher:
         result = _run(name, section, replace(given, teacher=teacher))
         return result._replace(statistics=result.statistics | teacher.statistics())
