@@ -10,6 +10,7 @@ import openpyxl
 import pytest
 
 from tinsmith.corpus.read import ReadResult, read_file
+from tinsmith.corpus.readers.office import unread_parts
 from tinsmith.corpus.readers.paragraphs import join_hyphens
 from tinsmith.corpus.readers.pdf_page import restore_ligatures
 
@@ -160,6 +161,81 @@ def test_what_a_document_holds_unread_is_a_loss(tmp_path: Path) -> None:
         ("word/more.html", "not_read", ""),
         ("word/document.xml", "not_read", "symbols"),
     ]
+
+
+def test_odt_gives_spans_links_spaces_tables_and_notes(tmp_path: Path) -> None:
+    body = (
+        "<t:h>Lease</t:h><t:p>Text with <t:span>spans<t:span> in spans</t:span></t:span>\n  and"
+        "<t:s t:c='2'/><t:a>a link</t:a>"
+        "<t:note><t:note-citation>1</t:note-citation><t:note-body><t:p>A note.</t:p></t:note-body></t:note> ends.</t:p>"
+        "<t:list><t:list-item><t:p>One<t:tab/>two<t:line-break/>three</t:p></t:list-item></t:list>"
+        "<t:p><d:frame><d:text-box><t:p>In a box.</t:p></d:text-box></d:frame></t:p>"
+        "<o:annotation><t:p>A comment.</t:p></o:annotation><t:tracked-changes><t:p>Gone.</t:p></t:tracked-changes>"
+        "<b:table><b:table-header-rows><b:table-row><b:table-cell><t:p>Due</t:p></b:table-cell></b:table-row>"
+        "</b:table-header-rows><b:table-row><b:table-cell><t:p>May</t:p><t:p>1</t:p></b:table-cell>"
+        "<b:table-cell><t:p>950</t:p></b:table-cell></b:table-row></b:table>"
+    )
+    spaces = "xmlns:o='office' xmlns:t='text' xmlns:d='drawing' xmlns:b='table'"
+    content = f"<o:document-content {spaces}><o:body><o:text>{body}</o:text></o:body></o:document-content>"
+    members: dict[str, str | bytes] = {
+        "mimetype": "application/vnd.oasis.opendocument.text",
+        "META-INF/manifest.xml": "<m/>",
+        "content.xml": content,
+    }
+    result = read(tmp_path / "a.odt", zip_of(tmp_path / "x", members))
+    assert text_of(result).split("\n\n") == [
+        "Lease",
+        "Text with spans in spans and  a link ends.",
+        "A note.",
+        "One\ttwo\nthree",
+        "In a box.",
+        "Due\nMay 1\t950",
+    ]
+    assert [(row["reason"], row["detail"], row["count"]) for row in result.lost] == [
+        ("not_read", "comments", 1)
+    ]
+
+
+def test_what_stands_apart_in_a_browser_stays_apart(tmp_path: Path) -> None:
+    cells = (
+        "<td>CO<sub>2</sub> intensity<br>per unit</td><td>1<sup>st</sup></td><td>Signed<hr>Dated</td>"
+        "<td><dl><dt>Lessor</dt><dd>Quay</dd></dl></td><td>Pay<noscript>Enable</noscript></td>"
+    )
+    page = (
+        f"<html><body><table><tr>{cells}</tr></table><details><summary>Who pays?</summary>The tenant.</details>"
+        "The rate <math><mi>r</mi><mo>=</mo><mn>5</mn><annotation>r=5</annotation></math> applies.</body></html>"
+    )
+    assert text_of(read(tmp_path / "a.html", page)).split("\n\n") == [
+        "CO2 intensity per unit\t1st\tSigned Dated\tLessor Quay\tPay",
+        "Who pays?\nThe tenant.",
+        "The rate r=5 applies.",
+    ]
+
+
+def test_a_raised_or_stacked_figure_does_not_join_the_number_before_it(tmp_path: Path) -> None:
+    page = "<html><p>10<sup>6</sup> of 12,345<sup>1</sup>, H<sub>2</sub>O, 1<sup>st</sup></p></html>"
+    assert text_of(read(tmp_path / "a.html", page)) == "10^6 of 12,345^1, H2O, 1st"
+
+    def run(text: str, properties: str = "") -> str:
+        return f"<w:r><w:rPr>{properties}</w:rPr><w:t>{text}</w:t></w:r>"
+
+    raised = '<w:vertAlign w:val="superscript"/>'
+    part = "<w:{0}><w:r><w:t>{1}</w:t></w:r></w:{0}>".format
+    body = (
+        f"<w:p>{run('10')}{run('6', raised)}{run(' units, 1')}{run('st', raised)}</w:p>"
+        f"<w:p>{run('Pay 3')}<w:f>{part('num', 3)}{part('den', 4)}</w:f>{run(' percent')}</w:p>"
+        f"<w:p><w:sSup>{part('e', 'x')}{part('sup', 2)}</w:sSup><w:rad>{part('deg', '')}{part('e', 16)}</w:rad></w:p>"
+    )
+    content = zip_of(tmp_path / "x", {"word/document.xml": word(body)})
+    assert text_of(read(tmp_path / "a.docx", content)) == "10^6 units, 1st\n\nPay 3 3/4 percent\n\nx^2√16"
+
+
+def test_a_formula_without_its_value_is_a_loss(tmp_path: Path) -> None:
+    cells = "<c><f>A1+A2</f><v>3</v></c><c><f>A3*2</f></c><c><f t='shared' si='0'/><v>1</v></c><c><f>A4</f><v/></c>"
+    zip_of(tmp_path / "x", {"xl/worksheets/sheet1.xml": f"<row>{cells}</row>"})
+    with zipfile.ZipFile(tmp_path / "x") as archive:
+        (loss,) = unread_parts(archive)
+    assert (loss.part, loss.reason, loss.count) == ("xl/worksheets/sheet1.xml", "not_read", 2)
 
 
 def test_rtf(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def _text_pieces(kind: str, data: bytes, text: str, limits: Limits) -> Sequence[
 
 
 def _read_zip(data: bytes, limits: Limits, *, nested: bool) -> tuple[str, Sequence[Part]]:
-    from tinsmith.corpus.readers import office
+    from tinsmith.corpus.readers import office, opendocument
 
     archive = open_zip(data, limits)
     kind = zip_kind(archive)
@@ -183,8 +183,8 @@ def _read_zip(data: bytes, limits: Limits, *, nested: bool) -> tuple[str, Sequen
         return (kind, _read_members(archive, limits)) if not nested else _refuse(kind)
     if kind in ("odt", "ods", "odp") and b"encryption-data" in read_member(archive, "META-INF/manifest.xml"):
         raise Unreadable("encrypted", "password-protected document")
-    if kind == "epub":
-        return kind, read_epub(archive)
+    if kind in ("epub", "odt"):
+        return kind, read_epub(archive) if kind == "epub" else opendocument.read_odt(archive)
     readers = {"docx": office.read_docx, "pptx": office.read_pptx}
     piece = readers[kind](archive) if kind in readers else office.read_kreuzberg(data, kind)
     return kind, [piece, *office.unread_parts(archive)]

@@ -11,17 +11,18 @@ from typing import Any
 from tinsmith.corpus.readers.base import Piece, join_blocks, name_set
 from tinsmith.corpus.readers.law import read_law
 
-_SKIPPED = name_set("script style template noscript head svg math iframe object select textarea")
+_SKIPPED = name_set(
+    "script style template noscript head svg annotation annotation-xml iframe object select textarea"
+)
 _PARAGRAPHS = name_set(
     "p h1 h2 h3 h4 h5 h6 ul ol dl table blockquote pre hr section "
-    "article header footer nav aside main figure form fieldset"
+    "article header footer nav aside main figure form fieldset details dialog hgroup menu search"
 )
-_LINES = name_set("div li tr dt dd caption figcaption legend address option body center")
+_LINES = name_set("div li tr dt dd caption figcaption legend address option body center summary")
 _CELLS = {"td", "th"}
 _SPACES = re.compile(r"[ \t\r\n\f\xa0]+")
 # A longer cell, or one with a table in it, serves page layout and contains paragraphs.
 _MAX_CELL_CHARACTERS = 300
-_BREAKING = "p, div, br, li"
 _LINE, _PARAGRAPH = 1, 2
 
 
@@ -59,6 +60,9 @@ class _Flow:
     def add_exact(self, text: str) -> None:
         self.parts.append("\n" * self.owed + text if self.parts else text)
         self.owed, self.spaced = 0, False
+
+    def ends_in_digit(self) -> bool:
+        return not self.owed and bool(self.parts) and self.parts[-1][-1:].isdigit()
 
     def text(self) -> str:
         return "\n".join(line.rstrip(" \t") for line in "".join(self.parts).split("\n"))
@@ -117,12 +121,22 @@ def _walk(root: Any, flow: _Flow) -> None:
         elif tag == "br":
             flow.break_line()
         elif tag in _CELLS and _is_data(node):
-            flow.add(node.text(separator=" " if node.css_first(_BREAKING) else ""))
+            flow.add(_cell_text(node))
             stack.append((node, tag, False))
         elif tag not in _SKIPPED and not tag.startswith(("-", "_")):
             _open(tag, flow)
+            if tag == "sup" and flow.ends_in_digit() and (node.text() or "")[:1].isdigit():
+                flow.add_exact("^")  # a power or the number of a note is no figure of the number before it
             stack.append((node, tag, False))
             stack.extend((child, "", exact or tag == "pre") for child in reversed(_children(node)))
+
+
+def _cell_text(cell: Any) -> str:
+    """Return the text of a cell on one line, with spaces where a browser would break it."""
+    flow = _Flow()
+    for child in _children(cell):
+        _walk(child, flow)
+    return " ".join(flow.text().split())
 
 
 def _children(node: Any) -> list[Any]:

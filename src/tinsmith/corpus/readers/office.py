@@ -23,6 +23,13 @@ _UNREAD = re.compile(
     re.IGNORECASE,
 )
 _SYMBOL = b"<w:sym "  # a character of a font's own set
+_SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
+_UNCOMPUTED = re.compile(
+    rb"<f(?:/>|[ >][^<]*(?:</f>)?)\s*(?:<v/>|<v></v>)?\s*</c>"
+)  # a formula without its value
+# Elements of equations: what stands before them, and between their sides.
+_STACKED = {"f": ("", "/"), "sSup": ("", "^"), "rad": ("√", "")}
+_SIDES = name_set("num den e sup")
 _MIDNIGHT = re.compile(r"^(\d{4}-\d\d-\d\d) 00:00:00$")
 _MAIL_HEADER = re.compile(r"^(Subject|From|To|Cc|CC|Bcc|BCC|Date): ?(.*)$")
 _WORD_FILE = b"\xec\xa5"
@@ -75,6 +82,9 @@ def unread_parts(archive: zipfile.ZipFile) -> list[Loss]:
     if "word/document.xml" in archive.namelist():
         symbols = read_member(archive, "word/document.xml").count(_SYMBOL)
         lost += [Loss("word/document.xml", "not_read", "symbols", symbols)] if symbols else []
+    for name in sorted(filter(_SHEET.fullmatch, archive.namelist())):
+        if formulas := len(_UNCOMPUTED.findall(read_member(archive, name))):
+            lost.append(Loss(name, "not_read", "formulas that were never computed", formulas))
     return lost
 
 
@@ -103,7 +113,7 @@ def _extract(data: bytes, kind: str) -> Any:
     import kreuzberg
 
     # Only these kinds: for source code and XML, kreuzberg would download grammars.
-    assert kind in ("xlsx", "xls", "ods", "odt", "odp", "doc", "ppt", "msg", "rtf"), kind
+    assert kind in ("xlsx", "xls", "ods", "odp", "doc", "ppt", "msg", "rtf"), kind
     threads = kreuzberg.ConcurrencyConfig(max_threads=1)
     config = kreuzberg.ExtractionConfig(use_cache=False, disable_ocr=True, concurrency=threads)  # type: ignore[call-arg]
     try:
@@ -216,5 +226,31 @@ def _paragraph(node: ElementTree.Element, parts: list[str], boxes: list[ElementT
             parts.append(_SPECIAL[name])
         elif name == "txbxContent":
             boxes.append(child)
+        elif name in _STACKED or (name == "r" and _is_raised(child)):
+            _stacked(child, parts, boxes)
         elif name not in _SKIPPED:
             _paragraph(child, parts, boxes)
+
+
+def _is_raised(run: ElementTree.Element) -> bool:
+    """Return whether a run is superscript, in Word's or PowerPoint's words."""
+    for properties in (child for child in run if local(child) == "rPr"):
+        raised = properties.get("baseline", "0").lstrip("0").isdecimal()
+        aligned = (node for node in properties if local(node) == "vertAlign")
+        return raised or any("superscript" in node.attrib.values() for node in aligned)
+    return False
+
+
+def _stacked(node: ElementTree.Element, parts: list[str], boxes: list[ElementTree.Element]) -> None:
+    """Append a fraction, power, root or raised run so that its figures do not join those before it."""
+    sides: list[list[str]] = []
+    for child in [node] if local(node) == "r" else [side for side in node if local(side) in _SIDES]:
+        sides.append([])
+        _paragraph(child, sides[-1], boxes)
+    before, after = "".join(parts)[-1:], "".join(sides[0]) if sides else ""
+    joins = before.isdigit() and after[:1].isdigit()
+    if local(node) == "r":
+        parts.append("^" if joins else "")
+    else:
+        parts.append(_STACKED[local(node)][0] or (" " if joins else ""))
+    parts.append(_STACKED.get(local(node), ("", ""))[1].join("".join(side) for side in sides))
