@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 import tinsmith
 from tinsmith.base.errors import RecipeError
-from tinsmith.recipe import Recipe, Section
+from tinsmith.pipeline.plan import check_recipe
+from tinsmith.recipe import PRIVACY_DEFAULTS, GopherConfig, Recipe, Section
 from tinsmith.recipe.renamed import use_old_keys
 from tinsmith.recipe.section import ReadWhen
 from tinsmith.recipe.toml import parse_recipe
@@ -65,6 +66,11 @@ OFF = [
         "tokenize": {"preferences": ["p.jsonl"]},
         "train": {"objective": "dpo", "schedule": "cosine"},
         "evaluate": {"quantised": False},
+    },
+    MINIMAL
+    | {
+        "curate": {"privacy": {"actions": dict.fromkeys(PRIVACY_DEFAULTS, "keep")}},
+        "evaluate": {"built_items": 0},
     },
     MINIMAL
     | {
@@ -222,6 +228,45 @@ def test_what_nothing_would_read_is_refused_by_name(section):
                         rule.remedy,
                         said,
                     )
+
+
+# A condition is lost on purpose only, since a field without one counts as always read.
+SAYS_WHEN = {
+    "curate": "gopher c4 fineweb keep version_field",
+    "refine": "planted contamination boilerplate semantic score synthesis",
+    "refine.planted": "min_trigger_documents source_depth",
+    "refine.contamination": "min_words_left",
+    "refine.score": "exemplars teacher rubric sample",
+    "refine.score.teacher": "url key_variable price_per_million_input price_per_million_output max_cost",
+    "model": "base",
+    "tokenize": "task_share conversations preferences canaries",
+    "tokenize.canaries": "repeats",
+    "train": "lora distil dpo streamline decay",
+    "train.distil": "teacher temperature reverse top_k",
+    "package": "max_kl min_top1",
+    "evaluate": "quantised max_loss exam_items shots generated_items endpoints leakage_documents redacted_values",
+    "evaluate.bounds": "action",
+}
+
+
+def test_the_fields_that_are_not_always_read_are_these():
+    gopher = [name for name in GopherConfig.model_fields if name.startswith(("max_duplicate_", "max_top_"))]
+    for section, names in (SAYS_WHEN | {"curate.gopher": " ".join(gopher)}).items():
+        model = Recipe
+        for name in section.split("."):
+            model = model.model_fields[name].annotation
+        own = {
+            name
+            for name, field in model.model_fields.items()
+            if getattr(field.annotation, "read_when", None)
+            or any(isinstance(m, ReadWhen) for m in field.metadata)
+        }
+        assert own == set(names.split()), section
+
+
+def test_a_recipe_made_in_python_is_checked_before_it_is_built():
+    with pytest.raises(RecipeError, match=r"recipe r: nothing would read train\.lora\.rank"):
+        check_recipe(parse_recipe(MINIMAL | {"train": {"lora": {"rank": 8}}}, where="r"))
 
 
 def test_all_unread_settings_are_named_at_once():

@@ -350,15 +350,6 @@ def test_a_turn_that_ends_unlike_a_text_gives_the_model_a_second_stop(tmp_path: 
     assert stop_ids(load_tokenizer(tmp_path / "model")) == [2, 0]
 
 
-def test_files_that_no_objective_reads_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    documents(tmp_path / "refine")
-    run(tmp_path, conversations=("nowhere.jsonl",))
-    assert (
-        "nowhere.jsonl: not read, because no objective learns from tokenize.conversations"
-        in capsys.readouterr().err
-    )
-
-
 def test_canaries_are_sequences_of_their_own_and_documents_stay_as_they_are(tmp_path: Path) -> None:
     documents(tmp_path / "refine")
     plain = by_document(run(tmp_path, "plain"))

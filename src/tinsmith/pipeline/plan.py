@@ -14,6 +14,7 @@ from tinsmith.base.files import read_json, sha256_file, sha256_json
 from tinsmith.pipeline.manifests import KEY, MANIFEST, changed_output, manifest_of, read_manifest
 from tinsmith.recipe import Recipe
 from tinsmith.recipe.renamed import RENAMED
+from tinsmith.recipe.unread import refuse_unread
 from tinsmith.stages import STAGES, Stage
 
 
@@ -48,7 +49,8 @@ def run_directory(recipe: Recipe) -> Path:
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Refuse what can be refused before any document is read. Raises TinsmithError."""
+    """Refuse what can be refused before any document is read, unread settings included. Raises TinsmithError."""
+    refuse_unread(recipe, where=f"recipe {recipe.name}")
     for stage in STAGES:
         for outbound in stage.asks(recipe):
             outbound.check(recipe.may_leave)

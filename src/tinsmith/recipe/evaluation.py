@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from tinsmith.recipe.corpus import PRIVACY_DEFAULTS
 from tinsmith.recipe.objectives import token_sets
 from tinsmith.recipe.section import LLMConfig, ReadWhen, Section
 
@@ -18,6 +19,14 @@ _FOR_FORMATS = ReadWhen(
     by_key=True,
 )
 _FOR_TASKS = ReadWhen(lambda recipe, evaluate: bool(recipe.tasks), "write a task")
+_FOR_QUESTIONS = ReadWhen(
+    lambda recipe, evaluate: bool(recipe.tasks or evaluate.built_items or evaluate.questions),
+    "write a task, or set evaluate.built_items or evaluate.questions",
+)
+_FOR_REPLACED = ReadWhen(
+    lambda recipe, evaluate: "replace" in (PRIVACY_DEFAULTS | recipe.curate.privacy.actions).values(),
+    "let curate.privacy.actions replace something",
+)
 _FOR_FILES = ReadWhen(
     lambda recipe, evaluate: (
         evaluate.all_formats or (evaluate.quantised and "q4_k_m" in recipe.package.formats)
@@ -153,12 +162,12 @@ class EvaluateConfig(Section):
         description="your own JSON Lines files, a line each: {question, choices?, answer, passage?, doc?, id?, span?, "
         "access?}",
     )
-    generated_items: int = Field(
+    generated_items: Annotated[int, _FOR_QUESTIONS] = Field(
         0,
         ge=0,
         description="most questions per task answered in free text; 0 is none, or 50 with endpoints",
     )
-    endpoints: tuple[EndpointConfig, ...] = Field(
+    endpoints: Annotated[tuple[EndpointConfig, ...], _FOR_QUESTIONS] = Field(
         (),
         description="systems behind an API that answer in free text, each with name, kind and model",
     )
@@ -170,7 +179,7 @@ class EvaluateConfig(Section):
         ge=0,
         description="documents, each of training and held-out, that are tested for memorization",
     )
-    redacted_values: Annotated[int, _FOR_LEARNT] = Field(
+    redacted_values: Annotated[int, _FOR_LEARNT, _FOR_REPLACED] = Field(
         20,
         ge=0,
         description="most values replaced by curation that are tested for whether the model reveals them",

@@ -255,12 +255,14 @@ class TrainConfig(Section):
     spike: float = Field(
         8.0,
         ge=0,
-        description="roll back when the loss jumps by this many spreads of recent losses; 0 turns this off",
+        description="roll back, or stop where no rollback is left, when the loss jumps by this many spreads of recent "
+        "losses; 0 turns this off",
     )
     rollbacks: int = Field(
         2,
         ge=0,
-        description="times to return to earlier weights, at half the rate, before training stops with an error",
+        description="times to return to earlier weights, at half the rate, after a jump or a loss that is not finite; "
+        "then training stops with an error",
     )
 
     @field_validator("budget")

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.base.files import read_jsonl
-from tinsmith.base.progress import Progress
 from tinsmith.corpus.split import find_shared_runs, hash_texts
 from tinsmith.corpus.steps import WRITTEN_CONVERSATIONS
 from tinsmith.recipe import EXAMPLE_FILES, TaskConfig, TokenizeConfig
@@ -50,18 +49,12 @@ class Examples:
         sets: Collection[str],
         documents: Path,
         shared_run_words: int,
-        progress: Progress,
     ) -> Examples:
         """Read the files and what refine wrote, without what shares so long a run of words with a held-out document.
 
         Raises RecipeError for a file that cannot be read, CorpusError for one without a usable line.
         """
         examples = cls(sets)
-        for tokens, name in EXAMPLE_FILES.items():
-            if (files := getattr(config, name)) and tokens not in sets:
-                progress.say(
-                    f"  {', '.join(files)}: not read, because no objective learns from tokenize.{name}"
-                )
         if "sft" in sets:
             rows = [
                 row

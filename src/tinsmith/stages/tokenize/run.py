@@ -53,7 +53,7 @@ def tokenize(
     objective = settings.objective
     sets = token_sets([objective] if isinstance(objective, str) else objective)
     # Read the user's files first, so that mistakes in them are reported at once.
-    examples = Examples.read(config, sets, documents, settings.shared_run_words, progress)
+    examples = Examples.read(config, sets, documents, settings.shared_run_words)
     tokenizer, statistics = _make_tokenizer(
         settings.model, settings.vocabulary, documents, examples, out, progress
     )
