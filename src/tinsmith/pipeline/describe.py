@@ -8,7 +8,14 @@ from pathlib import Path
 
 from tinsmith.base import assets
 from tinsmith.evidence.bootstrap import detectable
-from tinsmith.meter.planner import SHARE_OF_MATMUL_RATE, Scale, measure_gflops, vocabulary_size
+from tinsmith.meter.planner import (
+    MEMORY_FACTOR,
+    SHARE_OF_MATMUL_RATE,
+    TIME_FACTOR,
+    Scale,
+    measure_gflops,
+    vocabulary_size,
+)
 from tinsmith.pipeline.plan import Step, plan, run_directory
 from tinsmith.recipe import EXAMPLE_FILES, OBJECTIVES, EvaluateConfig, Recipe, StreamlineConfig, TrainConfig
 from tinsmith.stages.sources import look_at, present_files
@@ -39,7 +46,8 @@ def describe_plan(recipe: Recipe, until: str | None = None) -> str:
             cells = f"{cost.seconds / 60:>7.1f} {tokens:>10} {disk_size:>9} {memory_size:>9}"
         lines.append(f"{step.stage.name:10} {state:8} {cells}  {step.why}")
     lines.append(
-        f"\nto run: about {minutes:.0f} minutes (within a factor of two; this machine multiplies matrices at "
+        f"\nto run: about {minutes:.0f} minutes (stages of recorded builds were within a factor of {TIME_FACTOR}, "
+        f"their memory of {MEMORY_FACTOR}; this machine multiplies matrices at "
         f"{gflops:,.0f} GFLOP/s), {_size(disk)} of disk, in {run_directory(recipe)}"
     )
     return "\n".join(lines)

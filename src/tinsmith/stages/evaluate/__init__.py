@@ -41,8 +41,9 @@ def _estimate(recipe: Recipe, scale: Scale) -> Cost:
         sizes = models[cost.models]
         tokens += cost.tokens * len(sizes)
         seconds += cost.seconds + sum(scale.forward_seconds(cost.tokens, size) for size in sizes)
-    memory = BASE_MEMORY_BYTES + 4 * scale.parameters * max(models["all"])
-    return Cost(20 + seconds, 5e6, memory, tokens)
+    # Opening a GGUF file takes several float32 copies of it.
+    memory = BASE_MEMORY_BYTES + 16 * scale.parameters * max(models["all"])
+    return Cost(4 + seconds, 5e6, memory, tokens)
 
 
 def _models(recipe: Recipe) -> tuple[str, ...]:

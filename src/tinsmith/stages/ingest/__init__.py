@@ -14,7 +14,7 @@ READ_BYTES_PER_SECOND = 2e6
 
 def _estimate(recipe: Recipe, scale: Scale) -> Cost:
     corpus = scale.corpus_bytes
-    return Cost(3 + corpus / READ_BYTES_PER_SECOND, corpus * COMPRESSED, BASE_MEMORY_BYTES + 3 * corpus)
+    return Cost(0.5 + corpus / READ_BYTES_PER_SECOND, corpus * COMPRESSED, BASE_MEMORY_BYTES + 3 * corpus)
 
 
 def _corpora(recipe: Recipe) -> tuple[str, ...]:

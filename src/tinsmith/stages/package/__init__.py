@@ -25,8 +25,8 @@ def _estimate(recipe: Recipe, scale: Scale) -> Cost:
     size = sum(BYTES_PER_PARAMETER[name] for name in (*config.formats, config.precision))
     readers = len(config.formats) + 3  # trained, saved, server
     tokens = (config.parity_positions + config.parity_prompts * TOKENS_PER_PROMPT) * readers
-    memory = BASE_MEMORY_BYTES + 10 * scale.parameters
-    return Cost(15 + scale.forward_seconds(tokens), size * scale.parameters, memory, tokens)
+    memory = BASE_MEMORY_BYTES + 30 * scale.parameters  # float32 copies of two models, and servers
+    return Cost(2 + scale.forward_seconds(tokens), size * scale.parameters, memory, tokens)
 
 
 STAGE = Stage(

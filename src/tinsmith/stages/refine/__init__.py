@@ -13,7 +13,7 @@ from tinsmith.stages.outbound import Outbound
 from tinsmith.stages.sources import look_at
 from tinsmith.stages.stage import Stage
 
-STREAMING_BYTES = 1e9  # memory of a step, whatever the size of the corpus
+STREAMING_BYTES = 0.5e9  # memory of a step, whatever the size of the corpus
 
 
 def _local_models(recipe: Recipe) -> tuple[str, ...]:
@@ -26,7 +26,7 @@ def _estimate(recipe: Recipe, scale: Scale) -> Cost:
     config, corpus = recipe.refine, scale.corpus_bytes
     steps = sum(getattr(config, name) != type(getattr(config, name))() for name in type(config).model_fields)
     waiting = 60 * sum(teacher.max_minutes for teacher in config.teachers)
-    seconds = 2 + steps * corpus / CURATE_BYTES_PER_SECOND + waiting
+    seconds = 0.3 + steps * corpus / CURATE_BYTES_PER_SECOND + waiting
     return Cost(seconds, corpus * COMPRESSED, BASE_MEMORY_BYTES + STREAMING_BYTES)
 
 

@@ -28,7 +28,7 @@ class Settings:
 
 
 def _estimate(recipe: Recipe, scale: Scale) -> Cost:
-    seconds = 3 + scale.corpus_bytes / TOKENIZE_BYTES_PER_SECOND
+    seconds = 0.7 + scale.corpus_bytes / TOKENIZE_BYTES_PER_SECOND
     memory = BASE_MEMORY_BYTES + 2 * scale.corpus_bytes
     return Cost(seconds, BYTES_PER_STORED_TOKEN * scale.tokens, memory, scale.tokens)
 

@@ -21,6 +21,7 @@ from tinsmith.stages.stage import Stage
 # Weights, gradients and two moments in float32; with adapters the weights, and little else.
 TRAINING_BYTES_PER_PARAMETER = {"all": 16.0, "lora": 4.2}
 LOGITS_AT_ONCE = 1 << 25
+ACTIVATION_BYTES_PER_TOKEN = 1e6  # of a model of 135M parameters
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,10 @@ def _estimate(recipe: Recipe, scale: Scale) -> Cost:
     # A piece of a micro-batch's logits a few times over, and the teacher in float32.
     logits = min(config.micro_rows * recipe.tokenize.context * scale.vocabulary, LOGITS_AT_ONCE)
     memory = BASE_MEMORY_BYTES + state + 3 * 4 * logits + 4 * scale.teacher
+    if not config.activation_checkpointing:
+        # Layers times width, which grow with the parameters to the power of 2/3.
+        width = (scale.parameters / 135e6) ** (2 / 3)
+        memory += ACTIVATION_BYTES_PER_TOKEN * width * config.micro_rows * recipe.tokenize.context
     # On disk lie the model and, while it runs, one checkpoint with its moments.
     return Cost(10 + tokens / rate, state, memory, tokens)
 
