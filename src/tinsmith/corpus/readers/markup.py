@@ -126,7 +126,7 @@ def _walk(root: Any, flow: _Flow) -> None:
         elif tag not in _SKIPPED and not tag.startswith(("-", "_")):
             _open(tag, flow)
             if tag == "sup" and flow.ends_in_digit() and (node.text() or "")[:1].isdigit():
-                flow.add_exact("^")  # a power or the number of a note is no figure of the number before it
+                flow.add_exact("^")  # a power or a note is not part of the number
             stack.append((node, tag, False))
             stack.extend((child, "", exact or tag == "pre") for child in reversed(_children(node)))
 

@@ -1,4 +1,4 @@
-"""Collect the examples for sft and dpo: the user's own files, what refine wrote, and tasks on training documents."""
+"""Collect the examples for sft and dpo: the user's files, what refine wrote, and tasks on documents."""
 
 from __future__ import annotations
 
