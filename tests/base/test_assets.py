@@ -148,6 +148,9 @@ def test_a_hub_id_with_a_commit_needs_no_question_and_one_with_a_branch_needs_on
     assert (hub.asked, (cache / "hub.json").exists()) == ([], False)
     assert assets.identify("owner/toy@main") == f"owner/toy@{COMMITS[0]}"
     assert hub.asked == [("owner/toy", "main")]
+    (cache / "hub.json").write_text("{")
+    with pytest.raises(AssetError, match=r"(?s)hub\.json: is damaged .*remove it"):
+        assets.identify("owner/toy")
 
 
 def test_a_hub_id_that_nobody_knows_is_refused(hub):

@@ -249,11 +249,19 @@ def _hub_commit(name: str) -> tuple[str, str]:
         return repository, revision
     file = cache_directory() / "hub.json"
     with _locked(cache_directory()):
-        commits = dict(read_json(file)) if file.exists() else {}
+        commits = _read_commits(file) if file.exists() else {}
         if name not in commits:
             commits[name] = _ask_commit(name, repository, revision or None)
             write_json(file, commits)
     return repository, str(commits[name])
+
+
+def _read_commits(file: Path) -> dict[str, str]:
+    try:
+        return dict(read_json(file))
+    except (ValueError, TypeError) as error:
+        next_step = "correct it, or remove it to resolve ids again"
+        raise AssetError(f"is damaged ({error})", where=str(file), next_step=next_step) from None
 
 
 def _ask_commit(name: str, repository: str, revision: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from safetensors import SafetensorError, safe_open
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, PreTrainedTokenizerFast
 
-from tinsmith.base.assets import KNOWN, resolve_model
+from tinsmith.base.assets import KNOWN, is_hub_id, resolve_model
 from tinsmith.base.errors import AssetError
 from tinsmith.base.files import read_json
 from tinsmith.evaluate.families.bits import TextScore
@@ -50,8 +50,7 @@ def fetch_rivals(config: EvaluateConfig) -> None:
 
 
 def _is_elsewhere(rival: str) -> bool:
-    is_id = rival.count("/") == 1 and rival[0] not in "./~"
-    return rival in KNOWN or (is_id and not Path(rival).expanduser().exists())
+    return rival in KNOWN or (is_hub_id(rival) and not Path(rival).expanduser().exists())
 
 
 def check_files(model: EvalModel) -> None:
