@@ -370,6 +370,14 @@ FORGERIES = {
         without("items/leakage-*.jsonl"),
         r"metrics\.json: neither measures leakage, which the recipe asks for, nor says why",
     ),
+    "an endpoint that was never asked": (
+        json_at("recipe.json", "evaluate", "endpoints", value=[{"name": "api", "model": "m"}]),
+        "the endpoint api of the recipe is missing from the systems",
+    ),
+    "answers in words that are not there": (
+        json_at("recipe.json", "evaluate", "generated_items", value=4),
+        "our model is missing from the systems that answered in words",
+    ),
     "bias of the base removed": (
         without("items/bias-base.jsonl"),
         r"bias-base\.jsonl: is missing, though trained",
