@@ -1,9 +1,16 @@
 """Rows of general tests of every kind, as they lie in a person's files."""
 
 import json
+from importlib.util import find_spec
+
+import pytest
 
 from tinsmith.recipe import GeneralConfig
 
+# lm-eval itself is imported only where the network is shut off, and takes seconds.
+NEEDS_LM_EVAL = pytest.mark.skipif(
+    find_spec("lm_eval") is None, reason="the extra tinsmith[general] is not installed"
+)
 WORDS = ("the thief", "a moth", "them", "the path", "growth", "a lathe", "the", "other")
 
 

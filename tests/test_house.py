@@ -1,5 +1,9 @@
 """The house keeps what it promises: shape of the code, language of the pages. See house.py for how each is measured."""
 
+import ast
+import re
+import tomllib
+
 import pytest
 
 import house
@@ -19,6 +23,28 @@ def none_of(offenders: list[str]) -> None:
 def test_print_the_figures():
     print()
     house.main()
+
+
+# Tests
+
+
+def test_tests_import_extras_behind_a_skip_alone():
+    """An extra that is not installed skips the tests that need it; an import at the top would fail them all."""
+    project = tomllib.loads((house.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [name for extra in project["optional-dependencies"].values() for name in extra]
+    packages = {re.split(r"[^\w-]", name)[0].replace("-", "_") for name in extras} - {"pytest"}
+    assert {"ray", "spacy", "lm_eval", "hypothesis", "openai", "rapidocr"} <= packages
+    none_of(
+        [
+            f"{path.name}:{node.lineno}"
+            for path in sorted((house.ROOT / "tests").rglob("*.py"))
+            if path.name.startswith("test_") or path.name == "conftest.py"
+            for node in ast.parse(path.read_text(encoding="utf-8")).body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for name in ([node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
+            if (name or "").partition(".")[0] in packages
+        ]
+    )
 
 
 # Code

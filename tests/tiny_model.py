@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import decoders, processors
+from torch import Tensor
 from transformers import (
     AutoModelForCausalLM,
     LlamaConfig,
@@ -122,5 +124,14 @@ def swapped_copy(source: Path, out: Path, first: str, second: str) -> Path:
     shutil.copytree(source, out)
     weights = load_file(source / "model.safetensors")
     weights[first], weights[second] = weights[second], weights[first]
+    save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
+    return out
+
+
+def changed_tensor(source: Path, out: Path, name: str, change: Callable[[Tensor], Tensor]) -> Path:
+    """Copy a model directory with one tensor changed."""
+    shutil.copytree(source, out)
+    weights = load_file(source / "model.safetensors")
+    weights[name] = change(weights[name]).contiguous()
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
     return out

@@ -4,9 +4,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from general_rows import NEEDS_LM_EVAL
 from small_models import byte_tokenizer, plain_log_probs, tiny_model
 from tinsmith.evaluate.lm_eval_runner import harness
 from tinsmith.evaluate.scoring.scorer import Scorer
+
+pytestmark = NEEDS_LM_EVAL
 
 
 def test_what_is_too_long_loses_its_beginning_as_in_lm_eval():

@@ -4,11 +4,13 @@ import os
 
 import pytest
 
-from general_rows import ROWS, files_of_all_kinds
+from general_rows import NEEDS_LM_EVAL, ROWS, files_of_all_kinds
 from small_models import byte_tokenizer, tiny_model
 from tinsmith.evaluate.general_files import choose_general
 from tinsmith.evaluate.lm_eval_runner import ask, harness, run
 from tinsmith.evaluate.scoring.scorer import Scorer
+
+pytestmark = NEEDS_LM_EVAL
 
 
 @pytest.mark.parametrize(("family", "bos"), [("llama", False), ("gemma3", True), ("bloom", False)])

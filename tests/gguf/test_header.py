@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter, quantize
 from tinsmith.base.errors import AssetError
 from tinsmith.gguf.header import read_metadata, read_tensor_types, require_whole
+
+hypothesis = pytest.importorskip("hypothesis", reason="the extra tinsmith[dev] is not installed")
+st = pytest.importorskip("hypothesis.strategies")
 
 TEXT = st.sampled_from(["", "a", "naïve", "日本語", "\U0001f642\n", "x" * 300])
 SCALARS = {
@@ -28,8 +29,8 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=60)
-@given(st.lists(VALUES, max_size=6), st.integers(0, 40))
+@hypothesis.settings(max_examples=60)
+@hypothesis.given(st.lists(VALUES, max_size=6), st.integers(0, 40))
 def test_any_metadata_is_read_back_and_any_missing_byte_is_noticed(tmp_path_factory, values, cut):
     path = tmp_path_factory.mktemp("header") / "m.gguf"
     writer = GGUFWriter(path, "llama")

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tinsmith.base.errors import AssetError
 from tinsmith.gguf.header import read_metadata
@@ -16,6 +14,9 @@ from tinsmith.model.export import save_model
 from tinsmith.serve.runtime import LlamaServer
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tiny_model import tiny_model, tiny_tokenizer
+
+hypothesis = pytest.importorskip("hypothesis", reason="the extra tinsmith[dev] is not installed")
+st = pytest.importorskip("hypothesis.strategies")
 
 PIECES = [
     "it's",
@@ -57,8 +58,8 @@ def test_llama_cpp_splits_text_alike(served: tuple) -> None:
     assert read_metadata(path)["tokenizer.ggml.pre"] == name
     read = load_tokenizer(path)
 
-    @settings(max_examples=60)
-    @given(TEXTS)
+    @hypothesis.settings(max_examples=60)
+    @hypothesis.given(TEXTS)
     def check(text: str) -> None:
         body = {"content": text, "add_special": False, "parse_special": False}
         theirs = client.post("/tokenize", json=body).json()["tokens"]

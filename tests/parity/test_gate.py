@@ -1,6 +1,7 @@
 """A good export passes the gate; each way to spoil one fails it, by its header and by its answers."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +16,18 @@ from tinsmith.parity.prompts import draw_prompts
 from tinsmith.parity.recompute import server_figures
 from tinsmith.parity.sides import GgufSide, ServerSide
 from tinsmith.recipe import PackageConfig
-from tiny_model import CHATML, TEXTS, changed_copy, swapped_copy, tiny_model, tiny_tokenizer, write_trained
+from tiny_model import (
+    CHATML,
+    TEXTS,
+    changed_copy,
+    changed_tensor,
+    swapped_copy,
+    tiny_model,
+    tiny_tokenizer,
+    write_trained,
+)
 
+OUTPUT = "model.layers.0.self_attn.o_proj.weight"
 LAYER = "model.layers.{}.self_attn.q_proj.weight"
 
 
@@ -90,7 +101,20 @@ SPOILT = {
         r"tensor blk\.1\.ffn_gate\.weight is not the trained one.*tensor blk\.1\.ffn_up",
         r"f16: mean KL \d",
     ),
+    "permuted": (
+        lambda source, out: changed_tensor(source, out, OUTPUT, lambda rows: rows.roll(7, 0)),
+        None,
+        r"f16: mean KL \d",
+    ),
+    "scale": (
+        lambda source, out: changed_tensor(source, out, "model.norm.weight", lambda scale: 2 * scale),
+        r"tensor output_norm\.weight is not the trained one",
+        r"f16: mean KL \d",
+    ),
 }
+
+
+GROSS = {"rope", "layers", "permuted", "scale"}  # no format's bound is so loose that these would pass
 
 
 @pytest.mark.parametrize("name", list(SPOILT))
@@ -98,14 +122,20 @@ def test_a_spoilt_export_fails_by_name(trained, saved, tmp_path, monkeypatch, na
     spoil, by_header, by_answers = SPOILT[name]
     path = tmp_path / "model-f16.gguf"
     write_gguf(spoil(trained, tmp_path / "spoilt"), path, "f16")
-    with pytest.raises(ParityError, match=by_header):
-        gate(trained, saved, {"f16": path})
+    if by_header:
+        with pytest.raises(ParityError, match=by_header):
+            gate(trained, saved, {"f16": path})
     if by_answers:
         # What llama.cpp answers must give it away as well, whatever the file says of itself.
         monkeypatch.setattr(parity, "metadata_differences", lambda metadata, trained: [])
         monkeypatch.setattr(GgufSide, "differences", lambda self, rows: [])
-        with pytest.raises(ParityError, match=by_answers):
+        with pytest.raises(ParityError, match=by_answers) as refused:
             gate(trained, saved, {"f16": path})
+    if name in GROSS:
+        bounds, said = PackageConfig(), refused.value.what
+        assert float(re.search(r"f16: mean KL ([\d.]+)", said)[1]) > max(bounds.max_kl.values())
+        if name != "scale":  # another scale leaves the first choice what it was
+            assert float(re.search(r"f16: top-1 agreement ([\d.]+)", said)[1]) < min(bounds.min_top1.values())
 
 
 def test_a_server_that_reads_other_tokens_or_multiplies_by_another_matrix_fails_whatever_the_bounds(
@@ -232,3 +262,16 @@ def test_empty_texts_are_refused():
 def test_no_prompt_ends_within_a_character():
     prompts = draw_prompts(["naïve “é” " * 40], tiny_tokenizer(), count=30, positions=300, seed=1)
     assert not any("\ufffd" in prompt.text for prompt in prompts)
+
+
+def test_the_bounds_are_those_of_the_table_and_twice_what_was_measured():
+    """One table says what was measured and what is demanded; a looser bound needs a measurement."""
+    text = (Path(__file__).parents[2] / "docs" / "evidence.md").read_text(encoding="utf-8")
+    table = text.partition("## Parity\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\w+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", table, re.MULTILINE)
+    config = PackageConfig()
+    assert {name: float(bound) for name, _, bound, _, _ in rows} == config.max_kl
+    assert {name: float(bound) for name, *_, bound in rows} == config.min_top1
+    for _, kl, max_kl, top1, min_top1 in rows:
+        assert 2 * float(kl) <= float(max_kl)
+        assert 1 - float(min_top1) >= 1.5 * (1 - float(top1)) - 1e-9

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import httpx
-import openai
 import psutil
 import pytest
 from fastapi.testclient import TestClient
@@ -17,6 +16,8 @@ from fastapi.testclient import TestClient
 from tinsmith.base.errors import RunError
 from tinsmith.serve.api import create_app, model_name, serve
 from tinsmith.serve.runtime import LlamaServer
+
+openai = pytest.importorskip("openai", reason="the extra tinsmith[dev] is not installed")
 
 SERVE = (
     "import sys\nfrom pathlib import Path\nfrom tinsmith.serve.api import serve\n"

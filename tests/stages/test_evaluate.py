@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from general_rows import NEEDS_LM_EVAL
 from rule_teacher import rule_teacher
 from small_models import byte_tokenizer, tiny_model
 from tinsmith.base.errors import AssetError, BundleError, CorpusError, EvidenceError, RecipeError
@@ -572,6 +573,7 @@ def test_too_wide_an_interval_stops_after_the_first_subject(run, tmp_path, monke
     assert opened == ["trained"]
 
 
+@NEEDS_LM_EVAL
 def test_what_was_forgotten_is_told_and_can_be_had_again(run, tmp_path):
     pairs = [{"sentence_good": f"the {n} gift", "sentence_bad": f"gift {n} the"} for n in range(12)]
     write_jsonl(tmp_path / "pairs.jsonl", pairs)

@@ -53,7 +53,10 @@ def test_it_leaves_model_ggufs_and_evidence(run, tmp_path):
 
 
 def test_every_format_goes_through_the_gate(run, tmp_path):
-    run(PackageConfig(formats=get_args(GgufFormat), parity_prompts=18, parity_positions=200))
+    # Random weights have more near ties than the models that the bounds were set by.
+    least = {"q5_k_m": 0.6, "q4_k_m": 0.6, "q3_k_m": 0.4}
+    formats = get_args(GgufFormat)
+    run(PackageConfig(formats=formats, parity_prompts=18, parity_positions=200, min_top1=least))
     facts = read_json(tmp_path / "out" / "parity.json")["formats"]
     assert set(facts) == {"saved", "server", *get_args(GgufFormat)}
     assert facts["f16"]["mean_kl"] < facts["q6_k"]["mean_kl"] < facts["q3_k_m"]["mean_kl"]

@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tinsmith.tokens.batches import Batches, make_batch, pack
 from tinsmith.tokens.shards import ShardWriter, TokenSet
 from tiny_training import write_tokens
+
+hypothesis = pytest.importorskip("hypothesis", reason="the extra tinsmith[dev] is not installed")
+st = pytest.importorskip("hypothesis.strategies")
 
 
 def steps_of_epoch(batches: Batches) -> int:
@@ -65,7 +66,7 @@ def test_steps_depend_on_seed_and_number_alone(tmp_path: Path) -> None:
     assert ids(3, later) != ids(3, 1)
 
 
-@given(st.lists(st.integers(1, 40), max_size=30), st.integers(1, 50))
+@hypothesis.given(st.lists(st.integers(1, 40), max_size=30), st.integers(1, 50))
 def test_packing_loses_nothing_and_repeats_nothing(lengths: list[int], limit: int) -> None:
     groups = pack(lengths, limit)
     assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
@@ -73,8 +74,8 @@ def test_packing_loses_nothing_and_repeats_nothing(lengths: list[int], limit: in
         assert len(group) == 1 or sum(lengths[index] for index in group) <= limit
 
 
-@settings(max_examples=40)
-@given(
+@hypothesis.settings(max_examples=40)
+@hypothesis.given(
     st.lists(st.integers(2, 8), min_size=1, max_size=12),
     st.sampled_from([1, 2]),
     st.integers(1, 60),

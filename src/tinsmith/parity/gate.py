@@ -48,7 +48,7 @@ from tinsmith.parity.sides import GgufSide, Head, ServerSide, TorchSide, Trained
 from tinsmith.recipe import PackageConfig
 from tinsmith.serve.runtime import LlamaServer
 
-_ANSWERS, _SERVED_ANSWERS = 8, 24
+_ANSWERS, _SERVED_ANSWERS = 8, 48
 _CHUNK = 256
 _MAX_SHOWN = 3
 

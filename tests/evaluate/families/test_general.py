@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from family_figures import compute, make_context, make_preparation, store
-from general_rows import files_of_all_kinds, write
+from general_rows import NEEDS_LM_EVAL, files_of_all_kinds, write
 from small_models import byte_tokenizer, plain_log_probs, tiny_model
 from tinsmith.base.errors import BundleError
 from tinsmith.evaluate.families.general import FAMILY
@@ -18,6 +18,7 @@ from tinsmith.recipe import GeneralConfig
 ROW = {"item": "a", "task": "t", "answer": 1, "prediction": 1, "correct": True, "scores": [-2.0, -1.0]}
 
 
+@NEEDS_LM_EVAL
 def test_a_model_damaged_on_purpose_has_forgotten(tmp_path):
     model, tokenizer = tiny_model(seed=1), byte_tokenizer()
     draw_letters = random.Random(5)
