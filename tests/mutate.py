@@ -1,11 +1,12 @@
 """Print the small wrong changes to load-bearing code that no quick test notices: `python tests/mutate.py`.
 
-1. Every test file of the rooms runs once and it is recorded which test runs which line, in its children as well.
+1. Every test file of the rooms runs once, without slow tests and proofs of two lengths. It is recorded which test runs
+   which line, in its child processes as well.
 2. A seeded sample of each room's mutants (see mutants.py) is tried: a copy of the project is changed in one spot, and
    the tests that run it go, quickest first, until one fails, dies or is out of time.
 3. Survivors are printed; more than a twentieth is a failure. A line that no test runs survives.
 
-All tests run in processes forked from this one, which has imported the large libraries and started no thread.
+All tests run in processes forked from this one, which has imported the large libraries and computed nothing.
 Mutants that change nothing a test could see are listed, with the reason, in equivalent_mutants.toml, and not drawn.
 """
 
@@ -53,6 +54,7 @@ TESTS = (
     "stages/evaluate",
     "stages/test_package.py",
     "stages/test_split.py",
+    "stages/test_stage.py",
     "corpus/test_split.py",
     "test_bundle.py",
     "test_old_bundle.py",
@@ -291,8 +293,9 @@ def _files(path: Path, pattern: str) -> list[Path]:
 class Score:
     """What became of a room's sample."""
 
-    drawn: int = 0
+    drawn: int
     survivors: list[Mutant] = field(default_factory=list)
+    late: int = 0  # whose tests ran out of time, as an endless loop makes them: noticed
 
 
 def attack(
@@ -310,6 +313,7 @@ def attack(
         def done(code: int | None, output: str) -> None:
             if (number := next(tried)) % 20 == 0:
                 print(f"{number} of {total} tried", flush=True)
+            scores[room].late += code is None
             if code in (0, 5):  # passed, or no test is left
                 survived(room, mutant, f"{len(tests)} tests run it")
 
@@ -371,7 +375,10 @@ def main() -> int:
     drawn = sum(score.drawn for score in scores.values())
     survived = sum(len(score.survivors) for score in scores.values())
     for room, score in scores.items():
-        print(f"{room}: {len(score.survivors)} of {score.drawn} survived, drawn from {len(mutants[room])}")
+        print(
+            f"{room}: {len(score.survivors)} of {score.drawn} survived, drawn from {len(mutants[room])}; "
+            f"{score.late} noticed by running out of time"
+        )
     print(
         f"all: {survived} of {drawn} survived with seed {options.seed}; {len(listed)} listed as equivalent; "
         f"{time.monotonic() - start:.0f} s"

@@ -11,6 +11,17 @@ from tinsmith.recipe import IngestConfig, Recipe
 from tinsmith.stages import STAGES
 
 ALWAYS = {"out", "progress"}
+INPUTS = {
+    "ingest": set(),
+    "curate": {"ingest"},
+    "split": {"curate"},
+    "refine": {"split"},
+    "tokenize": {"refine"},
+    "train": {"tokenize"},
+    "package": {"split", "tokenize", "train"},
+    "evaluate": {"ingest", "package", "refine", "split", "tokenize", "train"},
+    "report": {"curate", "evaluate", "ingest", "package", "refine", "split", "tokenize", "train"},
+}
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
@@ -29,6 +40,11 @@ def test_stages_build_on_earlier_ones_and_have_a_section_each():
     for position, stage in enumerate(STAGES):
         assert set(stage.inputs) <= set(names[:position])
         assert stage.name in Recipe.model_fields
+
+
+def test_stages_read_what_their_functions_need_and_no_more():
+    # An input that is left out would leave old results in the cache when it changes.
+    assert {stage.name: set(stage.inputs) for stage in STAGES} == INPUTS
 
 
 def test_settings_hold_single_fields_of_other_sections():
