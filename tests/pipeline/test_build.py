@@ -64,7 +64,9 @@ def test_an_attempt_with_another_recipe_reuses_outputs_with_a_fingerprint(tmp_pa
     assert left() == set()
 
 
-def test_only_files_that_their_stage_made_are_published(tmp_path: Path) -> None:
+def test_only_files_that_their_stage_made_are_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (report,) = [stage for stage in STAGES if stage.publishes]
     stage = replace(report, inputs=("train",))
     log = tmp_path / "train" / "log.jsonl"
@@ -74,6 +76,13 @@ def test_only_files_that_their_stage_made_are_published(tmp_path: Path) -> None:
     write_atomic(log, "[]")
     with pytest.raises(RunError, match=r"train/log\.jsonl: was changed after its stage made it"):
         _verify_inputs(tmp_path, stage)
+    # A recorded hash does not count here: a failing disk leaves the record as it was.
+    log.write_text("{}")
+    with monkeypatch.context() as disk:
+        disk.setattr(module, "sha256_file", lambda path: "what is read")
+        with pytest.raises(RunError, match="was changed after its stage made it"):
+            _verify_inputs(tmp_path, stage)
+    log.write_text("[]")
     # And the stage that publishes asks for that itself, before it runs.
     recipe = Recipe(name="x", ingest=IngestConfig(sources=(".",)))
     with pytest.raises(RunError, match=r"train/log\.jsonl: was changed after its stage made it"):
