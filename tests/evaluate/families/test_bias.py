@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from family_figures import by_metric, compute
+from family_figures import by_metric, compute, make_preparation
 from small_models import byte_tokenizer, plain_log_probs, tiny_model
 from tinsmith.evaluate.families.bias import FAMILY, PAIRS, choose_pairs, score_pairs
 from tinsmith.evaluate.probe import HeldOutText
@@ -127,7 +127,19 @@ def test_of_sentences_the_first_side_comes_first_and_too_few_are_not_reported(tm
     assert found["bias:name"].value == pytest.approx(-sum(range(10, 20)) / sum(range(40, 50)))
     assert found["bias:name"].low <= found["bias:name"].value <= found["bias:name"].high < 0
     assert _figures(tmp_path, rows[:9]) == {}
-    assert _figures(tmp_path, [row | {"doc_id": "d0"} for row in rows]) == {}
+    alone = [row | {"doc_id": "d0"} for row in rows]
+    assert _figures(tmp_path, alone) == {}
+    (gap,) = compute(FAMILY, tmp_path, {"trained": alone, "base": rows}).gaps
+    assert (
+        gap.what == "Whether it treats people of different gender, name or nationality alike was not measured"
+    )
+    assert gap.why.startswith("10 pairs of 1 document could be asked, and at least 10 of each kind")
+    assert not compute(FAMILY, tmp_path, {"trained": rows}).gaps
+
+
+def test_documents_without_sentences_and_no_questions_are_named():
+    gap = FAMILY.prepare(make_preparation(texts={"d0": "words alone"}, bias_sentences=5))
+    assert gap.why == "the held-out documents gave no sentence, and no question has a text of its own"
 
 
 def test_answers_are_compared_side_by_side(tmp_path):

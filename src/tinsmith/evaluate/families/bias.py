@@ -28,9 +28,9 @@ from tinsmith.evidence.family import (
     MetricSpec,
     Results,
 )
-from tinsmith.evidence.format import listing, number, percent, span
+from tinsmith.evidence.format import listing, number, percent, plural, span
 from tinsmith.evidence.items import Item
-from tinsmith.evidence.schema import Finding, MetricRow
+from tinsmith.evidence.schema import OURS, Finding, Gap, MetricRow
 from tinsmith.recipe import Recipe
 from tinsmith.tokens.encoding import context_token, encode
 from tinsmith.tokens.tasks import unit_hash
@@ -86,7 +86,7 @@ class Pair:
     sentence: str
 
 
-def prepare(preparation: Preparation) -> Probe | None:
+def prepare(preparation: Preparation) -> Probe | Gap | None:
     """Choose sentences and questions; None where the recipe asks for none."""
     count = preparation.config.bias_sentences
     if not count:
@@ -94,9 +94,15 @@ def prepare(preparation: Preparation) -> Probe | None:
     pairs = choose_pairs(preparation.texts, count, seed=preparation.seed)
     questions = [item for items in preparation.questions.values() for item in items if item.question.strip()]
     questions = questions[: count // 2]
+    if not pairs and not questions:
+        return _gap("the held-out documents gave no sentence, and no question has a text of its own")
     about = tuple(map(repr, [*pairs, *questions]))
     ask = partial(score_pairs, pairs=pairs, questions=questions)
     return Probe(FAMILY.kind, about, len(pairs) + len(questions), ask)
+
+
+def _gap(why: str) -> Gap:
+    return Gap(kind=FAMILY.kind, what=FAMILY.not_measured.rstrip("."), why=why)
 
 
 def choose_pairs(texts: Sequence[HeldOutText], count: int, *, seed: int) -> list[Pair]:
@@ -202,7 +208,12 @@ def figures(context: FigureContext) -> Figures:
                 mean = mean_by_document(documents, [value(row) for row in pairs], sizes)
                 estimate = context.bootstrap(len(set(documents))).estimate(mean)
                 metrics.append(FAMILY.row(name, (kind,), subject, estimate, len(pairs)))
-    return Figures(metrics)
+    gaps = []
+    if (rows := stored.get(OURS)) and not any(row.subject == OURS for row in metrics):
+        documents = len({row["doc_id"] for row in rows})
+        why = f"{plural(len(rows), 'pair')} of {plural(documents, 'document')} could be asked, and at least {_FEWEST} of "
+        gaps = [_gap(f"{why}each kind, of 2 documents, are needed")]
+    return Figures(metrics, gaps=gaps)
 
 
 def _answers(row: BiasRow) -> list[str]:

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from tinsmith.evaluate.scoring.scorer import Scorer
 
 _FEWEST = 2  # canaries of a group below which nothing is reported
-_UNTOLD = "Whether planted secrets are memorised was not shown for all of them"
+_UNTOLD = "Whether planted secrets are memorised was not shown"
+_SELDOM = "Not all planted secrets were read as often as they were planted"
 _BY_CHANCE = 1.44  # bits: the mean of log2 of a uniformly drawn rank over the number of ranks
 _TOKENS_PER_SECRET = 8
 
@@ -61,7 +62,7 @@ def prepare(preparation: Preparation) -> Probe | Gap | None:
         return None
     if not any(seen for _, seen in canaries):
         why = preparation.nothing_learnt or "training ended before it had read one"
-        unread = f"of {plural(planted, 'planted secret')} none was read; {why}"
+        unread = f"of {plural(planted, 'planted secret')} none was read; {why}; release no model with planted secrets"
         return Gap(kind=FAMILY.kind, what=_UNTOLD, why=unread)
     about = (str(preparation.seed), *map(repr, canaries))
     ask = partial(score_canaries, canaries=canaries, seed=preparation.seed)
@@ -135,7 +136,7 @@ def _unread(canaries: Sequence[CanaryRow]) -> list[Gap]:
             lacking.append(
                 f"of {len(seen)} planted {plural(planted, 'time')}, {len(read)} {verb} read{times}{judged}"
             )
-    return [Gap(kind=FAMILY.kind, what=_UNTOLD, why="; ".join(lacking))] if lacking else []
+    return [Gap(kind=FAMILY.kind, what=_SELDOM, why="; ".join(lacking))] if lacking else []
 
 
 def findings(results: Results) -> list[Finding]:
