@@ -404,7 +404,7 @@ def test_out_of_bounds_the_build_fails_and_what_was_scored_is_kept(run, done, tm
     with pytest.raises(EvidenceError, match=r"bits_per_byte is .* the recipe asks for at most") as caught:
         _evaluate(run, out, bounds=tight)
     assert str(out) in str(caught.value)
-    monkeypatch.setattr(scoring, "opened", lambda model, precision: pytest.fail("scored again"))
+    monkeypatch.setattr(scoring, "opened", lambda *given: pytest.fail("scored again"))
     kept = {row["metric"]: row["kept"] for row in read_json(out / "metrics.json")["bounds"]}
     assert not kept["bits_per_byte"]
     _evaluate(run, out, bounds=tight.model_copy(update={"action": "report"}))
@@ -460,11 +460,11 @@ def test_planted_canaries_are_ranked_and_can_be_had_again(run, tmp_path):
 def test_killed_between_subjects_it_scores_only_what_is_missing(run, done, tmp_path, monkeypatch):
     real, opened = scoring.opened, []
 
-    def dies_at_base(subject, precision):
+    def dies_at_base(subject, *given):
         opened.append(subject.subject)
         if subject.subject == "base" and len(opened) == 3:
             raise KeyboardInterrupt
-        return real(subject, precision)
+        return real(subject, *given)
 
     monkeypatch.setattr(scoring, "opened", dies_at_base)
     out = tmp_path / "evaluate"
@@ -493,11 +493,11 @@ def test_killed_between_subjects_it_scores_only_what_is_missing(run, done, tmp_p
 def test_a_rival_that_fails_late_loses_nothing(run, done, tmp_path, monkeypatch):
     real, scored = scoring.opened, []
 
-    def fails(subject, precision):
+    def fails(subject, *given):
         scored.append(subject.subject)
         if subject.subject == "rival":
             raise AssetError("cannot be scored", where=subject.name, next_step="leave it out")
-        return real(subject, precision)
+        return real(subject, *given)
 
     monkeypatch.setattr(scoring, "opened", fails)
     out = tmp_path / "evaluate"
@@ -520,7 +520,7 @@ def test_another_tokenizer_of_the_same_weights_is_scored_anew(run, tmp_path, mon
     monkeypatch.setattr(
         scoring,
         "opened",
-        lambda subject, precision: (scored.append(subject.subject), real(subject, precision))[1],
+        lambda subject, *given: (scored.append(subject.subject), real(subject, *given))[1],
     )
     rival = tmp_path / "rival"
     shutil.copytree(run / "rival", rival)
@@ -544,7 +544,7 @@ def test_a_rival_with_a_small_context_is_told_before_anything_is_scored(run, tmp
     shutil.copytree(run / "rival", rival)
     config = json.loads((rival / "config.json").read_text())
     (rival / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 128}))
-    monkeypatch.setattr(scoring, "opened", lambda model, precision: pytest.fail("scored"))
+    monkeypatch.setattr(scoring, "opened", lambda *given: pytest.fail("scored"))
     with pytest.raises(AssetError, match=r"small: reads at most 128 tokens, but document d\d+ takes \d+"):
         _evaluate(run, tmp_path / "out", rivals=(str(rival),))
 
@@ -566,7 +566,7 @@ def test_too_wide_an_interval_stops_after_the_first_subject(run, tmp_path, monke
     monkeypatch.setattr(
         scoring,
         "opened",
-        lambda subject, precision: (opened.append(subject.subject), real(subject, precision))[1],
+        lambda subject, *given: (opened.append(subject.subject), real(subject, *given))[1],
     )
     with pytest.raises(CorpusError, match=r"about \d+ documents"):
         _evaluate(run, tmp_path / "evaluate", max_interval=1e-4)
@@ -667,9 +667,9 @@ def test_only_what_the_recipe_changed_is_asked_again(run, tmp_path, monkeypatch)
     _evaluate(run, out, bias_sentences=4, **few)
     real, opened = scoring.opened, []
 
-    def noted(model, precision):
+    def noted(model, *given):
         opened.append(model.subject)
-        return real(model, precision)
+        return real(model, *given)
 
     monkeypatch.setattr(scoring, "opened", noted)
     monkeypatch.setattr(scoring, "score_texts", lambda *given, **named: pytest.fail("texts scored again"))

@@ -211,8 +211,8 @@ def figures(context: FigureContext) -> Figures:
     gaps = []
     if (rows := stored.get(OURS)) and not any(row.subject == OURS for row in metrics):
         documents = len({row["doc_id"] for row in rows})
-        why = f"{plural(len(rows), 'pair')} of {plural(documents, 'document')} could be asked, and at least {_FEWEST} of "
-        gaps = [_gap(f"{why}each kind, of 2 documents, are needed")]
+        asked = f"{plural(len(rows), 'pair')} of {plural(documents, 'document')} could be asked"
+        gaps = [_gap(f"{asked}, and at least {_FEWEST} of each kind, of 2 documents, are needed")]
     return Figures(metrics, gaps=gaps)
 
 
