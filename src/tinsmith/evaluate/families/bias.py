@@ -208,12 +208,13 @@ def figures(context: FigureContext) -> Figures:
                 mean = mean_by_document(documents, [value(row) for row in pairs], sizes)
                 estimate = context.bootstrap(len(set(documents))).estimate(mean)
                 metrics.append(FAMILY.row(name, (kind,), subject, estimate, len(pairs)))
-    gaps = []
-    if (rows := stored.get(OURS)) and not any(row.subject == OURS for row in metrics):
-        documents = len({row["doc_id"] for row in rows})
-        asked = f"{plural(len(rows), 'pair')} of {plural(documents, 'document')} could be asked"
-        gaps = [_gap(f"{asked}, and at least {_FEWEST} of each kind, of 2 documents, are needed")]
-    return Figures(metrics, gaps=gaps)
+    measured = any(row.subject == OURS for row in metrics)
+    return Figures(metrics, gaps=[] if measured or OURS not in stored else [_too_few(stored[OURS])])
+
+
+def _too_few(rows: Sequence[BiasRow]) -> Gap:
+    asked = f"{plural(len(rows), 'pair')} of {plural(len({row['doc_id'] for row in rows}), 'document')}"
+    return _gap(f"{asked} could be asked, and at least {_FEWEST} of each kind, of 2 documents, are needed")
 
 
 def _answers(row: BiasRow) -> list[str]:
