@@ -113,6 +113,7 @@ def make_runs(
     fake_curation.write_curate(runs["curate"])
     _split(runs["split"])
     fake_curation.write_refine(runs["refine"])
+    _sent(runs)
     _train(runs["train"], eventful)
     _package(runs["package"])
     _evaluate(runs["evaluate"], tasks, gain)
@@ -151,6 +152,24 @@ def _ingest(out: Path, evil: str) -> None:
     ]
     rows[-1]["source"] = evil or rows[-1]["source"]
     _lines(out / "files.jsonl", rows)
+
+
+def _sent(runs: dict[str, Path]) -> None:
+    """A teacher and a system behind an API, both at one host; the same document is asked about twice."""
+    about = {"refine": ("refine.score.teacher", "abca"), "evaluate": ("evaluate.endpoints.0", "cd")}
+    for stage, (where, names) in about.items():
+        requests = [
+            {
+                "where": where,
+                "host": "llm.example.org",
+                "request": f"{n:064x}",
+                "documents": [name],
+                "bytes": 500,
+            }
+            for n, name in enumerate(names)
+        ]
+        sent = {"requests": requests, "left_out": {where: 7 if stage == "refine" else 0}}
+        (runs[stage] / "sent.json").write_text(json.dumps(sent))
 
 
 def _split(out: Path) -> None:

@@ -15,6 +15,7 @@ from tinsmith.base.progress import Progress
 from tinsmith.recipe import Recipe
 from tinsmith.report.curation import collect_curation
 from tinsmith.report.schema import Count, DocumentPart, Documents, DroppedFiles, Files
+from tinsmith.report.sent import SENDERS
 
 _LINKED = (
     ("package", "model", "model"),
@@ -48,6 +49,9 @@ def collect(recipe: Recipe, runs: dict[str, Path], out: Path, progress: Progress
     for stage, name in _COPIED:
         if stage in runs and (runs[stage] / name).is_file():
             place(runs[stage] / name, out / "data" / name, link=False)
+    for stage in SENDERS:
+        if stage in runs and (sent := runs[stage] / "sent.json").is_file():
+            place(sent, out / "data" / "sent" / f"{stage}.json", link=False)
     progress.say("  summarising documents")
     _summarise(runs, out / "data")
     collect_curation(runs, out / "data" / "curation")

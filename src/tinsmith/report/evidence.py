@@ -38,6 +38,7 @@ from tinsmith.report.schema import (
     Verdict,
     Yardsticks,
 )
+from tinsmith.report.sent import read_sent
 from tinsmith.report.training import describe_training
 from tinsmith.report.verdict import judge, not_proven
 
@@ -91,6 +92,7 @@ def _build(bundle: Path, recipe: Recipe, families: Sequence[Family], by_interval
         curation=read_curation(data / "curation"),
         files=_read(data / "files.json", Files),
         documents=_read(data / "documents.json", Documents),
+        sent=read_sent(data / "sent"),
         overlap=_overlap(data),
         shared=_shared(data / "shared.jsonl", recipe),
         training=describe_training(data, recipe, statistics),

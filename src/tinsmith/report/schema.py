@@ -121,6 +121,30 @@ class Documents(Record):
     languages: tuple[Count, ...]
 
 
+class SentTo(Record):
+    """What one host received: different documents, requests and their bytes, from these sections of the recipe."""
+
+    host: str
+    documents: int
+    requests: int
+    bytes: int
+    sections: tuple[str, ...]
+
+
+class LeftOut(Record):
+    """How many documents a model on another machine did not receive, since their labels may not leave."""
+
+    where: str
+    documents: int
+
+
+class Sent(Record):
+    """Requests with text of documents that went to other machines, by host."""
+
+    hosts: tuple[SentTo, ...]
+    left_out: tuple[LeftOut, ...]
+
+
 class OverlapBin(Record):
     """How many held-out documents share between `low` and `high` of their wording with training text."""
 
@@ -336,6 +360,7 @@ class Evidence(Metrics):
     curation: JsonObject
     files: Files | None
     documents: Documents | None
+    sent: Sent | None
     overlap: Overlap | None
     shared: Shared
     training: Training

@@ -55,6 +55,11 @@ ON_TRUST = (
         ("overlap",),
     ),
     OnTrust(
+        ("data/sent/*",),
+        "which requests with text of documents left the machine, and that no others did",
+        ("sent",),
+    ),
+    OnTrust(
         ("items/texts.jsonl", "items/questions.jsonl", "items/open.jsonl"),
         "that these are texts of the held-out documents; right answers of tasks and of your own questions",
     ),

@@ -14,7 +14,7 @@ def _estimate(recipe: Recipe, scale: Scale) -> Cost:
 
 STAGE = Stage(
     "report",
-    version=3,
+    version=4,
     purpose="bundle and page",
     estimate=_estimate,
     inputs=("ingest", "curate", "split", "refine", "tokenize", "train", "package", "evaluate"),
