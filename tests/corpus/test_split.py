@@ -142,3 +142,14 @@ def test_a_run_just_too_short_is_not_named():
     assert find_shared_runs(held_out, hash_texts([" ".join(["c", *shared[1:], "d"])]), 50) == []
     assert find_shared_runs(held_out, hash_texts(["x", " ".join(["c", *shared, "d"])]), 50) == [(1, 0, 50)]
     assert find_shared_runs(hash_texts(["too short"]), hash_texts(["too short"]), 50) == []
+
+
+def test_runs_end_at_a_gap_and_at_the_next_held_out_document():
+    first, second = (
+        [f"{name}{number}" for number in range(length)] for name, length in (("a", 50), ("b", 60))
+    )
+    two_runs = [[*first, "x", *second], [*first, "y", *second]]
+    assert found_runs(two_runs[:1], two_runs[1:], 50) == {(0, 0): 60}
+    # The second held-out document begins one word later than the first, so that its matches follow at once.
+    words = second[:51]
+    assert found_runs([words[:50], words[1:]], [words], 50) == {(0, 0): 50, (0, 1): 50}
