@@ -1,6 +1,7 @@
 """What a model is asked shares what it reads, and is asked again only where something changed."""
 
 import pytest
+import torch
 
 from small_models import byte_tokenizer, tiny_model
 from tinsmith.base.files import list_files, read_json, read_jsonl
@@ -195,3 +196,9 @@ def test_another_attempt_may_take_up_all_that_a_model_was_asked(session):
     session.score(**ALL)
     found = {path for pattern in STAGE.reusable for path in session.folder.glob(pattern)}
     assert found == set(session.items.iterdir())
+
+
+def test_scores_of_another_device_are_not_taken_over(session):
+    model = EvalModel("trained", "trained", session.folder / "model", "")
+    prints = [Work((), 512, device=torch.device(name)).fingerprints(model) for name in ("cpu", "cuda")]
+    assert prints[0]["text"] != prints[1]["text"]
