@@ -338,7 +338,7 @@ def labels(numbered: list[str]) -> list[str]:
 def test_teachers_elsewhere_read_only_documents_that_may_leave(tmp_path, elsewhere, labelled):
     away = {**teacher(elsewhere), "url": elsewhere.remote_url}
     sections = {
-        "score": {"kind": "teacher", "sample": 40, "keep": 1.0, "teacher": away},
+        "score": {"kind": "teacher", "sample": 27, "keep": 1.0, "teacher": away},
         "synthesis": {"items": 9, "passage_words": 60, "teacher": away},
     }
     allowed = ("Internal", "unknown")
