@@ -171,3 +171,17 @@ def test_a_finding_that_was_left_out_is_found(bundle):
     forge(bundle, "evidence.json", without)
     with pytest.raises(BundleError, match=r"evidence\.json: leakage is not what the files"):
         verify(bundle)
+
+
+def test_what_format_2_called_better_still_verifies_and_a_new_report_says_otherwise(unpacked):
+    """Format 2 decided by the interval alone; here the half with little overlap has an adjusted p-value of 0.1."""
+    earlier, now = (build_evidence(unpacked, families(), by_interval=old) for old in (True, False))
+    assert (earlier.verdict.unlike.outcome, now.verdict.unlike.outcome) == (
+        "better",
+        "not shown to be better",
+    )
+    stored = earlier.to_json() | {"format": 2}
+    assert first_difference(stored, earlier) is None
+    forged = stored | {"verdict": stored["verdict"] | {"outcome": "worse"}}
+    assert first_difference(forged, earlier) == "verdict.outcome"
+    assert first_difference(stored | {"format": 3}, now).endswith("outcome")
