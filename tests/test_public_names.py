@@ -1,6 +1,9 @@
-"""The package exports five names, and the pages use no others."""
+"""The package exports five names, and the pages use no others; importing it sets how threads wait."""
 
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -29,3 +32,14 @@ def test_pages_import_public_names_only(page):
     names = {name.strip() for line in imported for name in line.split(",")}
     names |= set(re.findall(r"\btinsmith\.(\w+)\(", page.read_text(encoding="utf-8")))
     assert names <= set(tinsmith.__all__)
+
+
+@pytest.mark.parametrize(("chosen", "spins"), [(None, "20000"), ("0", "0")])
+def test_threads_spin_briefly_unless_the_person_chose(chosen, spins):
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    environment |= {"GOMP_SPINCOUNT": chosen} if chosen else {}
+    code = "import tinsmith, os, sys; print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.split() == [spins, "False"]

@@ -1,7 +1,10 @@
-"""The README lists every room of src, and its recipe is one that loads."""
+"""What the README says of rooms, versions, assets and figures is so, and its recipe is one that loads."""
 
+import re
+import tomllib
 from pathlib import Path
 
+from tinsmith.base.assets import KNOWN, Part
 from tinsmith.base.files import read_json
 from tinsmith.recipe.toml import load_recipe
 
@@ -48,3 +51,49 @@ def test_the_draw_of_models_trained_alike_stands_beside_the_headline():
     )
     turned = "{:.3f} ({:.3f} to {:.3f})".format(-fair["difference"], -fair["high"], -fair["low"])
     assert turned in shown.partition("\n### ")[0]
+
+
+def test_the_python_versions_are_those_of_the_package():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (named,) = re.findall(r"Both need Python (3\.\d+) or (3\.\d+)", readme)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    after = f"3.{int(named[1].partition('.')[2]) + 1}"
+    assert project["requires-python"] == f">={named[0]},<{after}"
+
+
+def test_the_demo_fetches_packages_only():
+    """No account and no model hub: models and documents of the demo are files of published packages."""
+    recipe = load_recipe(ROOT / "recipes" / "licences.toml")
+    used = {recipe.model.base, *recipe.evaluate.rivals, *recipe.ingest.sources}
+    assert used == {"smollm2-135m", "gemma-3-270m", "licence-agreements"}
+    for name in used:
+        assert KNOWN[name].parts
+        assert all(isinstance(part, Part) and part.package and part.version for part in KNOWN[name].parts)
+
+
+def rows_of(text: str) -> dict[str, list[str]]:
+    """Return the cells behind the first of each row of a table, by the first without asides."""
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return {re.sub(r" \(.*\)", "", first.replace("*", "")): row for first, *row in rows}
+
+
+def test_the_figures_are_those_of_the_evidence_page():
+    """The README repeats the demo's figures: a new run changes both pages or neither."""
+    demo = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8").partition("## The demo")[2]
+    result = (
+        (ROOT / "README.md").read_text(encoding="utf-8").partition("## The result")[2].partition("## ")[0]
+    )
+    measured = rows_of(demo.partition("### ")[0])
+    shown = {name: row for name, row in rows_of(result).items() if row[0][:1].isdigit()}
+    assert len(shown) == 5
+    for name, row in shown.items():
+        bits, _, _, size, speed, _ = measured[name.removesuffix(", not trained here")]
+        assert row == [bits, size, speed]
+    draw = result.partition("the two draw: ")[2]
+    figures = re.findall(
+        r"\d\.\d{3} \(-?\d\.\d{3} to \d\.\d{3}\)", result.replace(draw, draw.partition(")")[2])
+    )
+    assert len(figures) == 8
+    assert all(figure in demo for figure in figures)
+    assert "64% against 58%" in result
+    assert (measured["TF-IDF with logistic regression"][1], measured["ours"][1]) == ("64%", "58%")

@@ -118,6 +118,9 @@ def test_load_model_is_a_range_with_its_name() -> None:
     assert low < central < high
     assert method.startswith("load model: ")
     assert "3 to 12 W" in method
+    # What the page says of its width: four times for a busy core, eight for an idle machine.
+    idle, busy = load_model(seconds=10, cpu_seconds=0), load_model(seconds=0, cpu_seconds=4)
+    assert (busy[2] / busy[0], idle[2] / idle[0]) == pytest.approx((4, 8))
 
 
 def test_readings_add_up_over_attempts_and_survive_json() -> None:

@@ -41,6 +41,15 @@ def test_shapes_keep_the_rule_and_are_counted_exactly(family: str, parameters: i
     facts = FAMILIES[family].configure(shape)
     facts.vocab_size = vocabulary
     assert count_parameters(facts) == shape.parameters
+    # The table of docs/training.md, sentence by sentence.
+    assert shape.head == (64 if shape.hidden < 2048 else 128)
+    gated = family in ("llama", "qwen3", "gemma3")
+    step = (64 if shape.hidden < 1024 else 256) if gated else 1
+    assert abs(shape.inner - shape.hidden * (8 / 3 if gated else 4)) <= step / 2
+    wanted = shape.heads / {"qwen3": 2, "gemma3": 4}.get(family, 1)
+    divisors = [keys for keys in range(1, shape.heads + 1) if shape.heads % keys == 0 and keys <= wanted]
+    assert shape.keys == max(divisors, default=1)
+    assert getattr(facts, "tie_word_embeddings", True) == (family != "phi")
 
 
 @pytest.mark.parametrize(

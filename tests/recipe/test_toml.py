@@ -1,5 +1,3 @@
-import re
-import textwrap
 import tomllib
 from pathlib import Path
 
@@ -122,18 +120,6 @@ def test_the_projects_own_recipes_load():
     assert len(found) > 4
     for path in found:
         assert load_recipe(path).name
-
-
-@pytest.mark.parametrize("page", ["curation.md", "evidence.md", "training.md"])
-def test_the_recipes_of_the_pages_load(tmp_path, page):
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    # Indented blocks that begin with a section.
-    blocks = re.findall(r"(?m)^    \[.*\n(?:(?:    .*)?\n)*", text)
-    assert blocks
-    for number, block in enumerate(blocks):
-        path = tmp_path / f"{number}.toml"
-        path.write_text('name = "r"\n[ingest]\nsources = ["."]\n' + textwrap.dedent(block), encoding="utf-8")
-        load_recipe(path)
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,7 @@ def test_canaries_are_compared_with_those_never_planted(exposure, verdict, outco
     assert (finding.verdict, finding.outcome) == (verdict, outcome)
     assert "1.4 bits (0.6 to 2.2) when never planted" in finding.text
     assert "when planted 1 time" in finding.text
+    assert "A model with planted secrets is for measurement only" in finding.text
 
 
 @pytest.mark.parametrize(("first", "outcome"), [(0.9, "leaks"), (0.15, "kept")])

@@ -117,3 +117,14 @@ def test_choices_of_a_task_that_only_documents_that_stay_have_keep_its_questions
     assert sum(map(origins(choices={"kind": listed}).may_leave, exam())) == len(NAMES) - len(SECRET)
     example.append(Item("kind:d2", "kind", "d2", "", "", "y", listed))
     assert sum(map(origins(answers=example).may_leave, exam())) == len(NAMES) - len(SECRET)
+
+
+def test_a_question_of_ones_own_without_a_label_is_unknown(tmp_path):
+    lines = [{"question": f"Who pays {n}?", "answer": f"p{n}", "passage": f"It is p{n}."} for n in range(3)]
+    lines[1]["access"] = "public"
+    lines[2]["access"] = "secret"
+    write_jsonl(tmp_path / "mine.jsonl", lines)
+    (items,) = read_open_questions((str(tmp_path / "mine.jsonl"),)).values()
+    for allowed, sent in ((("public",), [1]), (("unknown",), [0]), (("public", "unknown"), [0, 1])):
+        found = find_origins(allowed, LABELS, TEXTS, own=items, answers=(), choices={})
+        assert [number for number, item in enumerate(items) if found.may_leave(item)] == sent

@@ -279,6 +279,9 @@ def test_a_killed_cache_goes_on_and_ends_with_the_same_bytes(tokens: TokenSet, t
     prepared(section, batches, tmp_path / "cache", student, teacher=teacher)
     assert before["ids.bin"] < len(files_in(tmp_path / "cache")["ids.bin"])
     assert files_in(tmp_path / "cache") == files_in(tmp_path / "plain")
+    targets = sum(int(tokens.sequence(number)[1][1:].sum()) for number in range(len(tokens)))
+    sizes = {name: len(data) for name, data in files_in(tmp_path / "plain").items() if name.endswith(".bin")}
+    assert sum(sizes.values()) == targets * (6 * 6 + 2)
     assert len(opened) == 4
     # What is whole needs no teacher.
     prepared(

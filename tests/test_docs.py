@@ -1,0 +1,122 @@
+"""What the pages in docs/ say of recipes, defaults and rooms is so."""
+
+import re
+import textwrap
+import tomllib
+from functools import reduce
+
+import pytest
+
+import house
+from helpers import ROOT
+from tinsmith.recipe import Recipe
+from tinsmith.recipe.toml import parse_recipe
+from tinsmith.recipe.unread import refuse_unread
+
+PAGES = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+MINE = {"name": "mine", "ingest": {"sources": ["."]}}
+
+
+# What a setting is written beside, where the page's sentence says so.
+BESIDE = {"model.tokenizer": {"scratch": "llama@15m"}}
+
+
+def recipes(page: str) -> list[str]:
+    """Return the indented blocks of a page that are parts of a recipe, and `section.field = value` in a line."""
+    blocks = re.findall(r"(?:^(?:    .*)?\n)+", PAGES[page], re.MULTILINE)
+    found = [block for block in blocks if re.search(r"^    (\[+\w|\w+ = )", block, re.MULTILINE)]
+    sections = "|".join(Recipe.model_fields)
+    return [textwrap.dedent(block) for block in found] + re.findall(
+        rf"`((?:{sections})\.[\w.]+ = [^`]+)`", PAGES[page]
+    )
+
+
+@pytest.mark.parametrize(("page", "least"), [("curation", 3), ("evidence", 6), ("training", 11)])
+def test_the_recipes_of_a_page_load(page, least):
+    """A field that is renamed, a value that is no longer taken, or a block that sets what nothing reads fails here."""
+    found = recipes(page)
+    assert len(found) >= least
+    for text in found:
+        data = tomllib.loads(text)
+        data["ingest"] = {"sources": ["."]} | data.get("ingest", {})
+        for place, more in BESIDE.items():
+            if text.startswith(place):
+                data[place.partition(".")[0]] |= more
+        recipe = parse_recipe({"name": "mine"} | data, where=text)
+        if text.lstrip().startswith("["):
+            refuse_unread(recipe, where=text)
+
+
+DEFAULTS = {
+    "curation": {
+        "No rules run by default.": ("curate.rules", ()),
+        "deduplication is on; rules, score and boilerplate removal are off": (
+            "refine.boilerplate.min_documents",
+            0,
+        ),
+    },
+    "evidence": {
+        "eight for each number of `repeats` (none, 1, 4, 16 by default)": (
+            "tokenize.canaries.repeats",
+            (0, 1, 4, 16),
+        ),
+        "some hundred short passes, and the default is none": ("evaluate.trigger_restarts", 0),
+        "without endpoints it is 0, which asks none": ("evaluate.generated_items", 0),
+        '`"float32"` (default)': ("evaluate.precision", "float32"),
+        "without it the 4-bit one alone": ("evaluate.all_formats", False),
+    },
+    "training": {
+        "defaults of `train.lora` are rank 16, alpha 32 and dropout 0": ("train.lora", (16, 32, 0)),
+        "at most `train.rollbacks` times (2)": ("train.rollbacks", 2),
+        "more than `train.spike` (8) spreads": ("train.spike", 8),
+        "**All weights** is the default.": ("train.trainable", "all"),
+        "**AdamW** (fused; betas 0.9 and 0.95) is the default": ("train.optimizer", "adamw"),
+    },
+    "cluster": {"`train.device` is `auto` by default": ("train.device", "auto")},
+    "design": {
+        "At 0.7 (Jaccard of word 5-grams) a document is dropped": ("curate.near_duplicate_jaccard", 0.7),
+        "At 0.5 documents are tied together for the split.": ("curate.cluster_jaccard", 0.5),
+    },
+}
+
+
+@pytest.mark.parametrize("page", DEFAULTS)
+def test_defaults_are_those_that_the_page_names(page):
+    recipe = parse_recipe(MINE, where="mine")
+    for sentence, (field, value) in DEFAULTS[page].items():
+        assert sentence in PAGES[page]
+        found = reduce(getattr, field.split("."), recipe)
+        if field == "train.lora":
+            found = (found.rank, found.alpha, found.dropout)
+        assert found == value, field
+
+
+def test_a_room_imports_what_the_page_says_and_no_more():
+    """The table of docs/design.md against all imports of the sources, those inside functions included."""
+    table = PAGES["design"].partition("## Rooms")[2].partition("\n\nimport-linter")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in table.splitlines()
+        if line.startswith("| ")
+    ]
+    rooms = {name: allowed for name, _, allowed in rows[1:] if "," not in name}
+    assert set(rooms) == {path.parent.name for path in house.SOURCES.glob("*/__init__.py")}
+    found = {name: set() for name in rooms}
+    for module, others in house.imports().items():
+        room = module.partition(".")[2].partition(".")[0]
+        if room in rooms:
+            found[room] |= {other.split(".")[1] for other in others if other.count(".")} & rooms.keys() - {
+                room
+            }
+    for name, allowed in rooms.items():
+        if allowed.startswith("all"):
+            except_for = set(allowed.partition("but ")[2].replace(",", "").split())
+            may = (
+                rooms.keys()
+                - except_for
+                - ({"pipeline", "lineage"} if allowed == "all of the above" else set())
+            )
+        else:
+            may = set(allowed.replace(",", "").split()) & rooms.keys()
+        assert found[name] <= may, name
+        assert name == "base" or found[name]
