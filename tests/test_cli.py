@@ -100,4 +100,6 @@ def test_from_ones_own_folder_to_a_plan(tmp_path):
     planned = tinsmith("plan", tmp_path / "mine" / "recipe.toml")
     assert planned.returncode == 0, planned.stderr
     assert planned.stdout.count("to run") == 10  # nine stages and the sum
-    assert "minutes" in planned.stdout
+    (head,) = [line.split() for line in planned.stdout.splitlines() if line.startswith("stage ")]
+    assert head == ["stage", "state", "minutes", "tokens", "disk", "memory", "why"]
+    assert "leaves     no text of a document" in planned.stdout

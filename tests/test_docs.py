@@ -1,4 +1,4 @@
-"""What the pages in docs/ say of recipes, defaults and rooms is so."""
+"""What the pages say of recipes, defaults, rooms and measured figures is so."""
 
 import re
 import textwrap
@@ -14,6 +14,7 @@ from tinsmith.recipe.toml import parse_recipe
 from tinsmith.recipe.unread import refuse_unread
 
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+PAGES["README"] = (ROOT / "README.md").read_text(encoding="utf-8")
 MINE = {"name": "mine", "ingest": {"sources": ["."]}}
 
 
@@ -120,3 +121,44 @@ def test_a_room_imports_what_the_page_says_and_no_more():
             may = set(allowed.replace(",", "").split()) & rooms.keys()
         assert found[name] <= may, name
         assert name == "base" or found[name]
+
+
+# Parts of pages, the benchmarks that measured their figures, and figures that are settings or follow from others.
+MEASURED = [
+    ("README", "## Known limits", "privacy", set()),
+    ("curation", "### Each step at equal compute", "worth-cpu", {"80%"}),  # the share that the score keeps
+    (
+        "curation",
+        "### Speed, memory and agreement",
+        "curation_speed curation_memory languages extraction semantic rules_agreement",
+        set(),
+    ),
+    ("curation", "### Personal data", "privacy", set()),
+    ("curation", "### Planted text", "planted", set()),
+    ("curation", "### Scores and synthesis", "scoring synthesis", set()),
+    ("training", "## How fast it trains", "speed lora memory", {"1.25", "39%"}),  # a bound; 3.6 against 5.8
+    ("training", "## How soon it is as good", "quality scratch", set()),
+    ("training", "## Optimisers and schedules", "settings", {"0.9", "0.95"}),  # AdamW's betas
+    ("evidence", "## General ability", "agreement", set()),
+    ("evidence", "### Ten times the size, from nothing", "tenfold", {"13.4"}),  # million parameters
+    ("evidence", "### The fair fight", "fair", {"0.041"}),  # 0.791 less 0.750
+]
+
+
+@pytest.mark.parametrize(
+    ("page", "heading", "benchmarks", "others"), MEASURED, ids=lambda value: str(value)[:30]
+)
+def test_measured_figures_are_those_of_the_last_run(page, heading, benchmarks, others):
+    """Every decimal and share of the part is on a results page, rounded as it is written."""
+    part = re.split(r"\n##", PAGES[page].partition(f"\n{heading}\n")[2])[0]
+    folder = ROOT / "benchmarks" / "results"
+    results = "".join((folder / f"{name}.md").read_text(encoding="utf-8") for name in benchmarks.split())
+    known = [float(found.replace(",", "")) for found in re.findall(r"(?<![\w.])\d[\d,]*(?:\.\d+)?", results)]
+    figures = set(re.findall(r"(?<![\w.:])(?:\d+\.\d+(?![\w.])%?|\d+%)", re.sub(r"\]\([^)]*\)", "", part)))
+    assert others <= figures
+    for figure in figures - others:
+        value, half = float(figure.rstrip("%")), 0.5 * 10 ** -len(figure.rstrip("%").partition(".")[2])
+        found = any(
+            abs(each - value) <= half + 1e-9 or abs(100 * each - value) <= half + 1e-9 for each in known
+        )
+        assert found, f"{figure} is on no results page of {benchmarks}"

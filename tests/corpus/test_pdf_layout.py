@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tinsmith.corpus.read import read_file
 
 Line = tuple[float, float, float, str]  # x and y of its beginning, size, text
@@ -65,16 +67,17 @@ def test_running_heads_and_page_numbers_go_and_headings_are_marked(tmp_path: Pat
         assert f"{word} is what clause {number}" in text
 
 
-def test_a_ruled_table_becomes_markdown(tmp_path: Path) -> None:
-    cells = [["Fee", "Sum"], ["Late", "5"], ["Lost", "70"]]
+@pytest.mark.parametrize("ruled", [True, False], ids=["ruled", "aligned"])
+def test_a_table_becomes_markdown(tmp_path: Path, ruled: bool) -> None:
+    # Two rows between ruled lines, or four that are aligned alone.
+    cells = [["Fee", "Sum"], ["Late", "5"], ["Lost", "70"], ["Torn", "8"]][: 2 if ruled else 4]
     page = [
         (60 + 100 * x, 655 - 30 * y, 10, cell) for y, row in enumerate(cells) for x, cell in enumerate(row)
     ]
-    page += [
-        (50, 700, 10, "The table below has all fees of this library, in euros."),
-        (50, 550, 10, "They are due at once."),
-    ]
-    upright = "".join(f"{x} 580 m {x} 670 l S\n" for x in (50, 150, 250))
-    level = "".join(f"50 {y} m 250 {y} l S\n" for y in (580, 610, 640, 670))
-    text = read(write_pdf(tmp_path / "a.pdf", [page], upright + level))
-    assert "| Fee | Sum |\n| --- | --- |\n| Late | 5 |\n| Lost | 70 |" in text
+    page.insert(0, (50, 700, 10, "The table below has all fees of this library, in euros."))
+    page.append((50, 520, 10, "They are due at once."))
+    upright = "".join(f"{x} 610 m {x} 670 l S\n" for x in (50, 150, 250))
+    level = "".join(f"50 {y} m 250 {y} l S\n" for y in (610, 640, 670))
+    text = read(write_pdf(tmp_path / "a.pdf", [page], upright + level if ruled else ""))
+    rows = [f"| {fee} | {sum_} |" for fee, sum_ in cells]
+    assert "\n".join([rows[0], "| --- | --- |", *rows[1:]]) in text

@@ -135,6 +135,9 @@ def test_the_page_needs_nothing_from_elsewhere(service):
 def test_other_names_and_other_routes_are_refused(service):
     assert httpx.get(f"{service}/health", headers={"Host": "evil.example"}).status_code == 421
     assert httpx.get(f"{service}/health", headers={"Host": "localhost:1"}).status_code == 200
+    port = int(service.rpartition(":")[2])
+    found = [each for each in psutil.net_connections("tcp") if each.laddr.port == port and not each.raddr]
+    assert {each.laddr.ip for each in found} == {"127.0.0.1"}
     for route in ("/slots", "/props", "/metrics", "/docs", "/tokenize"):
         assert httpx.get(service + route).status_code == 404
     assert (

@@ -1,12 +1,14 @@
 """What every stage must keep: an order, a function that takes what the pipeline gives, and light declarations."""
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from helpers import ROOT
 from tinsmith.recipe import IngestConfig, Recipe
 from tinsmith.stages import STAGES
 
@@ -71,3 +73,8 @@ def test_declarations_import_nothing_heavy():
     code = f"import sys, tinsmith.stages; print([name for name in {heavy} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_stages_read_no_environment():
+    for path in (ROOT / "src" / "tinsmith" / "stages").rglob("*.py"):
+        assert not re.search(r"\b(environ|getenv)\b", path.read_text(encoding="utf-8")), path

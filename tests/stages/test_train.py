@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import tinsmith.stages.train.run as stage
 from tinsmith.base.errors import AssetError, TrainingError
-from tinsmith.base.files import read_jsonl
+from tinsmith.base.files import read_json, read_jsonl, write_json
 from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import ModelConfig, TrainConfig
 from tinsmith.stages.train import Settings
@@ -113,6 +113,24 @@ def test_a_sequence_that_the_model_cannot_read_is_told_before_training(tmp_path:
         TrainingError, match=r"tokenize\.context: .* reads 32 at most\n  -> lower tokenize\.context to 32"
     ):
         run(tmp_path, model=ModelConfig(base=str(tmp_path / "base")))
+
+
+def test_what_llama_cpp_cannot_run_is_refused_before_training(tmp_path: Path) -> None:
+    write_tokens(tmp_path / "tokens", documents=4)
+    base = tiny_llama()
+    base.config.hidden_act = "gelu"
+    base.save_pretrained(tmp_path / "base")
+    with pytest.raises(AssetError, match="activation is gelu"):
+        run(tmp_path, model=ModelConfig(base=str(tmp_path / "base")))
+    base.config.hidden_act = "silu"
+    base.save_pretrained(tmp_path / "base")
+    facts = read_json(tmp_path / "tokens" / "tokenizer" / "tokenizer.json")
+    write_json(
+        tmp_path / "tokens" / "tokenizer" / "tokenizer.json", facts | {"normalizer": {"type": "Lowercase"}}
+    )
+    with pytest.raises(AssetError, match="not a plain byte-level BPE"):
+        run(tmp_path, model=ModelConfig(base=str(tmp_path / "base")))
+    assert not (tmp_path / "train" / "log.jsonl").exists()
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
