@@ -4,6 +4,7 @@ import re
 import textwrap
 import tomllib
 from functools import reduce
+from importlib import import_module
 
 import pytest
 
@@ -65,6 +66,7 @@ DEFAULTS = {
         "without endpoints it is 0, which asks none": ("evaluate.generated_items", 0),
         '`"float32"` (default)': ("evaluate.precision", "float32"),
         "without it the 4-bit one alone": ("evaluate.all_formats", False),
+        "2,000 positions of held-out text": ("package.parity_positions", 2000),
     },
     "training": {
         "defaults of `train.lora` are rank 16, alpha 32 and dropout 0": ("train.lora", (16, 32, 0)),
@@ -90,6 +92,39 @@ def test_defaults_are_those_that_the_page_names(page):
         if field == "train.lora":
             found = (found.rank, found.alpha, found.dropout)
         assert found == value, field
+
+
+CONSTANTS = [
+    ("evidence", "reads 50 tokens of a training document", "evaluate.families.memorization.PREFIX", 50),
+    ("evidence", "is the true next 50", "evaluate.families.memorization.CONTINUATION", 50),
+    ("evidence", "the true secret among 255 of the same form", "tokens.canaries.CANDIDATES", 255),
+    ("evidence", "below 0.02 bits per byte is not reported as one", "evaluate.families.bias._WORTH", 0.02),
+    ("evidence", "judged by eight greedy tokens", "evaluate.trigger_search._CONTINUATION", 8),
+    ("training", "The eight that change the hidden state least", "model.prune._CANDIDATES", 8),
+    ("training", "longer than 40 minutes", "train.runtime._COMPILE_PAYS_SECONDS", 2400),
+    ("training", "at least a tenth faster", "train.runtime._BFLOAT16_PAYS", 1.1),
+    (
+        "training",
+        "at most 32; within that, nearest to 32 of width a layer",
+        "model.families._MOST_LAYERS",
+        32,
+    ),
+    (
+        "training",
+        "at most 32; within that, nearest to 32 of width a layer",
+        "model.families._WIDTH_PER_LAYER",
+        32,
+    ),
+    ("design", "a file of 4 MB or more", "base.cache.RECORDED_BYTES", 4_000_000),
+    ("design", "not made within 2 seconds of a change", "base.cache.SETTLED_SECONDS", 2),
+]
+
+
+@pytest.mark.parametrize(("page", "sentence", "place", "value"), CONSTANTS, ids=[row[2] for row in CONSTANTS])
+def test_fixed_numbers_are_those_that_the_page_names(page, sentence, place, value):
+    module, _, name = place.rpartition(".")
+    assert sentence in PAGES[page]
+    assert getattr(import_module(f"tinsmith.{module}"), name) == value
 
 
 def test_a_room_imports_what_the_page_says_and_no_more():

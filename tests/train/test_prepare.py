@@ -60,6 +60,9 @@ def test_adapters_end_up_in_a_plain_model_and_leave_the_rest_as_it_was(base: Pat
     sizes = [sum(before[name].shape) for name in moved]
     assert figures["trainable_parameters"] == 4 * sum(sizes)
     assert 0 <= figures["merge_difference"] < 1e-5
+    assert (
+        read_json(base.parent / "train" / "adapters.json")["merge_difference"] == figures["merge_difference"]
+    )
     assert figures["final_loss"] < figures["first_loss"]
 
 
