@@ -184,12 +184,14 @@ MEASURED = [
     ("page", "heading", "benchmarks", "others"), MEASURED, ids=lambda value: str(value)[:30]
 )
 def test_measured_figures_are_those_of_the_last_run(page, heading, benchmarks, others):
-    """Every decimal and share of the part is on a results page, rounded as it is written."""
+    """Every decimal, share and interval of the part is on a results page, rounded as it is written."""
     part = re.split(r"\n##", PAGES[page].partition(f"\n{heading}\n")[2])[0]
     folder = ROOT / "benchmarks" / "results"
     results = "".join((folder / f"{name}.md").read_text(encoding="utf-8") for name in benchmarks.split())
     known = [float(found.replace(",", "")) for found in re.findall(r"(?<![\w.])\d[\d,]*(?:\.\d+)?", results)]
-    figures = set(re.findall(r"(?<![\w.:])(?:\d+\.\d+(?![\w.])%?|\d+%)", re.sub(r"\]\([^)]*\)", "", part)))
+    text = re.sub(r"\]\([^)]*\)", "", part)
+    figures = set(re.findall(r"(?<![\w.:])(?:\d+\.\d+(?![\w.])%?|\d+%)", text))
+    figures |= {each for row in re.findall(r"\b(\d+) \((\d+) to (\d+)\)", text) for each in row}
     assert others <= figures
     for figure in figures - others:
         value, half = float(figure.rstrip("%")), 0.5 * 10 ** -len(figure.rstrip("%").partition(".")[2])
