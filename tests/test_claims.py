@@ -14,6 +14,7 @@ ROW = re.compile(r"^\| (?P<promise>.+?) \| \[[^\]]+\]\((?P<where>[^)]+)\) \| (?P
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 BENCHMARK = re.compile(r"\[benchmark ([\w-]+)\]\(\.\./benchmarks/results/([\w-]+)\.md\)")
 COMMAND = re.compile(r"`make (\w+)`")
+RECIPE = re.compile(r"\[recipe (\w+)\]\(\.\./recipes/\1\.toml\)")
 RECORD = re.compile(r"\[log\]\(log/[\w-]+\.md\)")
 PAGES = ("README.md", *(f"docs/{name}.md" for name in ("evidence", "curation", "training", "cluster")))
 PAGES += ("docs/extending.md", "docs/design.md")
@@ -40,7 +41,7 @@ def functions(path: str) -> set[str]:
 
 
 def test_every_proof_is_there():
-    """A test by file and name, a benchmark by its results page, a command of the Makefile, or an entry of the log."""
+    """A test by file and name, a benchmark by its results page, a command, a recipe to run, or the log."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for row in rows():
         proof = row["proof"]
@@ -53,9 +54,9 @@ def test_every_proof_is_there():
         for target in COMMAND.findall(proof):
             assert f"\n{target}:" in makefile, row[0]
         rest = proof
-        for kind in (TEST, BENCHMARK, COMMAND, RECORD):
+        for kind in (TEST, BENCHMARK, COMMAND, RECIPE, RECORD):
             rest = kind.sub("", rest)
-        assert rest.strip(", ") == "", f"is neither a test, a benchmark, a command nor the log: {rest}"
+        assert rest.strip(", ") == "", f"is no test, benchmark, command, recipe or log: {rest}"
 
 
 def test_every_promise_stands_once():
