@@ -181,7 +181,7 @@ MEASURED = [
 
 
 @pytest.mark.parametrize(
-    ("page", "heading", "benchmarks", "others"), MEASURED, ids=lambda value: str(value)[:30]
+    ("page", "heading", "benchmarks", "others"), MEASURED, ids=[f"{row[0]} {row[1]}" for row in MEASURED]
 )
 def test_measured_figures_are_those_of_the_last_run(page, heading, benchmarks, others):
     """Every decimal, share and interval of the part is on a results page, rounded as it is written."""
