@@ -199,3 +199,15 @@ def test_measured_figures_are_those_of_the_last_run(page, heading, benchmarks, o
             abs(each - value) <= half + 1e-9 or abs(100 * each - value) <= half + 1e-9 for each in known
         )
         assert found, f"{figure} is on no results page of {benchmarks}"
+
+
+def test_what_two_cores_read_is_said_alike_on_both_pages():
+    table = (
+        PAGES["evidence"]
+        .partition("What eight minutes buys depends on the hardware:")[2]
+        .partition("\n\n|")[2]
+    )
+    tokens = re.findall(r"\| (\d+,000) \|", table.partition("\n\n")[0])
+    assert len(tokens) == 3
+    limits = PAGES["training"].partition("- **Machine**")[2].partition("\n- ")[0]
+    assert sorted(re.findall(r"\d+,000", limits)) == sorted(tokens)
