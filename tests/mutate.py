@@ -56,6 +56,7 @@ TESTS = (
     "stages/test_split.py",
     "stages/test_stage.py",
     "corpus/test_split.py",
+    "meter/test_planner.py",
     "test_bundle.py",
     "test_old_bundle.py",
     "test_lineage.py",
@@ -99,7 +100,7 @@ class Covered:
         """
         found = self._of_import(mutant) if mutant.defines else self._of_lines(mutant.path, mutant.lines)
         direct = found & self.seconds.keys() - self.failed
-        files = set() if mutant.defines else found - self.seconds.keys()
+        files = found - self.seconds.keys()
         others = {test for test in self.seconds.keys() - self.failed - direct if test.split("::")[0] in files}
         chosen, spent = [], 0.0
         for tests in (direct, others):

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.stats import binom
 
 from tinsmith.base.errors import CorpusError
 from tinsmith.evidence.bootstrap import (
@@ -7,6 +8,7 @@ from tinsmith.evidence.bootstrap import (
     Estimate,
     balanced,
     detectable,
+    detectable_share,
     holm,
     mean_by_document,
     mean_over,
@@ -186,3 +188,22 @@ def test_equal_sizes_give_equal_resamples_of_which_each_draws_so_many_documents(
     first, again = _bootstrap(7, seed=3), _bootstrap(7, seed=3)
     assert (first.weights == again.weights).all()
     assert (first.weights.sum(axis=1) == 7).all()
+
+
+@pytest.mark.parametrize(
+    ("items", "floor", "confidence"), [(12, 0.0, 0.95), (40, 0.0, 0.95), (40, 0.1, 0.9), (200, 0.02, 0.95)]
+)
+def test_the_detectable_share_is_that_of_the_binomial(items, floor, confidence):
+    above = round(floor * items) + 1
+    shown = [
+        hits for hits in range(items + 1) if binom.sf(above - 1, items, hits / items) > (1 + confidence) / 2
+    ]
+    share = detectable_share(items, floor, confidence)
+    assert binom.sf(min(shown) - 1, items, share) == pytest.approx(0.8, abs=2e-3)
+    assert binom.sf(min(shown) - 1, items, share) >= 0.8 > binom.sf(min(shown) - 1, items, share - 2e-4)
+
+
+def test_no_share_can_exceed_a_floor_of_one():
+    assert detectable_share(40, 1.0, 0.95) is None
+    assert detectable_share(0, 0.0, 0.95) is None
+    assert detectable_share(1, 0.0, 0.95) == pytest.approx(0.8, abs=2e-4)

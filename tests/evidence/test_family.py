@@ -242,3 +242,8 @@ def test_questions_are_those_that_are_stored(tmp_path):
     row = {"item": "q", "task": "t", "doc_id": "d", "text": "", "question": "", "answer": "a"}
     write_jsonl(tmp_path / "questions.jsonl", [row | {"choices": ["a"], "span": None, "kind": "own"}])
     assert list(make_context(tmp_path, SUBJECTS).items.questions) == ["q"]
+
+
+def test_a_share_counts_its_items():
+    assert MetricRow(metric="said", subject="trained", value=3 / 7, items=7).hits == 3
+    assert MetricRow(metric="said", subject="trained", value=0.5).hits == 0
