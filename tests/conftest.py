@@ -32,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Keep each of several test processes to its own, equal share of the cores.
 
-    What one process measures then hangs little on what the others do. And since libraries take as many threads
+    What one process measures then depends little on what the others do. And since libraries take as many threads
     as there are cores, results that depend on the number of threads are the same in each.
     """
     worker = getattr(config, "workerinput", None)
@@ -47,7 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put long files first, so that no process is left alone with one in the end, and mark proofs of two lengths."""
     tests = Counter(item.path for item in items)
-    items.sort(key=lambda item: (item.path.name != "test_whole.py", -tests[item.path]))
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path.name != "test_whole.py", item.path not in slow, -tests[item.path]))
     for item in items:
         if "at_length" in getattr(item, "fixturenames", ()):
             item.add_marker("proof")

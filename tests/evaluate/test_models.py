@@ -73,17 +73,6 @@ def test_models_have_names_files_and_licences(tmp_path, package):
     assert unscored(config.model_copy(update={"quantised": True}), package) == []
 
 
-def test_small_shares_of_tensor_types_are_left_out_and_odd_types_count_a_byte():
-    kinds = models.collections.Counter({"Q4_K": 990, "F32": 5, "Q6_K": 4, "F16": 1})
-    assert models._shares(kinds) == [("Q4_K", 0.99), ("F32", 0.005)]
-    assert [models._width(name) for name in ("F32", "BF16", "I64", "U8", "F4", "BOOL")] == [4, 2, 8, 1, 1, 1]
-
-
-def test_a_directory_without_weights_is_refused(tmp_path):
-    with pytest.raises(AssetError, match=r"holds no \*\.safetensors"):
-        models._safetensors_facts(tmp_path)
-
-
 def test_a_description_counts_weights_as_stored(tmp_path, package):
     subject = find_models(EvaluateConfig(), ModelConfig(scratch="llama@1m"), package)[0]
     row = describe(subject, open_tokenizer(subject))

@@ -45,10 +45,10 @@ with freed_memory_kept():
     held = resident()
 after = resident()
 del kept
-blocks = [torch.ones(20_000_000) for _ in range(5)]
-last = blocks[-1].clone()
-del blocks
-print(held - before, after - before, resident() - before)
+block = torch.ones(120_000_000)  # more than the hole that training left in the heap
+last = block.clone()
+del block
+print(held - before, after - before, resident() - before - last.nbytes)
 """
 
 
