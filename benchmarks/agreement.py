@@ -95,7 +95,7 @@ def _timed(answer: Callable[[Asked], list[GeneralRow]], asked: Asked) -> tuple[f
 def _measure(
     asked: Asked, subjects: dict[str, Callable[[Asked], list[GeneralRow]]], batch: int, rounds: int
 ) -> Row:
-    """Let both answer all items in each round, in an order drawn anew."""
+    """Let both answer all items in each round, in an order drawn for each round."""
     draws = random.Random(_SEED)
     seconds: dict[str, list[float]] = {name: [] for name in subjects}
     answers: dict[str, list[GeneralRow]] = {}

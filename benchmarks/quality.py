@@ -212,7 +212,7 @@ class _Bench:
 
 
 def _source_digest() -> str:
-    """Hash what decides how Tinsmith trains, so that a changed engine is measured anew."""
+    """Hash what decides how Tinsmith trains, so that a changed engine is measured again."""
     files = sorted((ROOT / "src" / "tinsmith").rglob("*.py"))
     rooms = ("train", "tokens", "model", "stages")
     return sha256_json(

@@ -46,7 +46,7 @@ def precisions() -> tuple[str, ...]:
 
 
 def run(name: str, plan: Plan) -> None:
-    """Measure and write `results/NAME`, anew after every round, so that an interrupted run leaves what it has."""
+    """Measure and write `results/NAME` after every round, so that an interrupted run leaves what it has."""
     base, data, lit = _ready(plan)
     config = read_json(base / "config.json")
     print(f"{name}: {_estimate(plan):.0f} minutes or so", flush=True)

@@ -114,7 +114,7 @@ def _age_seconds() -> float:
 def peak_rss_bytes() -> int:
     """Return the most memory that this process ever had resident.
 
-    The kernel's VmHWM begins anew with a program; getrusage would remember the parent's peak.
+    The kernel's VmHWM starts over with each program; getrusage would remember the parent's peak.
     """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):

@@ -79,7 +79,7 @@ def _filters() -> dict[str, Any]:
 
 
 def _cut_words_once() -> Any:
-    """Let all filters share the words of a text, which each would cut anew; return what cuts them."""
+    """Let all filters share the words of a text, which each would cut again; return what cuts them."""
     from datatrove.pipeline.filters import fineweb_quality_filter, gopher_quality_filter
     from datatrove.pipeline.filters import gopher_repetition_filter as repetition_filter
     from datatrove.utils.text import split_into_words

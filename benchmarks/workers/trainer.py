@@ -24,7 +24,7 @@ def main(job: Job) -> None:
         model=model,
         args=TrainingArguments(**arguments(job)),
         train_dataset=rows,
-        # Documents are padded to the longest of their batch; padding is no target.
+        # Documents are padded to the longest of their batch; padding has no target.
         data_collator=default_data_collator if job.blocks else DataCollatorForSeq2Seq(tokenizer),
         callbacks=[watch],
     )

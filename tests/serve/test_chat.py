@@ -31,7 +31,7 @@ def test_each_line_is_answered_and_remembered(bundle, monkeypatch):
     assert "> " not in shown
 
 
-def test_the_same_question_anew_gets_the_same_answer(bundle):
+def test_the_same_question_again_gets_the_same_answer(bundle):
     once = talk(bundle, "The licence?\n")
     assert once.strip()
     assert talk(bundle, "The licence?\n\nThe licence?\n") == once * 2

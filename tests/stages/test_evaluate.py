@@ -515,7 +515,7 @@ def test_a_rival_that_fails_late_loses_nothing(run, done, tmp_path, monkeypatch)
     assert found.keys() == before.keys()
 
 
-def test_another_tokenizer_of_the_same_weights_is_scored_anew(run, tmp_path, monkeypatch):
+def test_another_tokenizer_of_the_same_weights_is_scored_again(run, tmp_path, monkeypatch):
     real, scored = scoring.opened, []
     monkeypatch.setattr(
         scoring,

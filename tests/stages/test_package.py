@@ -1,4 +1,4 @@
-"""The stage package: what it leaves on disk, and that it starts anew over what a kill left."""
+"""The stage package: what it leaves on disk, and that it starts over from what a kill left."""
 
 from typing import get_args
 
