@@ -46,7 +46,17 @@ def chunked_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor | None, label
     return log_probs
 
 
-class _ChunkedLoss(torch.autograd.Function):
+class _GradientsInForward(torch.autograd.Function):
+    """A sum whose forward pass leaves its gradients in `ctx.grads`; the backward pass scales them."""
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        # Released, so that autograd takes these tensors over instead of copying them.
+        grads, ctx.grads = ctx.grads, None
+        return *grads.scaled(upstream[0]), None
+
+
+class _ChunkedLoss(_GradientsInForward):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, loss_of: ChunkLoss) -> Tensor:
         grads = _Gradients(ctx.needs_input_grad[:3], hidden, weight, bias)
@@ -63,14 +73,8 @@ class _ChunkedLoss(torch.autograd.Function):
         ctx.grads = grads
         return total.float()
 
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        # Released, so that autograd takes these tensors over instead of copying them.
-        grads, ctx.grads = ctx.grads, None
-        return *grads.scaled(upstream[0]), None
 
-
-class _ChunkedCrossEntropy(torch.autograd.Function):
+class _ChunkedCrossEntropy(_GradientsInForward):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
         grads = _Gradients(ctx.needs_input_grad[:3], hidden, weight, bias)
@@ -85,12 +89,6 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 grads.add(rows, slope)
         ctx.grads = grads
         return total.float()
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        # Released, so that autograd takes these tensors over instead of copying them.
-        grads, ctx.grads = ctx.grads, None
-        return *grads.scaled(upstream[0]), None
 
 
 class _ChunkedLogProbs(torch.autograd.Function):
