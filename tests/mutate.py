@@ -96,18 +96,19 @@ class Covered:
     def tests(self, mutant: Mutant, limit: float) -> list[str]:
         """Return the tests that run a mutant, quickest first, as many as fit into the limit in seconds.
 
-        After them come the tests of files that run it at import.
+        After them come the tests of files that run it at import, within a limit of their own.
         """
         found = self._of_import(mutant) if mutant.defines else self._of_lines(mutant.path, mutant.lines)
         direct = found & self.seconds.keys() - self.failed
         files = found - self.seconds.keys()
         others = {test for test in self.seconds.keys() - self.failed - direct if test.split("::")[0] in files}
-        chosen, spent = [], 0.0
+        chosen = []
         for tests in (direct, others):
+            spent = 0.0
             for test in sorted(tests, key=lambda test: (self.seconds[test], test)):
                 spent += self.seconds[test]
                 if chosen and spent > limit:
-                    return chosen
+                    break
                 chosen.append(test)
         return chosen
 
