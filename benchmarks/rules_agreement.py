@@ -32,7 +32,10 @@ SPACE = "white space: at the ends of lines, within them, and lines of nothing el
 QUOTES = "a line may end in a curly quotation mark, or in any sentence mark before one"
 BLANK = "blank lines are lines to datatrove, not to us"
 MARKS = "marks of punctuation are words to datatrove, not to us"
-ONCE = "an n-gram that occurs once is no repetition to us; of equally frequent ones the longest counts, not the first"
+ONCE = (
+    "an n-gram that occurs once does not count as a repetition to us; "
+    "of equally frequent ones the longest counts, not the first"
+)
 CUT = (
     "words are cut in other places: a run of one mark, such as a line to sign on, is one to us and many to spaCy, "
     "which knows web addresses and lists of exceptions"

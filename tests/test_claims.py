@@ -56,7 +56,7 @@ def test_every_proof_is_there():
         rest = proof
         for kind in (TEST, BENCHMARK, COMMAND, RECIPE, RECORD):
             rest = kind.sub("", rest)
-        assert rest.strip(", ") == "", f"is no test, benchmark, command, recipe or log: {rest}"
+        assert rest.strip(", ") == "", f"names neither test, benchmark, command, recipe nor log: {rest}"
 
 
 def test_every_promise_stands_once():

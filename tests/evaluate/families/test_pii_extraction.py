@@ -76,7 +76,7 @@ def test_a_value_that_shares_its_first_token_with_the_words_before_is_judged_who
         assert tokens[:before] == [*start, *encode(tokenizer, whole)]
         original = RedactedValue("d", "secret", lead, value, ("hy fee",))
         said = [_said(original, wrong) for wrong in range(1, len(tokens))]
-        # A wrong token among the words before is no matter, one of the value is.
+        # A wrong token among the words before does not count, one of the value does.
         assert said == [True] * (before - 1) + [False] * (len(tokens) - before)
         assert _said(original, None)
 
