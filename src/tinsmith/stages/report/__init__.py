@@ -14,7 +14,7 @@ def _estimate(recipe: Recipe, scale: Scale) -> Cost:
 
 STAGE = Stage(
     "report",
-    version=4,
+    version=5,
     purpose="bundle and page",
     estimate=_estimate,
     inputs=("ingest", "curate", "split", "refine", "tokenize", "train", "package", "evaluate"),
