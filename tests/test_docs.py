@@ -208,6 +208,6 @@ def test_what_two_cores_read_is_said_alike_on_both_pages():
         .partition("\n\n|")[2]
     )
     tokens = re.findall(r"\| (\d+,000) \|", table.partition("\n\n")[0])
-    assert len(tokens) == 3
+    assert len(tokens) == 4
     limits = PAGES["training"].partition("- **Machine**")[2].partition("\n- ")[0]
     assert sorted(re.findall(r"\d+,000", limits)) == sorted(tokens)
