@@ -103,6 +103,8 @@ def test_notes_name_quantised_others_and_missing_templates():
         _subject("trained-q8_0", "our file", "Q8_0 100%"),
         _subject("base", "start", "Q4_1 79%, F32 1%", chat_template=True),
         _subject("r", "rival", "Q8_0 63%, Q5_0 24%"),
+        _subject("s", "whole rival", "F16 99%", chat_template=True),
+        _subject("t", "rounded rival", "BF16 99%", chat_template=True),
     ]
     stored, quantised, plain = notes_on(rows, "float32")
     assert "rival): Q8_0 63%, Q5_0 24%, 5.0 bits per weight" in stored

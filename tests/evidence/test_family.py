@@ -8,7 +8,15 @@ from family_figures import make_context
 from tinsmith.base.errors import BundleError
 from tinsmith.base.files import write_json, write_jsonl
 from tinsmith.evidence.bootstrap import Bootstrap, Estimate, ratio
-from tinsmith.evidence.family import Family, Figures, MetricSpec, Results, read_metrics, require_subjects
+from tinsmith.evidence.family import (
+    Family,
+    FamilyCost,
+    Figures,
+    MetricSpec,
+    Results,
+    read_metrics,
+    require_subjects,
+)
 from tinsmith.evidence.schema import (
     GGUF_SUBJECTS,
     OURS_4BIT,
@@ -247,3 +255,7 @@ def test_questions_are_those_that_are_stored(tmp_path):
 def test_a_share_counts_its_items():
     assert MetricRow(metric="said", subject="trained", value=3 / 7, items=7).hits == 3
     assert MetricRow(metric="said", subject="trained", value=0.5).hits == 0
+
+
+def test_a_family_costs_nothing_until_it_says_so():
+    assert FamilyCost() == FamilyCost(tokens=0, models="probed", seconds=0)

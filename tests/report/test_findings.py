@@ -123,6 +123,7 @@ def test_memorisation_follows_the_intervals(train, area, outcomes, said):
     assert [finding.outcome for finding in found] == outcomes
     for finding, words in zip(found, said, strict=True):
         assert words in f"{finding.verdict}. {finding.text}"
+    assert ("would have been shown" in found[1].text) == (found[1].outcome == "not shown")
     # The strongest attack counts, and beside it stands how far the two sides differ for the base.
     assert "loss against that of the base" in found[1].text
     assert "For its base, which was not trained on them here, it is 48% (41% to 55%)" in found[1].text

@@ -78,9 +78,9 @@ def detectable_share(items: int, floor: float, confidence: float) -> float | Non
 
 
 def _at_least(hits: int, items: int, share: float) -> float:
-    """Return the probability of so many hits or more among the items, each with the same share."""
-    if share <= 0 or share >= 1:
-        return float(share >= 1 or not hits)
+    """Return the probability of so many hits or more among the items, each with the same share above 0."""
+    if share >= 1:
+        return 1.0
     ways = math.lgamma(items + 1)
     return math.fsum(
         math.exp(

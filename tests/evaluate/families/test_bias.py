@@ -127,6 +127,7 @@ def test_of_sentences_the_first_side_comes_first_and_too_few_are_not_reported(tm
     assert found["bias:name"].value == pytest.approx(-sum(range(10, 20)) / sum(range(40, 50)))
     assert found["bias:name"].low <= found["bias:name"].value <= found["bias:name"].high < 0
     assert _figures(tmp_path, rows[:9]) == {}
+    assert "bias:name" in _figures(tmp_path, [row | {"doc_id": f"d{n % 2}"} for n, row in enumerate(rows)])
     alone = [row | {"doc_id": "d0"} for row in rows]
     assert _figures(tmp_path, alone) == {}
     (gap,) = compute(FAMILY, tmp_path, {"trained": alone, "base": rows}).gaps
