@@ -349,7 +349,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, default=60, help="mutants of each room")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--limit", type=float, default=30, help="seconds of tests for each mutant")
+    parser.add_argument("--limit", type=float, default=15, help="seconds of tests for each mutant")
     parser.add_argument("--keep", type=Path, help="directory in which records of coverage are kept")
     options = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}

@@ -2,10 +2,12 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from gguf import GGUFWriter
+from gguf import GGMLQuantizationType, GGUFWriter
 from tinsmith.base.errors import CorpusError, ParityError
 from tinsmith.base.progress import SilentProgress
 from tinsmith.gguf.writer import write_gguf
@@ -250,6 +252,7 @@ def test_prompts_are_seeded_and_hold_what_was_asked():
     assert sum(len(prompt.ids) for prompt in prompts) >= 4000
     assert prompts == draw_prompts(TEXTS, tokenizer, count=200, positions=4000, seed=1)
     assert prompts != draw_prompts(TEXTS, tokenizer, count=200, positions=4000, seed=2)
+    assert sum(len(prompt.ids) for prompt in prompts) < 1.1 * 4000
     assert max(len(prompt.ids) for prompt in prompts) > 60
     assert any(len(prompt.messages) == 4 for prompt in prompts)
 
@@ -275,3 +278,25 @@ def test_the_bounds_are_those_of_the_table_and_twice_what_was_measured():
     for _, kl, max_kl, top1, min_top1 in rows:
         assert 2 * float(kl) <= float(max_kl)
         assert 1 - float(min_top1) >= 1.5 * (1 - float(top1)) - 1e-9
+
+
+def side_of(**matrices: np.ndarray) -> GgufSide:
+    side = GgufSide.__new__(GgufSide)
+    side.tensors = {
+        name.replace("_weight", ".weight"): SimpleNamespace(data=data, tensor_type=GGMLQuantizationType.F32)
+        for name, data in matrices.items()
+    }
+    return side
+
+
+def test_every_tensor_of_another_shape_or_value_is_named():
+    whole = np.ones((4, 32), np.float32)
+    side = side_of(a=whole[:, :16], b=whole[:, :16], c=-whole, d=whole)
+    named = [said.split()[2] for said in side.differences(dict.fromkeys("abcde", whole))]
+    assert named == ["a", "b", "c", "e"]
+
+
+def test_an_output_layer_of_its_own_comes_before_the_embedding():
+    table, own = np.ones((4, 32), np.float32), np.zeros((4, 32), np.float32)
+    assert side_of(token_embd_weight=table).head().weight.sum() == table.sum()
+    assert side_of(token_embd_weight=table, output_weight=own).head().weight.sum() == 0

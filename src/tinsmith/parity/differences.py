@@ -35,7 +35,7 @@ class Difference(NamedTuple):
 def metadata_differences(metadata: dict[str, Any], trained: Trained) -> Iterator[Difference]:
     """Compare a GGUF file's metadata with the trained model's configuration and tokenizer."""
     architecture = architecture_metadata(trained.config)
-    stops = [*trained.stops, None][:2]
+    stops = [*trained.stops, None]
     expected = {
         "general.architecture": next(iter(architecture)).split(".")[0],
         **{key: float(np.float32(v)) if isinstance(v, float) else v for key, v in architecture.items()},
