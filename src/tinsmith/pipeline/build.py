@@ -10,7 +10,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def build(
     """
     root = run_directory(recipe)
     check_recipe(recipe)
-    stages = stages_until(until)
+    stages = stages_until(recipe, until)
     prefetched = False
     with _disk_errors(root), locked(root):
         for position, stage in enumerate(stages):
@@ -106,7 +106,7 @@ def _run_stage(
     partial = root / f"{stage.directory}.partial"
     resumed = _prepare(partial, stage, key)
     if stage.publishes:
-        _verify_inputs(root, stage)
+        _verify_inputs(root, stage.reads(recipe))
     progress.say(f"{stage.name}: {'resumes' if resumed else 'runs'}")
     arguments = stage.arguments(recipe, root)
     if workers and stage.distributed:
@@ -159,9 +159,9 @@ def _kept(partial: Path, stage: Stage) -> list[Path]:
     return []
 
 
-def _verify_inputs(root: Path, stage: Stage) -> None:
+def _verify_inputs(root: Path, inputs: Iterable[str]) -> None:
     """Verify the hashes of all inputs, since the bundle vouches for them. Raises RunError."""
-    for name in stage.inputs:
+    for name in inputs:
         for file, row in manifest_of(root, name)["outputs"].items():
             if sha256_file(root / name / file) != row["sha256"]:
                 raise RunError(

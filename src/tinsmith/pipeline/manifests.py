@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import time
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,14 @@ def make_manifest(
         "key": key,
         "config": stage.configuration(recipe),
         "seed": recipe.seed,
-        "inputs": {name: manifest_of(root, name)["digest"] for name in stage.inputs},
+        "inputs": {name: manifest_of(root, name)["digest"] for name in stage.reads(recipe)},
         "outputs": outputs,
         "digest": sha256_json(
-            {name: row["sha256"] for name, row in outputs.items() if name not in stage.nondeterministic}
+            {
+                name: row["sha256"]
+                for name, row in outputs.items()
+                if not any(fnmatch(name, pattern) for pattern in stage.nondeterministic)
+            }
         ),
         "statistics": statistics,
         "seconds": reading.seconds,

@@ -15,7 +15,7 @@ from tinsmith.pipeline.manifests import KEY, MANIFEST, changed_output, manifest_
 from tinsmith.recipe import Recipe
 from tinsmith.recipe.renamed import RENAMED
 from tinsmith.recipe.unread import refuse_unread
-from tinsmith.stages import STAGES, Stage
+from tinsmith.stages import Stage, stages_for
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def plan(recipe: Recipe, until: str | None = None) -> list[Step]:
     """Return for each stage whether it is cached or would run, and why. Changes nothing. Raises TinsmithError."""
     check_recipe(recipe)
     root, steps, stale = run_directory(recipe), [], False
-    for stage in stages_until(until):
+    for stage in stages_until(recipe, until):
         if stale:
             steps.append(Step(stage, False, "an earlier stage runs"))
             continue
@@ -51,22 +51,23 @@ def run_directory(recipe: Recipe) -> Path:
 def check_recipe(recipe: Recipe) -> None:
     """Refuse what can be refused before any document is read, unread settings included. Raises TinsmithError."""
     refuse_unread(recipe, where=f"recipe {recipe.name}")
-    for stage in STAGES:
+    for stage in stages_for(recipe):
         for outbound in stage.asks(recipe):
             outbound.check(recipe.may_leave)
         stage.check(recipe)
 
 
-def stages_until(until: str | None) -> tuple[Stage, ...]:
-    """Return the stages up to the one named, or all. Raises RecipeError for an unknown name."""
-    names = [stage.name for stage in STAGES]
+def stages_until(recipe: Recipe, until: str | None) -> tuple[Stage, ...]:
+    """Return the stages that a recipe needs, up to the one named, or all. Raises RecipeError for an unknown name."""
+    stages = stages_for(recipe)
+    names = [stage.name for stage in stages]
     if until is None:
-        return STAGES
+        return stages
     if until not in names:
         raise RecipeError(
-            f"unknown stage {until!r}", where="--until", next_step=f"use one of {', '.join(names)}"
+            f"this recipe has no stage {until!r}", where="--until", next_step=f"use one of {', '.join(names)}"
         )
-    return STAGES[: names.index(until) + 1]
+    return stages[: names.index(until) + 1]
 
 
 def stage_key(stage: Stage, recipe: Recipe, root: Path) -> str:
@@ -78,14 +79,14 @@ def stage_key(stage: Stage, recipe: Recipe, root: Path) -> str:
         "seed": recipe.seed if stage.seeded else None,
         "models": {name: assets.identify(name) for name in stage.models(recipe)},
         "sources": stage.files(recipe),
-        "inputs": {name: manifest_of(root, name)["digest"] for name in stage.inputs},
+        "inputs": {name: manifest_of(root, name)["digest"] for name in stage.reads(recipe)},
     }
     forgotten = read_forgotten(root).fingerprint if stage.honours_erasure else ""
     if forgotten:
         parts["forgotten"] = forgotten
     if stage.publishes:
         # Manifests hold seconds and joules, which differ between equal outputs.
-        parts["manifests"] = {name: sha256_file(root / name / MANIFEST) for name in stage.inputs}
+        parts["manifests"] = {name: sha256_file(root / name / MANIFEST) for name in stage.reads(recipe)}
     return sha256_json(parts)
 
 
@@ -121,7 +122,7 @@ def _reason(stage: Stage, recipe: Recipe, root: Path, key: str) -> str:
         return f"changed: {', '.join(changed)}"
     if stage.seeded and manifest["seed"] != recipe.seed:
         return "changed: seed"
-    moved = [n for n in stage.inputs if manifest["inputs"].get(n) != manifest_of(root, n)["digest"]]
+    moved = [n for n in stage.reads(recipe) if manifest["inputs"].get(n) != manifest_of(root, n)["digest"]]
     if moved:
         return f"changed input: {', '.join(moved)}"
     return f"changed files, model or stage version{', or erasure list' * stage.honours_erasure}"

@@ -30,6 +30,7 @@ from tinsmith.recipe.evaluation import (
     ReportConfig,
 )
 from tinsmith.recipe.filters import C4Config, FineWebConfig, GopherConfig
+from tinsmith.recipe.jobs import JobConfig, JobKind
 from tinsmith.recipe.objectives import EXAMPLE_FILES, OBJECTIVES, ObjectiveSpec, loss_unit, token_sets
 from tinsmith.recipe.recipe import (
     Recipe,
@@ -77,6 +78,8 @@ __all__ = [
     "GgufFormat",
     "GopherConfig",
     "IngestConfig",
+    "JobConfig",
+    "JobKind",
     "LLMConfig",
     "LoraConfig",
     "MeterConfig",

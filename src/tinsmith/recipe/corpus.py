@@ -14,7 +14,9 @@ from tinsmith.recipe.section import Fraction, LLMConfig, ReadWhen, Section
 class IngestConfig(Section):
     """Which documents to read, and within which limits."""
 
-    sources: tuple[str, ...] = Field(min_length=1, description="folders, files, globs or named corpora")
+    sources: tuple[str, ...] = Field(
+        (), description="folders, files, globs or named corpora; empty: only jobs are learnt"
+    )
     exclude: tuple[str, ...] = Field((), description="glob patterns of paths to leave out")
     text_field: str = Field(
         "text", description="field of a JSON, JSONL, CSV or Parquet record that holds its text"

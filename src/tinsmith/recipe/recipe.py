@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from tinsmith.recipe.corpus import CurateConfig, IngestConfig, RefineConfig, SplitConfig
 from tinsmith.recipe.evaluation import EvaluateConfig, MeterConfig, PackageConfig, ReportConfig
+from tinsmith.recipe.jobs import JobConfig
 from tinsmith.recipe.objectives import EXAMPLE_FILES, OBJECTIVES
 from tinsmith.recipe.section import ReadWhen, Section
 from tinsmith.recipe.training import ModelConfig, TaskConfig, TokenizeConfig, TrainConfig
@@ -31,12 +32,13 @@ class Recipe(Section):
         description="access labels of documents whose text may go into requests to endpoints and teachers on other "
         'machines; patterns; "unknown" is a document without a label',
     )
-    ingest: IngestConfig
+    ingest: IngestConfig = IngestConfig()
     curate: CurateConfig = CurateConfig()
     split: SplitConfig = SplitConfig()
     refine: RefineConfig = RefineConfig()
     model: ModelConfig = ModelConfig()
     tasks: tuple[TaskConfig, ...] = ()
+    jobs: tuple[JobConfig, ...] = ()
     tokenize: TokenizeConfig = TokenizeConfig()
     train: TrainConfig = TrainConfig()
     package: PackageConfig = PackageConfig()
@@ -45,10 +47,20 @@ class Recipe(Section):
     report: ReportConfig = ReportConfig()
 
     @model_validator(mode="after")
-    def _task_names_differ(self) -> Recipe:
-        names = [task.name for task in self.tasks]
-        if len(set(names)) != len(names):
-            raise ValueError("two tasks have the same name")
+    def _something_is_learnt(self) -> Recipe:
+        if not self.ingest.sources and not self.jobs:
+            raise ValueError("name documents in ingest.sources, or write a job ([[jobs]]) with examples")
+        for job in self.jobs:
+            if not job.examples and not self.ingest.sources:
+                raise ValueError(f"job {job.name}: name files in `examples`, or documents in ingest.sources")
+        return self
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Recipe:
+        for what, sections in (("tasks", self.tasks), ("jobs", self.jobs)):
+            names = [section.name for section in sections]
+            if len(set(names)) != len(names):
+                raise ValueError(f"two {what} have the same name")
         return self
 
     @model_validator(mode="after")

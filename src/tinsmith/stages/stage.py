@@ -19,6 +19,17 @@ from tinsmith.stages.outbound import Outbound
 Inputs = Mapping[str, Path]  # the directories of earlier stages, by name
 
 
+_FOR_JOBS = ("examples", "learn")
+_FOR_BOTH = ("package", "evaluate", "report")
+
+
+def applies(name: str, recipe: Recipe) -> bool:
+    """Say whether a recipe needs the stage: without documents, or without jobs, some stages have nothing to do."""
+    if name in _FOR_BOTH:
+        return True
+    return bool(recipe.jobs) if name in _FOR_JOBS else bool(recipe.ingest.sources)
+
+
 def of_recipe(path: str) -> Any:
     """Declare a field of a stage's settings that is a single field of another section, by dotted name."""
     return field(metadata={"path": path})
@@ -32,6 +43,10 @@ def _nothing(recipe: Recipe) -> None:
     return None
 
 
+def _always(recipe: Recipe, name: str) -> bool:
+    return True
+
+
 def _nobody(recipe: Recipe) -> tuple[Outbound, ...]:
     return ()
 
@@ -40,7 +55,7 @@ def _nobody(recipe: Recipe) -> tuple[Outbound, ...]:
 class Stage:
     """One stage of a build. Its function is `NAME` in `tinsmith.stages.NAME.run`, imported when it runs.
 
-    The function is called with keywords: `config`, the section of the stage's name, `out` and `progress`; `inputs`,
+    The function is called with keywords: `config`, its section, `out` and `progress`; `inputs`,
     `settings` and `seed` if the stage has them; `forgotten` if it honours the erasure list; `workers` if it is
     distributed and there are several. It returns statistics, numbers by name. The cache key covers all it receives.
     """
@@ -50,6 +65,8 @@ class Stage:
     purpose: str
     estimate: Callable[[Recipe, Scale], Cost]
     inputs: tuple[str, ...] = ()
+    # Which of the inputs a recipe makes it read, beside that their stages must apply.
+    uses: Callable[[Recipe, str], bool] = _always
     # A dataclass of what the stage reads beside its own section: other sections, or fields declared with `of_recipe`.
     # `Recipe` itself stands for everything.
     settings: type[Any] | None = None
@@ -64,7 +81,7 @@ class Stage:
     asks: Callable[[Recipe], tuple[Outbound, ...]] = _nobody
     # Outputs (patterns) that carry a fingerprint of all they depend on, so an attempt with another recipe reuses them.
     reusable: tuple[str, ...] = ()
-    # Outputs whose bytes differ between equal runs: seconds, a server's rounding. Left out of the digest.
+    # Outputs (patterns) whose bytes differ between equal runs: seconds, a server's rounding. Left out of the digest.
     nondeterministic: tuple[str, ...] = ()
     seeded: bool = True
     resumable: bool = False
@@ -73,9 +90,15 @@ class Stage:
     # The output vouches for the inputs: their files are verified first, and their manifests are part of the key.
     publishes: bool = False
     directory: str = ""
+    section: str = ""  # of the recipe, which its function receives as `config`; the stage's name unless given
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "directory", self.directory or self.name)
+        object.__setattr__(self, "section", self.section or self.name)
+
+    def reads(self, recipe: Recipe) -> tuple[str, ...]:
+        """Return the earlier stages that it reads for this recipe."""
+        return tuple(name for name in self.inputs if applies(name, recipe) and self.uses(recipe, name))
 
     def configuration(self, recipe: Recipe) -> dict[str, Any]:
         """Return the parts of a recipe that the stage depends on, by dotted name."""
@@ -86,14 +109,14 @@ class Stage:
         leaving = ["may_leave"] if any(outbound.host for outbound in self.asks(recipe)) else []
         return {
             path: functools.reduce(operator.getitem, path.split("."), everything)
-            for path in (self.name, *self._paths().values(), *leaving)
+            for path in (self.section, *self._paths().values(), *leaving)
         }
 
     def arguments(self, recipe: Recipe, root: Path) -> dict[str, Any]:
         """Return the keywords of the function that depend on recipe and run directory alone."""
-        arguments: dict[str, Any] = {"config": getattr(recipe, self.name)}
+        arguments: dict[str, Any] = {"config": getattr(recipe, self.section)}
         if self.inputs:
-            arguments["inputs"] = {name: root / name for name in self.inputs}
+            arguments["inputs"] = {name: root / name for name in self.reads(recipe)}
         if self.honours_erasure:
             arguments["forgotten"] = read_forgotten(root)
         if self.asks is not _nobody:

@@ -34,6 +34,6 @@ STAGE = Stage(
     version=1,
     purpose="exports and parity",
     estimate=_estimate,
-    inputs=("split", "tokenize", "train"),
+    inputs=("split", "tokenize", "train", "examples", "learn"),
     nondeterministic=("parity.json", "items/parity.jsonl"),
 )

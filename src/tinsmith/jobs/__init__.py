@@ -1,0 +1,1 @@
+"""Jobs: what a model is asked and answers. One prompt for training, exam, parity gate, server, `run` and page."""

@@ -1,0 +1,92 @@
+"""The recipe section of a job: what the model is asked, what it answers, and the examples that it learns from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from tinsmith.recipe.section import Fraction, ReadWhen, Section
+
+JobKind = Literal["classify", "extract", "answer", "write"]
+
+_HAS_DOCUMENTS = ReadWhen(lambda recipe, job: bool(recipe.ingest.sources), "name documents in ingest.sources")
+_HELD_OUT = ReadWhen(lambda recipe, job: not job.test, "leave out {here}.test")
+
+
+def _for_kinds(*kinds: str) -> ReadWhen:
+    """Say that a field is read by jobs of some kinds."""
+    return ReadWhen(
+        lambda recipe, job: job.kind in kinds, f"set {{here}}.kind to {' or '.join(map(repr, kinds))}"
+    )
+
+
+class JobConfig(Section):
+    """A job: a question about a record or a document, with examples of its answer."""
+
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]*$", description="its name in files, in the API and in the report"
+    )
+    kind: JobKind = Field(
+        description="classify: one of the labels, or several; extract: fields found in the text; answer: a short "
+        "answer with its quote; write: a text"
+    )
+    input: str = Field(
+        "{text}", description="template over the fields of a record; {text} is also the text of a document"
+    )
+    question: str = Field(
+        "", description="what stands between the input and the answer; empty: the job's name"
+    )
+    answer: str = Field(
+        "", description="template over the fields of an example, such as {stance}; not needed by extract"
+    )
+    labels: Annotated[tuple[str, ...], _for_kinds("classify")] = Field(
+        (), description="possible answers; empty: those of the examples"
+    )
+    several: Annotated[bool, _for_kinds("classify")] = Field(
+        False, description="a text may have several labels, or none"
+    )
+    json_schema: Annotated[str | dict[str, Any], _for_kinds("extract", "write")] = Field(
+        default="", description="the fields of an answer: a JSON Schema of an object, as a file or a table"
+    )
+    examples: tuple[str, ...] = Field(
+        (), description="CSV, JSON Lines or Parquet files; empty: the documents and their metadata"
+    )
+    test: tuple[str, ...] = Field(
+        (), description="files to be examined on; empty: part of the examples is held out"
+    )
+    held_out: Annotated[Fraction, _HELD_OUT] = Field(
+        0.2, gt=0, lt=1, description="share of examples in the test"
+    )
+    group: str = Field(
+        "", description="template; rows of one group are never both learnt from and asked, such as {meeting}"
+    )
+    keep: Literal["start", "end"] = Field(
+        "start", description="which end of an input is kept if it is longer than the context"
+    )
+    context: int = Field(512, ge=64, description="tokens of input, question and answer together, at most")
+    checks: tuple[str, ...] = Field(
+        (), description="formulas that every answer must satisfy, such as sum(weights) == 100"
+    )
+    tries: int = Field(3, ge=1, description="how often an answer that breaks a check is asked for")
+    ask_a_person: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of given answers that must be right; less certain ones go to a person; 0 gives all",
+    )
+    start: Annotated[Literal["base", "documents"], _HAS_DOCUMENTS] = Field(
+        "base", description="weights to start from: the base, or the model that was trained on the documents"
+    )
+    budget: str = Field("20m", description="training, the search for its settings included: time such as 20m")
+
+    @model_validator(mode="after")
+    def _answer_is_given(self) -> JobConfig:
+        if not self.answer and self.kind != "extract":
+            raise ValueError(f"job {self.name}: write `answer`, a template over the fields of an example")
+        return self
+
+    @property
+    def asked(self) -> str:
+        """Return the question as it is asked."""
+        return self.question or f"{self.name.replace('_', ' ').capitalize()}:"

@@ -1,0 +1,37 @@
+"""The stage *examples*: read the examples of each job, and divide them into learnt, validation and test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tinsmith.base.files import sha256_file
+from tinsmith.meter.planner import BASE_MEMORY_BYTES, Cost, Scale
+from tinsmith.recipe import Recipe
+from tinsmith.stages.stage import Stage
+
+
+def _estimate(recipe: Recipe, scale: Scale) -> Cost:
+    return Cost(2, 2e6, BASE_MEMORY_BYTES)
+
+
+def _file_stamps(recipe: Recipe) -> list[str] | None:
+    """Return the hash of each file of examples."""
+    names = [name for job in recipe.jobs for name in (*job.examples, *job.test)]
+    return [f"{name}:{sha256_file(Path(name).expanduser())}" for name in names] or None
+
+
+def _uses(recipe: Recipe, name: str) -> bool:
+    """Documents are read only for a job without files of its own."""
+    return any(not job.examples for job in recipe.jobs)
+
+
+STAGE = Stage(
+    "examples",
+    version=1,
+    purpose="examples of jobs",
+    estimate=_estimate,
+    inputs=("refine",),
+    uses=_uses,
+    files=_file_stamps,
+    section="jobs",
+)
