@@ -1,0 +1,202 @@
+"""How a job's scores become confidence: temperature, prior and threshold, and how good the confidence is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tinsmith.jobs.spec import Calibration, Job
+
+Floats = NDArray[np.float64]
+
+BINS = 10  # of equal numbers of answers
+NOTHING_IS_SURE = 1.01  # a least confidence above every confidence: all answers go to a person
+_LOG_TEMPERATURES = np.linspace(math.log(0.1), math.log(10.0), 401)
+
+
+def confidence(job: Job, log_probabilities: Mapping[str, float]) -> dict[str, float]:
+    """Return the calibrated probability of each label from its ln p; they sum to 1."""
+    labels, fitted = list(log_probabilities), job.calibration
+    prior = [fitted.prior.get(label, 0.0) for label in labels]
+    scores = np.array([log_probabilities[label] for label in labels]) - fitted.prior_weight * np.array(prior)
+    return dict(zip(labels, np.exp(_log_softmax(scores / fitted.temperature)).tolist(), strict=True))
+
+
+def answer_confidence(job: Job, log_probability: float) -> float:
+    """Return the calibrated confidence in a generated answer from the ln p of all its tokens together."""
+    return math.exp(min(0.0, log_probability) / job.calibration.temperature)
+
+
+def needs_a_person(job: Job, sure: float) -> bool:
+    """Say whether an answer of this confidence is withheld, because `ask_a_person` asks for surer ones."""
+    return sure < job.calibration.least_confidence
+
+
+def fit_temperature(scores: ArrayLike, truth: ArrayLike) -> float:
+    """Return the temperature with the least mean negative log-likelihood of `truth` (N,) under `scores` (N, L).
+
+    Temperatures far from 1 count as less likely beforehand (a normal distribution of ln T with a spread of 1), so that
+    a few answers that are all right do not make the model certain.
+    """
+    values, right = np.asarray(scores, dtype=float), np.asarray(truth, dtype=int)
+    losses = [
+        negative_log_likelihood(values / math.exp(log), right) + log * log / (2 * len(right))
+        for log in _LOG_TEMPERATURES
+    ]
+    return float(math.exp(_LOG_TEMPERATURES[int(np.argmin(losses))]))
+
+
+def negative_log_likelihood(scores: ArrayLike, truth: ArrayLike) -> float:
+    """Return the mean of -ln p of `truth` (N,) under the softmax of `scores` (N, L), in nats."""
+    values, right = np.asarray(scores, dtype=float), np.asarray(truth, dtype=int)
+    return float(-_log_softmax(values)[np.arange(len(right)), right].mean())
+
+
+def calibrated_loss(scores: ArrayLike, truth: ArrayLike) -> float:
+    """Return the mean negative log-likelihood at the best temperature: how well scores rank, however bold they are."""
+    return negative_log_likelihood(np.asarray(scores, dtype=float) / fit_temperature(scores, truth), truth)
+
+
+def fit_labels(
+    labels: tuple[str, ...],
+    scores: ArrayLike,
+    truth: ArrayLike,
+    prior: ArrayLike,
+    *,
+    share_right: float = 0.0,
+) -> tuple[Calibration, list[str]]:
+    """Fit temperature, prior and least confidence to the ln p `scores` (N, L) of validation rows.
+
+    `prior` (L,) is ln p of the labels without any input; it is taken off only where that lowers the loss by more than a
+    hundredth of a nat. Returns notes on what could not be reached.
+    """
+    values, right = np.asarray(scores, dtype=float), np.asarray(truth, dtype=int)
+    before = np.asarray(prior, dtype=float)
+    known = {"prior": dict(zip(labels, before.tolist(), strict=True))}
+    if not len(right):
+        return Calibration(**known), ["there are no validation rows, so confidence is not calibrated"]
+    plain, without = calibrated_loss(values, right), calibrated_loss(values - before, right)
+    weight = 1.0 if without < plain - 0.01 else 0.0
+    shifted = values - weight * before
+    temperature = fit_temperature(shifted, right)
+    sure = np.exp(_log_softmax(shifted / temperature))
+    least, notes = least_confidence(sure.max(axis=1), sure.argmax(axis=1) == right, share_right)
+    return Calibration(temperature=temperature, prior_weight=weight, least_confidence=least, **known), notes
+
+
+def fit_answers(
+    log_probabilities: ArrayLike, correct: ArrayLike, *, share_right: float = 0.0
+) -> tuple[Calibration, list[str]]:
+    """Fit temperature and least confidence to the ln p (N,) of generated validation answers, right or not."""
+    values, right = (
+        np.minimum(np.asarray(log_probabilities, dtype=float), -1e-6),
+        np.asarray(correct, dtype=bool),
+    )
+    if not len(right):
+        return Calibration(), ["there are no validation rows, so confidence is not calibrated"]
+
+    def loss(log: float) -> float:
+        scaled = values / math.exp(log)
+        wrong = np.log(-np.expm1(scaled))
+        return float(-np.where(right, scaled, wrong).mean() + log * log / (2 * len(right)))
+
+    log = _LOG_TEMPERATURES[int(np.argmin([loss(log) for log in _LOG_TEMPERATURES]))]
+    temperature = float(math.exp(log))
+    least, notes = least_confidence(np.exp(values / temperature), right, share_right)
+    return Calibration(temperature=temperature, least_confidence=least), notes
+
+
+def least_confidence(sure: ArrayLike, correct: ArrayLike, share_right: float) -> tuple[float, list[str]]:
+    """Return the least confidence above which answers are right at `share_right`, and a note where none is.
+
+    Of all such thresholds, the one that gives the most answers. 0 gives all answers.
+    """
+    if not share_right:
+        return 0.0, []
+    curve = share_curve(sure, correct)
+    enough = [point for point in curve if point.right >= share_right]
+    if not enough:
+        best = max((point.right for point in curve), default=0.0)
+        return NOTHING_IS_SURE, [
+            f"ask_a_person = {share_right:g} was not reached on the validation rows, where even the surest answers are "
+            f"right at {best:.2f}: every answer goes to a person"
+        ]
+    last = enough[-1]
+    return (0.0 if last.answered == 1.0 else last.least), []
+
+
+@dataclass(frozen=True)
+class SharePoint:
+    """With only answers of at least this confidence given: the share that is answered, and the share right of it."""
+
+    least: float
+    answered: float
+    right: float
+
+
+def share_curve(sure: ArrayLike, correct: ArrayLike) -> list[SharePoint]:
+    """Return the share answered against the share right, one point for each different confidence, surest first."""
+    values, right = np.asarray(sure, dtype=float), np.asarray(correct, dtype=float)
+    order = np.argsort(-values, kind="stable")
+    ranked, cumulated = values[order], np.cumsum(right[order])
+    ends = [
+        place for place in range(len(ranked)) if place + 1 == len(ranked) or ranked[place + 1] < ranked[place]
+    ]
+    return [
+        SharePoint(float(ranked[end]), (end + 1) / len(ranked), float(cumulated[end] / (end + 1)))
+        for end in ends
+    ]
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Some answers of similar confidence: how many, their mean confidence, and the share of them that is right."""
+
+    answers: int
+    confidence: float
+    right: float
+
+
+def reliability(sure: ArrayLike, correct: ArrayLike, bins: int = BINS) -> list[Bin]:
+    """Return bins of (nearly) equal numbers of answers, from the least sure to the surest."""
+    values, right = np.asarray(sure, dtype=float), np.asarray(correct, dtype=float)
+    parts = np.array_split(np.argsort(values, kind="stable"), min(bins, len(values)) or 1)
+    return [
+        Bin(len(part), float(values[part].mean()), float(right[part].mean())) for part in parts if len(part)
+    ]
+
+
+def expected_calibration_error(sure: ArrayLike, correct: ArrayLike, bins: int = BINS) -> float:
+    """Return the mean distance of confidence and share right over bins of equal numbers of answers (Naeini 2015)."""
+    found = reliability(sure, correct, bins)
+    total = sum(part.answers for part in found)
+    return math.fsum(part.answers * abs(part.confidence - part.right) for part in found) / max(1, total)
+
+
+def error_by_chance(sure: ArrayLike, bins: int = BINS, *, seed: int = 0, draws: int = 200) -> float:
+    """Return the calibration error that answers of these confidences show on average if all are exactly right as often.
+
+    With few answers in a bin this is well above zero: no model can be expected below it.
+    """
+    values = np.asarray(sure, dtype=float)
+    generator = np.random.default_rng(seed)
+    return float(
+        np.mean(
+            [
+                expected_calibration_error(values, generator.random(len(values)) < values, bins)
+                for _ in range(draws if len(values) else 0)
+            ]
+            or [0.0]
+        )
+    )
+
+
+def _log_softmax(scores: Any) -> Floats:
+    shifted = scores - scores.max(axis=-1, keepdims=True)
+    normal: Floats = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+    return normal
