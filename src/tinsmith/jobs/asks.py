@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tinsmith.jobs.prompt import Prompt, make_prompt
 from tinsmith.jobs.spec import Job
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 NONE = "none"  # the answer where the text holds none
 SEPARATOR = "; "  # between several labels or spans in one answer
@@ -28,6 +32,19 @@ def asks_of(job: Job, row: dict[str, Any]) -> list[Ask]:
     if job.config.kind == "classify" and job.config.several:
         answer = None if answer is None else listed(job.labels, answer)
     return [Ask(text, job.config.asked, answer)]
+
+
+def answer_room(job: Job) -> int:
+    """Return the tokens of the context that are kept for the answer: half where a text is written, else an eighth."""
+    return job.config.context // (2 if job.config.kind == "write" else 8)
+
+
+def prompt_of(job: Job, tokenizer: PreTrainedTokenizerFast, ask: Ask) -> Prompt:
+    """Return the prompt of an ask, cut so that the answer still fits into the job's context."""
+    config = job.config
+    return make_prompt(
+        tokenizer, ask.text, ask.question, room=config.context - answer_room(job), keep=config.keep
+    )
 
 
 def listed(labels: Sequence[str], chosen: Sequence[str]) -> str:
