@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from tinsmith.recipe.formula_values import FormulaError
+from tinsmith.recipe.formulas import read_formula
 from tinsmith.recipe.section import Fraction, ReadWhen, Section
 
 JobKind = Literal["classify", "extract", "answer", "write"]
@@ -85,6 +87,16 @@ class JobConfig(Section):
         if not self.answer and self.kind != "extract":
             raise ValueError(f"job {self.name}: write `answer`, a template over the fields of an example")
         return self
+
+    @field_validator("checks")
+    @classmethod
+    def _checks_are_formulas(cls, checks: tuple[str, ...]) -> tuple[str, ...]:
+        for check in checks:
+            try:
+                read_formula(check)
+            except FormulaError as error:
+                raise ValueError(f"the check {check!r}: {error}") from None
+        return checks
 
     @property
     def asked(self) -> str:
