@@ -3,40 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tinsmith.jobs import answer, extract
+from tinsmith.jobs.ask import NONE, SEPARATOR, Ask, JobAnswerer, Result
 from tinsmith.jobs.prompt import Prompt, make_prompt
-from tinsmith.jobs.spec import Job
+from tinsmith.jobs.spec import Job, answer_room
+from tinsmith.jobs.template import render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-NONE = "none"  # the answer where the text holds none
-SEPARATOR = "; "  # between several labels or spans in one answer
+def asks_of(job: Job, row: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> list[Ask]:
+    """Return the asks of a row of examples; a row without `answer` gives asks without one.
 
-
-@dataclass(frozen=True)
-class Ask:
-    """One question to the model: the text that it reads, the question after it, and the right answer if known."""
-
-    text: str
-    question: str
-    answer: str | None = None
-    field: str = ""  # of an extraction
-
-
-def asks_of(job: Job, row: dict[str, Any]) -> list[Ask]:
-    """Return the asks of a row of examples; a row without `answer` gives asks without one."""
-    text, answer = row["input"], row.get("answer")
+    An extraction asks for each field in each passage; of passages without a value, examples keep a few.
+    """
+    if job.config.kind == "extract":
+        return extract.asks(job, row, tokenizer)
+    if job.config.kind == "answer":
+        return [answer.ask(job, row)]
+    text, right = row["input"], row.get("answer")
     if job.config.kind == "classify" and job.config.several:
-        answer = None if answer is None else listed(job.labels, answer)
-    return [Ask(text, job.config.asked, answer)]
+        right = None if right is None else listed(job.labels, right)
+    return [Ask(text, render(job.config.asked, row.get("record", {})), right)]
 
 
-def answer_room(job: Job) -> int:
-    """Return the tokens of the context that are kept for the answer: half where a text is written, else an eighth."""
-    return job.config.context // (2 if job.config.kind == "write" else 8)
+def results(
+    job: Job, rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, model: JobAnswerer
+) -> list[Result]:
+    """Ask a model about each row and return what it answers, in order; for kinds extract and answer."""
+    kind = {"extract": extract.results, "answer": answer.results}[job.config.kind]
+    return kind(job, rows, tokenizer, model)
 
 
 def prompt_of(job: Job, tokenizer: PreTrainedTokenizerFast, ask: Ask) -> Prompt:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from tinsmith.base.files import read_json, write_json
+from tinsmith.jobs.look import Look
 from tinsmith.recipe import JobConfig
 
 FILE = "job.json"
@@ -26,6 +27,8 @@ class Calibration(BaseModel):
     prior: dict[str, float] = {}  # ln p of each label without any input
     # Below this confidence an answer goes to a person; 0 gives all answers.
     least_confidence: float = 0.0
+    # Above this probability of "none" there is no value in the text: kinds extract and answer.
+    none_at: float = 0.5
 
 
 class Job(BaseModel):
@@ -36,10 +39,21 @@ class Job(BaseModel):
     config: JobConfig
     labels: tuple[str, ...] = ()
     calibration: Calibration = Calibration()
+    answer_tokens: int = 0  # of the longest answer of the examples, if they were looked at
+    verbatim: bool = False  # every answer of the examples is a span of its input
+    look: Look | None = None  # of an extraction from long inputs
 
     def write(self, directory: Path) -> None:
         """Write `job.json` into a directory."""
         write_json(directory / FILE, self.model_dump(mode="json"))
+
+
+def answer_room(job: Job) -> int:
+    """Return the tokens of the context that are kept for the answer: as many as the longest example needs.
+
+    Without examples, half of it where a text is written, else an eighth.
+    """
+    return job.answer_tokens or job.config.context // (2 if job.config.kind == "write" else 8)
 
 
 def read_job(directory: Path) -> Job:

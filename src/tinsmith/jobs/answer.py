@@ -1,0 +1,68 @@
+"""Answers to questions about a passage: a span and its sentence, or other words and the quote they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tinsmith.jobs.ask import NONE, Ask, JobAnswerer, Reply, Result
+from tinsmith.jobs.grammar import span_grammar
+from tinsmith.jobs.spans import FoldedText, fold, sentence_around
+from tinsmith.jobs.spec import Job
+from tinsmith.jobs.template import render
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+QUOTE_MARK = " << "  # between an answer in other words and its quote
+
+
+def ask(job: Job, row: dict[str, Any]) -> Ask:
+    """Return the ask of a row: its question is a template over its record."""
+    right = row.get("answer")
+    written = None if "answer" not in row else NONE if right is None else _written(right, row["input"])
+    return Ask(row["input"], render(job.config.asked, row.get("record", {})), written)
+
+
+def is_verbatim(answer: dict[str, str] | None, text: str) -> bool:
+    """Say whether an answer is a span of the text, or none."""
+    return answer is None or bool(FoldedText(text).places(answer["answer"]))
+
+
+def results(
+    job: Job, rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, model: JobAnswerer
+) -> list[Result]:
+    """Ask a model about each row. An answer that its text does not bear out is withheld."""
+    asked = [ask(job, {"input": row["input"], "record": row.get("record", {})}) for row in rows]
+    none = model.none_probabilities(asked) or [0.0] * len(asked)
+    there = [number for number, chance in enumerate(none) if chance <= job.calibration.none_at]
+    mark = "" if job.verbatim else QUOTE_MARK
+    grammars = [span_grammar(asked[number].text, quote_mark=mark) for number in there]
+    replies = dict(zip(there, model.replies([asked[number] for number in there], grammars), strict=True))
+    return [
+        read_answer(replies[number], one.text, none=chance) if number in replies else Result(None, chance)
+        for number, (one, chance) in enumerate(zip(asked, none, strict=True))
+    ]
+
+
+def read_answer(reply: Reply, text: str, *, none: float) -> Result:
+    """Read what a model wrote about a text; `none` is the probability it gave to "none"."""
+    written, folded = fold(reply.text), FoldedText(text)
+    confidence = (1 - none) * reply.confidence
+    if written in ("", NONE):
+        return Result(None, reply.confidence)
+    places = folded.places(written)
+    if places:
+        return Result({"answer": written, "quote": sentence_around(text, *places[0])}, confidence)
+    words, mark, quote = written.rpartition(QUOTE_MARK)
+    places = folded.places(quote) if mark and words.strip() else []
+    if not places:
+        return Result(None, confidence, withheld=f"the text does not hold it: {written}")
+    start, end = places[0]
+    return Result({"answer": words.strip(), "quote": text[start:end]}, confidence)
+
+
+def _written(answer: dict[str, str], text: str) -> str:
+    if is_verbatim(answer, text) or not answer.get("quote"):
+        return fold(answer["answer"])
+    return f"{fold(answer['answer'])}{QUOTE_MARK}{fold(answer['quote'])}"

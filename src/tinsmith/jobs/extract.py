@@ -1,0 +1,164 @@
+"""Extraction: each field is asked for in the passages of an input, and each answer is a span that stands there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from tinsmith.jobs.ask import Ask, JobAnswerer, Reply, Result
+from tinsmith.jobs.grammar import span_grammar
+from tinsmith.jobs.look import LookedAt
+from tinsmith.jobs.passages import Passage, passages
+from tinsmith.jobs.schema import Field, fields_of
+from tinsmith.jobs.spans import FoldedText, Value, fold, listed_spans, read_spans, value_of
+from tinsmith.jobs.spec import Job, answer_room
+from tinsmith.tokens.encoding import encode
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+WITHOUT = 1  # passages without a value that examples keep, by field, beside those with one
+SLACK = 4  # tokens between the parts of a prompt
+
+
+def asks(job: Job, row: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> list[Ask]:
+    """Return the asks of a row; with `answer`, of a field's passages those with a value and a few without."""
+    text, fields = row["input"], fields_of(job.config)
+    parts = cut(job, text, tokenizer, fields)
+    texts = [text[part.start : part.end] for part in parts]
+    learnt = "answer" in row
+    chosen = job.look.choose(texts, more=WITHOUT if learnt else 0) if job.look and len(texts) > 1 else {}
+    wanted: list[tuple[int, Field, list[str] | None]] = []
+    for field in fields:
+        looked_into = chosen.get(field.name, range(len(texts)))
+        if learnt:
+            wanted += [(at, field, spans) for at, spans in _learnt(row, field, texts, looked_into)]
+        else:
+            wanted += [(at, field, None) for at in looked_into]
+    # All fields of a passage follow each other, so that its tokens are read once.
+    return [
+        Ask(
+            texts[at],
+            field.question,
+            None if spans is None else listed_spans(spans),
+            field.name,
+            parts[at].start,
+        )
+        for at, field, spans in sorted(wanted, key=lambda item: item[0])
+    ]
+
+
+def cut(job: Job, text: str, tokenizer: PreTrainedTokenizerFast, fields: Sequence[Field]) -> list[Passage]:
+    """Cut an input into passages that leave room for every question and answer."""
+    question = max(len(encode(tokenizer, f"\n\n{field.question}")) for field in fields)
+    return passages(tokenizer, text, max(16, job.config.context - answer_room(job) - question - SLACK))
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where an input's passages hold the values of a field."""
+
+    held: dict[int, list[str]]  # by passage, its values
+    doubtful: frozenset[int]  # other passages with the same words, which may mean something else
+    nowhere: list[str]  # values that no passage holds whole
+
+
+def place_values(values: Iterable[str], texts: Sequence[str]) -> Placed:
+    """Find the fewest passages that together hold the values: the one with the most of them first."""
+    folded = [FoldedText(text) for text in texts]
+    wanted = list(dict.fromkeys(map(fold, values)))
+    holds = {value: [at for at, text in enumerate(folded) if text.places(value)] for value in wanted}
+    nowhere, left = (
+        [value for value in wanted if not holds[value]],
+        [value for value in wanted if holds[value]],
+    )
+    held: dict[int, list[str]] = {}
+    while left:
+        at = max(range(len(texts)), key=lambda place: (sum(place in holds[value] for value in left), -place))
+        held[at] = [value for value in wanted if at in holds[value]]
+        left = [value for value in left if at not in holds[value]]
+    return Placed(held, frozenset(at for places in holds.values() for at in places) - set(held), nowhere)
+
+
+def looked_at(
+    job: Job, row: dict[str, Any], tokenizer: PreTrainedTokenizerFast
+) -> tuple[LookedAt, list[str]]:
+    """Return what a look learns from a row of examples, and the values that no passage holds whole."""
+    fields = fields_of(job.config)
+    texts = [row["input"][part.start : part.end] for part in cut(job, row["input"], tokenizer, fields)]
+    placed = {field.name: place_values(row["answer"].get(field.name, []), texts) for field in fields}
+    held = {name: frozenset(one.held) for name, one in placed.items()}
+    doubtful = {name: one.doubtful for name, one in placed.items()}
+    return LookedAt(texts, held, doubtful), [value for one in placed.values() for value in one.nowhere]
+
+
+def results(
+    job: Job, rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, model: JobAnswerer
+) -> list[Result]:
+    """Ask a model for each field of each row, and merge what it found in the passages.
+
+    First it says for every ask how likely "none" is. Only where that is below the job's threshold is a value asked
+    for: of a single value in the likeliest passage, of a list in all.
+    """
+    fields = fields_of(job.config)
+    asked = [asks(job, {"input": row["input"]}, tokenizer) for row in rows]
+    every = [one for row in asked for one in row]
+    none = dict(zip(map(id, every), model.none_probabilities(every) or [0.0] * len(every), strict=True))
+    wanted: list[Ask] = []
+    for row in asked:
+        for field in fields:
+            likely = sorted((one for one in row if one.field == field.name), key=lambda one: none[id(one)])
+            likely = [one for one in likely if none[id(one)] <= job.calibration.none_at]
+            # Where a model does not tell its probabilities, all its answers are compared.
+            tells = bool(likely) and none[id(likely[0])] > 0
+            wanted += likely[:1] if tells and not field.several else likely
+    by_name = {field.name: field for field in fields}
+    grammars = [span_grammar(one.text, several=by_name[one.field].several) for one in wanted]
+    replies = dict(zip(map(id, wanted), model.replies(wanted, grammars), strict=True))
+    return [_merge(fields, [(one, none[id(one)], replies.get(id(one))) for one in row]) for row in asked]
+
+
+def _merge(fields: Sequence[Field], found: Sequence[tuple[Ask, float, Reply | None]]) -> Result:
+    """Merge the answers of a row's passages into one result for each field."""
+    values: dict[str, list[Value]] = {}
+    sure, reasons = [1.0], []
+    for field in fields:
+        mine = [item for item in found if item[0].field == field.name]
+        values[field.name] = []
+        for ask, none, reply in mine:
+            if reply is None:
+                continue
+            spans, reason = read_spans(reply.text, FoldedText(ask.text), field)
+            if reason:
+                reasons.append(f"{field.name}: {reason}")
+            confidence = (1 - none) * reply.confidence
+            values[field.name] += [
+                value_of(field, span, offset=ask.start, confidence=confidence) for span in spans
+            ]
+        values[field.name] = _distinct(values[field.name], several=field.several)
+        least = min((none for _, none, _ in mine), default=1.0)
+        sure.append(min((value.confidence for value in values[field.name]), default=least))
+    answer = {name: [value.text for value in found] for name, found in values.items()}
+    return Result(answer, min(sure), fields=values, notes=tuple(reasons))
+
+
+def _distinct(values: list[Value], *, several: bool) -> list[Value]:
+    """Return each value once, the surest of those that read alike; of a single field the surest alone."""
+    best: dict[str, Value] = {}
+    for value in sorted(values, key=lambda value: -value.confidence):
+        best.setdefault(fold(value.text).casefold(), value)
+    kept = list(best.values())
+    return sorted(kept, key=lambda value: value.start) if several else kept[:1]
+
+
+def _learnt(
+    row: dict[str, Any], field: Field, texts: Sequence[str], asked: Iterable[int]
+) -> list[tuple[int, list[str]]]:
+    """Return the passages that an example teaches of a field: those with a value, and a few without that are asked."""
+    placed = place_values(row["answer"].get(field.name, []), texts)
+    without = [at for at in asked if at not in placed.held and at not in placed.doubtful]
+    few = Random(f"{row['id']} {field.name}").sample(without, min(WITHOUT, len(without)))
+    one = None if field.several else 1
+    return [(at, spans[:one]) for at, spans in placed.held.items()] + [(at, []) for at in few]

@@ -1,0 +1,82 @@
+"""Grammars (GBNF, as llama.cpp reads them) that hold an answer to what its reader reads. All end at the line end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+
+from tinsmith.jobs.ask import SEPARATOR
+from tinsmith.jobs.schema import Field
+from tinsmith.jobs.spans import fold, whole
+
+LINE = 'root ::= " " [^ \\n] [^\\n]* "\\n"\n'  # any text of one line
+NUMBER = r'"-"? ("0" | [1-9] [0-9]*) ("." [0-9]+)?'
+INTEGER = r'"-"? ("0" | [1-9] [0-9]*)'
+STRING = r'"\"" ([^"\\\x00-\x1f] | "\\" ["\\/bfnrt])* "\""'
+
+
+def span_grammar(text: str, *, several: bool = False, quote_mark: str = "") -> str:
+    """Return the grammar of the spans of a text, white space folded: what the text does not hold cannot be written.
+
+    With `several`, spans follow each other after "; ". With a mark, a free text may stand before it and a span of
+    the text after it: an answer in other words, and what it rests on.
+    """
+    units = _units(fold(text))
+    if not units:
+        return LINE
+    names = [f"s{number}" for number in range(len(units))]
+    rules = ["span ::= " + " | ".join(names)]
+    for number, (unit, spaced) in enumerate(units):
+        space = '" " ' if spaced else ""
+        rest = f" ({space}s{number + 1})?" if number + 1 < len(units) else ""
+        rules.append(f"s{number} ::= {literal(unit)}{rest}")
+    more = f" ({literal(SEPARATOR)} span)*" if several else ""
+    free = f" | [^ \\n] [^\\n]* {literal(quote_mark)} span" if quote_mark else ""
+    return "\n".join([f'root ::= " " (span{more}{free}) "\\n"', *rules]) + "\n"
+
+
+def choice_grammar(choices: Sequence[str]) -> str:
+    """Return the grammar of one of some answers."""
+    return f'root ::= " " ({" | ".join(map(literal, choices))}) "\\n"\n'
+
+
+def json_grammar(fields: Sequence[Field]) -> str:
+    """Return the grammar of a JSON object on one line, in the order of the schema, as `json.dumps` writes it.
+
+    Every field may be null, except that a list may be empty instead.
+    """
+    parts, rules = [], []
+    for number, field in enumerate(fields):
+        value = _json_value(field)
+        rules.append(f"v{number} ::= {value}")
+        one = f'"[" (v{number} (", " v{number})*)? "]"' if field.several else f'(v{number} | "null")'
+        parts.append(f"{literal(json.dumps(field.name, ensure_ascii=False) + ': ')} {one}")
+    body = ' ", " '.join(parts)
+    return "\n".join([f'root ::= " {{" {body} "}}\\n"', *rules]) + "\n"
+
+
+def literal(text: str) -> str:
+    """Write a text as a GBNF literal."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() or ord(c) > 126 else f"\\x{ord(c):02x}" for c in escaped) + '"'
+
+
+def _json_value(field: Field) -> str:
+    if field.enum:
+        return " | ".join(literal(json.dumps(choice, ensure_ascii=False)) for choice in field.enum)
+    if field.format == "money":
+        return f'"{{\\"amount\\": " {NUMBER} ", \\"currency\\": " {STRING} "}}"'
+    if field.type == "boolean":
+        return '"true" | "false"'
+    return {"string": STRING, "number": NUMBER, "integer": INTEGER}[field.type]
+
+
+def _units(text: str) -> list[tuple[str, bool]]:
+    """Cut a folded text wherever a span may begin or end: pieces, and whether a space follows each."""
+    units = []
+    for word in text.split():
+        cuts = [0, *(place for place in range(1, len(word)) if whole(word, place, place)), len(word)]
+        pieces = [word[start:end] for start, end in pairwise(cuts)]
+        units += [(piece, False) for piece in pieces[:-1]] + [(pieces[-1], True)]
+    return units

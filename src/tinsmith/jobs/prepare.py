@@ -1,0 +1,77 @@
+"""What a job takes from its examples before a model learns it: room for answers, and a first look at long inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tinsmith.jobs import answer, extract
+from tinsmith.jobs.ask import NONE, SEPARATOR
+from tinsmith.jobs.asks import asks_of
+from tinsmith.jobs.look import fit_look
+from tinsmith.jobs.prompt import answer_ids
+from tinsmith.jobs.schema import fields_of
+from tinsmith.jobs.spans import listed_spans
+from tinsmith.jobs.spec import Job
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+FALSE_VALUES = 0.03  # of texts without a value, at most so many are given one
+
+
+def prepare(
+    job: Job, rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, *, seed: int
+) -> tuple[Job, dict[str, float]]:
+    """Return the job with what its examples say, and statistics of what they do not teach.
+
+    `answer_tokens` is the longest answer, half the context at most; longer ones are counted in `answers_too_long`.
+    `values_in_no_passage` counts values of an extraction that stand in no passage whole.
+    """
+    lengths = [len(answer_ids(tokenizer, text)) for row in rows for text in _answers(job, row, tokenizer)]
+    limit = job.config.context // 2
+    job = job.model_copy(update={"answer_tokens": min(max(lengths, default=1), limit)})
+    statistics = {"answers_too_long": float(sum(length > limit for length in lengths))}
+    if job.config.kind == "answer":
+        verbatim = all(answer.is_verbatim(row["answer"], row["input"]) for row in rows)
+        return job.model_copy(update={"verbatim": verbatim}), statistics
+    if job.config.kind != "extract":
+        return job, statistics
+    looked = [extract.looked_at(job, row, tokenizer) for row in rows]
+    names = [field.name for field in fields_of(job.config)]
+    look = fit_look([one for one, _ in looked], names, seed)
+    statistics["values_in_no_passage"] = float(sum(len(nowhere) for _, nowhere in looked))
+    return job.model_copy(update={"look": look}), statistics
+
+
+def fit_none_at(least: Sequence[float], present: Sequence[bool]) -> float:
+    """Return the probability of "none" above which there is no value, from a validation part.
+
+    `least` is the least probability of "none" among the asks of an input and field, `present` whether it has a value.
+    Of the thresholds that give a value to at most `FALSE_VALUES` of those without, it takes the one that is wrong
+    least often; 0.5 if all or none have a value.
+    """
+    if all(present) or not any(present):
+        return 0.5
+    absent = sorted(chance for chance, there in zip(least, present, strict=True) if not there)
+    there = sorted(chance for chance, there in zip(least, present, strict=True) if there)
+    best, fewest = 0.0, len(there) + 1
+    edges = sorted({0.0, *least})
+    for low, high in zip(edges, [*edges[1:], 1.0], strict=True):
+        false = sum(chance <= low for chance in absent)
+        wrong = false + sum(chance > low for chance in there)
+        if false <= FALSE_VALUES * len(absent) and wrong < fewest:
+            best, fewest = (low + high) / 2, wrong
+    return best
+
+
+def _answers(job: Job, row: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> list[str]:
+    """Return the answers of a row as text, before its input is cut."""
+    if job.config.kind == "extract":
+        several = {field.name: field.several for field in fields_of(job.config)}
+        return [
+            listed_spans(spans if several.get(name) else spans[:1]) for name, spans in row["answer"].items()
+        ] or [NONE]
+    if job.config.kind == "classify":
+        return [SEPARATOR.join(job.labels)] if job.config.several else list(job.labels)
+    return [ask.answer or "" for ask in asks_of(job, row, tokenizer)]
