@@ -14,6 +14,7 @@ from tinsmith.jobs.template import render
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+
 def asks_of(job: Job, row: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> list[Ask]:
     """Return the asks of a row of examples; a row without `answer` gives asks without one.
 
