@@ -101,7 +101,9 @@ class JobModel:
 
     def answer(self, rows: Sequence[dict[str, Any]]) -> list[JobAnswer]:
         """Answer rows, each with `input` and, where the kind needs it, `record`; in order."""
-        prompts = [prompt_of(self.job, self.tokenizer, asks_of(self.job, row, self.tokenizer)[0]) for row in rows]
+        prompts = [
+            prompt_of(self.job, self.tokenizer, asks_of(self.job, row, self.tokenizer)[0]) for row in rows
+        ]
         scores = self.label_scores([prompt.ids for prompt in prompts])
         return [
             self._settled(log_probabilities, prompt.left_out)
