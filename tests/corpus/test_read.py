@@ -16,8 +16,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from tinsmith.base.records import json_safe
 from tinsmith.corpus.read import REASONS, ReadResult, read_file
-from tinsmith.corpus.readers.base import json_safe
 from tinsmith.corpus.readers.plain import decode, split_front_matter
 
 FIXTURES = Path(__file__).parents[2] / ".." / "shared" / "data" / "ingest-fixtures"

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import string
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from tinsmith.base.errors import RecipeError
 from tinsmith.recipe import TaskConfig
+from tinsmith.tokens.templates import readable, template_fields
 
 Count = Callable[[str], int]
-_FORMATTER = string.Formatter()
 _SMALLEST_OPENING = 8  # tokens of a document; with fewer, a question has nothing to be about
 
 
@@ -67,7 +66,7 @@ class Task:
         Raises RecipeError if the question leaves no room for the document.
         """
         values = _readable(meta)
-        if not set(_keys(self._question) + _keys(self._answer)) - {"choices"} <= set(values):
+        if not self._needed <= set(values):
             return None
         answer = self._answer.format(**values).strip()
         if answer not in self.choices:
@@ -91,6 +90,7 @@ class Task:
         known = sorted({key for meta in metas for key in _readable(meta)})
         wanted = {"question": set(self._fields("question", self._question)) - {"choices"}}
         wanted["answer"] = set(self._fields("answer", self._answer))
+        self._needed = wanted["question"] | wanted["answer"]
         for role, keys in wanted.items():
             for key in sorted(keys - set(known)):
                 why = f"the {role} uses {{{key}}}, which no training document has in its metadata"
@@ -101,23 +101,10 @@ class Task:
             )
 
     def _fields(self, role: str, template: str) -> list[str]:
-        """Return the keys of a template. Refuse attributes and indices, which reach into objects."""
-        try:
-            parts = [part[1:] for part in _FORMATTER.parse(template) if part[1] is not None]
-        except ValueError as error:
-            raise self._mistake(
-                f"the {role} is not a valid template ({error})", "write {{ and }} for literal braces"
-            ) from None
-        for name, spec, conversion in parts:
-            if not name or spec or conversion or name.isdigit() or set(name) & set(".[]"):
-                raise self._mistake(
-                    f"the {role} has a format or index in {{{name}}}, which is not supported",
-                    "write {key} alone",
-                )
-        return [name or "" for name, _, _ in parts]
+        return template_fields(role, template, where=self._where)
 
     def _answers_in(self, metas: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-        keys = set(_keys(self._answer))
+        keys = set(self._fields("answer", self._answer))
         readable = [values for values in map(_readable, metas) if keys <= set(values)]
         answers = sorted({answer for values in readable if (answer := self._answer.format(**values).strip())})
         if not answers:
@@ -158,20 +145,5 @@ def _fit(text: str, characters: int, tokens: int, count: Count) -> str:
 
 
 def _readable(meta: dict[str, Any]) -> dict[str, str]:
-    """Return the metadata that a template can use: texts, numbers, and lists of them joined by commas.
-
-    Leaves out `text` and `choices`, which mean something else in a template.
-    """
-    values: dict[str, str] = {}
-    for key, value in meta.items():
-        if key in ("text", "choices"):
-            continue
-        if isinstance(value, list) and value and all(isinstance(part, str | int | float) for part in value):
-            values[key] = ", ".join(map(str, value))
-        elif isinstance(value, str | int | float) and str(value).strip():
-            values[key] = str(value).strip()
-    return values
-
-
-def _keys(template: str) -> list[str]:
-    return [name for _, name, _, _ in _FORMATTER.parse(template) if name]
+    """Return the metadata that a template can use, without `text` and `choices`, which mean something else there."""
+    return {key: value for key, value in readable(meta).items() if key not in ("text", "choices")}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,8 +10,6 @@ from typing import Any
 Meta = dict[str, Any]
 DEFAULT_TEXT_FIELD = "text"
 
-# Most metadata has a few dozen values; a YAML alias bomb has billions.
-_MAX_META_VALUES = 20_000
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f]")
 
 
@@ -72,34 +68,3 @@ def clean(text: str) -> str:
 def join_blocks(blocks: Iterable[str]) -> str:
     """Join the blocks that are not blank, with an empty line between them."""
     return "\n\n".join(block for block in (block.strip("\n ") for block in blocks) if block.strip())
-
-
-def json_safe(value: Any) -> Any:
-    """Return a value as JSON: dates as ISO text, infinities and NaN as text, bytes as their size.
-
-    Raises:
-        ValueError: the value has more than 20,000 parts.
-    """
-    budget = [_MAX_META_VALUES]
-    return _safe(value, budget)
-
-
-def _safe(value: Any, budget: list[int]) -> Any:
-    budget[0] -= 1
-    if budget[0] < 0:
-        raise ValueError("metadata with too many values")
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, dict):
-        return {str(key): _safe(item, budget) for key, item in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_safe(item, budget) for item in value]
-    if isinstance(value, bytes):
-        return f"{len(value)} bytes"
-    if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
-    return str(value)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
-from tinsmith.corpus.readers.base import DEFAULT_TEXT_FIELD, Limits, Loss, Part, Piece, Unreadable, json_safe
+from tinsmith.base.records import (
+    DELIMITERS,
+    NAMED_DELIMITER,
+    Numbered,
+    csv_header,
+    csv_rows,
+    json_safe,
+    parse_lines,
+)
+from tinsmith.corpus.readers.base import DEFAULT_TEXT_FIELD, Limits, Loss, Part, Piece, Unreadable
 
 _PARQUET_ROWS = 1024
 _SHOWN_FIELDS, _SHOWN_LINES = 20, 5
-_LINE_END = re.compile(r"\r\n|\r|\n")
-_NAMED_DELIMITER = re.compile(r"sep=(.)\r?\n")  # the first line that Excel writes
-_DELIMITERS = ",;\t|"
-_UNREADABLE = object()  # stands for a record that cannot be parsed
-Numbered = tuple[int, Any]  # the line or place of a record from 1, and the record
 
 
 def read_json(text: str, limits: Limits) -> list[Part]:
@@ -30,7 +32,7 @@ def read_json(text: str, limits: Limits) -> list[Part]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        records = _lines(text)
+        records = parse_lines(text)
         objects = sum(isinstance(record, dict) for _, record in records)
         # Prose may begin with a bracket too, and hold a line of JSON.
         return _records(records, "line", limits) if 2 * objects > len(records) else [Piece(text)]
@@ -53,16 +55,7 @@ def read_jsonl(text: str, limits: Limits) -> list[Part]:
 
     Raises Unreadable: no_text_field.
     """
-    return _records(_lines(text), "line", limits)
-
-
-def _lines(text: str) -> list[Numbered]:
-    records = [(number, _parse(line)) for number, line in enumerate(_LINE_END.split(text), 1) if line.strip()]
-    if any(record is _UNREADABLE for _, record in records):
-        records = _parse_stream(text) or records
-    if len(records) == 1 and isinstance(records[0][1], list):
-        records = list(enumerate(records[0][1], 1))
-    return records
+    return _records(parse_lines(text), "line", limits)
 
 
 def read_csv(text: str, limits: Limits) -> list[Part]:
@@ -71,10 +64,9 @@ def read_csv(text: str, limits: Limits) -> list[Part]:
     A table without it is one document; if the recipe names a field, it is Unreadable: no_text_field.
     """
     text = text.lstrip("\ufeff\r\n")
-    named = _NAMED_DELIMITER.match(text)
+    named = NAMED_DELIMITER.match(text)
     body = text[named.end() :] if named else text
-    csv.field_size_limit(max(len(text), 131_072))
-    headers = {each: _header(body, each) for each in (named[1] if named else _DELIMITERS)}
+    headers = {each: csv_header(body, each) for each in (named[1] if named else DELIMITERS)}
     wanted = limits.text_field.casefold()
     with_field = [each for each, names in headers.items() if wanted in map(str.casefold, names)]
     if not with_field:
@@ -86,7 +78,7 @@ def read_csv(text: str, limits: Limits) -> list[Part]:
     exact = limits.text_field in names
     fields = [name if exact or name.casefold() != wanted else limits.text_field for name in names]
     try:
-        return _records(_rows(body, delimiter, fields), "line", limits)
+        return _records(csv_rows(io.StringIO(body, newline=""), delimiter, fields), "line", limits)
     except csv.Error as error:
         raise Unreadable("damaged", str(error)) from error
 
@@ -110,25 +102,6 @@ def read_parquet(data: bytes, limits: Limits) -> list[Part]:
         raise Unreadable("damaged", str(error)) from error
 
 
-def _parse(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return _UNREADABLE
-
-
-def _parse_stream(text: str) -> list[Numbered]:
-    """Return JSON values that follow each other, each over any number of lines; none if text is anything else."""
-    decoder, position, records = json.JSONDecoder(), 0, []
-    while rest := re.compile(r"\S").search(text, position):
-        try:
-            value, position = decoder.raw_decode(text, rest.start())
-        except (ValueError, RecursionError):
-            return []
-        records.append((text.count("\n", 0, rest.start()) + 1, value))
-    return records
-
-
 def _unwrap(value: Any, text_field: str) -> tuple[dict[str, Any], list[Any] | None]:
     """Return an object's only list of records with the text field, and its other fields."""
     if not isinstance(value, dict) or text_field in value:
@@ -142,39 +115,6 @@ def _unwrap(value: Any, text_field: str) -> tuple[dict[str, Any], list[Any] | No
         return {}, None
     (key, records), *_ = lists.items()
     return {name: item for name, item in value.items() if name != key}, records
-
-
-def _header(body: str, delimiter: str) -> list[str]:
-    reader = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter, skipinitialspace=True)
-    return [name.strip() for name in next(reader, [])]
-
-
-def _rows(body: str, delimiter: str, fields: list[str]) -> Iterator[Numbered]:
-    """Yield the rows below the header; lines from a quote on that is never closed are unreadable."""
-    reader = csv.reader(io.StringIO(body, newline=""), delimiter=delimiter, skipinitialspace=True)
-    next(reader)
-    broken = _ends_in_quote(body, delimiter)
-    waiting: Numbered | None = None
-    first = reader.line_num + 1
-    for cells in reader:
-        if waiting:
-            yield waiting
-        row: dict[str, Any] = dict(zip(fields, cells))
-        more = {"more": cells[len(fields) :]} if len(cells) > len(fields) else {}
-        waiting = (first, row | more) if cells else None
-        first = reader.line_num + 1
-    if waiting and broken:
-        yield from ((number, _UNREADABLE) for number in range(waiting[0], reader.line_num + 1))
-    elif waiting:
-        yield waiting
-
-
-def _ends_in_quote(body: str, delimiter: str) -> bool:
-    # A strict reader alone tells the end of data within a quote, but it also refuses quotes that a cell may have.
-    reader = csv.reader(
-        io.StringIO(body + "\n" + delimiter, newline=""), delimiter=delimiter, skipinitialspace=True
-    )
-    return deque(reader, maxlen=1).pop() != ["", ""]
 
 
 def _refuse(fields: Iterable[Any]) -> NoReturn:

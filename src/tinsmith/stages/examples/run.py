@@ -2,15 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
+from tinsmith.base.files import JsonObject, write_jsonl
 from tinsmith.base.progress import Progress
+from tinsmith.jobs.examples import Example, Examples, Sides, divide
+from tinsmith.jobs.records import Record, read_records
+from tinsmith.jobs.spec import Job
 from tinsmith.recipe import JobConfig
 from tinsmith.stages.stage import Inputs
+from tinsmith.tokens.tasks import read_meta
+
+_BATCH = 256  # documents in memory at one time
+PARTS = ("learn", "validation", "test")
 
 
 def examples(
     config: tuple[JobConfig, ...], *, inputs: Inputs, seed: int, out: Path, progress: Progress
 ) -> dict[str, float]:
-    """Write `JOB/{job.json,learn.jsonl,validation.jsonl,test.jsonl}` for each job."""
-    raise NotImplementedError
+    """Write `JOB/{job.json,learn.jsonl,validation.jsonl,test.jsonl}` for each job, `rejects.jsonl` and `notes.jsonl`.
+
+    Raises RecipeError for files and fields that are not there, CorpusError where too few examples are left.
+    """
+    statistics: dict[str, float] = {}
+    rejects: list[JsonObject] = []
+    notes: list[JsonObject] = []
+    for job in config:
+        found = divide(_read(job, inputs), seed)
+        _write(job, found, out / job.name)
+        rejects += [{"job": job.name, **asdict(reject)} for reject in found.rejects]
+        notes += [{"job": job.name, **asdict(note)} for note in found.notes]
+        statistics |= _statistics(job, found)
+        counts = ", ".join(f"{len(getattr(found, part)):,} {part}" for part in PARTS)
+        progress.say(f"examples: {job.name}: {counts}")
+    write_jsonl(out / "rejects.jsonl", rejects)
+    write_jsonl(out / "notes.jsonl", notes)
+    return statistics
+
+
+def _read(job: JobConfig, inputs: Inputs) -> Sides:
+    """Return the examples of a job's files; without files, those of the documents."""
+    sides = Sides(job, documents=not job.examples)
+    if not job.examples:
+        for part, test in (("train", False), ("held_out", True)):
+            sides.add(_documents(inputs["refine"] / "documents.parquet", part), test=test)
+        return sides
+    for names, test in ((job.examples, False), (job.test, True)):
+        for name in names:
+            sides.add(read_records(name), test=test)
+    return sides
+
+
+def _documents(path: Path, part: str) -> Iterator[Record]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(
+            _BATCH, columns=["doc_id", "text", "source", "meta", "cluster", "part"]
+        ):
+            for row in batch.to_pylist():
+                if row["part"] == part:
+                    own = {name: row[name] for name in ("text", "doc_id", "cluster")}
+                    yield Record(row["source"], 0, read_meta(row["meta"]) | own)
+
+
+def _write(job: JobConfig, found: Examples, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    Job(config=job, labels=found.labels).write(out)
+    for part in PARTS:
+        rows: list[Example] = getattr(found, part)
+        write_jsonl(out / f"{part}.jsonl", (example.to_row() for example in rows))
+
+
+def _statistics(job: JobConfig, found: Examples) -> dict[str, float]:
+    sizes = {part: len(getattr(found, part)) for part in (*PARTS, "rejects", "labels")}
+    return {f"{job.name}_{name}": float(size) for name, size in sizes.items()}

@@ -1,0 +1,118 @@
+"""What a job makes of a record: the input that it reads, the answer that is right, and the group of the record."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from tinsmith.base.errors import RecipeError
+from tinsmith.recipe import JobConfig
+from tinsmith.tokens.templates import name_in_template, readable, template_fields
+
+_BETWEEN = re.compile(r"[;|]")  # labels of a text that has several
+_SHOWN_FIELDS = 20
+
+
+class NoExample(Exception):
+    """A record gives no example: reason and detail."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(reason, detail)
+        self.reason, self.detail = reason, detail
+
+
+class Rendering:
+    """The templates of a job. Raises RecipeError for one that cannot be read."""
+
+    def __init__(self, config: JobConfig) -> None:
+        self.config, self.where = config, f"jobs.{config.name}"
+        self.fields = {
+            role: template_fields(role, getattr(config, role), where=self.where)
+            for role in ("input", "answer", "group")
+        }
+        if not self.fields["input"]:
+            raise RecipeError(
+                "the input names no field, so that every input is the same",
+                where=self.where,
+                next_step="write a field such as {text}",
+            )
+        if config.answer and not self.fields["answer"]:
+            raise RecipeError(
+                "the answer names no field, so that every answer is the same",
+                where=self.where,
+                next_step="write a field such as {label}",
+            )
+
+    def input(self, record: Mapping[str, Any]) -> str:
+        """Return the text that the model reads; a field without a value is empty. Raises NoExample if all are."""
+        values = readable(record)
+        if not any(name in values for name in self.fields["input"]):
+            raise NoExample("empty_input", f"no text in {', '.join(self.fields['input'])}")
+        return self._fill("input", values)
+
+    def group(self, record: Mapping[str, Any]) -> str:
+        """Return the group of a record, empty where it has none."""
+        values = readable(record)
+        named = any(name in values for name in self.fields["group"])
+        return self._fill("group", values) if named else ""
+
+    def text_answer(self, record: Mapping[str, Any]) -> str:
+        """Return the answer as one text, empty where the record has none."""
+        values = readable(record)
+        named = any(name in values for name in self.fields["answer"])
+        return self._fill("answer", values) if named else ""
+
+    def quote(self, record: Mapping[str, Any]) -> str:
+        """Return the passage that an answer rests on, empty where the record has none."""
+        return readable(record).get("quote", "")
+
+    def labels(self, record: Mapping[str, Any]) -> list[str]:
+        """Return the labels of a record, white space folded; [] where it has none. `several` allows more than one."""
+        text = self.text_answer(record)
+        if not self.config.several:
+            return [fold(text)] if text else []
+        whole = self.fields["answer"][0] if len(self.fields["answer"]) == 1 else ""
+        value = next((value for key, value in record.items() if name_in_template(key) == whole), None)
+        listed = value if isinstance(value, list) else as_list(text)
+        parts = _BETWEEN.split(text) if listed is None else [str(part) for part in listed]
+        return list(dict.fromkeys(label for part in parts if (label := fold(part))))
+
+    def check_fields(self, known: Collection[str], *, roles: Collection[str], source: str) -> None:
+        """Raise RecipeError for a field that no record has. `known` are the fields of all records."""
+        usable = [name_in_template(name) for name in known]
+        for role in roles:
+            for name in self.fields[role]:
+                if name not in usable:
+                    near = difflib.get_close_matches(name, usable, n=1, cutoff=0.5)
+                    more = f" and {len(usable) - _SHOWN_FIELDS} more" if len(usable) > _SHOWN_FIELDS else ""
+                    there = ", ".join(f"{{{each}}}" for each in usable[:_SHOWN_FIELDS]) + more
+                    raise RecipeError(
+                        f"the {role} uses {{{name}}}, which no record of {source} has"
+                        + (f"; did you mean {{{near[0]}}}?" if near else ""),
+                        where=self.where,
+                        next_step=f"use one of the fields: {there or 'there are none'}",
+                    )
+
+    def _fill(self, role: str, values: Mapping[str, str]) -> str:
+        empty = dict.fromkeys(self.fields[role], "")
+        template: str = getattr(self.config, role)
+        return template.format(**{**empty, **values}).strip()
+
+
+def fold(text: str) -> str:
+    """Return a text with each run of white space as one space, none at its ends."""
+    return " ".join(text.split())
+
+
+def as_list(text: str) -> list[Any] | None:
+    """Return the members of a list that a cell holds as JSON, or None where it holds none."""
+    if not text.startswith("["):
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, list) else None

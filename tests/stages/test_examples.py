@@ -1,0 +1,257 @@
+"""Examples of a job are read, judged and divided by group; what is left out or doubtful is told with its rows."""
+
+import csv
+import json
+import random
+from collections import Counter
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tinsmith.base.errors import CorpusError, RecipeError
+from tinsmith.base.files import read_jsonl
+from tinsmith.base.progress import SilentProgress
+from tinsmith.jobs.spec import read_job
+from tinsmith.recipe import JobConfig
+from tinsmith.stages.examples.run import examples
+
+WORDS = ["rates", "rise", "fall", "prices", "wages", "growth", "risk", "outlook", "labour", "trade"]
+
+
+def sentences(count, seed=1):
+    """Return texts, no two of which are the same."""
+    draw = random.Random(seed)
+    return [f"{' '.join(draw.choices(WORDS, k=6))} {number}" for number in range(count)]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a function that runs the stage on one job whose examples are rows, and returns what it wrote."""
+
+    def write(rows, name):
+        if isinstance(rows, str):
+            return rows
+        path = tmp_path / name
+        names = list(dict.fromkeys(key for row in rows for key in row))
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, names, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        return str(path)
+
+    def run_stage(rows, test=None, seed=7, inputs=None, **fields):
+        out = tmp_path / f"out{len(list(tmp_path.glob('out*')))}"
+        out.mkdir()
+        files = {"examples": (write(rows, "a.csv"),)} if rows else {}
+        files |= {"test": (write(test, "t.csv"),)} if test else {}
+        job = JobConfig.model_validate({"name": "j", "kind": "classify", "answer": "{y}"} | files | fields)
+        found = {
+            "statistics": examples((job,), inputs=inputs or {}, seed=seed, out=out, progress=SilentProgress())
+        }
+        for part in ("learn", "validation", "test"):
+            found[part] = list(read_jsonl(out / "j" / f"{part}.jsonl"))
+        found |= {name: list(read_jsonl(out / f"{name}.jsonl")) for name in ("rejects", "notes")}
+        return found | {"labels": read_job(out / "j").labels}
+
+    return run_stage
+
+
+def labelled(count, labels="abb", **more):
+    return [
+        {"text": text, "y": labels[number % len(labels)]} | {key: f(number) for key, f in more.items()}
+        for number, text in enumerate(sentences(count))
+    ]
+
+
+def note(found, kind):
+    [row] = [row for row in found["notes"] if row["kind"] == kind]
+    return row
+
+
+def texts(rows):
+    return {row["input"] for row in rows}
+
+
+def test_every_row_is_in_one_part_with_its_share_of_each_label(run):
+    found = run(labelled(300))
+    assert [len(found[part]) for part in ("test", "validation", "learn")] == [60, 36, 204]
+    assert len(texts(found["test"] + found["validation"] + found["learn"])) == 300
+    assert Counter(row["answer"] for row in found["test"]) == {"b": 40, "a": 20}
+    assert Counter(row["answer"] for row in found["validation"]) == {"b": 24, "a": 12}
+    assert found["labels"] == ("b", "a")
+    assert found["statistics"]["j_learn"] == 204
+    row = found["learn"][0]
+    assert row["id"] == f"a.csv:{row['row']}"
+    assert row["record"] == {"text": row["input"], "y": row["answer"]}
+    assert "shared" not in row
+
+
+def test_the_division_does_not_depend_on_the_order_of_the_file(run):
+    rows = labelled(200)
+    before, again, other = run(rows), run(rows[::-1]), run(rows, seed=8)
+    for part in ("learn", "validation", "test"):
+        assert texts(before[part]) == texts(again[part])
+        assert texts(before[part]) != texts(other[part])
+
+
+def test_rows_of_one_group_are_on_one_side(run):
+    found = run(labelled(240, meeting=lambda number: f"m{number % 24}"), group="{meeting}")
+    parts = [{row["group"] for row in found[part]} for part in ("learn", "validation", "test")]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 24
+    assert 40 <= len(found["test"]) <= 60
+    assert found["validation"]
+
+
+def test_the_same_text_is_on_one_side_whatever_its_case_and_white_space(run):
+    rows = labelled(100)
+    found = run(rows + [row | {"text": row["text"].upper().replace(" ", "  ")} for row in rows])
+    for part in ("learn", "validation", "test"):
+        assert set(Counter(row["input"].lower().replace("  ", " ") for row in found[part]).values()) == {2}
+    assert note(found, "duplicate")["count"] == 80
+
+
+def test_one_group_cannot_be_divided(run):
+    with pytest.raises(CorpusError, match="one group"):
+        run(labelled(40, meeting=lambda _: "m"), group="{meeting}")
+
+
+def test_every_label_is_validated_on_where_it_has_enough_examples(run):
+    labels = ["common"] * 96 + ["rare"] * 4
+    found = run(labelled(300, labels), test=labelled(10, labels[90:]))
+    assert Counter(row["answer"] for row in found["validation"])["rare"] >= 2
+    found = run([*labelled(100, "ab"), {"text": "the only one", "y": "single"}])
+    assert "the only one" in texts(found["learn"])
+    assert note(found, "rare_label")["text"].endswith("single (1).")
+
+
+def test_rows_of_the_test_that_stand_in_the_examples_are_marked_and_told(run):
+    rows = labelled(100)
+    found = run(rows, test=[*labelled(5, "a"), {"text": "new", "y": "b"}, rows[50] | {"y": "a"}])
+    assert [row.get("shared", False) for row in found["test"]] == [True] * 5 + [False, True]
+    assert note(found, "shared_with_test")["count"] == 6
+    assert note(found, "shared_with_test")["rows"] == [f"t.csv:{line}" for line in (2, 3, 4, 5, 6, 8)]
+    assert len(texts(found["learn"] + found["validation"])) == 100
+
+
+def test_of_contradicting_examples_the_answer_of_most_is_kept(run):
+    rows = labelled(60)
+    tie = [{"text": "even odds", "y": "a"}, {"text": "Even odds", "y": "b"}]
+    most = [{"text": "two to one", "y": y} for y in "aab"]
+    found = run([*rows, *tie, *most], test=labelled(4))
+    learnt = [row for row in found["learn"] + found["validation"] if "o" in row["input"][:2].lower()]
+    kept = [row["answer"] for row in found["learn"] + found["validation"] if row["input"] == "two to one"]
+    assert (kept, "even odds" in texts(learnt)) == (["a", "a"], False)
+    assert note(found, "contradiction")["rows"] == ["a.csv:62", "a.csv:63", "a.csv:66"]
+    assert [row["row"] for row in found["rejects"]] == [62, 63, 66]
+
+
+def test_labels_that_differ_in_case_alone_are_one_and_told(run):
+    rows = labelled(90, ["hawkish", "hawkish", "dovish"])
+    rows[0]["y"], rows[3]["y"] = "Hawkish", " HAWKISH"
+    found = run(rows)
+    assert found["labels"] == ("hawkish", "dovish")
+    assert "HAWKISH (1) as hawkish, Hawkish (1) as hawkish" in note(found, "alike_labels")["text"]
+    assert note(found, "alike_labels")["count"] == 2
+
+
+def test_labels_of_the_recipe_keep_their_order_and_other_answers_are_rejected(run):
+    found = run(labelled(90, "abc"), labels=["b", "A", "none"])
+    assert found["labels"] == ("b", "A", "none")
+    assert {row["answer"] for row in found["learn"]} == {"b", "A"}
+    assert [(row["reason"], row["detail"]) for row in found["rejects"]] == [
+        ("not_a_label", "'c' is not one of the labels")
+    ] * 30
+    assert note(found, "rejected_not_a_label")["count"] == 30
+    assert "none" in note(found, "unseen_label")["text"]
+
+
+def test_several_labels_are_a_list_or_parted_by_marks(run):
+    cells = ["a;b", '["b", "a"]', "a | c", "", "b"]
+    found = run(labelled(100, cells), several=True)
+    answers = {tuple(row["answer"]) for row in found["learn"]}
+    assert answers == {("a", "b"), ("a", "c"), (), ("b",)}
+    assert sorted(found["labels"]) == ["a", "b", "c"]
+
+
+def test_rows_without_an_input_or_an_answer_are_rejected(run):
+    rows = labelled(60)
+    rows[3]["text"], rows[5]["y"] = "  ", ""
+    found = run(rows)
+    assert [(row["row"], row["reason"]) for row in found["rejects"]] == [(5, "empty_input"), (7, "no_answer")]
+
+
+def test_a_field_without_a_value_is_empty_in_a_template(run):
+    rows = labelled(40, title=lambda number: "Title" if number % 2 else "")
+    found = run(rows, input="{title}: {text}")
+    assert {row["input"].split(" ")[0] for row in found["learn"]} == {"Title:", ":"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (
+            {"answer": "{lable}"},
+            r"the answer uses \{lable\}, which no record of .*a\.csv has; did you mean \{label\}",
+        ),
+        (
+            {"input": "{body}", "answer": "{label}"},
+            r"the input uses \{body\}.*\n.*use one of the fields: \{text\}",
+        ),
+        ({"group": "{meeting}", "answer": "{label}"}, r"the group uses \{meeting\}"),
+        ({"input": "{text.upper}", "answer": "{label}"}, "not supported"),
+        ({"input": "the same", "answer": "{label}"}, "every input is the same"),
+        ({"answer": "label"}, "every answer is the same"),
+    ],
+)
+def test_a_field_that_no_record_has_is_refused(run, fields, said):
+    rows = [{"text": row["text"], "label": row["y"]} for row in labelled(40)]
+    with pytest.raises(RecipeError, match=said):
+        run(rows, **fields)
+
+
+def test_what_cannot_be_learnt_is_refused(run):
+    with pytest.raises(CorpusError, match="all 40 examples have one label, 'a'"):
+        run(labelled(40, "a"))
+    with pytest.raises(CorpusError, match="5 usable examples are too few"):
+        run(labelled(5))
+    with pytest.raises(CorpusError, match=r"0 usable examples .*\(left out: 40 not_a_label\)"):
+        run(labelled(40), labels=["x", "y"])
+    with pytest.raises(CorpusError, match="40 different answers in 40 examples are not labels"):
+        run(labelled(40, list(map(str, range(40)))))
+    with pytest.raises(CorpusError, match="no row of the test is usable"):
+        run(labelled(40), test=[{"text": "", "y": "a"}])
+
+
+def test_documents_are_examples_where_no_file_is_named(run, tmp_path):
+    rows = [
+        {"doc_id": f"d{number}", "text": row["text"], "source": f"{number}.txt", "cluster": f"c{number // 2}"}
+        | {"meta": json.dumps({"y": row["y"]}), "part": "held_out" if number < 20 else "train"}
+        for number, row in enumerate(labelled(100))
+    ]
+    (tmp_path / "refine").mkdir()
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "refine" / "documents.parquet")
+    found = run(None, inputs={"refine": tmp_path / "refine"})
+    assert {row["id"] for row in found["test"]} == {f"d{number}" for number in range(20)}
+    assert {row["group"] for row in found["test"]} == {f"c{number}" for number in range(10)}
+    parts = [{row["group"] for row in found[part]} for part in ("learn", "validation")]
+    assert parts[0].isdisjoint(parts[1])
+    assert len(found["learn"]) + len(found["validation"]) == 80
+
+
+def test_an_answer_may_be_absent_and_have_its_quote(run):
+    rows = [
+        {"text": text, "question": f"What {number}?", "y": "42" if number % 2 else "", "quote": text[:5]}
+        for number, text in enumerate(sentences(40))
+    ]
+    found = run(rows, kind="answer", input="{text}\n\n{question}")
+    answers = [row["answer"] for row in found["learn"]]
+    assert {json.dumps(answer) for answer in answers} > {"null"}
+    assert all(answer is None or (answer["answer"] == "42" and answer["quote"]) for answer in answers)
+
+
+def test_a_text_is_written_for_each_record(run):
+    rows = [{"a": number, "y": f"The value is {number}."} for number in range(40)]
+    found = run(rows, kind="write", input="a is {a}")
+    assert {row["answer"] for row in found["learn"]} < {f"The value is {number}." for number in range(40)}
+    assert len(found["test"]) == 8
