@@ -34,6 +34,7 @@ def compute_metrics(
         ladder=ladder,
         bounds=check_bounds(context.config.bounds, (*metrics, *(generated.metrics if generated else ()))),
         generated=generated,
+        jobs=tuple(job for figures in found for job in figures.jobs) or None,
         gaps=tuple(dict.fromkeys([*gaps, *(gap for figures in found for gap in figures.gaps)])),
     )
 

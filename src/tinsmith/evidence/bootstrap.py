@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
+from typing import Literal
 
 import numpy as np
 
@@ -162,6 +163,78 @@ def balanced(correct: Sequence[bool], answers: Sequence[str]) -> Statistic:
         with np.errstate(invalid="ignore", divide="ignore"):
             recall = np.where(drawn > 0, (weights @ (members * hits).T) / drawn, 0.0)
             return recall.sum(axis=1) / (drawn > 0).sum(axis=1)
+
+    return statistic
+
+
+class ClassCounts:
+    """How often each label is right, said and true, by document: F1 of all resamples is then one product.
+
+    Answers and predictions are sets of labels; what is not a label counts as said nowhere. A class that nobody says
+    and that is nowhere true in a resample does not count there (as in scikit-learn's f1_score).
+    """
+
+    def __init__(
+        self,
+        places: Sequence[int],
+        answers: Sequence[Collection[str]],
+        predictions: Sequence[Collection[str]],
+        labels: Sequence[str],
+        documents: int,
+    ) -> None:
+        """Count rows of answers and predictions; `places` are their documents' places among all `documents`."""
+        order = {label: place for place, label in enumerate(labels)}
+        self.right, self.said, self.true = (np.zeros((documents, len(order))) for _ in range(3))
+        for place, answer, prediction in zip(places, answers, predictions, strict=True):
+            for counts, named in (
+                (self.right, set(answer) & set(prediction)),
+                (self.said, set(prediction)),
+                (self.true, set(answer)),
+            ):
+                for label in named & order.keys():
+                    counts[place, order[label]] += 1
+
+    def f1(self, average: Literal["weighted", "macro", "micro"]) -> Statistic:
+        """Return F1, averaged over classes by their size or alike, or of all decisions together."""
+
+        def statistic(weights: np.ndarray) -> np.ndarray:
+            right, both, true = weights @ self.right, weights @ (self.said + self.true), weights @ self.true
+            with np.errstate(invalid="ignore", divide="ignore"):
+                if average == "micro":
+                    return 2 * right.sum(axis=1) / both.sum(axis=1)
+                by_class = np.where(both > 0, 2 * right / both, 0.0)
+                share = true if average == "weighted" else both > 0
+                return (by_class * share).sum(axis=1) / share.sum(axis=1)
+
+        return statistic
+
+    def balanced_accuracy(self) -> Statistic:
+        """Return the mean over the drawn classes of the share found."""
+
+        def statistic(weights: np.ndarray) -> np.ndarray:
+            right, true = weights @ self.right, weights @ self.true
+            with np.errstate(invalid="ignore", divide="ignore"):
+                return np.where(true > 0, right / true, 0.0).sum(axis=1) / (true > 0).sum(axis=1)
+
+        return statistic
+
+
+def calibration_error(
+    order: Mapping[str, int], documents: Sequence[str], gaps: Sequence[float], bins: Sequence[Sequence[int]]
+) -> Statistic:
+    """Return the expected calibration error (Naeini et al. 2015) over bins of rows, which stay as they are.
+
+    `gaps` are confidence minus correctness of each row. A bin's error is its mean gap, bins weigh what was drawn.
+    """
+    sums, counts = np.zeros((len(order), len(bins))), np.zeros(len(order))
+    for number, rows in enumerate(bins):
+        for row in rows:
+            sums[order[documents[row]], number] += gaps[row]
+            counts[order[documents[row]]] += 1
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.abs(weights @ sums).sum(axis=1) / (weights @ counts)
 
     return statistic
 

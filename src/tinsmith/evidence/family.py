@@ -27,6 +27,7 @@ from tinsmith.evidence.schema import (
     Formats,
     Gap,
     Generated,
+    JobSummary,
     MetricName,
     MetricRow,
     Metrics,
@@ -89,6 +90,11 @@ class Items:
     parity: Path
     subjects: tuple[str, ...]
     _read: dict[Path, list[Any]] = field(default_factory=dict, repr=False)
+
+    @property
+    def jobs(self) -> Path:
+        """Return the directory of the finished jobs, beside the files of the general model."""
+        return self.gguf.parent / "jobs"
 
     def path(self, kind: str, subject: str, suffix: str = ".jsonl") -> Path:
         """Return where the items of a kind are stored for a subject."""
@@ -167,6 +173,7 @@ class Figures:
     ladder: Formats | None = None
     generated: Generated | None = None
     gaps: Sequence[Gap] = ()
+    jobs: Sequence[JobSummary] = ()
 
 
 @dataclass(frozen=True)

@@ -113,3 +113,40 @@ def _kind_of(task: str) -> ItemKind:
     if task in (ItemKind.NEXT_PASSAGE, ItemKind.CLOZE):
         return ItemKind(task)
     return ItemKind.OWN if task[: len(OWN_PREFIX)] == OWN_PREFIX else ItemKind.TASK
+
+
+# One label, several, spans by field, an answer with its quote (None: not in the text), or a written text.
+JobAnswer = str | list[str] | dict[str, list[str]] | dict[str, str] | None
+
+
+class JobQuestion(TypedDict):
+    """A test row of a job as it is stored: `shared` says that its input also stands in the examples."""
+
+    job: str
+    id: str
+    group: str
+    input: str
+    answer: JobAnswer
+    shared: bool
+
+
+class JobRow(TypedDict):
+    """A subject's stored answer to a test row.
+
+    `log_p` are ln p of the labels as the model gives them, `scores` the probabilities that calibration makes of them.
+    `confidence` is that of the prediction. `correct` is a share where an answer can be partly right. `given` says that
+    the answer would be given out rather than left to a person or withheld. `raw` is an answer in words.
+    """
+
+    job: str
+    id: str
+    group: str
+    answer: JobAnswer
+    prediction: JobAnswer
+    log_p: dict[str, float] | None
+    scores: dict[str, float] | None
+    confidence: float | None
+    correct: bool | float
+    given: bool
+    shared: bool
+    raw: str | None

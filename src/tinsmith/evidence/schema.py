@@ -6,6 +6,7 @@ A figure is named by colon-separated parts: `extracted:train:repeated` is the me
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Literal
 
@@ -47,11 +48,22 @@ GGUF_SUBJECTS = {
 }
 OURS_4BIT = GGUF_SUBJECTS["q4_k_m"]
 _ROLES = {OURS: Role.OURS, BASE: Role.BASE} | dict.fromkeys(GGUF_SUBJECTS.values(), Role.OURS_QUANTISED)
+_FEW_SHOT = re.compile(r"-[1-9]\d*-shot$")
 
 
 def role_of(subject: str) -> Role:
     """Return the role of a model by its name in the comparison; every other name is a rival."""
-    return _ROLES.get(subject, Role.RIVAL)
+    return _ROLES.get(_FEW_SHOT.sub("", subject), Role.RIVAL)
+
+
+def shown_examples(subject: str, shots: int) -> str:
+    """Name a model that is asked a job after so many examples: a subject of its own."""
+    return f"{subject}-{shots}-shot" if shots else subject
+
+
+def taught_alike(subject: str) -> str:
+    """Name a model that learnt a job from the same examples in the same time as ours."""
+    return f"{subject}-same-examples"
 
 
 class Subject(Record):
@@ -66,6 +78,12 @@ class Subject(Record):
     quantisation: str | None = None  # types of the stored tensors, by share of weights
     licence: str | None = None
     chat_template: bool | None = None
+    # Of recorded answers: when they were given, and who says so.
+    date: str | None = None
+    source: str | None = None
+    # Of a model asked about a job: examples shown before the question, or minutes that it learnt the same examples.
+    shots: int | None = None
+    minutes: float | None = None
 
 
 def qualifier_words(qualifier: str) -> str:
@@ -240,6 +258,77 @@ class Generated(Record):
     notes: tuple[str, ...] = ()
 
 
+class ConfusionCount(Record):
+    """How many rows with an answer got a prediction; an unreadable one is empty."""
+
+    answer: str
+    prediction: str
+    items: int
+
+
+class ReliabilityBin(Record):
+    """Rows of like confidence: their mean confidence, and the share that is right."""
+
+    confidence: float
+    right: float
+    items: int
+
+
+class CoveragePoint(Record):
+    """The share of rows answered with at least this confidence, and the share right among them."""
+
+    confidence: float
+    given: float
+    right: float
+
+
+class Mistake(Record):
+    """A wrong answer of ours; the surest come first. The input is cut."""
+
+    id: str
+    input: str
+    answer: str
+    prediction: str
+    confidence: float | None = None
+
+
+class RecordedCount(Record):
+    """What became of a recorded system's answers: counts of rows, and of questions without a readable one."""
+
+    subject: str
+    rows: int  # in its file
+    matched: int  # questions with an answer
+    unmatched_rows: int  # answers to other inputs
+    unanswered: int  # questions without an answer
+    unreadable: int
+    repeated: int  # inputs that stand in the file more than once
+    contradicting: int  # of these, inputs with different answers
+
+
+class JobSummary(Record):
+    """What our model does at a job, beside its figures: `headline` names the figure that the report begins with.
+
+    `subject` is whose answers are counted: our 4-bit file, or our model where that was not asked. `simpler` names the
+    baselines that are at least as good, the best first.
+    """
+
+    job: str
+    kind: str
+    question: str
+    headline: str
+    subject: str
+    items: int
+    groups: int
+    shared: int  # test rows that also stand in the examples
+    labels: tuple[str, ...] = ()
+    simpler: tuple[str, ...] = ()
+    confusion: tuple[ConfusionCount, ...] = ()
+    reliability: tuple[ReliabilityBin, ...] = ()
+    coverage: tuple[CoveragePoint, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
+    recorded: tuple[RecordedCount, ...] = ()
+
+
 class Metrics(Record):
     """All that `metrics.json` holds."""
 
@@ -252,3 +341,4 @@ class Metrics(Record):
     bounds: tuple[BoundCheck, ...] = ()
     generated: Generated | None = None
     gaps: tuple[Gap, ...] | None = None  # an earlier version stored none
+    jobs: tuple[JobSummary, ...] | None = None

@@ -27,6 +27,7 @@ from tinsmith.recipe.evaluation import (
     GgufFormat,
     MeterConfig,
     PackageConfig,
+    RecordedConfig,
     ReportConfig,
 )
 from tinsmith.recipe.filters import C4Config, FineWebConfig, GopherConfig
@@ -90,6 +91,7 @@ __all__ = [
     "PrivacyAction",
     "PrivacyConfig",
     "Recipe",
+    "RecordedConfig",
     "RefineConfig",
     "ReportConfig",
     "RightsConfig",

@@ -19,9 +19,11 @@ _FOR_FORMATS = ReadWhen(
     by_key=True,
 )
 _FOR_TASKS = ReadWhen(lambda recipe, evaluate: bool(recipe.tasks), "write a task")
+_FOR_JOBS = ReadWhen(lambda recipe, evaluate: bool(recipe.jobs), "write a job")
+_FOR_TASKS_OR_JOBS = ReadWhen(lambda recipe, evaluate: bool(recipe.tasks or recipe.jobs), "write a task or a job")
 _FOR_QUESTIONS = ReadWhen(
-    lambda recipe, evaluate: bool(recipe.tasks or evaluate.built_items or evaluate.questions),
-    "write a task, or set evaluate.built_items or evaluate.questions",
+    lambda recipe, evaluate: bool(recipe.tasks or evaluate.built_items or evaluate.questions or recipe.jobs),
+    "write a task or a job, or set evaluate.built_items or evaluate.questions",
 )
 _FOR_REPLACED = ReadWhen(
     lambda recipe, evaluate: "replace" in (PRIVACY_DEFAULTS | recipe.curate.privacy.actions).values(),
@@ -125,6 +127,23 @@ class GeneralConfig(Section):
     limit: int = Field(200, ge=2, description="most rows, drawn with the recipe's seed")
 
 
+class RecordedConfig(Section):
+    """What another system answered to the same inputs, recorded in a file: it needs neither a key nor a network."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="its name in the report and in file names"
+    )
+    file: str = Field(
+        description="CSV, JSON Lines or Parquet with `answer` and either `id` or the fields of the job's input"
+    )
+    job: str = Field("", description="the job that was asked; empty where the recipe has one")
+    date: str = Field("", description="when it answered, as the report shows it")
+    source: str = Field("", description="who recorded the answers, as the report shows it")
+    price_per_1000: float | None = Field(
+        None, ge=0, description="meter.currency for 1,000 answers, where its source says so"
+    )
+
+
 class EvaluateConfig(Section):
     """What is measured on held-out documents, and which models are compared."""
 
@@ -155,7 +174,7 @@ class EvaluateConfig(Section):
         ge=0,
         description="most questions of each kind (next passage, cloze) built from the documents",
     )
-    shots: Annotated[tuple[int, ...], _FOR_TASKS] = Field(
+    shots: Annotated[tuple[int, ...], _FOR_TASKS_OR_JOBS] = Field(
         (0, 3), description="numbers of examples before the question; 0 is zero-shot"
     )
     questions: tuple[str, ...] = Field(
@@ -171,6 +190,18 @@ class EvaluateConfig(Section):
     endpoints: Annotated[tuple[EndpointConfig, ...], _FOR_QUESTIONS] = Field(
         (),
         description="systems behind an API that answer in free text, each with name, kind and model",
+    )
+    trained_rivals: Annotated[tuple[str, ...], _FOR_JOBS] = Field(
+        (), description="models that learn each job from the same examples in the same time as ours"
+    )
+    encoder: Annotated[str, _FOR_JOBS] = Field(
+        "", description="an encoder that learns each classification, as a known name or a directory; empty is none"
+    )
+    recorded: Annotated[tuple[RecordedConfig, ...], _FOR_JOBS] = Field(
+        (), description="systems whose answers to a job's test are in a file"
+    )
+    job_items: Annotated[int, _FOR_JOBS] = Field(
+        500, ge=2, description="most test rows of a job that base, rivals and endpoints are asked, drawn by seed"
     )
     general: tuple[GeneralConfig, ...] = Field(
         (), description="tests of general ability, to see what training made the model forget"
