@@ -22,6 +22,7 @@ from tinsmith.stages import STAGES
 SOURCES = Path(tinsmith.__file__).parent
 MINIMAL = {"name": "r", "ingest": {"sources": ["."]}}
 TASK = {"name": "kind", "question": "{text} Which?", "answer": "{kind}"}
+JOB = {"name": "stance", "kind": "classify", "answer": "{stance}", "examples": ["e.csv"]}
 REMOTE = {"kind": "openai", "model": "m"}
 # Switched on: between them every field is read.
 ON = [
@@ -48,6 +49,8 @@ ON = [
     },
     MINIMAL | {"refine": {"score": {"kind": "exemplars"}}, "model": {"scratch": "llama@1m"}, "tasks": [TASK]},
     MINIMAL,
+    MINIMAL | {"jobs": [JOB], "evaluate": {"recorded": [{"name": "gpt-4", "file": "a.csv"}]}},
+    MINIMAL | {"jobs": [JOB | {"kind": "extract"}]},
 ]
 # Switched off: between them every condition is false.
 OFF = [
@@ -88,12 +91,12 @@ NO_STAGE = {
     "report.title": "a heading, drawn from the whole recipe",
 }
 # Conditions on fields that a section inherits, and which always hold there.
-ALWAYS_TRUE = "evaluate.endpoints.0."
+ALWAYS_TRUE = ("evaluate.endpoints.0.", "evaluate.recorded.0.")
 VALUES = {  # by the type of the default
     bool: [True, False],
     int: [0, 1, 2, 3, 40, 120],
     float: [0.25, 0.6, 1, 2.5],
-    str: ["x", "family", "bpe@2k", "20 steps", "sft", "spacy:m", "USD"],
+    str: ["x", "family", "30m", "bpe@2k", "20 steps", "sft", "spacy:m", "USD"],
     tuple: [["x"], ["y.jsonl"], [4], ["en"]],
     dict: [{"email": "drop"}, {"accuracy": 0.5}, {"q8_0": 0.3, "saved": 0.3}, {"q6_k": 0.3}],
     type(None): ["llama@2m"],
@@ -244,7 +247,8 @@ SAYS_WHEN = {
     "train": "lora distil dpo streamline decay",
     "train.distil": "teacher temperature reverse top_k",
     "package": "max_kl min_top1",
-    "evaluate": "quantised max_loss exam_items shots generated_items endpoints leakage_documents redacted_values",
+    "evaluate": "quantised max_loss exam_items shots generated_items endpoints leakage_documents redacted_values "
+    "trained_rivals encoder recorded job_items",
     "evaluate.bounds": "action",
 }
 

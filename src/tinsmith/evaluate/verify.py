@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from tinsmith.base.files import read_json
 from tinsmith.evaluate.families import families
 from tinsmith.evaluate.metrics import compute_metrics
 from tinsmith.evidence.family import FigureContext, Items, contradiction, read_metrics, require_subjects
@@ -38,7 +39,9 @@ def check_figures(metrics: Path, items: Path, recipe: Recipe, *, gguf: Path) -> 
 def _check_role(metrics: Path, subject: Subject, items: Path) -> None:
     """Raise BundleError for a wrong role: it decides who is compared. A baseline has no model that was scored."""
     role = role_of(subject.subject)
-    if role is Role.RIVAL and not (items / f"about-{subject.subject}.json").is_file():
+    about, asked = (items / f"{kind}-{subject.subject}.json" for kind in ("about", "job"))
+    is_baseline = not asked.is_file() or read_json(asked)["system"] == "baseline"
+    if role is Role.RIVAL and not about.is_file() and is_baseline:
         role = Role.BASELINE
     if subject.role is not role:
         what = f"subjects, {subject.subject}: role is {str(subject.role)!r}, the items give {str(role)!r}"
@@ -59,6 +62,11 @@ def _tables(stored: Metrics, computed: Metrics) -> Iterator[tuple[str, _Rows, _R
     yield "bounds", stored.bounds, computed.bounds
     if stored.gaps is not None:
         yield "gaps", stored.gaps, computed.gaps or ()
+    jobs, again = stored.jobs or (), computed.jobs or ()
+    yield "jobs", jobs, again
+    for table in ("confusion", "reliability", "coverage", "mistakes", "recorded"):
+        old, new = ([row for job in side for row in getattr(job, table)] for side in (jobs, again))
+        yield f"jobs.{table}", old, new
     if stored.generated or computed.generated:
         sides = [[side.generated] if side.generated else [] for side in (stored, computed)]
         for table in ("systems", "metrics", "comparisons"):
@@ -68,7 +76,7 @@ def _tables(stored: Metrics, computed: Metrics) -> Iterator[tuple[str, _Rows, _R
 
 def _named(table: str, rows: _Rows) -> dict[str, Record]:
     """Name rows by their table and what identifies them; a row that occurs twice has two names."""
-    keys = ("subject", "metric", "a", "b", "format", "side", "bound", "kind", "what")
+    keys = ("subject", "metric", "a", "b", "format", "side", "bound", "kind", "what", "job", "id")
     named: dict[str, Record] = {}
     for row in rows:
         name = ", ".join([table, *(str(getattr(row, key)) for key in keys if hasattr(row, key))])
@@ -88,7 +96,7 @@ def _compare(where: Path, table: str, stored_rows: _Rows, computed_rows: _Rows) 
         other = computed[name]
         for field in type(row).model_fields:  # in their order, so that a value is named before its interval
             value, again = getattr(row, field), getattr(other, field)
-            if isinstance(value, tuple | Record) or field == "file":
+            if isinstance(value, Record) or field == "file" or not (_is_flat(value) and _is_flat(again)):
                 continue
             if not _same(value, again):
                 raise contradiction(where, f"{name}: {field} is {value!r}, the items give {again!r}")
@@ -96,6 +104,11 @@ def _compare(where: Path, table: str, stored_rows: _Rows, computed_rows: _Rows) 
     if left := computed.keys() - stored.keys():
         raise contradiction(where, f"{min(left)} can be computed from the items and is missing")
     return count
+
+
+def _is_flat(value: object) -> bool:
+    """Say whether a value is a single one or a tuple of names; a tuple of rows is a table of its own."""
+    return not isinstance(value, tuple) or all(isinstance(each, str) for each in value)
 
 
 def _same(value: object, other: object) -> bool:

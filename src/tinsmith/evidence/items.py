@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypedDict
 
-from tinsmith.base.files import read_jsonl
+from tinsmith.base.files import JsonObject, read_jsonl
 
 OWN_PREFIX = "questions_"  # of the tasks that a person's own files of questions make
 
@@ -150,3 +150,29 @@ class JobRow(TypedDict):
     given: bool
     shared: bool
     raw: str | None
+
+
+class JobAsked(TypedDict):
+    """How a subject was asked about one job: seconds and joules of all `rows`, or a recorded price of 1,000 answers.
+
+    `calibration` is what made its scores of ln p; `recorded` counts the rows of a file of answers.
+    """
+
+    rows: int
+    seconds: float | None
+    joules: tuple[float, float, float] | None  # central, lowest, highest
+    method: str | None
+    price_per_1000: float | None
+    calibration: JsonObject | None
+    recorded: JsonObject | None
+
+
+class JobAbout(TypedDict):
+    """What `items/job-SUBJECT.json` holds: a hash of all that its answers depend on, what it is, and each job.
+
+    `system` is ours, model, baseline, endpoint or recorded.
+    """
+
+    fingerprint: str
+    system: str
+    jobs: dict[str, JobAsked]

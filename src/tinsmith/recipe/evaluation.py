@@ -20,7 +20,9 @@ _FOR_FORMATS = ReadWhen(
 )
 _FOR_TASKS = ReadWhen(lambda recipe, evaluate: bool(recipe.tasks), "write a task")
 _FOR_JOBS = ReadWhen(lambda recipe, evaluate: bool(recipe.jobs), "write a job")
-_FOR_TASKS_OR_JOBS = ReadWhen(lambda recipe, evaluate: bool(recipe.tasks or recipe.jobs), "write a task or a job")
+_FOR_TASKS_OR_JOBS = ReadWhen(
+    lambda recipe, evaluate: bool(recipe.tasks or recipe.jobs), "write a task or a job"
+)
 _FOR_QUESTIONS = ReadWhen(
     lambda recipe, evaluate: bool(recipe.tasks or evaluate.built_items or evaluate.questions or recipe.jobs),
     "write a task or a job, or set evaluate.built_items or evaluate.questions",
@@ -139,8 +141,8 @@ class RecordedConfig(Section):
     job: str = Field("", description="the job that was asked; empty where the recipe has one")
     date: str = Field("", description="when it answered, as the report shows it")
     source: str = Field("", description="who recorded the answers, as the report shows it")
-    price_per_1000: float | None = Field(
-        None, ge=0, description="meter.currency for 1,000 answers, where its source says so"
+    price_per_1000: float = Field(
+        0.0, ge=0, description="meter.currency for 1,000 answers, as its source says; 0 is unknown"
     )
 
 
@@ -195,13 +197,16 @@ class EvaluateConfig(Section):
         (), description="models that learn each job from the same examples in the same time as ours"
     )
     encoder: Annotated[str, _FOR_JOBS] = Field(
-        "", description="an encoder that learns each classification, as a known name or a directory; empty is none"
+        "",
+        description="an encoder that learns each classification, as a known name or a directory; empty is none",
     )
     recorded: Annotated[tuple[RecordedConfig, ...], _FOR_JOBS] = Field(
         (), description="systems whose answers to a job's test are in a file"
     )
     job_items: Annotated[int, _FOR_JOBS] = Field(
-        500, ge=2, description="most test rows of a job that base, rivals and endpoints are asked, drawn by seed"
+        500,
+        ge=2,
+        description="most test rows of a job that base, rivals and endpoints are asked, drawn by seed",
     )
     general: tuple[GeneralConfig, ...] = Field(
         (), description="tests of general ability, to see what training made the model forget"

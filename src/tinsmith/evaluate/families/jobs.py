@@ -1,0 +1,247 @@
+"""Jobs: how often a model is right at its owner's work, against everybody who was asked the same test rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from tinsmith.base.errors import BundleError
+from tinsmith.evaluate.job_figures import JobTable, metrics_of
+from tinsmith.evaluate.job_grades import QUESTIONS, grade, likeliest, read_job_questions, read_words
+from tinsmith.evaluate.job_words import say_job
+from tinsmith.evidence.bootstrap import Estimate, Statistic
+from tinsmith.evidence.family import (
+    Family,
+    FamilyCost,
+    FigureContext,
+    Figures,
+    Items,
+    MetricSpec,
+    Results,
+    Section,
+    contradiction,
+)
+from tinsmith.evidence.items import JobAbout, JobAsked, JobQuestion, JobRow
+from tinsmith.evidence.outcome import BETTER, UNCLEAR, WORSE
+from tinsmith.evidence.schema import (
+    OURS,
+    OURS_4BIT,
+    Comparison,
+    Finding,
+    JobSummary,
+    MetricRow,
+    Role,
+    role_of,
+)
+from tinsmith.jobs.calibration import confidence, needs_a_person
+from tinsmith.jobs.spec import FILE, Calibration, Job, read_job
+from tinsmith.recipe import MeterConfig, Recipe
+
+_SAME = 1e-6  # of a probability: sums in another order differ by less
+_TEST_ROWS = 500  # that a job is taken to have
+
+
+def figures(context: FigureContext) -> Figures:
+    """Return each job's figures of all subjects, the differences of our files to all others, and what stands beside."""
+    stored: Mapping[str, list[JobRow]] = context.items.rows(FAMILY.kind)
+    about: Mapping[str, JobAbout] = context.items.values(FAMILY.kind)
+    metrics: list[MetricRow] = []
+    comparisons: list[Comparison] = []
+    jobs: list[JobSummary] = []
+    for name, questions in read_job_questions(context.items.folder).items():
+        own = {subject: [row for row in rows if row["job"] == name] for subject, rows in stored.items()}
+        job = read_job(context.items.jobs / name)
+        table = JobTable(job, questions, {subject: rows for subject, rows in own.items() if rows})
+        if len(table.places) < 2:
+            continue
+        found = _metrics(table, context)
+        metrics += found
+        asked = {subject: facts["jobs"].get(name) for subject, facts in about.items()}
+        for subject, facts in asked.items():
+            metrics += _cost_rows(name, subject, facts, context.meter) if facts else ()
+        comparisons += _comparisons(table, context)
+        baselines = [subject for subject in table.rows if context.role(subject) is Role.BASELINE]
+        recorded = {
+            subject: facts["recorded"] for subject, facts in asked.items() if facts and facts["recorded"]
+        }
+        if summary := table.summary(found, baselines, recorded):
+            jobs.append(summary)
+    return Figures(metrics, comparisons, jobs=jobs)
+
+
+def _metrics(table: JobTable, context: FigureContext) -> list[MetricRow]:
+    bootstrap = context.bootstrap(len(table.places))
+    found = []
+    for subject, rows in table.rows.items():
+        for metric, statistic, items in metrics_of(table, rows):
+            estimate = bootstrap.estimate(statistic)
+            found.append(FAMILY.row(metric, (table.name,), subject, estimate, items, task=table.name))
+        apart = [row for row in rows if not row["shared"]]
+        if len(apart) < len(rows) and len({row["group"] for row in apart}) > 1:
+            for metric, statistic, items in metrics_of(table, apart):
+                if metric in table.compared:
+                    estimate = bootstrap.estimate(statistic)
+                    names = (table.name, "unshared")
+                    found.append(
+                        FAMILY.row(metric, names, subject, estimate, items, task=table.name, slice="unshared")
+                    )
+    return found
+
+
+def _comparisons(table: JobTable, context: FigureContext) -> list[Comparison]:
+    """Return our files against everybody else, on the rows that both were asked."""
+    bootstrap = context.bootstrap(len(table.places))
+    found = []
+    ours = [subject for subject in (OURS_4BIT, OURS) if subject in table.rows]
+    for a, b in ((a, b) for a in ours for b in table.rows if not role_of(b).is_ours):
+        ids = {row["id"] for row in table.rows[a]} & {row["id"] for row in table.rows[b]}
+        both = {name: [row for row in table.rows[name] if row["id"] in ids] for name in (a, b)}
+        if len({row["group"] for row in both[a]}) < 2:
+            continue
+        sides = {name: _by_metric(table, rows) for name, rows in both.items()}
+        for metric in table.compared:
+            if metric in sides[a] and metric in sides[b]:
+                statistics = {name: side[metric][0] for name, side in sides.items()}
+                items = sides[a][metric][1]
+                named = ((table.name,), statistics, (a, b), bootstrap)
+                found.append(FAMILY.compare(metric, *named, items=items, task=table.name))
+    return found
+
+
+def _by_metric(table: JobTable, rows: Sequence[JobRow]) -> dict[str, tuple[Statistic, int]]:
+    return {metric: (statistic, items) for metric, statistic, items in metrics_of(table, rows)}
+
+
+def _cost_rows(job: str, subject: str, asked: JobAsked, meter: MeterConfig) -> list[MetricRow]:
+    """Return what 1,000 rows cost: seconds and joules as measured, or a price as recorded."""
+    file, row = {"file": f"items/{FAMILY.kind}-{subject}.json", "task": job}, partial(FAMILY.row)
+    found, scale, rows = [], 1000 / max(1, asked["rows"]), asked["rows"]
+    if (seconds := asked["seconds"]) is not None:
+        found.append(row("job_seconds", (job,), subject, Estimate(*[scale * seconds] * 3), rows, **file))
+    if joules := asked["joules"]:
+        energy = [scale * value for value in joules]
+        price = [value * meter.pue / 3.6e6 * meter.price_per_kwh for value in energy]
+        modelled = file | {"method": asked["method"]}
+        found.append(row("job_joules", (job,), subject, Estimate(*energy), rows, **modelled))
+        modelled |= {"unit": meter.currency}
+        found.append(row("job_energy_price", (job,), subject, Estimate(*price), rows, **modelled))
+    if (paid := asked["price_per_1000"]) is not None:
+        recorded = file | {"unit": meter.currency, "method": "recorded"}
+        found.append(row("job_price", (job,), subject, Estimate(*[paid] * 3), rows, **recorded))
+    return found
+
+
+def check(items: Items) -> None:
+    """Raise BundleError unless each stored answer follows from what the subject gave, and is graded as it should be.
+
+    Probabilities must follow from ln p by the calibration of the job, the prediction and its confidence from them, and
+    what is given out from the job's threshold. An answer in words must be what the reader of answers reads in it.
+    """
+    about: Mapping[str, JobAbout] = items.values(FAMILY.kind)
+    stored: Mapping[str, list[JobRow]] = items.rows(FAMILY.kind)
+    for name, questions in read_job_questions(items.folder).items():
+        asked = {question["id"]: question for question in questions}
+        if len(asked) < len(questions):
+            raise contradiction(items.folder / QUESTIONS, f"{name}: asks two questions with one id")
+        if not (items.jobs / name / FILE).is_file():
+            raise contradiction(items.jobs / name, f"has no {FILE}, though {name} has answers")
+        job = read_job(items.jobs / name)
+        for subject, rows in stored.items():
+            own = [row for row in rows if row["job"] == name]
+            _check_asked(items, job, subject, own, asked)
+            known = about.get(subject, {"jobs": {}})["jobs"].get(name)  # type: ignore[typeddict-item]
+            judge = _judged_by(job, subject, known)
+            for row in own:
+                _check_row(items, judge, subject, row, asked[row["id"]])
+
+
+def _judged_by(job: Job, subject: str, asked: JobAsked | None) -> Job:
+    """Return the job with the calibration that a subject's scores were made with: of ours, that of the job."""
+    if role_of(subject).is_ours or not asked or not asked["calibration"]:
+        return job
+    return job.model_copy(update={"calibration": Calibration(**asked["calibration"])})
+
+
+def _check_asked(
+    items: Items, job: Job, subject: str, rows: Sequence[JobRow], asked: Mapping[str, JobQuestion]
+) -> None:
+    ids = [row["id"] for row in rows]
+    path, name = items.path(FAMILY.kind, subject), job.config.name
+    if len(set(ids)) < len(ids):
+        raise contradiction(path, f"{name}: answers a question twice")
+    if unknown := set(ids) - asked.keys():
+        raise contradiction(path, f"{name}: answers {min(unknown)}, which {QUESTIONS} does not ask")
+    if role_of(subject).is_ours and (lost := asked.keys() - set(ids)):
+        raise contradiction(path, f"{name}: does not answer {min(lost)}")
+
+
+def _check_row(items: Items, job: Job, subject: str, row: JobRow, question: JobQuestion) -> None:
+    expected: dict[str, object] = {name: question[name] for name in ("answer", "group", "shared")}  # type: ignore[literal-required]
+    prediction = row["prediction"]
+    if row["log_p"] is not None:
+        scores = confidence(job, row["log_p"])
+        stored = row["scores"] or {}
+        if scores.keys() != stored.keys() or any(abs(scores[each] - stored[each]) > _SAME for each in scores):
+            raise _row_error(items, job, subject, row, "scores", row["scores"], scores)
+        prediction = likeliest(stored)
+        expected |= {"confidence": stored[prediction]}
+    elif row["raw"] is not None:
+        prediction = read_words(job, row["raw"])
+    expected |= {"prediction": prediction, "correct": grade(job, question["answer"], prediction)}
+    if row["confidence"] is not None:
+        expected |= {"given": not needs_a_person(job, row["confidence"])}
+    for field, value in expected.items():
+        if row[field] != value:  # type: ignore[literal-required]
+            raise _row_error(items, job, subject, row, field, row[field], value)  # type: ignore[literal-required]
+
+
+def _row_error(
+    items: Items, job: Job, subject: str, row: JobRow, field: str, stored: object, value: object
+) -> BundleError:
+    what = f"{job.config.name}, {row['id']}: {field} is {stored!r}, its row gives {value!r}"
+    return contradiction(items.path(FAMILY.kind, subject), what)
+
+
+def findings(results: Results) -> list[Finding]:
+    """Say of each job how often the model is right, against whom, and what it costs; where to use something simpler."""
+    return [finding for job in results.metrics.jobs or () for finding in say_job(job, results)]
+
+
+def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:
+    """Return the tokens that base and rivals read; ours are asked the same, in two files."""
+    shots = max(1, len(recipe.evaluate.shots))
+    rows = min(_TEST_ROWS, recipe.evaluate.job_items)
+    return FamilyCost(sum(shots * rows * job.context / 4 for job in recipe.jobs), models="all")
+
+
+FAMILY = Family(
+    kind="job",
+    order=5,
+    metrics=(
+        MetricSpec("job_accuracy", "share", "Right", higher_is_better=True),
+        MetricSpec("job_weighted_f1", "share", "Weighted F1", higher_is_better=True),
+        MetricSpec("job_macro_f1", "share", "Macro F1", higher_is_better=True),
+        MetricSpec("job_balanced_accuracy", "share", "Balanced accuracy of a job", higher_is_better=True),
+        MetricSpec("job_micro_f1", "share", "Micro F1", higher_is_better=True),
+        MetricSpec("job_exact_sets", "share", "Exact sets of labels", higher_is_better=True),
+        MetricSpec("job_span_f1", "share", "Span F1 where present", higher_is_better=True),
+        MetricSpec("job_none_said", "share", "Says none where absent", higher_is_better=True),
+        MetricSpec("job_exact_match", "share", "Exact match", higher_is_better=True),
+        MetricSpec("job_answer_f1", "share", "F1 of words", higher_is_better=True),
+        MetricSpec("job_checks_kept", "share", "Answers that keep every check", higher_is_better=True),
+        MetricSpec("job_calibration_error", "share", "Expected calibration error", higher_is_better=False),
+        MetricSpec("job_given", "share", "Answered", higher_is_better=True),
+        MetricSpec("job_right_given", "share", "Right among the answered", higher_is_better=True),
+        MetricSpec("job_unreadable", "share", "Unreadable answers", higher_is_better=False),
+        MetricSpec("job_seconds", "s", "Seconds for 1,000 items", higher_is_better=False),
+        MetricSpec("job_joules", "J", "Joules for 1,000 items", higher_is_better=False),
+        MetricSpec("job_energy_price", "", "Energy price of 1,000 items", higher_is_better=False),
+        MetricSpec("job_price", "", "Recorded price of 1,000 items", higher_is_better=False),
+    ),
+    figures=figures,
+    check=check,
+    cost=_cost,
+    section=Section("jobs", "Jobs", 5),
+    findings=findings,
+    front=frozenset({BETTER, UNCLEAR, WORSE}),
+)
