@@ -23,10 +23,11 @@ class Ask:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model wrote to an ask, and the product of the probabilities of its tokens."""
+    """What a model wrote to an ask, the product of the probabilities of its tokens, and whether it came to its end."""
 
     text: str
     confidence: float = 1.0
+    ended: bool = True
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Result:
     confidence: float
     withheld: str = ""
     fields: dict[str, list[Any]] = field(default_factory=dict)
+    tries: int = 1  # how often it was asked for, because an earlier answer broke a check
     notes: tuple[str, ...] = ()  # what a part of it was left out for
 
 

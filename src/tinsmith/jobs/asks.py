@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tinsmith.jobs import answer, extract
-from tinsmith.jobs.ask import NONE, SEPARATOR, Ask, JobAnswerer, Result
+from tinsmith.jobs import answer, extract, write
+from tinsmith.jobs.ask import NONE, SEPARATOR, Ask, JobAnswerer, Reply, Result
+from tinsmith.jobs.checks import Checks, settle
 from tinsmith.jobs.prompt import Prompt, make_prompt
 from tinsmith.jobs.spec import Job, answer_room
 from tinsmith.jobs.template import render
@@ -24,6 +25,8 @@ def asks_of(job: Job, row: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -
         return extract.asks(job, row, tokenizer)
     if job.config.kind == "answer":
         return [answer.ask(job, row)]
+    if job.config.kind == "write":
+        return [write.ask(job, row)]
     text, right = row["input"], row.get("answer")
     if job.config.kind == "classify" and job.config.several:
         right = None if right is None else listed(job.labels, right)
@@ -33,9 +36,35 @@ def asks_of(job: Job, row: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -
 def results(
     job: Job, rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, model: JobAnswerer
 ) -> list[Result]:
-    """Ask a model about each row and return what it answers, in order; for kinds extract and answer."""
-    kind = {"extract": extract.results, "answer": answer.results}[job.config.kind]
-    return kind(job, rows, tokenizer, model)
+    """Ask a model about each row and return what it answers, in order; for all kinds but classify.
+
+    An answer that breaks a check of the job is asked for again, then withheld.
+    """
+    checks = Checks(job.config)
+
+    def ask(waiting: Sequence[dict[str, Any]], attempt: int) -> list[Result]:
+        seeded = model if attempt == 0 else _Seeded(model, attempt)
+        if job.config.kind == "write":
+            return write.results(job, waiting, checks, seeded)
+        kind = {"extract": extract.results, "answer": answer.results}[job.config.kind]
+        return kind(job, waiting, tokenizer, seeded)
+
+    return settle(checks, rows, ask)
+
+
+class _Seeded:
+    """A model whose answers are drawn with a seed, instead of its likeliest ones."""
+
+    def __init__(self, model: JobAnswerer, seed: int) -> None:
+        self.model, self.seed = model, seed
+
+    def none_probabilities(self, asks: Sequence[Ask]) -> list[float] | None:
+        return self.model.none_probabilities(asks)
+
+    def replies(
+        self, asks: Sequence[Ask], grammars: Sequence[str], *, seed: int | None = None
+    ) -> list[Reply]:
+        return self.model.replies(asks, grammars, seed=self.seed)
 
 
 def prompt_of(job: Job, tokenizer: PreTrainedTokenizerFast, ask: Ask) -> Prompt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -41,6 +42,8 @@ def to_value(given: object) -> Value:
 
 def field_value(given: object) -> Value:
     """Return a field of a record: a text that is a number alone, as in CSV, counts as that number."""
+    if isinstance(given, float) and not math.isfinite(given):
+        return None  # how Parquet has a number that is not there
     number = number_of(given) if isinstance(given, str) else None
     return to_value(given) if number is None else number
 
@@ -153,13 +156,16 @@ def _numbers_in(text: Value, source: Value) -> bool:
 
 def missing(text: Value, source: Value) -> list[str]:
     """Return the numbers of a text, as written, that do not stand in the source: a text, a number or a list of them."""
-    sources = source if isinstance(source, list) else [source]
-    for each in sources:
-        if kind_of(each) not in ("a number", "a text"):
-            raise FormulaError(f"numbers_in needs texts and numbers, not {shown(each)}")
-    return missing_numbers(
-        as_text(text, "numbers_in"), [each if isinstance(each, str) else Fraction(each) for each in sources]
-    )
+    return missing_numbers(as_text(text, "numbers_in"), as_sources(source))
+
+
+def as_sources(value: Value) -> list[str | Fraction]:
+    """Return the texts and numbers that numbers_in compares with."""
+    parts = value if isinstance(value, list) else [value]
+    for part in parts:
+        if kind_of(part) not in ("a number", "a text"):
+            raise FormulaError(f"numbers_in needs texts and numbers, not {shown(part)}")
+    return [part if isinstance(part, str) else Fraction(part) for part in parts]
 
 
 def has_form(text: Value, pattern: str) -> bool:

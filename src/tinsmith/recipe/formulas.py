@@ -97,6 +97,22 @@ class Formula:
                     node.args[0] = _spelled_out(node.args[0], unknown[0], lists)
         return Formula(self.source, tree)
 
+    def conjuncts(self) -> list[Formula]:
+        """Return the conditions that all have to hold: the parts of an `and`, else the formula itself."""
+        parts = (
+            self.tree.values
+            if isinstance(self.tree, ast.BoolOp) and isinstance(self.tree.op, ast.And)
+            else ()
+        )
+        return [Formula(ast.unparse(part), part) for part in parts] or [self]
+
+    def arguments_of(self, function: str) -> list[Formula]:
+        """Return what the formula gives to a function, if it is a call of it; else none."""
+        tree = self.tree
+        if not (isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and tree.func.id == function):
+            return []
+        return [Formula(ast.unparse(part), part) for part in tree.args]
+
     def why_not(self, names: Mapping[str, Value]) -> str | None:
         """Return None where the formula is true of the values, else what is wrong with them, perhaps ""."""
         try:
