@@ -60,11 +60,13 @@ def test_its_report_can_be_rebuilt_with_the_same_figures(bundle):
     before = figures(bundle)
     rebuild(bundle)
     assert figures(bundle) == before
-    assert read_json(bundle / "evidence.json")["format"] == 3
-    first = (bundle / "report.html").read_text(encoding="utf-8").partition("<main>")[0]
-    # The first screen shows only the findings that their family sends there.
-    assert '<a href="#leakage">That planted secrets are memorised is not shown</a>' in first
-    assert "No trigger" not in first
+    assert read_json(bundle / "evidence.json")["format"] == 4
+    first, _, page = (bundle / "report.html").read_text(encoding="utf-8").partition("<main>")
+    summary = page.partition("</section>")[0]
+    # What stands there are only the findings that their family sends there; the first screen counts them.
+    assert '<a href="#leakage">That planted secrets are memorised is not shown</a>' in summary
+    assert 'href="#summary">1 more</a>' in first
+    assert "No trigger" not in first + summary
     checked = verify(bundle)
     assert checked.sentences
     assert checked.figures >= FIGURES

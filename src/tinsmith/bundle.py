@@ -137,11 +137,11 @@ def _check_evidence(bundle: Path) -> bool:
 
     Return whether its sentences were compared as well: False where an earlier version wrote them.
     """
-    from tinsmith.report.compare import first_difference, is_current
+    from tinsmith.report.compare import decided_by_interval, first_difference, is_current
     from tinsmith.report.evidence import build_evidence
 
     stored = read_json(bundle / "evidence.json")
-    evidence = build_evidence(bundle, families(), by_interval=not is_current(stored))
+    evidence = build_evidence(bundle, families(), by_interval=decided_by_interval(stored))
     if (where := first_difference(stored, evidence)) is not None:
         raise BundleError(
             f"{where} is not what the files of the bundle give",

@@ -9,6 +9,7 @@ from tinsmith.base.files import read_json
 from tinsmith.evaluate.families import families
 from tinsmith.evidence.outcome import decide
 from tinsmith.evidence.schema import Comparison, Metrics
+from tinsmith.report.front import first_screen
 from tinsmith.report.page import render
 from tinsmith.report.schema import Evidence, Verdict
 from tinsmith.report.verdict import judge, not_proven
@@ -74,6 +75,8 @@ def test_what_may_be_chance_is_not_called_better_anywhere(built: Evidence) -> No
             text.count("not shown to be better than") == text.count("better than") == text.count(clause) > 0
         )
     evidence = built.model_copy(update={"verdict": verdict})
+    evidence = evidence.model_copy(update={"first": first_screen(evidence)})
+    assert not any("fewer bits" in sentence for sentence in evidence.first.sentences)
     page = render(evidence, families(), {})
     assert 'class="verdict unclear"' in page
     differences = page.partition('data-table="differences"')[2].partition("</table>")[0]

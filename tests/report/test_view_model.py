@@ -172,7 +172,7 @@ def test_a_family_of_an_extension_brings_its_own_section(built, tmp_path, monkey
     assert "50%" in section(text, "tone")
     assert "Politeness" not in section(text, "quality")
     first = text.partition("<main>")[0]
-    assert '<a href="#tone">It is polite</a>.' in first
+    assert '<a href="#tone">It is polite</a>.' in section(text, "summary")
     assert (
         first.index('<a href="#quality">')
         < first.index('<a href="#tone">Tone</a>')

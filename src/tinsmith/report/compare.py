@@ -10,7 +10,8 @@ from tinsmith.evidence.outcome import NOT_SHOWN
 from tinsmith.report.schema import FORMAT, Evidence
 
 # Keys whose text earlier versions worded differently.
-_SENTENCES = frozenset({"headline", "text", "label", "embodied", "counts", "note", "not_proven"})
+_SENTENCES = frozenset({"headline", "text", "label", "embodied", "counts", "note", "not_proven", "sentences"})
+DECIDED_BY_P = 3  # the first format whose outcomes ask the p-value as well
 # Outcomes of findings that earlier versions told as another.
 _OLD_OUTCOMES = {NOT_SHOWN: "kept"}
 # Findings of earlier versions by key, and the section that they belong to now.
@@ -22,6 +23,11 @@ def is_current(stored: JsonObject) -> bool:
     return bool(stored.get("format") == FORMAT)
 
 
+def decided_by_interval(stored: JsonObject) -> bool:
+    """Say whether evidence.json is of a format whose outcomes were decided by the interval alone."""
+    return int(stored.get("format", 1)) < DECIDED_BY_P
+
+
 def first_difference(stored: JsonObject, evidence: Evidence) -> str | None:
     """Name the first place where a stored evidence.json differs from the evidence; None where there is none.
 
@@ -29,7 +35,9 @@ def first_difference(stored: JsonObject, evidence: Evidence) -> str | None:
     """
     if is_current(stored):
         return _difference(stored, evidence.to_json(), _all_keys)
-    stored, given = _old_outcomes(stored), _old_outcomes(evidence.model_dump(mode="json"))
+    given = evidence.model_dump(mode="json")
+    if decided_by_interval(stored):
+        stored, given = _old_outcomes(stored), _old_outcomes(given)
     if "format" in stored:
         return _difference(stored | {"format": FORMAT}, given, _common_data)
     return (

@@ -21,6 +21,7 @@ from tinsmith.meter import carbon
 from tinsmith.recipe import Recipe
 from tinsmith.recipe.toml import parse_recipe
 from tinsmith.report.curation import read_curation
+from tinsmith.report.front import first_screen
 from tinsmith.report.schema import (
     Documents,
     Evidence,
@@ -62,7 +63,8 @@ def build_evidence(bundle: Path, families: Sequence[Family], *, by_interval: boo
             where=str(bundle),
             next_step="use a complete copy of the bundle, or build again",
         ) from None
-    return evidence.model_copy(update={"not_proven": not_proven(evidence, families)})
+    told = {"not_proven": not_proven(evidence, families), "first": first_screen(evidence)}
+    return evidence.model_copy(update=told)
 
 
 def _build(bundle: Path, recipe: Recipe, families: Sequence[Family], by_interval: bool) -> Evidence:

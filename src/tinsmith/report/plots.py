@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 ROW_PIXELS = 46
+BAR_PIXELS = 38  # of a row of the first screen
 AXIS_PIXELS = 24
 CURVE_PIXELS = 200
 # How much of a curve's width its axis labels take, in per cent of the rest.
@@ -64,6 +65,36 @@ def intervals(
     return _svg("".join(parts), height, alt)
 
 
+def bars(marks: Sequence[Mark], alt: str, shares: bool) -> Markup:
+    """Draw a bar from zero with its interval for each mark, in few pixels: shares over the whole of an axis to 1."""
+    highest = 1.0 if shares else max(mark.value if mark.high is None else mark.high for mark in marks)
+    axis = Axis(0.0, highest)
+    parts = []
+    for n, mark in enumerate(marks):
+        top, x = n * BAR_PIXELS, axis.place(mark.value)
+        y = top + 27
+        parts.append(_texts(mark, top + 14))
+        parts.append(f'<rect class="rail" x="0" y="{y - 5}" width="100%" height="10" rx="2"/>')
+        parts.append(
+            f'<rect class="bar {mark.kind}" x="0" y="{y - 5}" width="{max(x, 0.4):.2f}%" height="10" rx="2"/>'
+        )
+        if mark.low is not None and mark.high is not None:
+            low, high = axis.place(mark.low), axis.place(mark.high)
+            parts.append(f'<line class="whisker" x1="{low:.2f}%" x2="{high:.2f}%" y1="{y}" y2="{y}"/>')
+            parts += [
+                f'<line class="whisker" x1="{end:.2f}%" x2="{end:.2f}%" y1="{y - 4}" y2="{y + 4}"/>'
+                for end in (low, high)
+            ]
+    return _svg("".join(parts), len(marks) * BAR_PIXELS, alt)
+
+
+def _texts(mark: Mark, y: int) -> str:
+    return (
+        f'<text class="label {mark.kind}" x="0" y="{y}">{escape(mark.label)}</text>'
+        f'<text class="shown {mark.kind}" x="100%" y="{y}" text-anchor="end">{escape(mark.shown)}</text>'
+    )
+
+
 def _grid(axis: Axis, ticks: Sequence[float], tick: Callable[[float], str], height: int) -> str:
     lines = []
     for n, value in enumerate(ticks):
@@ -80,11 +111,7 @@ def _grid(axis: Axis, ticks: Sequence[float], tick: Callable[[float], str], heig
 
 def _row(mark: Mark, axis: Axis, top: int, bars: bool) -> str:
     y, x = top + 32, axis.place(mark.value)
-    parts = [
-        f'<text class="label {mark.kind}" x="0" y="{top + 18}">{escape(mark.label)}</text>',
-        f'<text class="shown {mark.kind}" x="100%" y="{top + 18}" text-anchor="end">'
-        f"{escape(mark.shown)}</text>",
-    ]
+    parts = [_texts(mark, top + 18)]
     if bars:
         parts.append(
             f'<rect class="bar {mark.kind}" x="0" y="{y - 6}" width="{max(x, 0.4):.2f}%" height="12" rx="2"/>'

@@ -7,7 +7,9 @@ from tinsmith.evidence.outcome import Duel
 from tinsmith.evidence.schema import Finding, Metrics, Record
 from tinsmith.meter.carbon import Yardstick
 
-FORMAT = 3  # of evidence.json; 2 decided by the interval alone, and files before it have no `format`
+# Of evidence.json: 4 has sentences for the first screen and jobs; 2 decided by the interval alone, and files before it
+# have no `format`.
+FORMAT = 4
 
 
 class Cost(Record):
@@ -338,6 +340,15 @@ class Verdict(Record):
     duels: tuple[Duel, ...]
 
 
+class FirstScreen(Record):
+    """What the first screen says: at most three sentences, their outcome, and the figures of its picture, ours on top."""
+
+    sentences: tuple[str, ...] = ()
+    outcome: str = ""
+    metric: str = ""
+    subjects: tuple[str, ...] = ()
+
+
 class Evidence(Metrics):
     """All that the page says: the figures of metrics.json, and what the other files of the bundle give."""
 
@@ -370,6 +381,7 @@ class Evidence(Metrics):
     verdict: Verdict
     findings: dict[str, tuple[Finding, ...]]  # by section
     not_proven: tuple[str, ...] = ()
+    first: FirstScreen = FirstScreen()
 
     def to_json(self) -> JsonObject:
         """Return what evidence.json holds; what is not known is left out."""

@@ -11,17 +11,27 @@ from markupsafe import Markup
 from tinsmith.base.files import JsonObject
 from tinsmith.evidence import format as words
 from tinsmith.evidence.family import QUALITY, Family, MetricSpec, Section
-from tinsmith.evidence.outcome import Duel, find_duels
+from tinsmith.evidence.outcome import NOT_SHOWN, Duel, find_duels
 from tinsmith.evidence.schema import GGUF_SUBJECTS, MetricName, MetricRow, Record, Role, System
 from tinsmith.recipe import OBJECTIVES, loss_unit
 from tinsmith.report.curation_view import CurationView
-from tinsmith.report.plots import Mark, curve, intervals, scatter
+from tinsmith.report.plots import Mark, bars, curve, intervals, scatter
 from tinsmith.report.schema import CurvePoint, Evidence, ExportFile
 from tinsmith.report.verdict import HEADLINE
 
 _FORMATS = {subject: format for format, subject in GGUF_SUBJECTS.items()}
 _OFF_SCALE = 1.15  # times the worst model, from which on a baseline would squeeze the picture
 _ENDS = ("ingested", "kept")  # rows of the funnel that count what there is, not what was dropped
+_FIXED_SECTIONS = (
+    ("documents", "Documents"),
+    ("curation", "Curation"),
+    ("training", "Training"),
+    ("exports", "Exports"),
+    ("footprint", "Footprint"),
+    ("provenance", "Licences and versions"),
+    ("not-proven", "What was not proven"),
+)
+_BAD = ("leaks", "found")  # outcomes of findings that are reasons to worry
 _CUTS = {"vocabulary": "Fewer tokens", "layers": "Fewer layers", "mlp": "Narrower MLPs"}
 
 
@@ -52,6 +62,15 @@ class TaskTable:
     rows: tuple[TableRow, ...]
 
 
+@dataclass(frozen=True)
+class Pointer:
+    """A few words of the first screen with a link to what stands below: what was found, and what was not shown."""
+
+    outcome: str  # worse, unclear or better
+    text: str
+    section: str
+
+
 class ParityRow(Record):
     """What the parity gate found for one export, and the bounds that it states for it."""
 
@@ -72,6 +91,12 @@ class ParityRow(Record):
         within = self.mean_kl is None or self.bound_kl is None or self.mean_kl <= self.bound_kl
         agrees = self.top1 is None or self.bound_top1 is None or self.top1 >= self.bound_top1
         return within and agrees and self.token_ids_equal is not False and self.stop_equal is not False
+
+
+def _first_of(pointers: Sequence[Pointer]) -> list[Pointer]:
+    """Return the first of the pointers by name, and how many more there are."""
+    more = [Pointer(row.outcome, f"{len(pointers) - 1} more", "summary") for row in pointers[1:2]]
+    return [*pointers[:1], *more]
 
 
 class View:
@@ -97,6 +122,11 @@ class View:
             or family.measured(self.evidence)
         }
         return sorted(shown, key=lambda section: (section.order, section.name))
+
+    @property
+    def navigation(self) -> list[tuple[str, str]]:
+        """Return name and title of each section below the first."""
+        return [(section.name, section.title) for section in self.sections] + list(_FIXED_SECTIONS)
 
     def name(self, subject: str) -> str:
         """Return a subject's name for people."""
@@ -196,17 +226,48 @@ class View:
             words.readable(row.get("reason") or row["step"]).lower() for row in rows if row not in busy
         ]
 
+    @property
+    def pointers(self) -> list[Pointer]:
+        """Return what the first screen has to name besides its sentences: what is bad, and what is not shown."""
+        named = [(name, row) for name, rows in self.evidence.findings.items() for row in rows if row.front]
+        bad = [Pointer("worse", row.verdict, name) for name, row in named if row.outcome in _BAD]
+        outside = [row for row in self.evidence.bounds if not row.kept]
+        bad += [Pointer("worse", f"Out of bounds: {row.label}", "summary") for row in outside]
+        gaps = {gap.what for gap in self.evidence.gaps or ()}
+        unknown = [(name, row) for name, row in named if row.outcome == NOT_SHOWN]
+        unknown.sort(key=lambda pair: pair[1].verdict not in gaps)
+        unclear = [Pointer("unclear", row.verdict, name) for name, row in unknown]
+        rest = Pointer("unclear", f"{words.plural(len(self.evidence.not_proven), 'thing')} not proven", "not-proven")
+        return [*_first_of(bad), *_first_of(unclear), *([rest] if self.evidence.not_proven else [])]
+
+    @property
+    def first_title(self) -> str:
+        """Return what the picture of the first screen shows."""
+        row = self.rows(self.evidence.first.metric)[0]
+        return f"{row.label}, in 100" if row.unit == "share" else f"{row.label}, lower is better"
+
+    def first_picture(self) -> Markup:
+        """Draw the picture of the first screen: ours on top, a bar with its interval for each of the others."""
+        first = self.evidence.first
+        rows = {row.subject: row for row in self.evidence.metrics if row.metric == first.metric}
+        shown = [rows[subject] for subject in first.subjects]
+        return bars([self._mark(row) for row in shown], self._summary(shown), shown[0].unit == "share")
+
+    def _summary(self, rows: Sequence[MetricRow]) -> str:
+        """Return a picture of figures in words."""
+        better = "higher" if rows[0].higher_is_better else "lower"
+        named = "; ".join(f"{self.name(row.subject)} {words.figure(row.value, row.unit)}" for row in rows)
+        return f"{rows[0].label}, {better} is better: {named}"
+
     def interval_picture(self, metric: MetricName) -> Markup:
         """Draw a metric with intervals, best on top: shares as bars from zero, others as dots."""
         rows = self.rows(metric.metric)
-        summary = "; ".join(f"{self.name(row.subject)} {words.figure(row.value, row.unit)}" for row in rows)
-        better = "higher" if metric.higher_is_better else "lower"
         hidden = self.off_scale(metric.metric)
         marks = [self._mark(row) for row in rows if row not in hidden]
         share = metric.unit == "share"
         return intervals(
             marks,
-            f"{metric.label}, {better} is better: {summary}",
+            self._summary(rows),
             words.percent if share else lambda value: f"{value:.4g}",
             bars=share,
         )
