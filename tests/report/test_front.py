@@ -75,10 +75,18 @@ def test_what_is_bad_or_not_shown_stays_on_it_by_name_as_a_link(
 
 
 def test_a_broken_bound_is_named_and_a_gap_comes_before_what_is_not_shown(built: Evidence) -> None:
-    bound = BoundCheck(metric="bits_per_byte", label="Bits per byte", side="at_most", bound=0.5, kept=False, value=1)
-    unknown = [Finding(verdict=name, text="", outcome="not shown", front=True) for name in ("A leak", "An audit")]
+    bound = BoundCheck(
+        metric="bits_per_byte", label="Bits per byte", side="at_most", bound=0.5, kept=False, value=1
+    )
+    unknown = [
+        Finding(verdict=name, text="", outcome="not shown", front=True) for name in ("A leak", "An audit")
+    ]
     gap = Gap(kind="canaries", what="An audit", why="it could not run")
     update = {"bounds": (bound,), "gaps": (gap,), "findings": {"leakage": tuple(unknown)}}
     view = View(built.model_copy(update=update), families())
-    assert [pointer.text for pointer in view.pointers[:3]] == ["Out of bounds: Bits per byte", "An audit", "1 more"]
+    assert [pointer.text for pointer in view.pointers[:3]] == [
+        "Out of bounds: Bits per byte",
+        "An audit",
+        "1 more",
+    ]
     assert 'class="unclear" href="#leakage">An audit</a>' in first(built.model_copy(update=update))

@@ -341,7 +341,7 @@ class Verdict(Record):
 
 
 class FirstScreen(Record):
-    """What the first screen says: at most three sentences, their outcome, and the figures of its picture, ours on top."""
+    """What the first screen says: at most three sentences, their outcome, the figures of its picture, ours on top."""
 
     sentences: tuple[str, ...] = ()
     outcome: str = ""

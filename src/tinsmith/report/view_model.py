@@ -237,7 +237,9 @@ class View:
         unknown = [(name, row) for name, row in named if row.outcome == NOT_SHOWN]
         unknown.sort(key=lambda pair: pair[1].verdict not in gaps)
         unclear = [Pointer("unclear", row.verdict, name) for name, row in unknown]
-        rest = Pointer("unclear", f"{words.plural(len(self.evidence.not_proven), 'thing')} not proven", "not-proven")
+        rest = Pointer(
+            "unclear", f"{words.plural(len(self.evidence.not_proven), 'thing')} not proven", "not-proven"
+        )
         return [*_first_of(bad), *_first_of(unclear), *([rest] if self.evidence.not_proven else [])]
 
     @property
