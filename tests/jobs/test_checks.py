@@ -1,15 +1,20 @@
 """Checks of a job: what they read, what an answer breaks, and that a broken answer is never given."""
 
+import json
 from dataclasses import dataclass, field
 
 import pytest
 
 from tinsmith.base.errors import RecipeError
+from tinsmith.base.progress import SilentProgress
 from tinsmith.jobs.ask import Ask, Reply
 from tinsmith.jobs.asks import results
 from tinsmith.jobs.checks import Checks
-from tinsmith.jobs.spec import Job
+from tinsmith.jobs.examples import Sides, divide
+from tinsmith.jobs.records import Record
+from tinsmith.jobs.spec import Job, read_job
 from tinsmith.recipe import JobConfig
+from tinsmith.stages.examples.run import examples
 
 WEIGHTS = {name: {"type": "integer", "minimum": 0, "maximum": 100} for name in ("equities", "bonds", "cash")}
 SCHEMA = {
@@ -202,3 +207,61 @@ def test_a_text_that_was_cut_is_withheld():
     model = Planted(["It rose to"], ended=False)
     (result,) = results(Job(config=JobConfig(name="mine", kind="write", answer="{a}")), [ROW], None, model)
     assert (result.answer, result.withheld) == (None, "the text has no end")
+
+
+def records(*weights: str, test: bool = False) -> list[Record]:
+    name = "test.csv" if test else "learn.csv"
+    return [
+        Record(
+            name, number, {"text": f"{name} client {number}", "cap": "45", "Max each": "40", "weights": text}
+        )
+        for number, text in enumerate(weights, 1)
+    ]
+
+
+def test_examples_that_break_a_check_are_left_out_and_told():
+    bad, unreadable = GOOD.replace("20", "30"), "{}"
+    sides = Sides(portfolio("sum(weights) == 100", "all(w <= record['Max each'] for w in weights)"))
+    sides.add(records(*[GOOD] * 10, bad, unreadable), test=False)
+    sides.add(records(GOOD, bad, test=True), test=True)
+    found = divide(sides, seed=1)
+    assert len(found.learn) + len(found.validation) == 10
+    assert {(reject.row, reject.reason) for reject in found.rejects} == {
+        (11, "breaks_check"),
+        (12, "not_of_the_schema"),
+    }
+    assert "sum(weights) is 110" in found.rejects[0].detail
+    assert len(found.test) == 2
+    notes = {note.kind: note for note in found.notes}
+    assert (notes["breaks_check"].count, notes["breaks_check"].rows) == (1, ("learn.csv:11",))
+    assert notes["test_breaks_check"].rows == ("test.csv:2",)
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        ("sum(weights) == 1", "'sum.weights. == 1' holds for none of the 10 examples"),
+        ("sum(weights) == limit", "'limit' is not known"),
+        ("weights['gold'] == 0", "holds for none"),
+    ],
+)
+def test_a_check_that_cannot_hold_is_told_before_training(check, said):
+    def divided():
+        sides = Sides(portfolio("all(w <= 100)", check))
+        sides.add(records(*[GOOD] * 10), test=False)
+        divide(sides, seed=1)
+
+    with pytest.raises(RecipeError, match=said):
+        divided()
+
+
+def test_the_schema_is_kept_as_a_table(tmp_path):
+    file = tmp_path / "schema.json"
+    file.write_text(json.dumps(SCHEMA))
+    (tmp_path / "rows.jsonl").write_text(
+        "\n".join(json.dumps({"text": f"client {number}", "weights": GOOD}) for number in range(20))
+    )
+    config = portfolio(examples=(str(tmp_path / "rows.jsonl"),)).model_copy(update={"json_schema": str(file)})
+    examples((config,), inputs={}, seed=1, out=tmp_path, progress=SilentProgress())
+    file.unlink()
+    assert Checks(read_job(tmp_path / "portfolio").config).schema == SCHEMA

@@ -12,10 +12,10 @@ from tinsmith.base.errors import RecipeError
 from tinsmith.jobs.ask import Result
 from tinsmith.jobs.json_answer import Schema, check_schema, read_json_answer
 from tinsmith.jobs.schema import read_schema
-from tinsmith.jobs.template import template_fields
 from tinsmith.recipe import JobConfig
 from tinsmith.recipe.formula_values import FormulaError, Value, as_sources, field_value, to_value
 from tinsmith.recipe.formulas import Formula, read_formula
+from tinsmith.tokens.templates import name_in_template, template_fields
 
 Row = dict[str, Any]
 # What every formula may read beside the fields of the answer and of the record.
@@ -38,9 +38,12 @@ class Checks:
         parts: Mapping[str, Schema] = (self.schema or {}).get("properties", {})
         self.fields = tuple(parts) or (("quote",) if config.kind == "answer" else ())
         lists = [name for name, part in parts.items() if part.get("type") in ("array", "object")]
-        known = {*self.fields, *GIVEN, *template_fields(config.input), *template_fields(config.question)}
+        known = {*self.fields, *GIVEN, *self._template_fields("input")}
         self.formulas = [self._formula(check, known, lists) for check in config.checks]
         self.judged, self.held = 0, Counter[str]()
+
+    def _template_fields(self, role: str) -> list[str]:
+        return template_fields(role, getattr(self.config, role), where=f"jobs.{self.config.name}")
 
     def _formula(self, check: str, known: set[str], lists: Sequence[str]) -> Formula:
         try:
@@ -55,8 +58,8 @@ class Checks:
 
         A field that stands in `answer` alone is refused as well: a new record does not have it.
         """
-        only_answer = set(template_fields(self.config.answer)) - set(template_fields(self.config.input))
-        known = {*self.fields, *GIVEN, *(set(record) - only_answer)}
+        only_answer = set(self._template_fields("answer")) - set(self._template_fields("input"))
+        known = {*self.fields, *GIVEN, *(set(map(name_in_template, record)) - only_answer)}
         for formula in self.formulas:
             for name in sorted(formula.names - known):
                 why = "is the right answer, which new records lack" if name in only_answer else "is not known"
@@ -68,6 +71,8 @@ class Checks:
 
     def broken(self, row: Row, answer: Any) -> str:
         """Return why an answer breaks the schema or a check, naming each, or "" where it breaks none."""
+        if not self.formulas and self.schema is None:
+            return ""
         try:
             names = self.names(row, answer)
         except ValueError as error:
@@ -93,15 +98,18 @@ class Checks:
 
     def names(self, row: Row, answer: Any) -> dict[str, Value]:
         """Return what the formulas read. Raises ValueError for an answer in JSON that is not of the schema."""
-        record = {name: field_value(given) for name, given in row.get("record", {}).items()}
         fields, output = self._parts(answer)
-        given = {"input": row["input"], "output": output, "record": record, "answer": fields or output}
-        return {**record, **dict.fromkeys(self.fields), **fields, **given}
+        return {
+            **_of_record(row),
+            **dict.fromkeys(self.fields),
+            **fields,
+            "output": output,
+            "answer": fields or output,
+        }
 
     def number_sources(self, row: Row) -> list[str | Fraction] | None:
         """Return where the numbers of the output may come from by a check numbers_in(output, ...); None without one."""
-        record = {name: field_value(given) for name, given in row.get("record", {}).items()}
-        names = {**record, "record": record, "input": row["input"]}
+        names = _of_record(row)
         for formula in self.formulas:
             for part in formula.conjuncts():
                 arguments = part.arguments_of("numbers_in")
@@ -132,6 +140,13 @@ class Checks:
 
     def _is_list(self, name: str) -> bool:
         return (self.schema or {})["properties"].get(name, {}).get("type") == "array"
+
+
+def _of_record(row: Row) -> dict[str, Value]:
+    """Return what formulas read of a row without its answer; fields by the names that templates give them."""
+    record = {name: field_value(given) for name, given in row.get("record", {}).items()}
+    fields = {name_in_template(name): value for name, value in record.items()}
+    return {**fields, "record": record, "input": row["input"]}
 
 
 def settle(

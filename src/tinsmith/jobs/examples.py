@@ -11,9 +11,11 @@ from typing import Any
 
 from tinsmith.base.errors import CorpusError
 from tinsmith.base.files import JsonObject
+from tinsmith.jobs.checks import Checks
 from tinsmith.jobs.divide import choose_groups
 from tinsmith.jobs.records import Record, Reject
 from tinsmith.jobs.rendering import NoExample, Rendering, fold
+from tinsmith.jobs.write import example_answer
 from tinsmith.recipe import JobConfig
 
 FEWEST = 8  # examples to learn from
@@ -89,6 +91,8 @@ class Sides:
     def __init__(self, config: JobConfig, *, documents: bool = False) -> None:
         """`documents` says that records are documents with their `doc_id` and `cluster`."""
         self.config, self.rendering, self.documents = config, Rendering(config), documents
+        self.checks = Checks(config)
+        self.broken_tests: list[str] = []  # rows of the test whose right answer breaks a check
         self.rejects: list[Reject] = []
         self.learning: list[Example] = []
         self.test: list[Example] = []
@@ -106,12 +110,13 @@ class Sides:
                 continue
             known |= dict.fromkeys(record.fields)
             try:
-                side.append(self._example(record))
+                side.append(self._checked(self._example(record), test=test))
             except NoExample as reason:
                 self.rejects.append(Reject(record.source, record.row, reason.reason, reason.detail))
         if known:
             where = "the documents" if self.documents else source
             self.rendering.check_fields(list(known), roles=("input", "answer", "group"), source=where)
+            self.checks.check_names(list(known))
 
     def _example(self, record: Record) -> Example:
         text = self.rendering.input(record.fields)
@@ -123,6 +128,18 @@ class Sides:
             name = f"{self._short(record.source)}:{record.row}"
             group = group or hashlib.sha256(fold(text).casefold().encode("utf-8", "replace")).hexdigest()[:16]
         return Example(name, group, text, answer, record.fields, record.source, record.row)
+
+    def _checked(self, example: Example, *, test: bool) -> Example:
+        """Return an example whose answer breaks no check; a row of the test is kept, and told.
+
+        Raises NoExample for one that would teach what is never given.
+        """
+        why = self.checks.broken({"input": example.input, "record": example.record}, example.answer)
+        if why and not test:
+            raise NoExample("breaks_check", why)
+        if why:
+            self.broken_tests.append(example.id)
+        return example
 
     def _short(self, source: str) -> str:
         """Return the name of a file without its directory, or with it where another file is called the same."""
@@ -141,12 +158,16 @@ class Sides:
             return {"answer": text, "quote": self.rendering.quote(record.fields)} if text else None
         if not text:
             raise NoExample("no_answer")
-        return text
+        try:
+            return example_answer(self.checks, text)
+        except ValueError as error:
+            raise NoExample("not_of_the_schema", str(error)) from None
 
 
 def divide(sides: Sides, seed: int) -> Examples:
     """Return the examples of a job, divided. Raises CorpusError if there are too few to learn or to be examined on."""
     config = sides.config
+    sides.checks.refuse_never_held()
     found = Examples(rejects=sides.rejects, learn=sides.learning, test=sides.test)
     if config.kind == "classify":
         _use_labels(found, config)
@@ -157,6 +178,13 @@ def divide(sides: Sides, seed: int) -> Examples:
     if config.kind == "classify":
         _leave_out_contradictions(found)
     _enough(found, config)
+    found.note(
+        "test_breaks_check",
+        f"The right answers of {len(sides.broken_tests)} rows of the test break a check.",
+        sides.broken_tests,
+    )
+    broken = [f"{one.source}:{one.row}" for one in found.rejects if one.reason == "breaks_check"]
+    found.note("breaks_check", f"{len(broken)} examples break a check and are not learnt from.", broken)
     _note_rows(found, config)
     _validate(found, config, seed)
     return found

@@ -15,7 +15,6 @@ from tinsmith.jobs.json_answer import Schema, json_grammar, json_text, read_json
 from tinsmith.jobs.scoring import span_f1
 from tinsmith.jobs.spec import Job
 from tinsmith.jobs.template import render
-from tinsmith.recipe import JobConfig
 
 _DIGIT = r"0-9²³¹⁰-⁹₀-₉¼-¾⅐-⅞"
 _JOINER = r".,'’\u00A0\u2009\u202F"  # one of these alone between two numbers would make them one
@@ -52,8 +51,9 @@ def several_lines(text: str) -> str:
     return re.sub(r"\\([n\\])", lambda match: "\n" if match[1] == "n" else "\\", text)
 
 
-def example_answer(config: JobConfig, schema: Schema | None, text: str) -> str:
+def example_answer(checks: Checks, text: str) -> str:
     """Return the answer of an example as it is learnt. Raises ValueError if it is not of the job's schema."""
+    schema = checks.schema
     return text if schema is None else json_text(read_json_answer(text, schema), schema)
 
 

@@ -15,9 +15,11 @@ def _estimate(recipe: Recipe, scale: Scale) -> Cost:
 
 
 def _file_stamps(recipe: Recipe) -> list[str] | None:
-    """Return the hash of each file of examples."""
-    names = [name for job in recipe.jobs for name in (*job.examples, *job.test)]
-    return [f"{name}:{sha256_file(Path(name).expanduser())}" for name in names] or None
+    """Return the hash of each file of examples, and of each schema."""
+    names = [name for job in recipe.jobs for name in (*job.examples, *job.test, job.json_schema)]
+    return [
+        f"{name}:{sha256_file(Path(name).expanduser())}" for name in names if isinstance(name, str) and name
+    ] or None
 
 
 def _uses(recipe: Recipe, name: str) -> bool:

@@ -12,6 +12,7 @@ from tinsmith.base.files import JsonObject, write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.jobs.examples import Example, Examples, Sides, divide
 from tinsmith.jobs.records import Record, read_records
+from tinsmith.jobs.schema import read_schema
 from tinsmith.jobs.spec import Job
 from tinsmith.recipe import JobConfig
 from tinsmith.stages.stage import Inputs
@@ -70,7 +71,9 @@ def _documents(path: Path, part: str) -> Iterator[Record]:
 
 def _write(job: JobConfig, found: Examples, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    Job(config=job, labels=found.labels).write(out)
+    # A schema is kept as a table, since its file is not part of the bundle.
+    schema = {"json_schema": read_schema(job)} if job.json_schema else {}
+    Job(config=job.model_copy(update=schema), labels=found.labels).write(out)
     for part in PARTS:
         rows: list[Example] = getattr(found, part)
         write_jsonl(out / f"{part}.jsonl", (example.to_row() for example in rows))
