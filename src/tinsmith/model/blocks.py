@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -94,19 +94,25 @@ class Skipper:
             stack.callback(self.blocks[-1].register_forward_hook(leave).remove)
             yield
 
-    @contextmanager
-    def _skipping(self, numbers: Iterable[int], state: Tensor | None = None) -> Iterator[None]:
-        """Make some blocks return their input, or `state` if given."""
+    def _skipping(self, numbers: Iterable[int], state: Tensor | None = None) -> AbstractContextManager[None]:
+        return passing_through([self.blocks[number] for number in numbers], state, in_tuples=self._in_tuples)
 
-        def forward(hidden_states: Tensor, *_: Any, **__: Any) -> Any:
-            passed = hidden_states if state is None else state
-            return (passed, None) if self._in_tuples else passed
 
-        skipped = [self.blocks[number] for number in numbers]
+@contextmanager
+def passing_through(
+    blocks: Iterable[nn.Module], state: Tensor | None = None, *, in_tuples: bool
+) -> Iterator[None]:
+    """Make blocks return their input, or `state` if given, as a tensor or, as some families do, in a tuple."""
+
+    def forward(hidden_states: Tensor, *_: Any, **__: Any) -> Any:
+        passed = hidden_states if state is None else state
+        return (passed, None) if in_tuples else passed
+
+    skipped = list(blocks)
+    for block in skipped:
+        block.forward = forward
+    try:
+        yield
+    finally:
         for block in skipped:
-            block.forward = forward
-        try:
-            yield
-        finally:
-            for block in skipped:
-                del block.forward
+            del block.forward

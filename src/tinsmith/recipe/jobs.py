@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from tinsmith.recipe.formula_values import FormulaError
 from tinsmith.recipe.formulas import read_formula
 from tinsmith.recipe.section import Fraction, ReadWhen, Section
+from tinsmith.recipe.training import Budget
 
 JobKind = Literal["classify", "extract", "answer", "write"]
 
@@ -80,7 +81,28 @@ class JobConfig(Section):
     start: Annotated[Literal["base", "documents"], _HAS_DOCUMENTS] = Field(
         "base", description="weights to start from: the base, or the model that was trained on the documents"
     )
-    budget: str = Field("20m", description="training, the search for its settings included: time such as 20m")
+    budget: str = Field(
+        "20m",
+        description="learning, the search for settings included: time such as 20m; or exactly 3 epochs or 200 steps",
+    )
+    passes: float = Field(
+        0.0, ge=0, description="passes over the examples; 0: as many as help and as the budget allows"
+    )
+    trainable: Literal["", "upper", "all", "lora"] = Field(
+        "",
+        description="upper: the upper half of the blocks, twice as fast; all weights; lora; empty: what trials prefer",
+    )
+    learning_rate: float = Field(0.0, ge=0, description="peak; 0: what trials prefer")
+    curve: bool = Field(
+        True,
+        description="learn from 50, 100, 200 and 500 examples too, as far as a part of the budget allows",
+    )
+
+    @field_validator("budget")
+    @classmethod
+    def _budget_parses(cls, text: str) -> str:
+        Budget.parse(text)
+        return text
 
     @model_validator(mode="after")
     def _answer_is_given(self) -> JobConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -97,6 +98,15 @@ class TokenSet:
     def tokens(self) -> int:
         """Return the number of all tokens."""
         return int(self.lengths.sum())
+
+    def subset(self, numbers: Sequence[int]) -> TokenSet:
+        """Return a set of some of the sequences, numbered in the given order; group size 1."""
+        assert self.group == 1
+        chosen = copy.copy(self)
+        chosen.offsets, chosen.lengths, chosen.orders = (
+            values[list(numbers)] for values in (self.offsets, self.lengths, self.orders)
+        )
+        return chosen
 
     def sequence(self, number: int) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
         """Return ids and target marks of one sequence."""

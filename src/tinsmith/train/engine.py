@@ -57,7 +57,7 @@ class Engine:
 
         In the precision of the steps: a reference in another precision would be another function.
         """
-        with self.ranks.main_first(), self._autocast():
+        with self.ranks.main_first(), self.autocast():
             for component in self.mixture.components:
                 component.objective.prepare(self.model, component.batches, cache / component.name, progress)
 
@@ -122,7 +122,7 @@ class Engine:
             if targets := sum(map(component.objective.num_targets, batches)):
                 values = []
                 for batch, counts in self.ranks.split_microbatches(batches):
-                    with self._autocast():
+                    with self.autocast():
                         value, _ = self._root(component.objective, batch.to(self.ranks.device))
                     if counts:
                         values.append(float(value))
@@ -160,13 +160,14 @@ class Engine:
 
     def _backward(self, component: MixtureComponent, batch: Batch, scale: float) -> dict[str, float]:
         """Add a micro-batch's gradients, scaled; return its scaled loss and the sums of further figures."""
-        with self._autocast():
+        with self.autocast():
             loss, figures = self._root(component.objective, batch.to(self.ranks.device))
         scaled = loss * scale
         torch.autograd.backward(scaled)
         return {**figures, "loss": float(scaled.detach())}
 
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """Return the context of the precision that steps are computed in."""
         lowered = self.precision == "bfloat16"
         return torch.autocast(self.ranks.device.type, dtype=torch.bfloat16, enabled=lowered)
 

@@ -32,13 +32,18 @@ from tinsmith.train.loss_spikes import (
 from tinsmith.train.mixture import Mixture
 from tinsmith.train.runtime import choose_runtime
 
+Watch = Callable[[TrainProgress], None]
 
-def fit(engine: Engine, *, out: Path, progress: Progress) -> list[dict[str, Any]]:
+
+def fit(
+    engine: Engine, *, out: Path, progress: Progress, watch: Watch = lambda done: None
+) -> list[dict[str, Any]]:
     """Train up to the budget, resuming from `out/checkpoints`; return the rows of `out/log.jsonl`.
 
     Budgets in steps, tokens and epochs are bit-exact however often the run is killed. A time budget counts the
     seconds inside steps, and `out/schedule.jsonl` holds what `replay` needs to repeat the run. A loss that is not
-    finite or jumps rolls the run back, `train.rollbacks` times; then it raises TrainingError.
+    finite or jumps rolls the run back, `train.rollbacks` times; then it raises TrainingError. `watch` is called after
+    each step, and its time counts towards no budget.
     """
     ranks, checkpoints, journal = engine.ranks, out / "checkpoints", Journal(out, engine.ranks)
     with explain_exhaustion("before the first step"):
@@ -55,7 +60,7 @@ def fit(engine: Engine, *, out: Path, progress: Progress) -> list[dict[str, Any]
             save_checkpoint(checkpoints, engine.model, engine.optimizers, done, ranks)
         try:
             with ranks.coordinated_stop() as check:
-                _train(engine, done, checkpoints, journal, pace, progress, check)
+                _train(engine, done, checkpoints, journal, pace, progress, check, watch)
             _check_weights_moved(journal.rows, engine.config.budget)
             return journal.rows
         except Diverged as diverged:
@@ -80,6 +85,7 @@ def _train(
     pace: Pace,
     progress: Progress,
     check: Callable[[], None],
+    watch: Watch,
 ) -> None:
     """Train from `done` to the end of the budget. Raises Diverged before the weights move."""
     config, mixture, budget = engine.config, engine.mixture, Budget.parse(engine.config.budget)
@@ -116,6 +122,7 @@ def _train(
                     journal.add(row | facts, Decision(step, at, rate) if budget.kind == "seconds" else None)
                 pace.record(tokens, seconds)
                 advance(seconds if budget.kind == "seconds" else tokens)
+                watch(done)
                 if done.seconds - saved >= config.checkpoint_seconds:
                     save()
                     saved = done.seconds

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from transformers import PreTrainedModel
 
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.files import read_json, write_json
@@ -97,6 +99,16 @@ def digest(tokens: TokenSet) -> str:
     total = sha256()
     for values in (tokens.ids, tokens.marks, tokens.offsets, tokens.lengths):
         total.update(np.ascontiguousarray(values).data)
+    return total.hexdigest()
+
+
+def fingerprint(model: PreTrainedModel) -> str:
+    """Hash the names, shapes and sums of bytes of a model's weights: enough to recognise the starting model."""
+    total = sha256()
+    for name, parameter in model.named_parameters():
+        # A sum of whole numbers is the same on any number of threads.
+        amount = int(parameter.detach().flatten().view(torch.uint8).sum(dtype=torch.int64))
+        total.update(f"{name} {tuple(parameter.shape)} {amount}".encode())
     return total.hexdigest()
 
 

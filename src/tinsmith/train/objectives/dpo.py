@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from tinsmith.tokens.batches import Batch, Batches
 from tinsmith.train.attention import isolate_sequences, target_hidden
 from tinsmith.train.chunked_loss import chunked_log_probs
 from tinsmith.train.objectives import Objective, Setup
-from tinsmith.train.resumable_arrays import ResumableArrays, Rows, digest, sequence_runs
+from tinsmith.train.resumable_arrays import ResumableArrays, Rows, digest, fingerprint, sequence_runs
 
 
 class Dpo:
@@ -61,7 +60,7 @@ class Dpo:
                 log_probs = sequence_log_probs(model, batch)
             return {"log_probs": log_probs.cpu().numpy()}
 
-        facts = {"tokens": digest(tokens), "model": _fingerprint(model)}
+        facts = {"tokens": digest(tokens), "model": fingerprint(model)}
         arrays = ResumableArrays(cache, {"log_probs": ("<f8", 1)}, facts)
         trained = model.training
         model.eval()
@@ -95,13 +94,3 @@ def sequence_log_probs(model: PreTrainedModel, batch: Batch) -> Tensor:
     ends = torch.tensor(batch.lengths, device=batch.ids.device).cumsum(0)
     owners = torch.searchsorted(ends, batch.target_positions, right=True)
     return tokens.new_zeros(len(batch.lengths)).index_add(0, owners, tokens)
-
-
-def _fingerprint(model: PreTrainedModel) -> str:
-    """Hash the names, shapes and sums of bytes of a model's weights: enough to recognise the starting model."""
-    total = sha256()
-    for name, parameter in model.named_parameters():
-        # A sum of whole numbers is the same on any number of threads.
-        amount = int(parameter.detach().flatten().view(torch.uint8).sum(dtype=torch.int64))
-        total.update(f"{name} {tuple(parameter.shape)} {amount}".encode())
-    return total.hexdigest()

@@ -1,0 +1,105 @@
+"""The asks of a job with their answers as a token set: prompts are read, answers are learnt."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinsmith.base.files import JsonObject
+from tinsmith.jobs.asks import Ask, asks_of, prompt_of
+from tinsmith.jobs.labels import LabelTree
+from tinsmith.jobs.prompt import answer_ids
+from tinsmith.jobs.spec import Job
+from tinsmith.tokens.shards import ShardWriter, TokenSet, visiting_order
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True)
+class AnswerSet:
+    """Asks as sequences, in the order of their numbers: the row that each belongs to, and its ask.
+
+    Where labels are chosen by a tree, only the tokens at its branches are targets, and a sequence ends with the last.
+    """
+
+    tokens: TokenSet
+    rows: tuple[int, ...]
+    asks: tuple[Ask, ...]
+    prompt_lengths: tuple[int, ...]
+    cut_answers: int = 0  # answers that do not fit into the context, so that their end is not learnt
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def of_rows(self, rows: set[int]) -> AnswerSet:
+        """Return the sequences of some rows."""
+        return self._chosen([number for number, row in enumerate(self.rows) if row in rows])
+
+    def first(self, most: int) -> AnswerSet:
+        """Return the first sequences, at most so many."""
+        return self if len(self) <= most else self._chosen(range(most))
+
+    def _chosen(self, numbers: Sequence[int]) -> AnswerSet:
+        return AnswerSet(
+            self.tokens.subset(numbers),
+            tuple(self.rows[number] for number in numbers),
+            tuple(self.asks[number] for number in numbers),
+            tuple(self.prompt_lengths[number] for number in numbers),
+        )
+
+    def prompt(self, number: int) -> list[int]:
+        """Return the token ids of a sequence's prompt."""
+        ids: list[int] = self.tokens.sequence(number)[0][: self.prompt_lengths[number]].tolist()
+        return ids
+
+
+def write_answers(
+    directory: Path,
+    job: Job,
+    rows: Sequence[JsonObject],
+    tokenizer: PreTrainedTokenizerFast,
+    tree: LabelTree | None,
+    *,
+    seed: int,
+) -> AnswerSet:
+    """Write the asks of rows whose answer is known, shuffled by `seed`, and open them.
+
+    Raises RecipeError if the question leaves no room for an input, TrainingError where no row has an answer.
+    """
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    writer, found, cut = ShardWriter(directory), list[tuple[int, Ask, int]](), 0
+    for number, row in enumerate(rows):
+        for ask in asks_of(job, row):
+            if ask.answer is None:
+                continue
+            prompt = prompt_of(job, tokenizer, ask).ids
+            path, places = _targets(tokenizer, ask.answer, tree)
+            room = job.config.context - len(prompt)
+            if tree is None and len(path) > room:
+                path, cut = path[:room], cut + 1
+            marks = [0] * len(prompt) + [int(place in places) for place in range(len(path))]
+            writer.add(
+                f"{number}.{len(found)}", 0, [*prompt, *path], marks, ask.answer if tree else ask.field
+            )
+            found.append((number, ask, len(prompt)))
+    order = visiting_order([(0, entry.doc_id) for entry in writer.entries], seed)
+    longest = max((entry.length for entry in writer.entries), default=0)
+    writer.close(order, {"context": max(job.config.context, longest), "vocabulary": len(tokenizer)})
+    numbers, asks, lengths = zip(*(found[place] for place in order), strict=True) if found else ((), (), ())
+    return AnswerSet(TokenSet(directory), numbers, asks, lengths, cut)
+
+
+def _targets(
+    tokenizer: PreTrainedTokenizerFast, answer: str, tree: LabelTree | None
+) -> tuple[Sequence[int], set[int]]:
+    """Return the tokens of an answer that are read or learnt, and the places among them that are learnt."""
+    if tree is None:
+        path = answer_ids(tokenizer, answer)
+        return path, set(range(len(path)))
+    places = {len(tree.branches[branch].prefix) for branch, _ in tree.choices[answer]}
+    return tree.paths[answer][: max(places) + 1], places

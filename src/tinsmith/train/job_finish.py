@@ -1,0 +1,209 @@
+"""Learn one job: model, calibration, learning curve, and rows that look mislabelled, in a directory."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from transformers import PreTrainedModel
+
+from tinsmith.base.files import JsonObject, read_jsonl, read_whole_rows, write_jsonl
+from tinsmith.base.progress import Progress
+from tinsmith.gguf.families import refuse_unwritable
+from tinsmith.jobs.asks import Ask, answer_room, prompt_of
+from tinsmith.jobs.calibration import confidence, fit_answers, fit_labels
+from tinsmith.jobs.prompt import answer_ids
+from tinsmith.jobs.spec import Calibration, Job
+from tinsmith.model.load import check_context, load_model
+from tinsmith.recipe import TrainConfig
+from tinsmith.tokens.tokenizer import load_tokenizer
+from tinsmith.train.attention import isolate_sequences
+from tinsmith.train.checkpoint import save_trained
+from tinsmith.train.job_run import READINGS, JobTrainer
+from tinsmith.train.job_scores import answer_scores, greedy_log_probabilities, label_scores, prior_scores
+from tinsmith.train.job_search import Learnt, learn_job
+from tinsmith.train.memory import freed_memory_kept
+
+WORK = "work"  # in a job's directory while it is learnt
+_GENERATED = 100  # validation asks whose answers are generated, to calibrate the confidence in them
+_HONEST_AFTER = 0.5  # passes; what the model held before knew too little of the job
+
+Rows = Sequence[JsonObject]
+
+
+def finish_job(
+    job: Job,
+    start: Path,
+    rows: tuple[Rows, Rows],
+    out: Path,
+    *,
+    config: TrainConfig,
+    seed: int,
+    progress: Progress,
+) -> None:
+    """Learn a job from `rows`, to learn from and to validate on, starting from the model at `start`.
+
+    `out` has model/, job.json (written last), log.jsonl, search.jsonl, curve.jsonl, suspects.jsonl and
+    validation.jsonl; a killed call resumes. Of `config`, device, precision, checkpoint_seconds and rollbacks count.
+    Raises AssetError for a model that cannot be opened or exported, RecipeError and TrainingError.
+    """
+    work, tokenizer = out / WORK, load_tokenizer(start)
+    with freed_memory_kept():
+        model = load_model(start)
+        refuse_unwritable(model.config, start)
+        trainer = JobTrainer(
+            job, model, tokenizer, rows, config=config, seed=seed, work=work, progress=progress
+        )
+        check_context(model, int(trainer.learn.tokens.lengths.max()), where=f"jobs.{job.config.name}.context")
+        learnt = learn_job(trainer, work)
+        calibrated, validated, notes = _calibrate(trainer, learnt.model, rows[1])
+        for note in notes:
+            progress.say(f"  {job.config.name}: {note}")
+        write_jsonl(out / "validation.jsonl", validated)
+        write_jsonl(out / "search.jsonl", _search_rows(learnt, trainer))
+        write_jsonl(out / "curve.jsonl", _curve(learnt, len(trainer.visited)))
+        write_jsonl(out / "suspects.jsonl", _suspects(trainer, work / "run" / READINGS, rows[0]))
+        shutil.copyfile(work / "run" / "log.jsonl", out / "log.jsonl")
+        save_trained(learnt.model, tokenizer, out / "model")
+    job.model_copy(update={"calibration": calibrated}).write(out)
+
+
+def job_statistics(out: Path) -> dict[str, float]:
+    """Return numbers about a finished job: of the run itself, of its trials, and of rows that look mislabelled."""
+    *trials, run = read_jsonl(out / "search.jsonl")
+    suspects = sum(1 for _ in read_jsonl(out / "suspects.jsonl"))
+    names = ("examples", "passes", "seconds", "right", "loss", "cut_answers")
+    return {name: float(run[name]) for name in names if name in run} | {
+        "trials": float(len(trials)),
+        "suspects": float(suspects),
+    }
+
+
+def _calibrate(
+    trainer: JobTrainer, model: PreTrainedModel, rows: Rows
+) -> tuple[Calibration, list[JsonObject], list[str]]:
+    """Fit the calibration; return it with a row for each validation ask, and notes."""
+    job, asked, share = trainer.job, trainer.validation, trainer.job.config.ask_a_person
+    isolate_sequences(model)
+    if trainer.choices is None:
+        if asked is None:
+            calibrated, notes = fit_answers([], [])
+            return calibrated, [], notes
+        totals, exact = answer_scores(model, asked)
+        some = asked.first(_GENERATED)
+        model.set_attn_implementation("sdpa")
+        stop = answer_ids(trainer.tokenizer, "x")[-1]
+        said = [
+            totals[number]
+            if exact[number]
+            else greedy_log_probabilities(model, some.prompt(number), answer_room(job), stop)
+            for number in range(len(some))
+        ]
+        calibrated, notes = fit_answers(said, exact[: len(some)], share_right=share)
+        found = [
+            {"id": rows[row]["id"], "field": ask.field, "answer": ask.answer, "log_probability": float(total)}
+            | {"correct": bool(right)}
+            for row, ask, total, right in zip(asked.rows, asked.asks, totals, exact, strict=True)
+        ]
+        return calibrated, found, notes
+    question = Ask("", job.config.asked)
+    prior = prior_scores(model, prompt_of(job, trainer.tokenizer, question).ids, trainer.choices)
+    if asked is None:
+        calibrated, notes = fit_labels(job.labels, np.empty((0, len(prior))), [], prior)
+        return calibrated, [], notes
+    scores = label_scores(model, asked, trainer.choices)
+    answers = [ask.answer or "" for ask in asked.asks]
+    truth = [job.labels.index(answer) for answer in answers]
+    calibrated, notes = fit_labels(job.labels, scores, truth, prior, share_right=share)
+    fitted = job.model_copy(update={"calibration": calibrated})
+    labelled: list[JsonObject] = []
+    for row, answer, values in zip(asked.rows, answers, scores, strict=True):
+        sure = confidence(fitted, dict(zip(job.labels, values.tolist(), strict=True)))
+        chosen = max(sure, key=sure.__getitem__)
+        labelled.append(
+            {"id": rows[row]["id"], "answer": answer, "prediction": chosen, "confidence": sure[chosen]}
+            | {"correct": chosen == answer, "scores": sure}
+        )
+    return calibrated, labelled, notes
+
+
+def _search_rows(learnt: Learnt, trainer: JobTrainer) -> list[JsonObject]:
+    """Return the trials, and last the run itself."""
+    outcome = learnt.outcome
+    run: JsonObject = {
+        "what": "run",
+        **asdict(learnt.settings),
+        "budget": learnt.budget,
+        "passes": learnt.passes,
+    }
+    run |= {
+        "examples": len(trainer.visited),
+        "cut_answers": trainer.learn.cut_answers,
+        "seconds": learnt.seconds,
+    }
+    if outcome is not None:
+        run |= {"loss": outcome.loss, "right": outcome.right, "asks": len(outcome.correct)}
+    return [*(trial.row() for trial in learnt.trials), run]
+
+
+def _curve(learnt: Learnt, examples: int) -> list[JsonObject]:
+    """Return what validation says after so many examples, with the settings that won, from few to all.
+
+    The intervals are Wilson's, at 95%, over the asks of the validation part, as if they were independent.
+    """
+    points = [
+        (trial.examples, trial.right, trial.asks)
+        for trial in learnt.trials
+        if trial.settings == learnt.settings and trial.right is not None
+    ]
+    if learnt.outcome is not None:
+        points.append((examples, learnt.outcome.right, len(learnt.outcome.correct)))
+    rows = []
+    for size, right, asks in sorted(points):
+        low, high = wilson(right, asks)
+        rows.append({"examples": size, "right": right, "low": low, "high": high, "asks": asks})
+    return rows
+
+
+def wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Return Wilson's interval of a share of `count` independent trials."""
+    middle = share + z * z / (2 * count)
+    spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return (middle - spread) / (1 + z * z / count), (middle + spread) / (1 + z * z / count)
+
+
+def _suspects(trainer: JobTrainer, readings: Path, rows: Rows) -> list[JsonObject]:
+    """Return the learnt rows whose label the model on average found less likely than another, worst first.
+
+    What counts is what it held of a row each time just before it learnt from it (after Pleiss et al. 2020,
+    arXiv:2001.10528), not at the end, when it knows the labels by heart.
+    """
+    held: dict[int, dict[float, JsonObject]] = defaultdict(dict)
+    for reading in read_whole_rows(readings):
+        # A run that was killed reads some rows of a pass twice; the last time is in the weights.
+        held[reading["number"]][math.ceil(reading["passes"] - 1e-9)] = reading
+    found = []
+    for number, passes in held.items():
+        kept = [reading for reading in passes.values() if reading["passes"] > _HONEST_AFTER]
+        others: dict[str, float] = defaultdict(float)
+        label = trainer.learn.asks[number].answer
+        for reading in kept:
+            if reading["guess"] != label:
+                others[reading["guess"]] += reading["guess_probability"] / len(kept)
+        if not others:
+            continue
+        likely = max(others, key=others.__getitem__)
+        own = sum(reading["probability"] for reading in kept) / len(kept)
+        if others[likely] > own:
+            row = rows[trainer.learn.rows[number]]
+            found.append(
+                {"id": row["id"], "source": row.get("source", ""), "row": row.get("row", 0), "label": label}
+                | {"probability": own, "model": likely, "model_probability": others[likely]}
+                | {"input": row["input"]}
+            )
+    return sorted(found, key=lambda row: row["probability"] - row["model_probability"])

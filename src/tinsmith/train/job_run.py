@@ -1,0 +1,306 @@
+"""One run on the examples of a job: train with given settings, and keep the weights that validation likes best."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from tinsmith.base.files import JsonObject, atomic_path, read_json, write_json
+from tinsmith.base.progress import Progress
+from tinsmith.jobs.answer_set import AnswerSet, write_answers
+from tinsmith.jobs.calibration import calibrated_loss
+from tinsmith.jobs.labels import LabelTree
+from tinsmith.jobs.spec import Job
+from tinsmith.model import lora
+from tinsmith.model.load import choose_device
+from tinsmith.recipe import LoraConfig, TrainConfig
+from tinsmith.tokens.batches import Batches
+from tinsmith.train.budget import TrainProgress
+from tinsmith.train.distributed import Ranks
+from tinsmith.train.dry_run import fit_into_memory
+from tinsmith.train.engine import Engine
+from tinsmith.train.job_scores import answer_scores, label_scores
+from tinsmith.train.loop import fit
+from tinsmith.train.lower_blocks import LowerStates, freeze_lower
+from tinsmith.train.mixture import Mixture, MixtureComponent
+from tinsmith.train.objectives.answer import Answer, Choices
+from tinsmith.train.runtime import choose_runtime
+
+_NAME = "answer"  # of the only component
+EXAMPLES_A_STEP = 16
+FROZEN_SHARE = 0.5  # of the blocks, where the upper ones are trained
+_TOKENS_AT_ONCE = 1024
+_MERGE_TOKENS = 128
+_ASKS_EACH_PASS = 400  # of the validation part; all of them at the end
+_SETTINGS, _BEST = "settings.json", "best.safetensors"
+READINGS = "readings.jsonl"
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """What a run learns with: `trainable` is upper, all or lora."""
+
+    trainable: str
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What validation says of a model: mean loss in nats an ask, and which asks it answers right (N,).
+
+    The loss of labels is that at the best temperature, since boldness can be mended and a wrong order cannot.
+    """
+
+    loss: float
+    correct: NDArray[np.bool_]
+
+    @property
+    def right(self) -> float:
+        """Return the share of asks answered right."""
+        return float(self.correct.mean())
+
+
+class JobTrainer:
+    """What all runs on one job share: the starting weights, the token sets, and the states of frozen blocks."""
+
+    def __init__(
+        self,
+        job: Job,
+        start: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerFast,
+        rows: tuple[Sequence[JsonObject], Sequence[JsonObject]],
+        *,
+        config: TrainConfig,
+        seed: int,
+        work: Path,
+        progress: Progress,
+    ) -> None:
+        """Write the token sets of `rows`, those to learn from and those to validate on, below `work`.
+
+        Of `config` device and precision count. Raises RecipeError and TrainingError as `write_answers` does.
+        """
+        self.job, self.start, self.tokenizer, self.seed, self.work = job, start, tokenizer, seed, work
+        self.progress, self._config, self._ranks = progress, config, Ranks(choose_device(config.device))
+        by_tree = job.config.kind == "classify" and not job.config.several
+        self.choices = Choices(LabelTree.of(tokenizer, job.labels)) if by_tree else None
+        tree = self.choices.tree if self.choices else None
+        learnt, validated = rows
+
+        def written(name: str, part: Sequence[JsonObject]) -> AnswerSet:
+            return write_answers(work / name, job, part, tokenizer, tree, seed=seed)
+
+        self.learn = written("learn", learnt)
+        self.validation = written("validation", validated) if validated else None
+        self.visited = list(dict.fromkeys(self.learn.rows))  # rows in the order of the first pass
+        self._lower: dict[str, LowerStates] = {}
+
+    def run(
+        self,
+        settings: JobSettings,
+        budget: str,
+        out: Path,
+        *,
+        examples: int = 0,
+        kept: bool = False,
+    ) -> tuple[PreTrainedModel, Outcome | None, float]:
+        """Train for a budget, on all rows or the first `examples`.
+
+        Returns a plain model, what validation says of it, and the passes that were made.
+
+        With `kept` the run resumes after a crash from `out`, is validated after each pass, and ends with the weights of
+        its best pass; `out` then has log.jsonl and readings.jsonl. Raises TrainingError where the loss diverges.
+        """
+        learn = self.learn if not examples else self.learn.of_rows(set(self.visited[:examples]))
+        config = self._section(settings, learn, budget, kept=kept)
+        engine = self._engine(settings, config, learn)
+        measured = self._measured(settings)
+        if not (out / "checkpoints" / _SETTINGS).exists():
+            write_json(out / "checkpoints" / _SETTINGS, measured)
+        watch = _Watch(self, engine, learn, out) if kept else None
+        log = fit(engine, out=out, progress=self.progress, watch=watch or _nothing)
+        outcome = watch.best(log) if watch else self.validate(engine)
+        passes = sum(row["tokens"] for row in log) / learn.tokens.tokens
+        return self._finish(engine, settings), outcome, passes
+
+    def seconds_of_pass(self, settings: JobSettings) -> float:
+        """Measure how long a pass over all rows takes, frozen blocks and validation not included."""
+        return float(self._measured(settings)["seconds_per_token"]) * self.learn.tokens.tokens
+
+    def validate(self, engine: Engine, most: int = _ASKS_EACH_PASS) -> Outcome | None:
+        """Return what the validation part says of a model in training; None without such a part."""
+        if self.validation is None:
+            return None
+        asked = self.validation.first(most)
+        model, lower = engine.model, self._lower_of("validation", engine)
+        model.eval()
+        with engine.autocast():
+            if lower:
+                lower.fill(model, self.progress)
+            if self.choices is None:
+                totals, exact = answer_scores(model, asked, lower)
+                outcome = Outcome(float(-totals.mean()), exact)
+            else:
+                scores = label_scores(model, asked, self.choices, lower)
+                truth = [self.job.labels.index(ask.answer or "") for ask in asked.asks]
+                outcome = Outcome(calibrated_loss(scores, truth), scores.argmax(axis=1) == np.array(truth))
+        model.train()
+        return outcome
+
+    def _section(self, settings: JobSettings, learn: AnswerSet, budget: str, *, kept: bool) -> TrainConfig:
+        """Return a training section. The loss of few examples jumps by chance, so a jump means no divergence."""
+        mean = learn.tokens.tokens / len(learn)
+        size = min(EXAMPLES_A_STEP, max(4, len(learn) // 16))
+        return self._config.model_copy(
+            update={
+                "budget": budget,
+                "learning_rate": settings.learning_rate,
+                "batch_tokens": max(1, round(size * mean)),
+                "micro_rows": max(1, _TOKENS_AT_ONCE // learn.tokens.context),
+                "warmup": 0.1,
+                "decay": 0.9,
+                "schedule": "trapezoid",
+                "compile": "off",
+                "spike": 0.0,
+                "rollbacks": self._config.rollbacks if kept else 0,
+            }
+        )
+
+    def _engine(self, settings: JobSettings, config: TrainConfig, learn: AnswerSet) -> Engine:
+        model = copy.deepcopy(self.start)
+        frozen = 0
+        if settings.trainable == "lora":
+            lora.add(model, LoraConfig(), seed=self.seed)
+        elif settings.trainable == "upper":
+            frozen = freeze_lower(model, FROZEN_SHARE)
+        for name, answers in (("learn", self.learn), ("validation", self.validation)):
+            if frozen and answers is not None and name not in self._lower:
+                self._lower[name] = LowerStates(answers.tokens, frozen, self.work / f"lower-{name}")
+        objective = Answer(learn, self.choices, self._lower["learn"] if frozen else None)
+        batches = Batches(
+            learn.tokens, batch_tokens=config.batch_tokens, micro_rows=config.micro_rows, seed=self.seed
+        )
+        mixture = Mixture([MixtureComponent(_NAME, objective, batches)])
+        return Engine(model, config, mixture, seed=self.seed, ranks=self._ranks)
+
+    def _lower_of(self, name: str, engine: Engine) -> LowerStates | None:
+        objective = engine.mixture.components[0].objective
+        return self._lower[name] if isinstance(objective, Answer) and objective.has_frozen else None
+
+    def _measured(self, settings: JobSettings) -> JsonObject:
+        """Choose precision and micro-batches, and measure the pace, once for each kind of trainable weights."""
+        path = self.work / f"pace-{settings.trainable}" / _SETTINGS
+        if path.exists() and (found := read_json(path)).get("measured"):
+            return {name: value for name, value in found.items() if name != "measured"}
+        engine = self._engine(
+            settings, self._section(settings, self.learn, "1 steps", kept=False), self.learn
+        )
+        path.unlink(missing_ok=True)
+        runtime = choose_runtime(engine, path.parent, self.progress)
+        engine.prepare(self.work, self.progress)
+        fit_into_memory(engine, path, self.progress)
+        component = engine.mixture.components[0]
+        batch = component.batches.step(0)[0]
+        seconds = min(engine.time_microbatch(component, batch, runtime.precision) for _ in range(2))
+        found = {**read_json(path), "seconds_per_token": seconds / batch.ids.shape[1]}
+        write_json(path, found | {"measured": True})
+        return found
+
+    def _finish(self, engine: Engine, settings: JobSettings) -> PreTrainedModel:
+        model = engine.model
+        model.set_attn_implementation("sdpa")
+        model.eval()
+        if settings.trainable == "lora":
+            ids = self.learn.tokens.sequence(0)[0][:_MERGE_TOKENS].astype(np.int64)
+            lora.merge(model, torch.from_numpy(ids)[None])
+        model.requires_grad_(True)
+        return model
+
+
+class _Watch:
+    """Validates a run after each pass, keeps its best weights on disk, and what it held of each example before."""
+
+    def __init__(self, trainer: JobTrainer, engine: Engine, learn: AnswerSet, out: Path) -> None:
+        self._trainer, self._engine, self._out = trainer, engine, out
+        self._epoch, self._passes = learn.tokens.tokens, 0
+        self._looked: tuple[int, Outcome | None] = (-1, None)
+
+    def __call__(self, done: TrainProgress) -> None:
+        """Look at a run after a step."""
+        component, passes = self._engine.mixture.components[0], done.tokens // self._epoch
+        objective = component.objective
+        assert isinstance(objective, Answer)
+        rows = [
+            {"passes": done.tokens / self._epoch, "number": number, **asdict(objective.readings[number])}
+            for number in component.batches.numbers(done.step - 1)
+            if number in objective.readings
+        ]
+        _append(self._out / READINGS, rows)
+        if passes > self._passes:
+            self._passes = passes
+            self._look(done.step, done.tokens / self._epoch, last=False)
+
+    def best(self, log: Sequence[JsonObject]) -> Outcome | None:
+        """Look at the last weights, put the best into the model, and return what validation says of them."""
+        step, tokens = log[-1]["step"] + 1, sum(row["tokens"] for row in log)
+        if self._looked[0] != step:
+            self._look(step, tokens / self._epoch, last=True)
+        loss, passes = self._kept()
+        outcome = self._looked[1]
+        if outcome is None or outcome.loss <= loss:
+            return outcome
+        self._trainer.progress.say(f"  keeping the weights after {passes:.1f} passes, which validate best")
+        own = dict(self._engine.model.named_parameters())
+        with torch.no_grad():
+            for name, tensor in load_file(self._out / _BEST).items():
+                own[name].copy_(tensor)
+        return self._trainer.validate(self._engine)
+
+    def _look(self, step: int, passes: float, *, last: bool) -> None:
+        outcome = self._trainer.validate(self._engine)
+        self._looked = (step, outcome)
+        if outcome is None:
+            return
+        self._trainer.progress.say(
+            f"  after {passes:.1f} passes: {100 * outcome.right:.1f} in 100 right on {len(outcome.correct)} of the "
+            f"validation part, loss {outcome.loss:.3f}"
+        )
+        _append(
+            self._out / "passes.jsonl",
+            [{"step": step, "passes": passes, "loss": outcome.loss, "right": outcome.right}],
+        )
+        if outcome.loss <= self._kept()[0] and not last:
+            weights = {
+                name: weight.detach().contiguous()
+                for name, weight in self._engine.model.named_parameters()
+                if weight.requires_grad
+            }
+            with atomic_path(self._out / _BEST) as partial:
+                save_file(weights, partial, {"loss": repr(outcome.loss), "passes": repr(passes)})
+
+    def _kept(self) -> tuple[float, float]:
+        """Return loss and passes of the weights on disk."""
+        if not (self._out / _BEST).exists():
+            return math.inf, 0.0
+        with safe_open(self._out / _BEST, "pt") as file:
+            facts = file.metadata()
+        return float(facts["loss"]), float(facts["passes"])
+
+
+def _append(path: Path, rows: Sequence[JsonObject]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _nothing(done: TrainProgress) -> None:
+    pass

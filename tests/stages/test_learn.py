@@ -1,0 +1,116 @@
+"""The stage learn: a tiny model learns a planted job, resumes after a kill, and says what it found on the way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+import tinsmith.stages.learn.run as stage
+from tinsmith.base.files import read_jsonl
+from tinsmith.base.progress import SilentProgress
+from tinsmith.jobs.spec import read_job
+from tinsmith.recipe import ModelConfig
+from tinsmith.stages.learn import Settings
+from tiny_jobs import LABELS, job, rows, write_examples
+from tiny_model import write_trained
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Killed(Exception):
+    """What a kill is to the code: nothing after it runs."""
+
+
+class Killing(SilentProgress):
+    """Kills the stage when a line has been printed so often."""
+
+    def __init__(self, text: str, times: int) -> None:
+        self.text, self.left = text, times
+
+    def say(self, message: str) -> None:
+        self.left -= self.text in message
+        if not self.left:
+            raise Killed
+
+
+def learn(root: Path, out: str, progress=None, **facts) -> dict[str, float]:
+    (root / out).mkdir(exist_ok=True)
+    return stage.learn(
+        (job(**facts).config,),
+        settings=Settings(ModelConfig(base=str(root / "base")), device="cpu", precision="float32"),
+        inputs={"examples": root / "examples", "train": root / "train"},
+        seed=7,
+        out=root / out,
+        progress=progress or SilentProgress(),
+    )
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Learn a job with 8% wrong labels, once."""
+    root = tmp_path_factory.mktemp("learn")
+    write_trained(root / "base")
+    write_examples(root / "examples" / "way", rows(160, wrong=0.08), rows(40, seed=1), ask_a_person=0.9)
+    statistics = learn(root, "out", ask_a_person=0.9)
+    (root / "statistics.json").write_text(json.dumps(statistics))
+    return root
+
+
+def test_a_planted_job_is_learnt(learnt: Path) -> None:
+    facts = json.loads((learnt / "statistics.json").read_text())
+    assert facts["way_right"] > 0.8
+    assert facts["way_passes"] == 3
+    validated = list(read_jsonl(learnt / "out" / "way" / "validation.jsonl"))
+    assert sum(row["correct"] for row in validated) / len(validated) > 0.8
+    for row in validated:
+        assert sum(row["scores"].values()) == pytest.approx(1)
+        assert row["confidence"] == max(row["scores"].values())
+    fitted = read_job(learnt / "out" / "way")
+    assert fitted.labels == LABELS
+    assert fitted.calibration.temperature != 1.0
+    assert set(fitted.calibration.prior) == set(LABELS)
+    assert not (learnt / "out" / "way" / "work").exists()
+
+
+def test_rows_with_a_wrong_label_are_listed_first(learnt: Path) -> None:
+    true = {row["id"]: row["true"] for row in read_jsonl(learnt / "examples" / "way" / "learn.jsonl")}
+    suspects = list(read_jsonl(learnt / "out" / "way" / "suspects.jsonl"))
+    wrong = sum(
+        row["answer"] != row["true"] for row in read_jsonl(learnt / "examples" / "way" / "learn.jsonl")
+    )
+    assert wrong >= 8
+    first = suspects[:wrong]
+    assert sum(row["label"] != true[row["id"]] for row in first) >= 0.5 * wrong
+    assert all(row["model_probability"] > row["probability"] for row in suspects)
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_killed_run_ends_with_the_same_weights(learnt: Path, times: int) -> None:
+    out = f"killed-{times}"
+    with pytest.raises(Killed):
+        learn(learnt, out, Killing("after ", times), ask_a_person=0.9)
+    learn(learnt, out, ask_a_person=0.9)
+    whole, resumed = (
+        load_file(learnt / name / "way" / "model" / "model.safetensors") for name in ("out", out)
+    )
+    assert all((whole[name] == resumed[name]).all() for name in whole)
+    for name in ("job.json", "suspects.jsonl", "validation.jsonl"):
+        assert (learnt / out / "way" / name).read_text() == (learnt / "out" / "way" / name).read_text()
+
+
+def test_a_finished_job_is_not_learnt_again(learnt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "finish_job", None)
+    assert learn(learnt, "out", ask_a_person=0.9) == json.loads((learnt / "statistics.json").read_text())
+
+
+def test_a_job_may_start_from_the_model_of_the_documents(
+    learnt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(stage, "finish_job", lambda job, start, *_, **__: seen.append(start))
+    monkeypatch.setattr(stage, "job_statistics", lambda directory: {})
+    learn(learnt, "from-documents", start="documents")
+    assert seen == [learnt / "train" / "model"]

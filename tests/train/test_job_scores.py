@@ -1,0 +1,154 @@
+"""Probabilities of labels and answers, against plain forward passes; and the loss that is made of them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import tinsmith.train.job_scores as scores_module
+from tinsmith.jobs.answer_set import write_answers
+from tinsmith.jobs.asks import Ask, prompt_of
+from tinsmith.jobs.labels import LabelTree
+from tinsmith.jobs.prompt import answer_ids
+from tinsmith.tokens.batches import Batches
+from tinsmith.train.attention import isolate_sequences
+from tinsmith.train.job_scores import answer_scores, greedy_log_probabilities, label_scores, prior_scores
+from tinsmith.train.objectives.answer import Answer, Choices
+from tiny_jobs import LABELS, job, rows
+from tiny_model import tiny_model, tiny_tokenizer
+
+JOB, TOKENIZER, ROWS = job(), tiny_tokenizer(), rows(12)
+
+
+@pytest.fixture(scope="module")
+def model():
+    plain = tiny_model()
+    with torch.no_grad():
+        plain.get_output_embeddings().weight.mul_(0.3)  # so that no label is hopeless
+    return plain
+
+
+@pytest.fixture(scope="module")
+def tree() -> LabelTree:
+    return LabelTree.of(TOKENIZER, LABELS)
+
+
+@pytest.fixture
+def answers(tree: LabelTree, tmp_path: Path):
+    return write_answers(tmp_path / "answers", JOB, ROWS, TOKENIZER, tree, seed=3)
+
+
+@torch.no_grad()
+def plain_scores(model, prompt: list[int], tree: LabelTree) -> list[float]:
+    """Return ln p of each label by one forward pass for each branch."""
+    model.set_attn_implementation("sdpa")
+    logits = []
+    for branch in tree.branches:
+        last = model(input_ids=torch.tensor([[*prompt, *branch.prefix]])).logits[0, -1]
+        logits.append(last[list(branch.tokens)].tolist())
+    return list(tree.log_probabilities(logits).values())
+
+
+def test_labels_part_at_several_places(tree: LabelTree) -> None:
+    assert len(tree.branches) > 1
+
+
+def test_scores_of_labels_are_those_of_plain_passes(model, tree, answers, monkeypatch) -> None:
+    monkeypatch.setattr(scores_module, "LEAST_REACH", 0.0)
+    expected = [plain_scores(model, answers.prompt(number), tree) for number in range(len(answers))]
+    isolate_sequences(model)
+    found = label_scores(model, answers, Choices(tree))
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(np.exp(found).sum(axis=1), 1.0)
+    # Branches that are hardly reached cost no pass, and change hardly anything.
+    monkeypatch.setattr(scores_module, "LEAST_REACH", 0.05)
+    rough = label_scores(model, answers, Choices(tree))
+    np.testing.assert_allclose(np.exp(rough), np.exp(found), atol=0.05)
+
+
+def test_the_prior_is_read_after_an_empty_input(model, tree) -> None:
+    prompt = prompt_of(JOB, TOKENIZER, Ask("", JOB.config.asked)).ids
+    expected = plain_scores(model, list(prompt), tree)
+    isolate_sequences(model)
+    np.testing.assert_allclose(prior_scores(model, prompt, Choices(tree)), expected, atol=1e-4)
+
+
+def test_the_loss_is_minus_ln_p_of_labels_one_target_an_example(model, tree, answers) -> None:
+    scores = [plain_scores(model, answers.prompt(number), tree) for number in range(len(answers))]
+    labels = [LABELS.index(ask.answer or "") for ask in answers.asks]
+    isolate_sequences(model)
+    choices = Choices(tree)
+    objective = Answer(answers, choices, None)
+    (batch,) = Batches(answers.tokens, batch_tokens=10_000, micro_rows=20, seed=1).step(0)
+    loss, _ = objective.loss(model, batch)
+    assert objective.num_targets(batch) == len(ROWS)
+    assert float(loss.detach()) == pytest.approx(
+        -sum(row[label] for row, label in zip(scores, labels, strict=True)), rel=1e-4
+    )
+    for number, reading in objective.readings.items():
+        assert reading.probability == pytest.approx(math.exp(scores[number][labels[number]]), rel=1e-3)
+        assert (reading.guess == LABELS[labels[number]]) or reading.guess_probability > 0
+    # Nothing but the tokens at branches is learnt: the loss has no gradient for other rows of the output layer.
+    untied = tiny_model(tied=False)
+    isolate_sequences(untied)
+    objective.loss(untied, batch)[0].backward()
+    moved = untied.lm_head.weight.grad.abs().sum(dim=1).nonzero()[:, 0].tolist()
+    assert moved == choices.tokens
+
+
+def test_smoothing_asks_for_some_of_all_choices(model, tree, answers) -> None:
+    isolate_sequences(model)
+    (batch,) = Batches(answers.tokens, batch_tokens=10_000, micro_rows=20, seed=1).step(0)
+    choices = Choices(tree)
+    plain = float(Answer(answers, choices, None).loss(model, batch)[0].detach())
+    smooth = float(Answer(answers, choices, None, smoothing=0.1).loss(model, batch)[0].detach())
+    _, branches, _ = choices.taken([answers.asks[number].answer for number in batch.numbers])
+    with torch.no_grad():
+        hidden = Answer(answers, choices, None).hidden(model, batch)
+        rows_ = choices.log_probs(model, hidden, branches)
+    others = sum(float(row[row.isfinite()].mean()) for row in rows_)
+    assert smooth == pytest.approx(0.9 * plain - 0.1 * others, rel=1e-4)
+
+
+def test_generated_answers_are_scored_token_by_token(model, tmp_path: Path) -> None:
+    written = job(kind="write")
+    answers = write_answers(tmp_path / "answers", written, ROWS, TOKENIZER, None, seed=3)
+    isolate_sequences(model)
+    totals, exact = answer_scores(model, answers)
+    (batch,) = Batches(answers.tokens, batch_tokens=10_000, micro_rows=20, seed=1).step(0)
+    loss, _ = Answer(answers, None, None).loss(model, batch)
+    assert float(loss.detach()) == pytest.approx(-totals.sum(), rel=1e-4)
+    assert Answer(answers, None, None).num_targets(batch) == int(answers.tokens.marks.sum())
+    model.set_attn_implementation("sdpa")
+    for number in range(3):
+        ids = [*answers.prompt(number), *answer_ids(TOKENIZER, answers.asks[number].answer)]
+        logits = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+        start = len(answers.prompt(number))
+        plain = sum(float(logits[place - 1, ids[place]]) for place in range(start, len(ids)))
+        assert totals[number] == pytest.approx(plain, rel=1e-3)
+        assert exact[number] == all(
+            int(logits[place - 1].argmax()) == ids[place] for place in range(start, len(ids))
+        )
+    stop = answer_ids(TOKENIZER, "x")[-1]
+    ids = answers.prompt(0)
+    log_probability = greedy_log_probabilities(model, ids, 4, stop)
+    plain = 0.0
+    for _ in range(4):
+        row = model(input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+        ids = [*ids, int(row.argmax())]
+        plain += float(row.max())
+        if ids[-1] == stop:
+            break
+    assert log_probability == pytest.approx(plain, rel=1e-3)
+
+
+def test_long_inputs_and_answers_are_cut_and_counted(tmp_path: Path) -> None:
+    long = {**ROWS[0], "input": "up " * 200, "answer": "word " * 100}
+    answers = write_answers(tmp_path / "answers", job(kind="write"), [long], TOKENIZER, None, seed=3)
+    assert answers.cut_answers == 1
+    assert answers.tokens.lengths.tolist() == [64]
+    assert answers.prompt_lengths[0] == 32

@@ -1,0 +1,78 @@
+"""Frozen lower blocks: their states from disk give the same gradients as reading through them, and they never move."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from small_models import tiny_model
+from tinsmith.base.errors import TrainingError
+from tinsmith.base.progress import SilentProgress
+from tinsmith.model.blocks import blocks_of
+from tinsmith.tokens.batches import Batches
+from tinsmith.train.attention import isolate_sequences
+from tinsmith.train.lower_blocks import LowerStates, freeze_lower
+from tiny_training import write_tokens
+
+FAMILIES = ["llama", "gpt2", "bloom", "gemma3"]
+
+
+def gradients(model, states: LowerStates, tokens, batch) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    states.target_hidden(model, batch, tokens).square().sum().backward()
+    return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_states_from_disk_give_the_gradients_of_reading_through_frozen_blocks(
+    family: str, tmp_path: Path
+) -> None:
+    model = tiny_model(family, size=360)
+    isolate_sequences(model)
+    count = freeze_lower(model, 0.5)
+    assert count == 1
+    whole = write_tokens(tmp_path / "tokens", documents=9)
+    part = whole.subset([7, 2, 5])
+    batch = Batches(part, batch_tokens=500, micro_rows=8, seed=1).step(0)[0]
+    states = LowerStates(whole, count, tmp_path / "cache")
+    through = gradients(model, states, part, batch)
+    states.fill(model, SilentProgress())
+    assert (tmp_path / "cache" / "states.bin").stat().st_size == 4 * 64 * whole.tokens
+    with torch.no_grad():  # with states from disk, the frozen block is not asked
+        for weight in blocks_of(model)[1][0].parameters():
+            weight.zero_()
+    cached = gradients(model, states, part, batch)
+    assert cached.keys() == through.keys()
+    for name, gradient in through.items():
+        torch.testing.assert_close(cached[name], gradient, rtol=1e-4, atol=1e-5)
+    prefix = blocks_of(model)[0]
+    assert all(f"{prefix}.0." not in name and "emb" not in name and "wte" not in name for name in through)
+    assert any(f"{prefix}.1." in name for name in through)
+
+
+def test_states_of_another_model_are_refused(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path / "tokens", documents=3)
+    for seed in range(2):
+        model = tiny_model(size=360, seed=seed)
+        isolate_sequences(model)
+        states = LowerStates(tokens, freeze_lower(model, 0.5), tmp_path / "cache")
+        if seed:
+            with pytest.raises(TrainingError, match="model differ"):
+                states.fill(model, SilentProgress())
+        else:
+            states.fill(model, SilentProgress())
+
+
+def test_a_large_set_is_read_through_the_frozen_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tinsmith.train.lower_blocks.MOST_BYTES", 1000)
+    tokens, model = write_tokens(tmp_path / "tokens", documents=3), tiny_model(size=360)
+    isolate_sequences(model)
+    states = LowerStates(tokens, freeze_lower(model, 0.5), tmp_path / "cache")
+    states.fill(model, SilentProgress())
+    assert not (tmp_path / "cache").exists()
+    batch = Batches(tokens, batch_tokens=500, micro_rows=8, seed=1).step(0)[0]
+    assert len(states.target_hidden(model, batch, tokens)) == len(batch.labels)
