@@ -74,7 +74,7 @@ def write_answers(
     directory.mkdir(parents=True)
     writer, found, cut = ShardWriter(directory), list[tuple[int, Ask, int]](), 0
     for number, row in enumerate(rows):
-        for ask in asks_of(job, row):
+        for ask in asks_of(job, row, tokenizer):
             if ask.answer is None:
                 continue
             prompt = prompt_of(job, tokenizer, ask).ids
