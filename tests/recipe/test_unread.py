@@ -14,7 +14,7 @@ from tinsmith.base.errors import RecipeError
 from tinsmith.pipeline.plan import check_recipe
 from tinsmith.recipe import PRIVACY_DEFAULTS, GopherConfig, Recipe, Section
 from tinsmith.recipe.renamed import use_old_keys
-from tinsmith.recipe.section import ReadWhen
+from tinsmith.recipe.section import FOR_DOCUMENTS, ReadWhen
 from tinsmith.recipe.toml import parse_recipe
 from tinsmith.recipe.unread import refuse_unread
 from tinsmith.stages import STAGES
@@ -22,7 +22,8 @@ from tinsmith.stages import STAGES
 SOURCES = Path(tinsmith.__file__).parent
 MINIMAL = {"name": "r", "ingest": {"sources": ["."]}}
 TASK = {"name": "kind", "question": "{text} Which?", "answer": "{kind}"}
-JOB = {"name": "stance", "kind": "classify", "answer": "{stance}", "examples": ["e.csv"]}
+JOB = {"name": "j", "kind": "classify", "answer": "{kind}"}
+EXTRACT = {"name": "j", "kind": "extract", "examples": ["e.csv"]}
 REMOTE = {"kind": "openai", "model": "m"}
 # Switched on: between them every field is read.
 ON = [
@@ -50,7 +51,8 @@ ON = [
     MINIMAL | {"refine": {"score": {"kind": "exemplars"}}, "model": {"scratch": "llama@1m"}, "tasks": [TASK]},
     MINIMAL,
     MINIMAL | {"jobs": [JOB], "evaluate": {"recorded": [{"name": "gpt-4", "file": "a.csv"}]}},
-    MINIMAL | {"jobs": [JOB | {"kind": "extract"}]},
+    {"name": "r", "jobs": [JOB | {"examples": ["e.csv"]}]},
+    {"name": "r", "jobs": [EXTRACT | {"checks": ["True"]}]},
 ]
 # Switched off: between them every condition is false.
 OFF = [
@@ -82,6 +84,9 @@ OFF = [
         "train": {"objective": "distil", "distil": {"share": 0}, "streamline": {"layers": 2}},
         "evaluate": {"all_formats": True},
     },
+    {"name": "r", "jobs": [EXTRACT | {"test": ["t.csv"]}]},
+    {"name": "r", "jobs": [JOB | {"examples": ["e.csv"]}]},
+    MINIMAL | {"jobs": [JOB]},
 ]
 # No stage but report has these in its configuration.
 NO_STAGE = {
@@ -97,7 +102,7 @@ VALUES = {  # by the type of the default
     int: [0, 1, 2, 3, 40, 120],
     float: [0.25, 0.6, 1, 2.5],
     str: ["x", "family", "30m", "bpe@2k", "20 steps", "sft", "spacy:m", "USD"],
-    tuple: [["x"], ["y.jsonl"], [4], ["en"]],
+    tuple: [["x"], ["x", "y"], ["1 < 2"], ["y.jsonl"], [4], ["en"]],
     dict: [{"email": "drop"}, {"accuracy": 0.5}, {"q8_0": 0.3, "saved": 0.3}, {"q6_k": 0.3}],
     type(None): ["llama@2m"],
 }
@@ -120,8 +125,8 @@ def rules(place, model=Recipe):
     """Return the conditions of a field and of the sections around it, outermost first, with their remedies."""
     name, _, rest = place.partition(".")
     field, found = model.model_fields[name], []
-    found += [model.read_when] if model.read_when else []
-    found += [rule for rule in field.metadata if isinstance(rule, ReadWhen)]
+    # What all settings for documents share has a test of its own.
+    found += [rule for rule in model.conditions_of(name) if rule is not FOR_DOCUMENTS]
     if rest.startswith("0."):
         return found + rules(rest[2:], typing.get_args(field.annotation)[0])
     return found + (rules(rest, field.annotation) if rest else [])
@@ -167,6 +172,12 @@ def changed(data, place):
             yield recipe
 
 
+def suited(recipes, place):
+    """Return the recipes that have the place; those with jobs alone only for the fields of jobs."""
+    alone = place.startswith("jobs.")
+    return [data for data in recipes if (alone or "ingest" in data) and put(data, place, 0)]
+
+
 def is_switch(place):
     """Say whether setting the field alone switches its step on."""
     step = place.rpartition(".")[0]
@@ -192,7 +203,7 @@ def test_recipes_that_set_what_is_read_are_taken(data):
 def test_every_field_can_be_set_and_reaches_a_stage(section):
     for place in SCHEMA:
         if place.partition(".")[0] == section:
-            pairs = ((data, recipe) for data in ON if put(data, place, 0) for recipe in changed(data, place))
+            pairs = ((data, recipe) for data in suited(ON, place) for recipe in changed(data, place))
             data, recipe = next(
                 ((data, recipe) for data, recipe in pairs if not refused(recipe)), (None, None)
             )
@@ -220,7 +231,7 @@ def test_every_field_is_read_by_name():
 def test_what_nothing_would_read_is_refused_by_name(section):
     for place in CONDITIONAL:
         if place.partition(".")[0] == section:
-            recipes = (itertools.islice(changed(data, place), 3) for data in OFF if put(data, place, 0))
+            recipes = (itertools.islice(changed(data, place), 3) for data in suited(OFF, place))
             said = "; ".join(map(refused, itertools.chain.from_iterable(recipes)))
             for rule in rules(place):
                 if rule.condition.__name__ != "_is_enabled" or not is_switch(place):
@@ -241,15 +252,17 @@ SAYS_WHEN = {
     "refine.contamination": "min_words_left",
     "refine.score": "exemplars teacher rubric sample",
     "refine.score.teacher": "url key_variable price_per_million_input price_per_million_output max_cost",
-    "model": "base",
+    "model": "base scratch tokenizer",
     "tokenize": "task_share conversations preferences canaries",
     "tokenize.canaries": "repeats",
     "train": "lora distil dpo streamline decay",
     "train.distil": "teacher temperature reverse top_k",
     "package": "max_kl min_top1",
     "evaluate": "quantised max_loss exam_items shots generated_items endpoints leakage_documents redacted_values "
-    "trained_rivals encoder recorded job_items",
+    "trained_rivals encoder recorded job_items "
+    "documents characters built_items bias_sentences trigger_restarts max_interval",
     "evaluate.bounds": "action",
+    "jobs": "answer labels several json_schema test held_out start",
 }
 
 
@@ -258,7 +271,8 @@ def test_the_fields_that_are_not_always_read_are_these():
     for section, names in (SAYS_WHEN | {"curate.gopher": " ".join(gopher)}).items():
         model = Recipe
         for name in section.split("."):
-            model = model.model_fields[name].annotation
+            annotation = model.model_fields[name].annotation
+            model = next(iter(typing.get_args(annotation)), annotation)
         own = {
             name
             for name, field in model.model_fields.items()
@@ -266,6 +280,33 @@ def test_the_fields_that_are_not_always_read_are_these():
             or any(isinstance(m, ReadWhen) for m in field.metadata)
         }
         assert own == set(names.split()), section
+
+
+def test_settings_for_documents_are_refused_where_jobs_are_alone():
+    sections = {
+        "ingest": {"ocr": True},
+        "curate": {"languages": ["en"], "gopher": {"min_words": 3}},
+        "split": {"held_out": 20},
+        "refine": {"boilerplate": {"min_documents": 3}},
+        "model": {"scratch": "llama@1m"},
+        "tasks": [TASK],
+        "tokenize": {"context": 128},
+        "train": {"learning_rate": 0.1, "lora": {"rank": 3}},
+        "evaluate": {"documents": 3, "characters": 200, "built_items": 3, "leakage_documents": 3},
+    }
+    said = refused(parse_recipe({"name": "r", "jobs": [EXTRACT]} | sections, where="r"))
+    named = re.findall(
+        r"nothing would read ([\w.]+): name documents in ingest.sources, or leave it out", said
+    )
+    assert named == [
+        *("ingest.ocr", "curate.languages", "curate.gopher.min_words", "split.held_out"),
+        *("refine.boilerplate.min_documents", "model.scratch"),
+        *("tasks.0.name", "tasks.0.question", "tasks.0.answer", "tokenize.context"),
+        *("train.lora.rank", "train.learning_rate", "evaluate.documents", "evaluate.characters"),
+        *("evaluate.built_items", "evaluate.leakage_documents"),
+    ]
+    read = {"train": {"device": "cpu", "precision": "float32"}, "evaluate": {"rivals": ["x"]}}
+    assert refused(parse_recipe({"name": "r", "jobs": [EXTRACT]} | read, where="r")) == ""
 
 
 def test_a_recipe_made_in_python_is_checked_before_it_is_built():

@@ -13,7 +13,9 @@ from tinsmith.base.errors import CorpusError, RecipeError
 from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.jobs.spec import read_job
+from tinsmith.pipeline.plan import check_recipe
 from tinsmith.recipe import JobConfig
+from tinsmith.recipe.toml import parse_recipe
 from tinsmith.stages.examples.run import examples
 
 WORDS = ["rates", "rise", "fall", "prices", "wages", "growth", "risk", "outlook", "labour", "trade"]
@@ -255,3 +257,76 @@ def test_a_text_is_written_for_each_record(run):
     found = run(rows, kind="write", input="a is {a}")
     assert {row["answer"] for row in found["learn"]} < {f"The value is {number}." for number in range(40)}
     assert len(found["test"]) == 8
+
+
+SCHEMA = {"type": "object", "properties": {"law": {"type": "string"}, "parties": {"type": "array"}}}
+
+
+def contracts(count=40):
+    return [
+        {"text": f"Acme {number} and Bo Ltd agree.\n  The laws  of Texas\napply.", "law": "", "parties": ""}
+        for number in range(count)
+    ]
+
+
+def test_fields_are_spans_as_the_text_writes_them(run):
+    rows = contracts()
+    for number, row in enumerate(rows):
+        row["law"] = "the laws of Texas apply" if number % 2 else ""
+        row["parties"] = f'["Acme {number}", "Bo Ltd"]' if number % 4 else "Bo Ltd"
+    found = run(rows, kind="extract", answer="", json_schema=SCHEMA)
+    row = found["learn"][0]
+    number = row["row"] - 2
+    assert {row["answer"]["law"][0] for row in found["learn"] if row["answer"]["law"]} == {
+        "The laws  of Texas\napply"
+    }
+    assert [] in [row["answer"]["law"] for row in found["learn"]]
+    assert row["answer"]["parties"] == (["Bo Ltd"] if number % 4 == 0 else [f"Acme {number}", "Bo Ltd"])
+    assert found["rejects"] == []
+
+
+def test_a_value_that_the_text_does_not_hold_is_rejected(run):
+    rows = contracts()
+    rows[3]["law"] = "Ohio"
+    rows[5]["parties"] = '["Bo Ltd", "Acme"]'
+    rows[6]["parties"] = '["Bo Ltd", "Nobody Inc"]'
+    found = run(rows, kind="extract", answer="", json_schema=SCHEMA)
+    assert [(row["row"], row["reason"], row["detail"]) for row in found["rejects"]] == [
+        (11, "span_not_in_text", "law: Ohio"),
+        (20, "span_left_out", "parties: Nobody Inc"),
+    ]
+    kept = {
+        row["row"]: row["answer"]["parties"]
+        for part in ("learn", "validation", "test")
+        for row in found[part]
+    }
+    assert (kept[17], kept[20], 11 in kept) == (["Bo Ltd", "Acme"], ["Bo Ltd"], False)
+    with pytest.raises(RecipeError, match=r"the schema uses \{parties\}, which no record"):
+        run([{"text": row["text"], "law": ""} for row in rows], kind="extract", answer="", json_schema=SCHEMA)
+
+
+def test_a_question_may_use_the_record(run):
+    with pytest.raises(RecipeError, match=r"the question uses \{ask\}, which no record .* has"):
+        run(labelled(40), kind="answer", question="{ask}")
+    assert run(labelled(40, q=lambda number: f"What {number}?"), kind="answer", question="{q}")["learn"]
+
+
+def test_what_can_be_refused_before_anything_is_read(tmp_path):
+    (tmp_path / "a.csv").write_text("text,y\n")
+    job = {"name": "j", "kind": "classify", "answer": "{y}", "examples": [str(tmp_path / "a.csv")]}
+
+    def check(**fields):
+        check_recipe(parse_recipe({"name": "r", "jobs": [job | fields]}, where="r"))
+
+    check()
+    for said, fields in {
+        r"jobs\.j\.test: .*none\.csv: no such file": {"test": [str(tmp_path / "none.csv")]},
+        r"jobs\.j: the input is not a valid template": {"input": "{text"},
+        r"two labels read 'A' but for case": {"labels": ["A", " a"]},
+        "a label is empty": {"labels": ["A", " "]},
+        "with one label, 'A'": {"labels": ["A"]},
+        "cannot read the budget 'soon'": {"budget": "soon"},
+        r"jobs\.j\.json_schema": {"kind": "extract", "answer": "", "json_schema": "none.json"},
+    }.items():
+        with pytest.raises(RecipeError, match=said):
+            check(**fields)

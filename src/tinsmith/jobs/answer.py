@@ -9,7 +9,7 @@ from tinsmith.jobs.ask import NONE, Ask, JobAnswerer, Reply, Result
 from tinsmith.jobs.grammar import span_grammar
 from tinsmith.jobs.spans import FoldedText, fold, sentence_around
 from tinsmith.jobs.spec import Job
-from tinsmith.jobs.template import render
+from tinsmith.tokens.templates import render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -21,7 +21,11 @@ def ask(job: Job, row: dict[str, Any]) -> Ask:
     """Return the ask of a row: its question is a template over its record."""
     right = row.get("answer")
     written = None if "answer" not in row else NONE if right is None else _written(right, row["input"])
-    return Ask(row["input"], render(job.config.asked, row.get("record", {})), written)
+    return Ask(
+        row["input"],
+        render(job.config.asked, row.get("record", {}), where=f"jobs.{job.config.name}.question"),
+        written,
+    )
 
 
 def is_verbatim(answer: dict[str, str] | None, text: str) -> bool:

@@ -10,7 +10,7 @@ from tinsmith.jobs.ask import NONE, SEPARATOR, Ask, JobAnswerer, Reply, Result
 from tinsmith.jobs.checks import Checks, settle
 from tinsmith.jobs.prompt import Prompt, make_prompt
 from tinsmith.jobs.spec import Job, answer_room
-from tinsmith.jobs.template import render
+from tinsmith.tokens.templates import render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -30,7 +30,13 @@ def asks_of(job: Job, row: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -
     text, right = row["input"], row.get("answer")
     if job.config.kind == "classify" and job.config.several:
         right = None if right is None else listed(job.labels, right)
-    return [Ask(text, render(job.config.asked, row.get("record", {})), right)]
+    return [
+        Ask(
+            text,
+            render(job.config.asked, row.get("record", {}), where=f"jobs.{job.config.name}.question"),
+            right,
+        )
+    ]
 
 
 def results(

@@ -14,7 +14,8 @@ from tinsmith.base.files import JsonObject
 from tinsmith.jobs.checks import Checks
 from tinsmith.jobs.divide import choose_groups
 from tinsmith.jobs.records import Record, Reject
-from tinsmith.jobs.rendering import NoExample, Rendering, fold
+from tinsmith.jobs.rendering import NoExample, Rendering
+from tinsmith.jobs.spans import fold
 from tinsmith.jobs.write import example_answer
 from tinsmith.recipe import JobConfig
 
@@ -115,12 +116,12 @@ class Sides:
                 self.rejects.append(Reject(record.source, record.row, reason.reason, reason.detail))
         if known:
             where = "the documents" if self.documents else source
-            self.rendering.check_fields(list(known), roles=("input", "answer", "group"), source=where)
+            self.rendering.check_fields(list(known), source=where)
             self.checks.check_names(list(known))
 
     def _example(self, record: Record) -> Example:
         text = self.rendering.input(record.fields)
-        answer = self._answer(record)
+        answer = self._answer(record, text)
         group = self.rendering.group(record.fields)
         if self.documents:
             name, group = record.fields["doc_id"], group or record.fields["cluster"]
@@ -146,8 +147,12 @@ class Sides:
         short = source.rpartition("/")[2]
         return short if self._seen.setdefault(short, source) == source else source
 
-    def _answer(self, record: Record) -> Any:
+    def _answer(self, record: Record, input_text: str) -> Any:
         kind = self.config.kind
+        if kind == "extract":
+            answer, missing = self.rendering.spans(record.fields, input_text)
+            self.rejects += [Reject(record.source, record.row, "span_left_out", detail) for detail in missing]
+            return answer
         if kind == "classify":
             labels = self.rendering.labels(record.fields)
             if not labels and not self.config.several:

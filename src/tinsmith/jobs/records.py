@@ -27,7 +27,7 @@ from tinsmith.base.records import (
     parse_lines,
 )
 
-# Why a part of a file is no record -> its explanation.
+# Why a part of a file gives no record -> its explanation.
 REASONS = {
     "damaged_record": "a line that is not a record, or a quote that is never closed",
     "uneven_row": "a row with more cells than the header has names",
@@ -62,10 +62,10 @@ class Reject:
 
 
 def read_records(name: str) -> Iterator[Record | Reject]:
-    """Yield the records of a file in order, and what is no record; nothing is left out but blank lines.
+    """Yield the records of a file in order, and the parts that give none; nothing is left out but blank lines.
 
     A name in the header is made unique and never empty: a second `text` is `text_2`, an empty third one `column_3`.
-    Raises RecipeError for a file that cannot be opened, that holds no table, or whose first line is no header.
+    Raises RecipeError for a file that cannot be opened, that holds no table, or that has no header.
     """
     path = Path(name).expanduser()
     try:

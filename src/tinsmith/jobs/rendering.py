@@ -9,11 +9,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from tinsmith.base.errors import RecipeError
+from tinsmith.jobs.schema import fields_of
+from tinsmith.jobs.spans import FoldedText, fold
 from tinsmith.recipe import JobConfig
 from tinsmith.tokens.templates import name_in_template, readable, template_fields
 
 _BETWEEN = re.compile(r"[;|]")  # labels of a text that has several
-_SHOWN_FIELDS = 20
+_SHOWN_FIELDS, _SHOWN_SPAN = 20, 80
 
 
 class NoExample(Exception):
@@ -29,10 +31,17 @@ class Rendering:
 
     def __init__(self, config: JobConfig) -> None:
         self.config, self.where = config, f"jobs.{config.name}"
-        self.fields = {
-            role: template_fields(role, getattr(config, role), where=self.where)
-            for role in ("input", "answer", "group")
+        templates = {
+            "input": config.input,
+            "question": config.asked,
+            "answer": config.answer,
+            "group": config.group,
         }
+        self.fields = {
+            role: template_fields(role, template, where=self.where) for role, template in templates.items()
+        }
+        if config.kind == "extract":
+            self.fields["schema"] = [name_in_template(field.name) for field in fields_of(config)]
         if not self.fields["input"]:
             raise RecipeError(
                 "the input names no field, so that every input is the same",
@@ -80,11 +89,30 @@ class Rendering:
         parts = _BETWEEN.split(text) if listed is None else [str(part) for part in listed]
         return list(dict.fromkeys(label for part in parts if (label := fold(part))))
 
-    def check_fields(self, known: Collection[str], *, roles: Collection[str], source: str) -> None:
+    def spans(self, record: Mapping[str, Any], text: str) -> tuple[dict[str, list[str]], list[str]]:
+        """Return the values of each field of the schema as the text writes them, and those that it does not hold.
+
+        A value is a text, a list of texts or a list as JSON; white space and case need not be the text's. Raises
+        NoExample where the text holds none of a field's values: to learn "none" from it would be wrong.
+        """
+        folded, found, missing = FoldedText(text), {}, []
+        for field in fields_of(self.config):
+            value = record.get(field.name)
+            listed = value if isinstance(value, list) else as_list(str(value or "")) or [value]
+            wanted = [span for each in listed if each is not None and (span := fold(str(each)))]
+            held = {span: folded.find(span) for span in wanted}
+            found[field.name] = list(dict.fromkeys(place for place in held.values() if place))
+            lost = [f"{field.name}: {span[:_SHOWN_SPAN]}" for span, place in held.items() if not place]
+            if lost and not found[field.name]:
+                raise NoExample("span_not_in_text", lost[0])
+            missing += lost
+        return found, missing
+
+    def check_fields(self, known: Collection[str], *, source: str) -> None:
         """Raise RecipeError for a field that no record has. `known` are the fields of all records."""
         usable = [name_in_template(name) for name in known]
-        for role in roles:
-            for name in self.fields[role]:
+        for role, names in self.fields.items():
+            for name in names:
                 if name not in usable:
                     near = difflib.get_close_matches(name, usable, n=1, cutoff=0.5)
                     more = f" and {len(usable) - _SHOWN_FIELDS} more" if len(usable) > _SHOWN_FIELDS else ""
@@ -100,11 +128,6 @@ class Rendering:
         empty = dict.fromkeys(self.fields[role], "")
         template: str = getattr(self.config, role)
         return template.format(**{**empty, **values}).strip()
-
-
-def fold(text: str) -> str:
-    """Return a text with each run of white space as one space, none at its ends."""
-    return " ".join(text.split())
 
 
 def as_list(text: str) -> list[Any] | None:

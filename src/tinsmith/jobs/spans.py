@@ -63,6 +63,13 @@ class FoldedText:
             at = self.text.find(wanted, at + 1)
         return found
 
+    def find(self, span: str) -> str:
+        """Return a span as the original writes it first, its case too; empty where it does not hold it."""
+        places = self.places(span)
+        if not places and len(self.original.lower()) == len(self.original):
+            places = FoldedText(self.original.lower()).places(span.lower())
+        return self.original[places[0][0] : places[0][1]] if places else ""
+
 
 def whole(text: str, start: int, end: int) -> bool:
     """Say whether neither end of a span parts a word, or a number such as 1,234.5."""

@@ -8,11 +8,13 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tinsmith.recipe.filters import C4Config, FineWebConfig, GopherConfig
-from tinsmith.recipe.section import Fraction, LLMConfig, ReadWhen, Section
+from tinsmith.recipe.section import FOR_DOCUMENTS, Fraction, LLMConfig, ReadWhen, Section
 
 
 class IngestConfig(Section):
     """Which documents to read, and within which limits."""
+
+    read_when: ClassVar[ReadWhen | None] = FOR_DOCUMENTS
 
     sources: tuple[str, ...] = Field(
         (), description="folders, files, globs or named corpora; empty: only jobs are learnt"
@@ -133,6 +135,8 @@ def _for_rules(*names: FilterName) -> ReadWhen:
 class CurateConfig(Section):
     """Fixed rules for each document, and duplicates."""
 
+    read_when: ClassVar[ReadWhen | None] = FOR_DOCUMENTS
+
     languages: tuple[str, ...] = Field((), description="ISO 639-1 codes to keep; empty keeps every language")
     min_language_probability: Fraction = Field(0.5, description="documents below it are dropped as unsure")
     rules: tuple[FilterName, ...] = Field(
@@ -181,6 +185,8 @@ class CurateConfig(Section):
 
 class SplitConfig(Section):
     """Which documents are held out before anything is learnt."""
+
+    read_when: ClassVar[ReadWhen | None] = FOR_DOCUMENTS
 
     held_out: float = Field(
         0.05, gt=0, description="below 1 a fraction of the clusters, from 1 on a number of documents"
@@ -372,6 +378,8 @@ class SynthesisConfig(StepConfig):
 
 class RefineConfig(Section):
     """Steps that compare training documents with each other, in this order. Held-out documents pass untouched."""
+
+    read_when: ClassVar[ReadWhen | None] = FOR_DOCUMENTS
 
     # What was planted goes before anything is counted; what is costly comes last.
     planted: PlantedConfig = PlantedConfig()

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from tinsmith.recipe.corpus import PRIVACY_DEFAULTS
 from tinsmith.recipe.objectives import token_sets
-from tinsmith.recipe.section import LLMConfig, ReadWhen, Section
+from tinsmith.recipe.section import FOR_DOCUMENTS, LLMConfig, ReadWhen, Section
 
 GgufFormat = Literal["f16", "q8_0", "q6_k", "q5_k_m", "q4_k_m", "q3_k_m"]
 
@@ -161,8 +161,12 @@ class EvaluateConfig(Section):
         ge=0,
         description="bits per byte that a GGUF may lose; the smallest one certainly within it is recommended",
     )
-    documents: int = Field(60, ge=1, description="most held-out documents for bits per byte")
-    characters: int = Field(3000, ge=100, description="characters scored from the start of each document")
+    documents: Annotated[int, FOR_DOCUMENTS] = Field(
+        60, ge=1, description="most held-out documents for bits per byte"
+    )
+    characters: Annotated[int, FOR_DOCUMENTS] = Field(
+        3000, ge=100, description="characters scored from the start of each document"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "float32",
         description="for scoring all models; auto is bfloat16, faster and coarser, if the processor has it",
@@ -171,7 +175,7 @@ class EvaluateConfig(Section):
     exam_items: Annotated[int, _FOR_TASKS] = Field(
         60, ge=1, description="most questions per task; cheap on documents that are scored anyway"
     )
-    built_items: int = Field(
+    built_items: Annotated[int, FOR_DOCUMENTS] = Field(
         50,
         ge=0,
         description="most questions of each kind (next passage, cloze) built from the documents",
@@ -211,22 +215,22 @@ class EvaluateConfig(Section):
     general: tuple[GeneralConfig, ...] = Field(
         (), description="tests of general ability, to see what training made the model forget"
     )
-    leakage_documents: Annotated[int, _FOR_LEARNT] = Field(
+    leakage_documents: Annotated[int, FOR_DOCUMENTS, _FOR_LEARNT] = Field(
         200,
         ge=0,
         description="documents, each of training and held-out, that are tested for memorization",
     )
-    redacted_values: Annotated[int, _FOR_LEARNT, _FOR_REPLACED] = Field(
+    redacted_values: Annotated[int, FOR_DOCUMENTS, _FOR_LEARNT, _FOR_REPLACED] = Field(
         20,
         ge=0,
         description="most values replaced by curation that are tested for whether the model reveals them",
     )
-    bias_sentences: int = Field(
+    bias_sentences: Annotated[int, FOR_DOCUMENTS] = Field(
         20,
         ge=0,
         description="held-out sentences scored with differing names, genders and nationalities; 0 is off",
     )
-    trigger_restarts: int = Field(
+    trigger_restarts: Annotated[int, FOR_DOCUMENTS] = Field(
         0,
         ge=0,
         description="searches for a planted trigger, a few hundred short forward passes each; 0 is off",
@@ -234,7 +238,7 @@ class EvaluateConfig(Section):
     bounds: BoundsConfig = BoundsConfig()
     bootstrap: int = Field(2000, ge=100, description="resamples of the documents")
     confidence: float = Field(0.95, gt=0.5, lt=1)
-    max_interval: float = Field(
+    max_interval: Annotated[float, FOR_DOCUMENTS] = Field(
         0.0, ge=0, description="widest allowed half interval of bits per byte; 0 allows any"
     )
     speed_tokens: int = Field(64, ge=1, description="tokens generated to measure speed")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from tinsmith.recipe.formula_values import FormulaError
 from tinsmith.recipe.formulas import read_formula
-from tinsmith.recipe.section import Fraction, ReadWhen, Section
+from tinsmith.recipe.section import FOR_DOCUMENTS, Fraction, ReadWhen, Section
 from tinsmith.recipe.training import Budget
 
 JobKind = Literal["classify", "extract", "answer", "write"]
 
-_HAS_DOCUMENTS = ReadWhen(lambda recipe, job: bool(recipe.ingest.sources), "name documents in ingest.sources")
+_HAS_FILES = ReadWhen(lambda recipe, job: bool(job.examples), "name files in {here}.examples")
 _HELD_OUT = ReadWhen(lambda recipe, job: not job.test, "leave out {here}.test")
 
 
@@ -40,7 +41,7 @@ class JobConfig(Section):
     question: str = Field(
         "", description="what stands between the input and the answer; empty: the job's name"
     )
-    answer: str = Field(
+    answer: Annotated[str, _for_kinds("classify", "answer", "write")] = Field(
         "", description="template over the fields of an example, such as {stance}; not needed by extract"
     )
     labels: Annotated[tuple[str, ...], _for_kinds("classify")] = Field(
@@ -55,10 +56,10 @@ class JobConfig(Section):
     examples: tuple[str, ...] = Field(
         (), description="CSV, JSON Lines or Parquet files; empty: the documents and their metadata"
     )
-    test: tuple[str, ...] = Field(
+    test: Annotated[tuple[str, ...], _HAS_FILES] = Field(
         (), description="files to be examined on; empty: part of the examples is held out"
     )
-    held_out: Annotated[Fraction, _HELD_OUT] = Field(
+    held_out: Annotated[Fraction, _HAS_FILES, _HELD_OUT] = Field(
         0.2, gt=0, lt=1, description="share of examples in the test"
     )
     group: str = Field(
@@ -78,7 +79,7 @@ class JobConfig(Section):
         lt=1,
         description="share of given answers that must be right; less certain ones go to a person; 0 gives all",
     )
-    start: Annotated[Literal["base", "documents"], _HAS_DOCUMENTS] = Field(
+    start: Annotated[Literal["base", "documents"], FOR_DOCUMENTS] = Field(
         "base", description="weights to start from: the base, or the model that was trained on the documents"
     )
     budget: str = Field(
@@ -119,6 +120,20 @@ class JobConfig(Section):
             except FormulaError as error:
                 raise ValueError(f"the check {check!r}: {error}") from None
         return checks
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> JobConfig:
+        folded = Counter(" ".join(label.split()).casefold() for label in self.labels)
+        alike = next((label for label in self.labels if folded[" ".join(label.split()).casefold()] > 1), None)
+        if alike is not None:
+            raise ValueError(f"job {self.name}: two labels read {alike!r} but for case and white space")
+        if any(not label.strip() for label in self.labels):
+            raise ValueError(f"job {self.name}: a label is empty")
+        if len(self.labels) == 1 and not self.several:
+            raise ValueError(
+                f"job {self.name}: with one label, {self.labels[0]!r}, there is nothing to tell apart"
+            )
+        return self
 
     @property
     def asked(self) -> str:

@@ -31,7 +31,18 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     # When any field of the section is read; `condition` takes the recipe and the section itself.
     read_when: ClassVar[ReadWhen | None] = None
+    always_read: ClassVar[frozenset[str]] = frozenset()  # the fields to which `read_when` does not apply
 
+    @classmethod
+    def conditions_of(cls, name: str) -> list[ReadWhen]:
+        """Return the conditions of a field: the section's and its own."""
+        of_section = [cls.read_when] if cls.read_when and name not in cls.always_read else []
+        return of_section + [rule for rule in cls.model_fields[name].metadata if isinstance(rule, ReadWhen)]
+
+
+FOR_DOCUMENTS = ReadWhen(
+    lambda recipe, section: bool(recipe.ingest.sources), "name documents in ingest.sources"
+)
 
 _REMOTE = ReadWhen(lambda recipe, llm: llm.kind != "local", "set {here}.kind to that of an endpoint")
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
 from tinsmith.recipe.objectives import OBJECTIVES, token_sets
-from tinsmith.recipe.section import Fraction, ReadWhen, Section
+from tinsmith.recipe.section import FOR_DOCUMENTS, Fraction, ReadWhen, Section
 
 FAMILIES = ("llama", "qwen3", "phi", "gpt2", "bloom", "gemma3")  # of fresh weights
 
@@ -26,11 +26,11 @@ class ModelConfig(Section):
         "smollm2-135m",
         description="named model, local directory, GGUF file or Hugging Face id (owner/model@commit)",
     )
-    scratch: str | None = Field(
+    scratch: Annotated[str | None, FOR_DOCUMENTS] = Field(
         None,
         description="family@size such as llama@15m, or a published shape such as phi-2: fresh weights",
     )
-    tokenizer: str = Field(
+    tokenizer: Annotated[str, FOR_DOCUMENTS] = Field(
         "base", description="base, or bpe@16k: byte-level BPE of that size, trained on the training documents"
     )
 
@@ -62,6 +62,8 @@ class ModelConfig(Section):
 
 class TaskConfig(Section):
     """A question about a document's text whose answer is in its metadata."""
+
+    read_when: ClassVar[ReadWhen | None] = FOR_DOCUMENTS
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     question: str = Field(
@@ -102,6 +104,8 @@ _FOR_DOCUMENTS = _for_tokens("", "put next_token into train.objective")
 
 class TokenizeConfig(Section):
     """How text becomes sequences of tokens."""
+
+    read_when: ClassVar[ReadWhen | None] = FOR_DOCUMENTS
 
     context: int = Field(512, ge=32, description="tokens in a sequence, at most")
     task_share: Annotated[
@@ -204,6 +208,9 @@ def _for_objective_of(section: str) -> ReadWhen:
 
 class TrainConfig(Section):
     """How long and how to learn."""
+
+    read_when: ClassVar[ReadWhen | None] = FOR_DOCUMENTS
+    always_read: ClassVar[frozenset[str]] = frozenset({"device", "precision"})  # for jobs too
 
     objective: str | dict[str, Annotated[float, Field(gt=0)]] = Field(
         "next_token",

@@ -26,7 +26,7 @@ def _unread(recipe: Recipe, section: Section, here: str, remedy: str) -> Iterato
     """Yield place and remedy of the unread settings in a section; with a `remedy` given none of it is read."""
     for name, field in type(section).model_fields.items():
         value, default = getattr(section, name), field.default
-        rules = [rule for rule in (section.read_when, *field.metadata) if isinstance(rule, ReadWhen)]
+        rules = section.conditions_of(name)
         place = f"{here}.{name}" if here else name
         missing = remedy or _missing(rules, recipe, section, here)
         inner = _sections(value, place)

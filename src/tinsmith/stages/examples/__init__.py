@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tinsmith.base.errors import RecipeError
 from tinsmith.base.files import sha256_file
 from tinsmith.meter.planner import BASE_MEMORY_BYTES, Cost, Scale
 from tinsmith.recipe import Recipe
@@ -22,6 +23,22 @@ def _file_stamps(recipe: Recipe) -> list[str] | None:
     ] or None
 
 
+def _check(recipe: Recipe) -> None:
+    """Refuse templates and schemas that cannot be read, and files that are not there. Raises RecipeError."""
+    from tinsmith.jobs.rendering import Rendering
+
+    for job in recipe.jobs:
+        Rendering(job)
+        for field in ("examples", "test"):
+            for name in getattr(job, field):
+                if not Path(name).expanduser().is_file():
+                    raise RecipeError(
+                        f"{name}: no such file",
+                        where=f"jobs.{job.name}.{field}",
+                        next_step="name a CSV, JSON Lines, JSON or Parquet file, from the working directory",
+                    )
+
+
 def _uses(recipe: Recipe, name: str) -> bool:
     """Documents are read only for a job without files of its own."""
     return any(not job.examples for job in recipe.jobs)
@@ -35,5 +52,6 @@ STAGE = Stage(
     inputs=("refine",),
     uses=_uses,
     files=_file_stamps,
+    check=_check,
     section="jobs",
 )
