@@ -9,7 +9,6 @@ from tinsmith.jobs.ask import NONE, Ask, JobAnswerer, Reply, Result
 from tinsmith.jobs.grammar import span_grammar
 from tinsmith.jobs.spans import FoldedText, fold, sentence_around
 from tinsmith.jobs.spec import Job
-from tinsmith.tokens.templates import render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -23,7 +22,7 @@ def ask(job: Job, row: dict[str, Any]) -> Ask:
     written = None if "answer" not in row else NONE if right is None else _written(right, row["input"])
     return Ask(
         row["input"],
-        render(job.config.asked, row.get("record", {}), where=f"jobs.{job.config.name}.question"),
+        job.question(row.get("record", {})),
         written,
     )
 

@@ -10,7 +10,6 @@ from tinsmith.jobs.ask import NONE, SEPARATOR, Ask, JobAnswerer, Reply, Result
 from tinsmith.jobs.checks import Checks, settle
 from tinsmith.jobs.prompt import Prompt, make_prompt
 from tinsmith.jobs.spec import Job, answer_room
-from tinsmith.tokens.templates import render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -33,7 +32,7 @@ def asks_of(job: Job, row: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -
     return [
         Ask(
             text,
-            render(job.config.asked, row.get("record", {}), where=f"jobs.{job.config.name}.question"),
+            job.question(row.get("record", {})),
             right,
         )
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from tinsmith.base.files import read_json, write_json
 from tinsmith.jobs.look import Look
 from tinsmith.recipe import JobConfig
+from tinsmith.tokens.templates import render
 
 FILE = "job.json"
 
@@ -42,6 +44,10 @@ class Job(BaseModel):
     answer_tokens: int = 0  # of the longest answer of the examples, if they were looked at
     verbatim: bool = False  # every answer of the examples is a span of its input
     look: Look | None = None  # of an extraction from long inputs
+
+    def question(self, record: Mapping[str, Any]) -> str:
+        """Return the question about a record. Raises RecipeError if the record lacks a field that it uses."""
+        return render(self.config.asked, record, where=f"jobs.{self.config.name}.question")
 
     def write(self, directory: Path) -> None:
         """Write `job.json` into a directory."""

@@ -14,7 +14,6 @@ from tinsmith.jobs.grammar import LINE, literal
 from tinsmith.jobs.json_answer import Schema, json_grammar, json_text, read_json_answer
 from tinsmith.jobs.scoring import span_f1
 from tinsmith.jobs.spec import Job
-from tinsmith.jobs.template import render
 
 _DIGIT = r"0-9²³¹⁰-⁹₀-₉¼-¾⅐-⅞"
 _JOINER = r".,'’\u00A0\u2009\u202F"  # one of these alone between two numbers would make them one
@@ -23,7 +22,7 @@ _JOINER = r".,'’\u00A0\u2009\u202F"  # one of these alone between two numbers 
 def ask(job: Job, row: Row) -> Ask:
     """Return the ask of a row; its answer is one line, in which a line end is written as \\n."""
     right = row.get("answer")
-    question = render(job.config.asked, row.get("record", {}))
+    question = job.question(row.get("record", {}))
     return Ask(row["input"], question, None if right is None else one_line(right))
 
 
