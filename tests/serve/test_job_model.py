@@ -1,6 +1,8 @@
 """A finished job answers through llama.cpp as the trained model does in torch, and with nothing but its labels."""
 
+import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -8,8 +10,10 @@ import torch
 
 from tinsmith.base.errors import BundleError
 from tinsmith.gguf.writer import write_gguf
+from tinsmith.jobs.ask import Ask
 from tinsmith.jobs.asks import asks_of, prompt_of
 from tinsmith.jobs.labels import LabelTree
+from tinsmith.jobs.prompt import answer_ids
 from tinsmith.jobs.spec import Calibration, Job, read_job
 from tinsmith.model.load import load_model
 from tinsmith.recipe import JobConfig
@@ -58,7 +62,7 @@ def torch_scores(directory: Path, texts: list[str]) -> list[dict[str, float]]:
     tokenizer = load_tokenizer(directory / "model")
     tree, scores = LabelTree.of(tokenizer, job.labels), []
     for text in texts:
-        ids = prompt_of(job, tokenizer, asks_of(job, {"input": text})[0]).ids
+        ids = prompt_of(job, tokenizer, asks_of(job, {"input": text}, tokenizer)[0]).ids
         logits = []
         for branch in tree.branches:
             with torch.inference_mode():
@@ -71,12 +75,13 @@ def torch_scores(directory: Path, texts: list[str]) -> list[dict[str, float]]:
 def test_label_probabilities_are_those_of_torch(directory, model):
     texts = [*HOSTILE, "The fee is 7 per year", "The licensee pays", *(f"Section {n}" for n in range(9))]
     prompts = [
-        prompt_of(model.job, model.tokenizer, asks_of(model.job, {"input": text})[0]).ids for text in texts
+        prompt_of(model.job, model.tokenizer, asks_of(model.job, {"input": text}, model.tokenizer)[0]).ids
+        for text in texts
     ]
     assert len(model.tree.branches) > 1
     found = model.label_scores(prompts)
     for got, expected in zip(found, torch_scores(directory, texts), strict=True):
-        assert got == pytest.approx(expected, abs=0.01)
+        assert got == pytest.approx(expected, abs=0.03)
         assert math.fsum(map(math.exp, got.values())) == pytest.approx(1)
 
 
@@ -101,3 +106,82 @@ def test_a_job_is_chosen_by_name(directory, tmp_path):
     classification().write(bundle / "jobs" / "sort")
     with pytest.raises(BundleError, match="has 2 jobs\n  -> choose a job: kind, sort"):
         choose_job(bundle)
+
+
+WRITTEN = {
+    "fields": {
+        "kind": "extract",
+        "json_schema": {
+            "type": "object",
+            "properties": {
+                "fee": {"type": "string"},
+                "party": {"type": "array", "items": {"type": "string"}},
+            },
+        },
+    },
+    "tags": {"kind": "classify", "answer": "{tags}", "several": True},
+    "note": {"kind": "write", "answer": "{note}", "checks": ("numbers_in(output, input)",)},
+    "sheet": {
+        "kind": "write",
+        "answer": "{sheet}",
+        "json_schema": {"type": "object", "properties": {"fee": {"type": "integer"}}},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def written(directory, tmp_path_factory):
+    """Answer the hostile texts with jobs of all kinds that write, all with the model of `directory`."""
+    answered = {}
+    for name, facts in WRITTEN.items():
+        job = Job(
+            config=JobConfig(name=name, context=96, tries=2, **facts), labels=LABELS if name == "tags" else ()
+        )
+        job.write(directory)
+        rows = [{"input": text, "record": {"text": text}} for text in HOSTILE]
+        with JobModel(directory, "q8_0", threads=1) as running:
+            answered[name] = running.answer(rows)
+    classification().write(directory)
+    return answered
+
+
+def test_an_extraction_holds_only_what_the_text_holds(written):
+    for text, answer in zip(HOSTILE, written["fields"], strict=True):
+        for values in answer.fields.values():
+            assert all(value.text == text[value.start : value.end] for value in values)
+        assert answer.answer.keys() == {"fee", "party"}
+
+
+def test_several_labels_are_labels(written):
+    given = [answer for answer in written["tags"] if not answer.withheld]
+    for answer in given:
+        assert set(answer.answer) <= set(LABELS)
+        assert len(set(answer.answer)) == len(answer.answer)
+        assert 0 <= answer.confidence <= 1
+    # An answer that the end of the context cuts off is withheld.
+    assert len(given) < len(HOSTILE)
+    assert all(answer.answer is None and answer.ask_a_person for answer in written["tags"] if answer.withheld)
+
+
+def test_what_is_written_keeps_to_schema_and_checks_or_is_withheld(written):
+    for text, answer in zip(HOSTILE, written["note"], strict=True):
+        if answer.answer is None:
+            assert answer.withheld
+            assert answer.ask_a_person
+        else:
+            assert set(re.findall(r"\d+", answer.answer)) <= set(re.findall(r"\d+", text))
+    for answer in written["sheet"]:
+        if answer.answer is not None:
+            assert json.loads(answer.answer).keys() == {"fee"}
+
+
+def test_how_likely_none_is(directory, model):
+    asks = [Ask(text, "The fee:") for text in HOSTILE]
+    none = answer_ids(model.tokenizer, "none")[0]
+    torch_model = load_model(directory / "model")
+    for ask, got in zip(asks, model.none_probabilities(asks), strict=True):
+        ids = prompt_of(model.job, model.tokenizer, ask).ids
+        with torch.inference_mode():
+            row = torch_model(input_ids=torch.tensor([ids])).logits[0, -1].double().softmax(-1)
+        least = float(row.sort(descending=True).values[31])
+        assert got == pytest.approx(max(float(row[none]), least), rel=0.02)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from itertools import pairwise
 
-from tinsmith.jobs.ask import SEPARATOR
+from tinsmith.jobs.ask import NONE, SEPARATOR
 from tinsmith.jobs.schema import Field
 from tinsmith.jobs.spans import fold, whole
 
@@ -39,6 +39,17 @@ def span_grammar(text: str, *, several: bool = False, quote_mark: str = "") -> s
 def choice_grammar(choices: Sequence[str]) -> str:
     """Return the grammar of one of some answers."""
     return f'root ::= " " ({" | ".join(map(literal, choices))}) "\\n"\n'
+
+
+def choices_grammar(labels: Sequence[str]) -> str:
+    """Return the grammar of several labels in their order, each at most once, or none of them."""
+    rules = []
+    for number in range(len(labels)):
+        after = " | ".join(f"l{later}" for later in range(number + 1, len(labels)))
+        more = f" ({literal(SEPARATOR)} ({after}))?" if after else ""
+        rules.append(f"l{number} ::= {literal(labels[number])}{more}")
+    first = " | ".join(f"l{number}" for number in range(len(labels)))
+    return "\n".join([f'root ::= " " ({first} | {literal(NONE)}) "\\n"', *rules]) + "\n"
 
 
 def json_grammar(fields: Sequence[Field]) -> str:

@@ -2,26 +2,32 @@
 
 A classification reads the probabilities of the labels' own tokens, so no other answer is possible. /completion gives
 them in one request: a bias lifts the tokens that may follow far above all others, and `n_probs` reports them.
+All other kinds write under a grammar; their own readers make results of what was written.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 from pydantic_core import from_json
 
 from tinsmith.base.errors import BundleError, RunError
+from tinsmith.base.files import JsonObject
 from tinsmith.gguf.header import read_metadata
-from tinsmith.jobs.asks import asks_of, prompt_of
-from tinsmith.jobs.calibration import confidence, needs_a_person
+from tinsmith.jobs.ask import NONE, SEPARATOR, Ask, Reply, Result
+from tinsmith.jobs.asks import asks_of, prompt_of, results
+from tinsmith.jobs.calibration import answer_confidence, confidence, needs_a_person
+from tinsmith.jobs.checks import Checks
+from tinsmith.jobs.grammar import choices_grammar
 from tinsmith.jobs.labels import LabelTree
+from tinsmith.jobs.prompt import Prompt, answer_ids
 from tinsmith.jobs.spec import FILE, read_job
 from tinsmith.serve.runtime import LlamaServer, find_gguf
 from tinsmith.tokens.tokenizer import load_tokenizer
@@ -32,13 +38,18 @@ _LIFT = 100.0
 # One token is sampled whatever it is: the server reports no probabilities for half a character, so it gets plain
 # letters. It stands as far above the branch as the branch above the rest leaves room for in float32.
 _DECOY_LIFT = 140.0
+_LIKELIEST = 32  # tokens among which " none" is looked for
+_LEAST = 1e-38  # what float32 rounds to zero is at least that unlikely
+Given = TypeVar("Given", bound=Sized)
+Answered = TypeVar("Answered")
 
 
 @dataclass(frozen=True)
 class JobAnswer:
     """An answer of a job, or why none is given.
 
-    `probabilities` has each label's share; `left_out` is the number of tokens of the input that did not fit.
+    `probabilities` has each label's share; `left_out` is the number of tokens of the input that did not fit. `fields`
+    has the values of an extraction with their places; `notes` say what a part of the answer was left out for.
     """
 
     answer: Any
@@ -47,6 +58,8 @@ class JobAnswer:
     withheld: str = ""
     probabilities: dict[str, float] = field(default_factory=dict)
     left_out: int = 0
+    fields: dict[str, list[Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def find_jobs(bundle: Path) -> dict[str, Path]:
@@ -72,7 +85,7 @@ def choose_job(bundle: Path, name: str = "") -> Path:
 
 
 class JobModel:
-    """A job of a bundle, ready to answer, for a `with` block.
+    """A job of a bundle, ready to answer, for a `with` block. It is a `JobAnswerer` for the kinds that write.
 
     Raises BundleError where the directory holds no such file, AssetError for one that llama.cpp cannot open.
     """
@@ -82,6 +95,7 @@ class JobModel:
         self.gguf = find_gguf(directory, format)
         self.tokenizer = load_tokenizer(directory / "model")
         self.tree = LabelTree.of(self.tokenizer, self.job.labels)
+        self.checks = Checks(self.job.config)
         self._decoy = int(self.tokenizer("a", add_special_tokens=False)["input_ids"][0])
         context = SLOTS * min(self.job.config.context, _trained_context(self.gguf))
         self._server = LlamaServer(self.gguf, context=context, slots=SLOTS, threads=threads)
@@ -99,54 +113,129 @@ class JobModel:
             self._client.close()
         self._server.__exit__(kind, error, trace)
 
-    def answer(self, rows: Sequence[dict[str, Any]]) -> list[JobAnswer]:
-        """Answer rows, each with `input` and, where the kind needs it, `record`; in order."""
-        prompts = [
-            prompt_of(self.job, self.tokenizer, asks_of(self.job, row, self.tokenizer)[0]) for row in rows
-        ]
+    def answer(self, rows: Sequence[JsonObject]) -> list[JobAnswer]:
+        """Answer rows, each with `input` and, where the question names fields, `record`; in order."""
+        if self.job.config.kind != "classify":
+            return [
+                self._settled(result, self._left_out(row))
+                for row, result in zip(rows, results(self.job, rows, self.tokenizer, self), strict=True)
+            ]
+        if self.job.config.several:
+            return self._several(rows)
+        prompts = [self._prompt(row) for row in rows]
         scores = self.label_scores([prompt.ids for prompt in prompts])
-        return [
-            self._settled(log_probabilities, prompt.left_out)
-            for log_probabilities, prompt in zip(scores, prompts, strict=True)
-        ]
-
-    def _settled(self, log_probabilities: dict[str, float], left_out: int) -> JobAnswer:
-        shares = confidence(self.job, log_probabilities)
-        best = max(shares, key=shares.__getitem__)
-        sure = shares[best]
-        return JobAnswer(best, sure, needs_a_person(self.job, sure), "", shares, left_out)
+        return [self._classified(*given) for given in zip(rows, prompts, scores, strict=True)]
 
     def label_scores(self, prompts: Sequence[Sequence[int]]) -> list[dict[str, float]]:
         """Return ln p of each label after each prompt of token ids, before calibration."""
-        # Prompts of like length share a batch without waiting for a longer one.
-        order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
-        groups = [order[start : start + SLOTS] for start in range(0, len(order), SLOTS)]
-        scores: list[dict[str, float]] = [{}] * len(prompts)
-        # With a second group waiting, the server's batches are full while the first one's answers are read.
-        with ThreadPoolExecutor(1 if len(self.tree.branches) > 1 else 2) as pool:
-            for group, found in zip(
-                groups, pool.map(self._group_scores, ([prompts[i] for i in group] for group in groups))
-            ):
-                for number, score in zip(group, found, strict=True):
-                    scores[number] = score
-        return scores
+        return self._all_at_once(self._label_scores, prompts)
 
-    def _group_scores(self, prompts: Sequence[Sequence[int]]) -> list[dict[str, float]]:
-        logits = [
-            self._branch_logits([[*prompt, *branch.prefix] for prompt in prompts], branch.tokens)
-            for branch in self.tree.branches
-        ]
-        return [
-            self.tree.log_probabilities([of_branch[number] for of_branch in logits])
-            for number in range(len(prompts))
-        ]
+    def none_probabilities(self, asks: Sequence[Ask]) -> list[float]:
+        """Return for each ask the probability that its answer begins with the first token of " none".
 
-    def _branch_logits(self, prompts: list[list[int]], tokens: tuple[int, ...]) -> list[list[float]]:
-        """Return the log-probabilities of tokens after each prompt, up to a constant."""
+        Where that token is not among the likeliest, the least of these is given: it is at most that likely.
+        """
+        token = answer_ids(self.tokenizer, NONE)[0]
+
+        def of_one(prompt: Sequence[int]) -> float:
+            body = {"n_predict": 1, "temperature": 0.0, "n_probs": _LIKELIEST, "logit_bias": self._sampled}
+            reply = self._complete(prompt, body)
+            found = {entry["id"]: entry["logprob"] for entry in reply[0]["top_logprobs"]}
+            return math.exp(found.get(token, min(found.values())))
+
+        return self._in_order(asks, lambda place, prompt: of_one(prompt))
+
+    def replies(
+        self, asks: Sequence[Ask], grammars: Sequence[str], *, seed: int | None = None
+    ) -> list[Reply]:
+        """Write an answer to each ask under its grammar: the likeliest tokens, or drawn with a seed."""
+        room = self.job.config.context
+        drawn = {"temperature": 0.0} if seed is None else {"temperature": 1.0, "seed": seed}
+
+        def write(place: int, prompt: Sequence[int]) -> Reply:
+            body = {"n_predict": room - len(prompt), "grammar": grammars[place], "n_probs": 1, **drawn}
+            return _read_tokens(self._complete(prompt, {**body, "top_k": 0, "top_p": 1.0, "min_p": 0.0}))
+
+        return self._in_order(asks, write)
+
+    @property
+    def _sampled(self) -> list[list[float]]:
+        # The server reports no probabilities for half a character, so plain letters are sampled. A bias on the sampler
+        # does not change the probabilities that it reports before sampling.
+        return [[self._decoy, 1000.0]]
+
+    def _classified(self, row: JsonObject, prompt: Prompt, scores: dict[str, float]) -> JobAnswer:
+        shares = confidence(self.job, scores)
+        best = max(shares, key=shares.__getitem__)
+        why = self.checks.broken(row, best)
+        answer = self._settled(
+            Result(None if why else best, shares[best], why), prompt.left_out, sure=shares[best]
+        )
+        return replace(answer, probabilities=shares)
+
+    def _several(self, rows: Sequence[JsonObject]) -> list[JobAnswer]:
+        asks = [asks_of(self.job, row, self.tokenizer)[0] for row in rows]
+        grammar = choices_grammar(self.job.labels)
+        found = []
+        for row, reply in zip(rows, self.replies(asks, [grammar] * len(asks)), strict=True):
+            labels = [label for label in reply.text.split(SEPARATOR) if label != NONE]
+            why = self.checks.broken(row, labels) if reply.ended else "the labels do not fit into the context"
+            found.append(
+                self._settled(Result(None if why else labels, reply.confidence, why), self._left_out(row))
+            )
+        return found
+
+    def _settled(self, result: Result, left_out: int, *, sure: float | None = None) -> JobAnswer:
+        if sure is None:
+            sure = answer_confidence(self.job, math.log(max(result.confidence, _LEAST)))
+        asked = bool(result.withheld) or needs_a_person(self.job, sure)
+        return JobAnswer(
+            result.answer,
+            sure,
+            asked,
+            result.withheld,
+            left_out=left_out,
+            fields=result.fields,
+            notes=result.notes,
+        )
+
+    def _prompt(self, row: JsonObject) -> Prompt:
+        return prompt_of(self.job, self.tokenizer, asks_of(self.job, row, self.tokenizer)[0])
+
+    def _left_out(self, row: JsonObject) -> int:
+        """Return how many tokens of the input are not read; an extraction reads all, passage by passage."""
+        return 0 if self.job.config.kind == "extract" else self._prompt(row).left_out
+
+    def _in_order(self, asks: Sequence[Ask], do: Callable[[int, Sequence[int]], Answered]) -> list[Answered]:
+        """Do something with the prompt of each ask. Asks about one text follow each other, so that it is read once."""
+        texts: dict[str, list[int]] = {}
+        for place, ask in enumerate(asks):
+            texts.setdefault(ask.text, []).append(place)
+
+        def in_turn(places: list[int]) -> list[tuple[int, Answered]]:
+            return [(p, do(p, prompt_of(self.job, self.tokenizer, asks[p]).ids)) for p in places]
+
+        done = dict(pair for group in self._all_at_once(in_turn, list(texts.values())) for pair in group)
+        return [done[place] for place in range(len(asks))]
+
+    def _all_at_once(self, do: Callable[[Given], Answered], items: Sequence[Given]) -> list[Answered]:
+        """Do something with each item, with a few more requests under way than the server has slots."""
+        # Items of like length follow each other, so that those of a batch end together.
+        order = sorted(range(len(items)), key=lambda place: len(items[place]))
+        with ThreadPoolExecutor(SLOTS + 2) as pool:
+            done = dict(zip(order, pool.map(do, [items[place] for place in order])))
+        return [done[place] for place in range(len(items))]
+
+    def _label_scores(self, prompt: Sequence[int]) -> dict[str, float]:
+        return self.tree.log_probabilities(
+            [self._branch_logits([*prompt, *branch.prefix], branch.tokens) for branch in self.tree.branches]
+        )
+
+    def _branch_logits(self, prompt: Sequence[int], tokens: tuple[int, ...]) -> list[float]:
+        """Return the log-probabilities of tokens after a prompt, up to a constant."""
         # Where the decoy is one of the tokens, its lift is taken off again.
         lifts = dict.fromkeys(tokens, _LIFT) | {self._decoy: _DECOY_LIFT}
         body = {
-            "prompt": prompts,
             "n_predict": 1,
             "samplers": ["top_k", "temperature"],
             "top_k": len(lifts),
@@ -154,22 +243,17 @@ class JobModel:
             "n_probs": len(lifts),
             "post_sampling_probs": True,
             "logit_bias": [list(lift) for lift in lifts.items()],
-            "cache_prompt": len(self.tree.branches) > 1,
         }
-        replies = self._post("/completion", body)
-        found = []
-        for reply in replies if isinstance(replies, list) else [replies]:
-            shares = {
-                entry["id"]: entry["prob"] for entry in reply["completion_probabilities"][0]["top_probs"]
-            }
-            # What float32 rounds to zero is at least that unlikely.
-            found.append([math.log(shares.get(token, 1e-38)) - lifts[token] for token in tokens])
-        return found
+        shares = {entry["id"]: entry["prob"] for entry in self._complete(prompt, body)[0]["top_probs"]}
+        return [math.log(shares.get(token, _LEAST)) - lifts[token] for token in tokens]
 
-    def _post(self, path: str, body: dict[str, Any]) -> Any:
+    def _complete(self, prompt: Sequence[int], body: JsonObject) -> list[JsonObject]:
+        """Return what the server tells of each token that it wrote after a prompt."""
         assert self._client is not None
         try:
-            reply = self._client.post(path, json=body)
+            reply = self._client.post(
+                "/completion", json={"prompt": list(prompt), "cache_prompt": True, **body}
+            )
         except httpx.TransportError as error:
             raise RunError(
                 f"llama.cpp's server does not answer ({error})",
@@ -179,11 +263,24 @@ class JobModel:
         content = from_json(reply.content)
         if reply.status_code != 200:
             raise RunError(
-                f"llama.cpp's server refused {path}: {content['error']['message']}",
+                f"llama.cpp's server refused a prompt: {content['error']['message']}",
                 where=str(self.gguf),
                 next_step="lower the job's `context`, or free some memory",
             )
-        return content
+        tokens: list[JsonObject] = content.get("completion_probabilities", [])
+        return tokens
+
+
+def _read_tokens(tokens: Sequence[JsonObject]) -> Reply:
+    """Read an answer and its probability from its tokens, up to the line end."""
+    text, log_probability = b"", 0.0
+    for token in tokens:
+        text += bytes(token["bytes"])
+        log_probability += token["logprob"]
+        if b"\n" in text:
+            break
+    line, end, _ = text.partition(b"\n")
+    return Reply(line.decode("utf-8", "replace").strip(), math.exp(log_probability), bool(end))
 
 
 def _trained_context(gguf: Path) -> int:
