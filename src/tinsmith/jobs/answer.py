@@ -18,18 +18,14 @@ QUOTE_MARK = " << "  # between an answer in other words and its quote
 
 def ask(job: Job, row: dict[str, Any]) -> Ask:
     """Return the ask of a row: its question is a template over its record."""
-    right = row.get("answer")
-    written = None if "answer" not in row else NONE if right is None else _written(right, row["input"])
-    return Ask(
-        row["input"],
-        job.question(row.get("record", {})),
-        written,
-    )
+    written = _written(row) if "answer" in row else None
+    return Ask(row["input"], job.question(row.get("record", {})), written)
 
 
-def is_verbatim(answer: dict[str, str] | None, text: str) -> bool:
-    """Say whether an answer is a span of the text, or none."""
-    return answer is None or bool(FoldedText(text).places(answer["answer"]))
+def needs_quote(row: dict[str, Any]) -> bool:
+    """Say whether an example answers in words that its text does not hold, and quotes what it rests on."""
+    right = row["answer"]
+    return bool(right and right.get("quote")) and not FoldedText(row["input"]).places(right["answer"])
 
 
 def results(
@@ -65,7 +61,8 @@ def read_answer(reply: Reply, text: str, *, none: float) -> Result:
     return Result({"answer": words.strip(), "quote": text[start:end]}, confidence)
 
 
-def _written(answer: dict[str, str], text: str) -> str:
-    if is_verbatim(answer, text) or not answer.get("quote"):
-        return fold(answer["answer"])
-    return f"{fold(answer['answer'])}{QUOTE_MARK}{fold(answer['quote'])}"
+def _written(row: dict[str, Any]) -> str:
+    if row["answer"] is None:
+        return NONE
+    words = fold(row["answer"]["answer"])
+    return f"{words}{QUOTE_MARK}{fold(row['answer']['quote'])}" if needs_quote(row) else words

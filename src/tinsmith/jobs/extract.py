@@ -29,12 +29,13 @@ def asks(job: Job, row: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> l
     parts = cut(job, text, tokenizer, fields)
     texts = [text[part.start : part.end] for part in parts]
     learnt = "answer" in row
+    folded = [FoldedText(part) for part in texts] if learnt else []
     chosen = job.look.choose(texts, more=WITHOUT if learnt else 0) if job.look and len(texts) > 1 else {}
     wanted: list[tuple[int, Field, list[str] | None]] = []
     for field in fields:
         looked_into = chosen.get(field.name, range(len(texts)))
         if learnt:
-            wanted += [(at, field, spans) for at, spans in _learnt(row, field, texts, looked_into)]
+            wanted += [(at, field, spans) for at, spans in _learnt(row, field, folded, looked_into)]
         else:
             wanted += [(at, field, None) for at in looked_into]
     # All fields of a passage follow each other, so that its tokens are read once.
@@ -65,9 +66,8 @@ class Placed:
     nowhere: list[str]  # values that no passage holds whole
 
 
-def place_values(values: Iterable[str], texts: Sequence[str]) -> Placed:
+def place_values(values: Iterable[str], folded: Sequence[FoldedText]) -> Placed:
     """Find the fewest passages that together hold the values: the one with the most of them first."""
-    folded = [FoldedText(text) for text in texts]
     wanted = list(dict.fromkeys(map(fold, values)))
     holds = {value: [at for at, text in enumerate(folded) if text.places(value)] for value in wanted}
     nowhere, left = (
@@ -76,8 +76,9 @@ def place_values(values: Iterable[str], texts: Sequence[str]) -> Placed:
     )
     held: dict[int, list[str]] = {}
     while left:
-        at = max(range(len(texts)), key=lambda place: (sum(place in holds[value] for value in left), -place))
-        held[at] = [value for value in wanted if at in holds[value]]
+        at = max(range(len(folded)), key=lambda place: (sum(place in holds[value] for value in left), -place))
+        here = [value for value in wanted if at in holds[value]]
+        held[at] = sorted(here, key=lambda value: folded[at].text.find(value))
         left = [value for value in left if at not in holds[value]]
     return Placed(held, frozenset(at for places in holds.values() for at in places) - set(held), nowhere)
 
@@ -88,7 +89,8 @@ def looked_at(
     """Return what a look learns from a row of examples, and the values that no passage holds whole."""
     fields = fields_of(job.config)
     texts = [row["input"][part.start : part.end] for part in cut(job, row["input"], tokenizer, fields)]
-    placed = {field.name: place_values(row["answer"].get(field.name, []), texts) for field in fields}
+    folded = [FoldedText(text) for text in texts]
+    placed = {field.name: place_values(row["answer"].get(field.name, []), folded) for field in fields}
     held = {name: frozenset(one.held) for name, one in placed.items()}
     doubtful = {name: one.doubtful for name, one in placed.items()}
     return LookedAt(texts, held, doubtful), [value for one in placed.values() for value in one.nowhere]
@@ -154,10 +156,10 @@ def _distinct(values: list[Value], *, several: bool) -> list[Value]:
 
 
 def _learnt(
-    row: dict[str, Any], field: Field, texts: Sequence[str], asked: Iterable[int]
+    row: dict[str, Any], field: Field, folded: Sequence[FoldedText], asked: Iterable[int]
 ) -> list[tuple[int, list[str]]]:
     """Return the passages that an example teaches of a field: those with a value, and a few without that are asked."""
-    placed = place_values(row["answer"].get(field.name, []), texts)
+    placed = place_values(row["answer"].get(field.name, []), folded)
     without = [at for at in asked if at not in placed.held and at not in placed.doubtful]
     few = Random(f"{row['id']} {field.name}").sample(without, min(WITHOUT, len(without)))
     one = None if field.several else 1

@@ -43,7 +43,7 @@ class Look(BaseModel):
         words = [words_of(text, at, len(texts)) for at, text in enumerate(texts)]
         chosen = {}
         for name, look in self.fields.items():
-            scores = [sum(look.weights.get(word, 0.0) for word in passage) for passage in words]
+            scores = [sum(look.weights[word] for word in passage & look.weights.keys()) for passage in words]
             best = sorted(range(len(texts)), key=lambda at: -scores[at])[: look.asked + more]
             chosen[name] = sorted(best)
         return chosen

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tinsmith.jobs import answer, extract
 from tinsmith.jobs.ask import NONE, SEPARATOR
@@ -17,6 +20,7 @@ from tinsmith.jobs.spec import Job
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+LONG_ENOUGH = 0.98  # share of spans that the room for an answer holds; more would take it from the passages
 FALSE_VALUES = 0.03  # of texts without a value, at most so many are given one
 
 
@@ -25,15 +29,18 @@ def prepare(
 ) -> tuple[Job, dict[str, float]]:
     """Return the job with what its examples say, and statistics of what they do not teach.
 
-    `answer_tokens` is the longest answer, half the context at most; longer ones are counted in `answers_too_long`.
+    `answer_tokens` holds the longest answer, or nearly all spans, and is half the context at most. Longer ones are
+    counted in `answers_too_long`.
     `values_in_no_passage` counts values of an extraction that stand in no passage whole.
     """
     lengths = [len(answer_ids(tokenizer, text)) for row in rows for text in _answers(job, row, tokenizer)]
-    limit = job.config.context // 2
-    job = job.model_copy(update={"answer_tokens": min(max(lengths, default=1), limit)})
+    share = LONG_ENOUGH if job.config.kind in ("extract", "answer") else 1.0
+    longest = math.ceil(float(np.quantile(lengths, share, method="higher"))) if lengths else 1
+    limit = min(longest, job.config.context // 2)
+    job = job.model_copy(update={"answer_tokens": limit})
     statistics = {"answers_too_long": float(sum(length > limit for length in lengths))}
     if job.config.kind == "answer":
-        verbatim = all(answer.is_verbatim(row["answer"], row["input"]) for row in rows)
+        verbatim = not any(map(answer.needs_quote, rows))
         return job.model_copy(update={"verbatim": verbatim}), statistics
     if job.config.kind != "extract":
         return job, statistics

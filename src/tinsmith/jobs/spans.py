@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from tinsmith.jobs.ask import NONE, SEPARATOR
 from tinsmith.jobs.schema import Field
@@ -43,12 +46,14 @@ class FoldedText:
 
     def __init__(self, text: str) -> None:
         self.original = text
-        words = [match.span() for match in re.finditer(r"\S+", text)]
-        self.text = " ".join(text[start:end] for start, end in words)
-        self._places: list[int] = []
-        for start, end in words:
-            self._places.extend(range(start, end))
-            self._places.append(end)  # of the space after it
+        self.text = fold(text)
+
+    @cached_property
+    def _words(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where each word begins, in the folded text and in the original."""
+        words = list(re.finditer(r"\S+", self.original))
+        lengths = np.array([len(match.group()) + 1 for match in words])
+        return np.cumsum(lengths) - lengths, np.array([match.start() for match in words])
 
     def places(self, span: str) -> list[tuple[int, int]]:
         """Return every place (start, end) of a span in the original; [] where the text does not hold it.
@@ -59,7 +64,7 @@ class FoldedText:
         found, at = [], self.text.find(wanted) if wanted else -1
         while at >= 0:
             if whole(self.text, at, at + len(wanted)):
-                found.append((self._places[at], self._places[at + len(wanted) - 1] + 1))
+                found.append((self._original(at), self._original(at + len(wanted) - 1) + 1))
             at = self.text.find(wanted, at + 1)
         return found
 
@@ -69,6 +74,12 @@ class FoldedText:
         if not places and len(self.original.lower()) == len(self.original):
             places = FoldedText(self.original.lower()).places(span.lower())
         return self.original[places[0][0] : places[0][1]] if places else ""
+
+    def _original(self, place: int) -> int:
+        """Return where a character of a word stands in the original."""
+        folded, original = self._words
+        word = int(np.searchsorted(folded, place, side="right")) - 1
+        return int(original[word]) + place - int(folded[word])
 
 
 def whole(text: str, start: int, end: int) -> bool:

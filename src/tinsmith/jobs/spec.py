@@ -42,7 +42,7 @@ class Job(BaseModel):
     labels: tuple[str, ...] = ()
     calibration: Calibration = Calibration()
     answer_tokens: int = 0  # of the longest answer of the examples, if they were looked at
-    verbatim: bool = False  # every answer of the examples is a span of its input
+    verbatim: bool = False  # kind answer: no example answers in other words than its text, with a quote
     look: Look | None = None  # of an extraction from long inputs
 
     def question(self, record: Mapping[str, Any]) -> str:
