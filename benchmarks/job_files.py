@@ -32,7 +32,12 @@ FIELDS = {
     "notice": "Notice Period To Terminate Renewal",
     "governing_law": "Governing Law",
 }
-NO_CLAUSES = {"Document Name", "Parties", "Agreement Date", "Effective Date"}  # names and dates, in a few words
+NO_CLAUSES = {
+    "Document Name",
+    "Parties",
+    "Agreement Date",
+    "Effective Date",
+}  # names and dates, in a few words
 
 
 def fold(text: str) -> str:
@@ -95,7 +100,9 @@ def tatqa_rows(data: Path) -> list[Record]:
     rows = []
     for document in documents:
         paragraphs = sorted(document["paragraphs"], key=lambda paragraph: paragraph["order"])
-        passage = "\n\n".join([table_text(document["table"]["table"]), *(part["text"] for part in paragraphs)])
+        passage = "\n\n".join(
+            [table_text(document["table"]["table"]), *(part["text"] for part in paragraphs)]
+        )
         rows += [
             {
                 "document": document["table"]["uid"],

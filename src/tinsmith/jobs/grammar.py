@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import pairwise
 
 from tinsmith.jobs.ask import NONE, SEPARATOR
-from tinsmith.jobs.schema import Field
 from tinsmith.jobs.spans import fold, whole
 
 LINE = 'root ::= " " [^ \\n] [^\\n]* "\\n"\n'  # any text of one line
-NUMBER = r'"-"? ("0" | [1-9] [0-9]*) ("." [0-9]+)?'
-INTEGER = r'"-"? ("0" | [1-9] [0-9]*)'
-STRING = r'"\"" ([^"\\\x00-\x1f] | "\\" ["\\/bfnrt])* "\""'
 
 
 def span_grammar(text: str, *, several: bool = False, quote_mark: str = "") -> str:
@@ -36,11 +31,6 @@ def span_grammar(text: str, *, several: bool = False, quote_mark: str = "") -> s
     return "\n".join([f'root ::= " " (span{more}{free}) "\\n"', *rules]) + "\n"
 
 
-def choice_grammar(choices: Sequence[str]) -> str:
-    """Return the grammar of one of some answers."""
-    return f'root ::= " " ({" | ".join(map(literal, choices))}) "\\n"\n'
-
-
 def choices_grammar(labels: Sequence[str]) -> str:
     """Return the grammar of several labels in their order, each at most once, or none of them."""
     rules = []
@@ -52,35 +42,10 @@ def choices_grammar(labels: Sequence[str]) -> str:
     return "\n".join([f'root ::= " " ({first} | {literal(NONE)}) "\\n"', *rules]) + "\n"
 
 
-def json_grammar(fields: Sequence[Field]) -> str:
-    """Return the grammar of a JSON object on one line, in the order of the schema, as `json.dumps` writes it.
-
-    Every field may be null, except that a list may be empty instead.
-    """
-    parts, rules = [], []
-    for number, field in enumerate(fields):
-        value = _json_value(field)
-        rules.append(f"v{number} ::= {value}")
-        one = f'"[" (v{number} (", " v{number})*)? "]"' if field.several else f'(v{number} | "null")'
-        parts.append(f"{literal(json.dumps(field.name, ensure_ascii=False) + ': ')} {one}")
-    body = ' ", " '.join(parts)
-    return "\n".join([f'root ::= " {{" {body} "}}\\n"', *rules]) + "\n"
-
-
 def literal(text: str) -> str:
     """Write a text as a GBNF literal."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(c if c.isprintable() or ord(c) > 126 else f"\\x{ord(c):02x}" for c in escaped) + '"'
-
-
-def _json_value(field: Field) -> str:
-    if field.enum:
-        return " | ".join(literal(json.dumps(choice, ensure_ascii=False)) for choice in field.enum)
-    if field.format == "money":
-        return f'"{{\\"amount\\": " {NUMBER} ", \\"currency\\": " {STRING} "}}"'
-    if field.type == "boolean":
-        return '"true" | "false"'
-    return {"string": STRING, "number": NUMBER, "integer": INTEGER}[field.type]
 
 
 def _units(text: str) -> list[tuple[str, bool]]:
