@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from tinsmith.base.files import JsonObject, read_jsonl, read_whole_rows, write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.gguf.families import refuse_unwritable
-from tinsmith.jobs.asks import Ask, answer_room, prompt_of
+from tinsmith.jobs.asks import answer_room, asks_of, prompt_of
 from tinsmith.jobs.calibration import confidence, fit_answers, fit_labels
 from tinsmith.jobs.prompt import answer_ids
 from tinsmith.jobs.spec import Calibration, Job
@@ -111,8 +111,8 @@ def _calibrate(
             for row, ask, total, right in zip(asked.rows, asked.asks, totals, exact, strict=True)
         ]
         return calibrated, found, notes
-    question = Ask("", job.config.asked)
-    prior = prior_scores(model, prompt_of(job, trainer.tokenizer, question).ids, trainer.choices)
+    (empty,) = asks_of(job, {"input": "", "record": _Empty()}, trainer.tokenizer)
+    prior = prior_scores(model, prompt_of(job, trainer.tokenizer, empty).ids, trainer.choices)
     if asked is None:
         calibrated, notes = fit_labels(job.labels, np.empty((0, len(prior))), [], prior)
         return calibrated, [], notes
@@ -130,6 +130,16 @@ def _calibrate(
             | {"correct": chosen == answer, "scores": sure}
         )
     return calibrated, labelled, notes
+
+
+class _Empty(dict[str, str]):
+    """A record whose fields are all empty."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> str:
+        return ""
 
 
 def _search_rows(learnt: Learnt, trainer: JobTrainer) -> list[JsonObject]:

@@ -18,9 +18,21 @@ class Settings:
     precision: str = of_recipe("train.precision")
 
 
+# The starting weights and those in training, with gradients and two moments; budgets in passes or steps are unknown.
+BYTES_PER_PARAMETER = 20.0
+SECONDS_OF_OTHER_BUDGETS = 600.0
+ACTIVATION_BYTES = 1e9  # of a micro-batch in a model of 135M parameters
+
+
 def _estimate(recipe: Recipe, scale: Scale) -> Cost:
-    seconds = sum(Budget.parse(job.budget).amount for job in recipe.jobs)
-    return Cost(10 + seconds, 4.0 * scale.parameters, BASE_MEMORY_BYTES + 16 * scale.parameters)
+    """A budget in time is kept; validation, calibration and the model's files take some seconds beside it."""
+    budgets = [Budget.parse(job.budget) for job in recipe.jobs]
+    seconds = [
+        30 + (budget.amount if budget.kind == "seconds" else SECONDS_OF_OTHER_BUDGETS) for budget in budgets
+    ]
+    width = (scale.parameters / 135e6) ** (2 / 3)
+    memory = BASE_MEMORY_BYTES + BYTES_PER_PARAMETER * scale.parameters + ACTIVATION_BYTES * width
+    return Cost(sum(seconds), 4.0 * scale.parameters * len(budgets), memory)
 
 
 def _uses(recipe: Recipe, name: str) -> bool:
@@ -42,6 +54,6 @@ STAGE = Stage(
     settings=Settings,
     models=_models,
     resumable=True,
-    nondeterministic=("*/log.jsonl",),
+    nondeterministic=("*/log.jsonl", "*/search.jsonl"),
     section="jobs",
 )
