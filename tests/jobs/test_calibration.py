@@ -16,6 +16,7 @@ from tinsmith.jobs.calibration import (
     expected_calibration_error,
     fit_answers,
     fit_labels,
+    fit_none,
     fit_temperature,
     least_confidence,
     needs_a_person,
@@ -105,6 +106,12 @@ def test_generated_answers_get_a_temperature_of_their_own() -> None:
     assert fitted.temperature == pytest.approx(2.0, rel=0.1)
     given = chances >= fitted.least_confidence
     assert right[given].mean() == pytest.approx(0.8, abs=0.02)
+
+
+def test_the_threshold_of_none_finds_the_texts_that_hold_a_value() -> None:
+    assert 0.3 < fit_none([0.1, 0.3, 0.7, 0.8, 0.9], [0, 0, 1, 1, 1]) < 0.7
+    assert 0.8 < fit_none([0.1, 0.8, 0.82, 0.9], [0, 0, 1, 1]) < 0.82  # a model that says none too readily
+    assert fit_none([0.1, 0.2], [0, 0]) == 0.5
 
 
 def test_calibration_error_is_that_of_bins_with_equal_numbers() -> None:

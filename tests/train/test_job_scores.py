@@ -118,7 +118,9 @@ def test_generated_answers_are_scored_token_by_token(model, tmp_path: Path) -> N
     written = job(kind="write")
     answers = write_answers(tmp_path / "answers", written, ROWS, TOKENIZER, None, seed=3)
     isolate_sequences(model)
-    totals, exact = answer_scores(model, answers)
+    none = answer_ids(TOKENIZER, "none")[0]
+    scored = answer_scores(model, answers, none)
+    totals, exact = scored.log_probabilities, scored.exact
     (batch,) = Batches(answers.tokens, batch_tokens=10_000, micro_rows=20, seed=1).step(0)
     loss, _ = Answer(answers, None, None).loss(model, batch)
     assert float(loss.detach()) == pytest.approx(-totals.sum(), rel=1e-4)
@@ -130,6 +132,7 @@ def test_generated_answers_are_scored_token_by_token(model, tmp_path: Path) -> N
         start = len(answers.prompt(number))
         plain = sum(float(logits[place - 1, ids[place]]) for place in range(start, len(ids)))
         assert totals[number] == pytest.approx(plain, rel=1e-3)
+        assert scored.none[number] == pytest.approx(float(logits[start - 1, none].exp()), rel=1e-3)
         assert exact[number] == all(
             int(logits[place - 1].argmax()) == ids[place] for place in range(start, len(ids))
         )

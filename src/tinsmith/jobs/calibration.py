@@ -111,6 +111,23 @@ def fit_answers(
     return Calibration(temperature=temperature, least_confidence=least), notes
 
 
+def fit_none(chances: ArrayLike, is_none: ArrayLike) -> float:
+    """Return the probability of "none" above which a text is taken to hold no value: `none_at` of a calibration.
+
+    Of all thresholds, the one with the best F1 of the texts that hold a value; of equal ones the middle. 0.5 where the
+    validation asks are all of one kind.
+    """
+    values, absent = np.asarray(chances, dtype=float), np.asarray(is_none, dtype=bool)
+    if absent.all() or not absent.any():
+        return 0.5
+    edges = np.unique(np.concatenate([[0.0], values, [1.0]]))
+    places = (edges[1:] + edges[:-1]) / 2
+    found = np.array([((values <= place) & ~absent).sum() for place in places])
+    scores = 2 * found / (np.array([(values <= place).sum() for place in places]) + (~absent).sum())
+    best = np.flatnonzero(scores == scores.max())
+    return float(places[best[len(best) // 2]])
+
+
 def least_confidence(sure: ArrayLike, correct: ArrayLike, share_right: float) -> tuple[float, list[str]]:
     """Return the least confidence above which answers are right at `share_right`, and a note where none is.
 

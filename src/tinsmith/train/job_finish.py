@@ -15,8 +15,9 @@ from transformers import PreTrainedModel
 from tinsmith.base.files import JsonObject, read_jsonl, read_whole_rows, write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.gguf.families import refuse_unwritable
+from tinsmith.jobs.ask import NONE
 from tinsmith.jobs.asks import answer_room, asks_of, prompt_of
-from tinsmith.jobs.calibration import confidence, fit_answers, fit_labels
+from tinsmith.jobs.calibration import confidence, fit_answers, fit_labels, fit_none
 from tinsmith.jobs.prompt import answer_ids
 from tinsmith.jobs.spec import Calibration, Job
 from tinsmith.model.load import check_context, load_model
@@ -91,26 +92,7 @@ def _calibrate(
     job, asked, share = trainer.job, trainer.validation, trainer.job.config.ask_a_person
     isolate_sequences(model)
     if trainer.choices is None:
-        if asked is None:
-            calibrated, notes = fit_answers([], [])
-            return calibrated, [], notes
-        totals, exact = answer_scores(model, asked)
-        some = asked.first(_GENERATED)
-        model.set_attn_implementation("sdpa")
-        stop = answer_ids(trainer.tokenizer, "x")[-1]
-        said = [
-            totals[number]
-            if exact[number]
-            else greedy_log_probabilities(model, some.prompt(number), answer_room(job), stop)
-            for number in range(len(some))
-        ]
-        calibrated, notes = fit_answers(said, exact[: len(some)], share_right=share)
-        found = [
-            {"id": rows[row]["id"], "field": ask.field, "answer": ask.answer, "log_probability": float(total)}
-            | {"correct": bool(right)}
-            for row, ask, total, right in zip(asked.rows, asked.asks, totals, exact, strict=True)
-        ]
-        return calibrated, found, notes
+        return _calibrate_answers(trainer, model, rows)
     (empty,) = asks_of(job, {"input": "", "record": _Empty()}, trainer.tokenizer)
     prior = prior_scores(model, prompt_of(job, trainer.tokenizer, empty).ids, trainer.choices)
     if asked is None:
@@ -130,6 +112,37 @@ def _calibrate(
             | {"correct": chosen == answer, "scores": sure}
         )
     return calibrated, labelled, notes
+
+
+def _calibrate_answers(
+    trainer: JobTrainer, model: PreTrainedModel, rows: Rows
+) -> tuple[Calibration, list[JsonObject], list[str]]:
+    """Fit the calibration of generated answers: of the first validation asks, as they are generated token by token."""
+    job, asked = trainer.job, trainer.validation
+    if asked is None:
+        calibrated, notes = fit_answers([], [])
+        return calibrated, [], notes
+    scored = answer_scores(model, asked, trainer.none)
+    totals, exact, some = scored.log_probabilities, scored.exact, asked.first(_GENERATED)
+    model.set_attn_implementation("sdpa")
+    stop = answer_ids(trainer.tokenizer, "x")[-1]
+    # A right answer whose tokens are all the first choice is what the model would write.
+    said = [
+        totals[number]
+        if exact[number]
+        else greedy_log_probabilities(model, some.prompt(number), answer_room(job), stop)
+        for number in range(len(some))
+    ]
+    calibrated, notes = fit_answers(said, exact[: len(some)], share_right=job.config.ask_a_person)
+    threshold = fit_none(scored.none, [ask.answer == NONE for ask in asked.asks])
+    found = [
+        {"id": rows[row]["id"], "field": ask.field, "answer": ask.answer, "log_probability": float(total)}
+        | {"none": float(none), "correct": bool(right)}
+        for row, ask, total, none, right in zip(
+            asked.rows, asked.asks, totals, scored.none, exact, strict=True
+        )
+    ]
+    return calibrated.model_copy(update={"none_at": threshold}), found, notes
 
 
 class _Empty(dict[str, str]):

@@ -19,8 +19,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from tinsmith.base.files import JsonObject, atomic_path, read_json, write_json
 from tinsmith.base.progress import Progress
 from tinsmith.jobs.answer_set import AnswerSet, write_answers
+from tinsmith.jobs.ask import NONE
 from tinsmith.jobs.calibration import calibrated_loss
 from tinsmith.jobs.labels import LabelTree
+from tinsmith.jobs.prompt import answer_ids
 from tinsmith.jobs.spec import Job
 from tinsmith.model import lora
 from tinsmith.model.load import choose_device
@@ -95,6 +97,7 @@ class JobTrainer:
         by_tree = job.config.kind == "classify" and not job.config.several
         self.choices = Choices(LabelTree.of(tokenizer, job.labels)) if by_tree else None
         tree = self.choices.tree if self.choices else None
+        self.none = answer_ids(tokenizer, NONE)[0]
         learnt, validated = rows
 
         def written(name: str, part: Sequence[JsonObject]) -> AnswerSet:
@@ -148,8 +151,8 @@ class JobTrainer:
             if lower:
                 lower.fill(model, self.progress)
             if self.choices is None:
-                totals, exact = answer_scores(model, asked, lower)
-                outcome = Outcome(float(-totals.mean()), exact)
+                scored = answer_scores(model, asked, self.none, lower)
+                outcome = Outcome(float(-scored.log_probabilities.mean()), scored.exact)
             else:
                 scores = label_scores(model, asked, self.choices, lower)
                 truth = [self.job.labels.index(ask.answer or "") for ask in asked.asks]

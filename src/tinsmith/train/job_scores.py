@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -56,26 +57,43 @@ def label_scores(
     return np.array([_labels(found, choices) for found in known]).reshape(len(answers), len(tree.choices))
 
 
+@dataclass(frozen=True)
+class AnswerScores:
+    """What a model makes of right answers: ln p (N,) of each, and whether each of its tokens is the first choice (N,).
+
+    `none` (N,) is the probability that the answer begins as "none" does.
+    """
+
+    log_probabilities: Floats
+    exact: NDArray[np.bool_]
+    none: Floats
+
+
 @torch.no_grad()
 def answer_scores(
-    model: PreTrainedModel, answers: AnswerSet, lower: LowerStates | None = None
-) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return ln p (N,) of each right answer, and whether each of its tokens is the model's first choice (N,)."""
+    model: PreTrainedModel, answers: AnswerSet, none: int, lower: LowerStates | None = None
+) -> AnswerScores:
+    """Score the right answers; `none` is the first token of the answer "none"."""
     weight, bias = output_layer(model)
     totals, exact = np.zeros(len(answers)), np.ones(len(answers), dtype=bool)
+    absent = np.full(len(answers), np.nan)
     for batch in _batches(answers, model.device):
         hidden = lower.target_hidden(model, batch, answers.tokens) if lower else target_hidden(model, batch)
         ends = torch.tensor(batch.lengths, device=hidden.device).cumsum(0)
         owners = torch.searchsorted(ends, batch.target_positions, right=True).tolist()
         for rows in logit_rows(len(hidden), len(weight)):
             logits = torch.nn.functional.linear(hidden[rows], weight, bias).float()
-            right = batch.labels[rows]
-            log_probs = logits.gather(1, right[:, None])[:, 0] - logits.logsumexp(dim=1)
-            first = logits.argmax(dim=1) == right
-            for owner, value, best in zip(owners[rows], log_probs.tolist(), first.tolist(), strict=True):
-                totals[batch.numbers[owner]] += value
-                exact[batch.numbers[owner]] &= best
-    return totals, exact
+            right, total = batch.labels[rows], logits.logsumexp(dim=1)
+            log_probs = (logits.gather(1, right[:, None])[:, 0] - total).tolist()
+            first = (logits.argmax(dim=1) == right).tolist()
+            nothing = (logits[:, none] - total).exp().tolist()
+            for owner, value, best, chance in zip(owners[rows], log_probs, first, nothing, strict=True):
+                number = batch.numbers[owner]
+                totals[number] += value
+                exact[number] &= best
+                if np.isnan(absent[number]):
+                    absent[number] = chance
+    return AnswerScores(totals, exact, absent)
 
 
 @torch.no_grad()

@@ -23,8 +23,8 @@ from tinsmith.train.job_run import JobSettings, JobTrainer, Outcome
 RATES = {"upper": 1e-4, "all": 5e-5, "lora": 5e-4}
 FACTORS = (1.0, 2.0, 0.5)  # of the rate, in the order in which they are tried
 SIZES = (50, 100, 200, 500)  # examples of a trial, and of the learning curve
-LEAST_PASSES, MOST_PASSES = 6, 10
-SHARE_OF_TRIALS = 0.15  # of the time, even where it does not suffice for all passes
+LEAST_PASSES, MOST_PASSES = 5, 10
+SHARE_OF_TRIALS = 0.2  # of the time, even where it does not suffice for all passes
 _PASSES_WORTH_TRIALS = 3  # with fewer, all of the time goes to the run itself
 _SECONDS_AFTER = 20.0  # to write the model
 _OVERHEAD = 1.15  # of a pass, beside its gradients
