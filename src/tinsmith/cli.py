@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -31,18 +32,64 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a field of the recipe: section.field=value. Repeatable."),
 ]
+
+
+class JobKind(StrEnum):
+    """The kinds of a job."""
+
+    CLASSIFY = "classify"
+    EXTRACT = "extract"
+    ANSWER = "answer"
+    WRITE = "write"
+
+
 Until = Annotated[str | None, typer.Option(help="Stop after this stage, such as tokenize.")]
 
 
 @app.command()
 def init(
     directory: Annotated[Path, typer.Argument(help="Directory to create for the recipe.")],
-    documents: Annotated[str, typer.Option(help="Your documents: a folder, file, glob or named corpus.")],
+    documents: Annotated[
+        str, typer.Option(help="Your documents: a folder, file, glob or named corpus.")
+    ] = "",
+    job: Annotated[
+        JobKind | None, typer.Option(help="The kind of a job that is learnt from examples.")
+    ] = None,
+    examples: Annotated[
+        str, typer.Option(help="Its examples: a CSV, JSON Lines, JSON or Parquet file with a header.")
+    ] = "",
+    test: Annotated[
+        str, typer.Option(help="A file of rows to be examined on; default: some are held out.")
+    ] = "",
+    label: Annotated[str, typer.Option(help="The column of the answer; default: the only likely one.")] = "",
+    input_: Annotated[
+        str,
+        typer.Option("--input", help="What the model reads, such as '{title}: {text}'; default: the texts."),
+    ] = "",
 ) -> None:
-    """Write a commented recipe for your own documents."""
-    from tinsmith.recipe.toml import write_recipe
+    """Write a commented recipe for your own documents, or for a job after a look at its examples."""
+    from tinsmith.base.errors import RecipeError
 
-    path = write_recipe(directory, documents)
+    if job is None:
+        from tinsmith.recipe.toml import write_recipe
+
+        if not documents or examples or test or label or input_:
+            raise RecipeError(
+                "there is nothing to write a recipe for" if not documents else "examples are those of a job",
+                where="tinsmith init",
+                next_step="give --documents PATH, or --job classify --examples FILE",
+            )
+        path = write_recipe(directory, documents)
+    else:
+        from tinsmith.jobs.propose import Wanted, propose
+
+        if not examples:
+            raise RecipeError("a job needs examples", where="tinsmith init", next_step="give --examples FILE")
+        path, proposal = propose(directory, Wanted(job.value, examples, test, label, input_, documents))
+        for found in proposal.found:
+            print(f"found {found}")
+        for warning in proposal.warnings:
+            print(f"note: {warning}")
     print(f"wrote {path}\nread it, then run: tinsmith plan {path}")
 
 

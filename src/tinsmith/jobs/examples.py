@@ -13,6 +13,7 @@ from tinsmith.base.errors import CorpusError
 from tinsmith.base.files import JsonObject
 from tinsmith.jobs.checks import Checks
 from tinsmith.jobs.divide import choose_groups
+from tinsmith.jobs.records import REASONS as DAMAGED
 from tinsmith.jobs.records import Record, Reject
 from tinsmith.jobs.rendering import NoExample, Rendering
 from tinsmith.jobs.spans import fold
@@ -26,6 +27,15 @@ VALIDATION, MOST_VALIDATION = 0.15, 1000  # share of the learning side, and rows
 LEAST_VALIDATION = 2  # rows of each label, where it has twice as many
 MOST_DISTINCT = 2 / 3  # of the examples may have a label of their own
 _LISTED = 200  # rows in a note
+# Why rows are left out, where no other note says it.
+_WHY_NOT = DAMAGED | {
+    "empty_input": "there is nothing to read",
+    "no_answer": "there is no answer",
+    "not_a_label": "the answer is none of the labels",
+    "not_of_the_schema": "the answer is not of the schema",
+    "span_left_out": "one of several values does not stand in the text, and is left out alone",
+    "span_not_in_text": "a value does not stand in the text",
+}
 
 
 @dataclass(frozen=True)
@@ -378,7 +388,8 @@ def _note_rows(found: Examples, config: JobConfig) -> None:
     for reject in found.rejects:
         reasons.setdefault(reject.reason, []).append(f"{reject.source}:{reject.row}")
     for reason, rows in sorted(reasons.items()):
-        found.note(f"rejected_{reason}", f"{len(rows)} rows give no example ({reason}).", rows)
+        if reason in _WHY_NOT:
+            found.note(f"rejected_{reason}", f"{len(rows)} rows are left out: {_WHY_NOT[reason]}.", rows)
 
 
 def _validate(found: Examples, config: JobConfig, seed: int) -> None:

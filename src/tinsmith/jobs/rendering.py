@@ -85,9 +85,7 @@ class Rendering:
             return [fold(text)] if text else []
         whole = self.fields["answer"][0] if len(self.fields["answer"]) == 1 else ""
         value = next((value for key, value in record.items() if name_in_template(key) == whole), None)
-        listed = value if isinstance(value, list) else as_list(text)
-        parts = _BETWEEN.split(text) if listed is None else [str(part) for part in listed]
-        return list(dict.fromkeys(label for part in parts if (label := fold(part))))
+        return split_labels(text, value if isinstance(value, list) else None)
 
     def spans(self, record: Mapping[str, Any], text: str) -> tuple[dict[str, list[str]], list[str]]:
         """Return the values of each field of the schema as the text writes them, and those that it does not hold.
@@ -128,6 +126,13 @@ class Rendering:
         empty = dict.fromkeys(self.fields[role], "")
         template: str = getattr(self.config, role)
         return template.format(**{**empty, **values}).strip()
+
+
+def split_labels(text: str, listed: list[Any] | None = None) -> list[str]:
+    """Return the labels in a cell: the members of a list, or what stands between marks; white space folded."""
+    members = as_list(text) if listed is None else listed
+    parts = _BETWEEN.split(text) if members is None else [str(part) for part in members]
+    return list(dict.fromkeys(label for part in parts if (label := fold(part))))
 
 
 def as_list(text: str) -> list[Any] | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import sys
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -66,8 +68,24 @@ def parse_recipe(data: dict[str, Any], *, where: str) -> Recipe:
         ) from None
 
 
-def write_recipe(directory: Path, documents: str) -> Path:
-    """Write DIR/recipe.toml with every field explained. Raises RecipeError; overwrites nothing."""
+@dataclass
+class NewRecipe:
+    """A recipe that is being written: where, its name, and its first lines."""
+
+    path: Path
+    name: str
+    source: str  # of the documents, as the recipe names it; empty without
+    head: tuple[str, ...]
+
+    def write(self, text: str) -> None:
+        """Write it, once it is known to be a recipe. Raises RecipeError otherwise."""
+        refuse_unread(parse_recipe(tomllib.loads(text), where=str(self.path)), where=str(self.path))
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(text, encoding="utf-8")
+
+
+def new_recipe(directory: Path, documents: str) -> NewRecipe:
+    """Return a recipe to be written to DIR/recipe.toml. Raises RecipeError if it or the documents are not there."""
     path = directory / "recipe.toml"
     if path.exists():
         raise RecipeError(
@@ -75,26 +93,39 @@ def write_recipe(directory: Path, documents: str) -> Path:
         )
     place = Path(documents).expanduser()
     is_glob = any(letter in documents for letter in "*?[")
-    if not is_glob and not place.exists() and not is_corpus(documents):
+    if documents and not is_glob and not place.exists() and not is_corpus(documents):
         raise RecipeError(
             "no such file, folder or known corpus",
             where=documents,
             next_step="give the path of your documents; `tinsmith models` lists the corpora",
         )
     # The recipe may be built from any directory.
-    source = documents if is_corpus(documents) else str(place.absolute() if is_glob else place.resolve())
+    absolute = str(place.absolute() if is_glob else place.resolve()) if documents else ""
+    source = documents if is_corpus(documents) else absolute
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", directory.resolve().name).strip("-.") or "mine"
-    directory.mkdir(parents=True, exist_ok=True)
-    path.write_text(render_recipe(name, source, runs=str((directory / "runs").resolve())), encoding="utf-8")
-    return path
+    runs = str((directory / "runs").resolve())
+    head = (
+        f"name = {toml_value(name)}",
+        f"runs = {toml_value(runs)}  # directory of the stages and the bundle",
+    )
+    if source:
+        head = (*head, "", "[ingest]", f"sources = [{toml_value(source)}]")
+    return NewRecipe(path, name, source, head)
+
+
+def write_recipe(directory: Path, documents: str) -> Path:
+    """Write DIR/recipe.toml with every field explained. Raises RecipeError; overwrites nothing."""
+    recipe = new_recipe(directory, documents)
+    recipe.write(render_recipe(recipe.name, recipe.source, runs=str((directory / "runs").resolve())))
+    return recipe.path
 
 
 def render_recipe(name: str, source: str, *, runs: str) -> str:
     """Return a recipe as TOML; fields with a default are commented out."""
     lines = [
         "# A recipe. Lines that start with # show defaults.",
-        f"name = {_toml(name)}",
-        f"runs = {_toml(runs)}  # directory of the stages and the bundle",
+        f"name = {toml_value(name)}",
+        f"runs = {toml_value(runs)}  # directory of the stages and the bundle",
         "# seed = 7",
         f"# may_leave = []  # {Recipe.model_fields['may_leave'].description}",
     ]
@@ -103,6 +134,8 @@ def render_recipe(name: str, source: str, *, runs: str) -> str:
             lines += ["", f"[{section}]  # {_first_line(field.annotation)}"]
             lines += _render_fields(section, field.annotation, source)
     lines += [
+        "",
+        "# A job: its answers are learnt from examples. `tinsmith init DIR --job classify --examples FILE` writes one.",
         "",
         "# A task: a question about a document, answered from its front matter or record.",
         "# [[tasks]]",
@@ -120,15 +153,17 @@ def _render_fields(name: str, section: type[Section], source: str) -> list[str]:
     for key, info in section.model_fields.items():
         meaning = f"  # {info.description}" if info.description else ""
         if (name, key) == ("ingest", "sources"):
-            lines.append(f"sources = [{_toml(source)}]{meaning}")
+            lines.append(f"sources = [{toml_value(source)}]{meaning}")
         elif _is_section(info.annotation):
             inner += [f"# [{name}.{key}]  # {_first_line(info.annotation)}"]
             inner += _render_fields(f"{name}.{key}", info.annotation, source)
         elif key in _ADVISED.get(name, {}):
             said = f"{info.description}; " if info.description else ""
-            lines.append(f"{key} = {_toml(_ADVISED[name][key])}  # {said}default {_toml(info.default)}")
+            lines.append(
+                f"{key} = {toml_value(_ADVISED[name][key])}  # {said}default {toml_value(info.default)}"
+            )
         else:
-            default = "" if info.default is None else f" = {_toml(info.default)}"
+            default = "" if info.default is None else f" = {toml_value(info.default)}"
             lines.append(f"# {key}{default}{meaning}")
     return lines + inner
 
@@ -141,16 +176,17 @@ def _first_line(section: type[Section]) -> str:
     return (section.__doc__ or "").strip().splitlines()[0]
 
 
-def _toml(value: Any) -> str:
+def toml_value(value: Any) -> str:
+    """Return a value as TOML writes it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
-    if isinstance(value, tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+        keys = {key: key if re.fullmatch(r"[\w-]+", key, re.ASCII) else toml_value(key) for key in value}
+        return "{" + ", ".join(f"{keys[key]} = {toml_value(item)}" for key, item in value.items()) + "}"
     return str(value)
 
 
