@@ -14,6 +14,7 @@ from tinsmith.jobs.examples import Sides, divide
 from tinsmith.jobs.records import Record
 from tinsmith.jobs.spec import Job, read_job
 from tinsmith.recipe import JobConfig
+from tinsmith.stages.examples import Settings
 from tinsmith.stages.examples.run import examples
 
 WEIGHTS = {name: {"type": "integer", "minimum": 0, "maximum": 100} for name in ("equities", "bonds", "cash")}
@@ -262,6 +263,6 @@ def test_the_schema_is_kept_as_a_table(tmp_path):
         "\n".join(json.dumps({"text": f"client {number}", "weights": GOOD}) for number in range(20))
     )
     config = portfolio(examples=(str(tmp_path / "rows.jsonl"),)).model_copy(update={"json_schema": str(file)})
-    examples((config,), inputs={}, seed=1, out=tmp_path, progress=SilentProgress())
+    examples((config,), settings=Settings(""), inputs={}, seed=1, out=tmp_path, progress=SilentProgress())
     file.unlink()
     assert Checks(read_job(tmp_path / "portfolio").config).schema == SCHEMA

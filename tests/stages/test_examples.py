@@ -16,7 +16,9 @@ from tinsmith.jobs.spec import read_job
 from tinsmith.pipeline.plan import check_recipe
 from tinsmith.recipe import JobConfig
 from tinsmith.recipe.toml import parse_recipe
+from tinsmith.stages.examples import Settings
 from tinsmith.stages.examples.run import examples
+from tiny_model import write_trained
 
 WORDS = ["rates", "rise", "fall", "prices", "wages", "growth", "risk", "outlook", "labour", "trade"]
 
@@ -42,14 +44,21 @@ def run(tmp_path):
             writer.writerows(rows)
         return str(path)
 
-    def run_stage(rows, test=None, seed=7, inputs=None, **fields):
+    def run_stage(rows, test=None, seed=7, inputs=None, base="", **fields):
         out = tmp_path / f"out{len(list(tmp_path.glob('out*')))}"
         out.mkdir()
         files = {"examples": (write(rows, "a.csv"),)} if rows else {}
         files |= {"test": (write(test, "t.csv"),)} if test else {}
         job = JobConfig.model_validate({"name": "j", "kind": "classify", "answer": "{y}"} | files | fields)
         found = {
-            "statistics": examples((job,), inputs=inputs or {}, seed=seed, out=out, progress=SilentProgress())
+            "statistics": examples(
+                (job,),
+                settings=Settings(base),
+                inputs=inputs or {},
+                seed=seed,
+                out=out,
+                progress=SilentProgress(),
+            )
         }
         for part in ("learn", "validation", "test"):
             found[part] = list(read_jsonl(out / "j" / f"{part}.jsonl"))
@@ -330,3 +339,27 @@ def test_what_can_be_refused_before_anything_is_read(tmp_path):
     }.items():
         with pytest.raises(RecipeError, match=said):
             check(**fields)
+
+
+def test_inputs_longer_than_the_context_are_counted(run, tmp_path):
+    base = write_trained(tmp_path / "base")
+    rows = labelled(60)
+    for row in rows[:3]:
+        row["text"] = f"{row['text'][-6:]} " + " ".join([row["text"]] * 30)
+    found = run(rows, base=str(base), context=128, keep="end")
+    assert (
+        note(found, "cut")["text"]
+        == "3 of 60 inputs are longer than the context of 128 tokens; their end is kept."
+    )
+    assert sorted(note(found, "cut")["rows"]) == ["a.csv:2", "a.csv:3", "a.csv:4"]
+
+
+def test_questions_about_one_passage_are_no_duplicates(run):
+    rows = [
+        {"text": text, "q": question, "y": f"{number} {question}"}
+        for number, text in enumerate(sentences(30))
+        for question in ("Who?", "What?")
+    ]
+    found = run(rows, kind="answer", question="{q}")
+    assert not [row for row in found["notes"] if row["kind"] in ("duplicate", "shared_with_test")]
+    assert texts(found["test"]).isdisjoint(texts(found["learn"] + found["validation"]))

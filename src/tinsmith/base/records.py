@@ -85,6 +85,19 @@ def csv_rows(lines: Iterable[str], delimiter: str, fields: list[str]) -> Iterato
         yield from ((number, UNREADABLE) for number in range(waiting[0], reader.line_num - 1))
 
 
+def line_rows(lines: Iterable[str], delimiter: str, fields: list[str]) -> Iterator[Numbered]:
+    """Yield the rows below the header of a table with a row in each line; a quote may stand alone in a cell."""
+    for number, line in itertools.islice(enumerate(lines, 1), 1, None):
+        if not line.strip():
+            continue
+        text = line.rstrip("\r\n")
+        try:
+            cells = next(csv.reader([text], delimiter=delimiter, skipinitialspace=True, strict=True))
+        except csv.Error:
+            cells = text.split(delimiter)
+        yield number, dict(zip(fields, cells))
+
+
 def json_safe(value: Any) -> Any:
     """Return a value as JSON: dates as ISO text, infinities and NaN as text, bytes as their size.
 

@@ -30,7 +30,8 @@ _IS_LABEL = _named(
 )
 _NO_LABEL = _named(
     "id uid uuid guid index idx no nr number year month day date time timestamp page url link source file filename "
-    "path split fold row line lang language author annotator user username column_[0-9]+"
+    "path split fold row line lang language author annotator user username customer company client patient speaker "
+    "column_[0-9]+"
 )
 _IS_GROUP = _named(
     "id meeting document doc contract file filename case company customer patient thread source title url author user "
@@ -142,6 +143,7 @@ def find_text(columns: dict[str, Column], without: Iterable[str]) -> list[str]:
 def find_label(columns: dict[str, Column]) -> str:
     """Return the column of the label. Raises RecipeError that lists the candidates if there is not one alone."""
     fitting = [column for column in columns.values() if column.may_be_label()]
+    fitting.sort(key=lambda column: len(column.counts))
     named = [column for column in fitting if _IS_LABEL.search(column.name)]
     chosen = named if len(named) == 1 else fitting
     if len(chosen) == 1:

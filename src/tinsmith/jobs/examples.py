@@ -50,11 +50,12 @@ class Example:
     source: str
     row: int
     shared: bool = False  # a row of the test that also stands in the examples
+    question: str = ""
 
     @property
     def key(self) -> str:
-        """Return the input without case and white space: what makes two examples the same."""
-        return fold(self.input).casefold()
+        """Return input and question without case and white space: what makes two examples the same."""
+        return fold(f"{self.input}\n{self.question}").casefold()
 
     @property
     def answer_key(self) -> str:
@@ -63,8 +64,8 @@ class Example:
 
     def to_row(self) -> JsonObject:
         """Return the row; `shared` stands only in rows that are."""
-        row = asdict(self)
-        return row if self.shared else {key: value for key, value in row.items() if key != "shared"}
+        hidden = ("question",) if self.shared else ("question", "shared")
+        return {key: value for key, value in asdict(self).items() if key not in hidden}
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ class Sides:
         else:
             name = f"{self._short(record.source)}:{record.row}"
             group = group or hashlib.sha256(fold(text).casefold().encode("utf-8", "replace")).hexdigest()[:16]
-        return Example(name, group, text, answer, record.fields, record.source, record.row)
+        asked = self.rendering.question(record.fields)
+        return Example(name, group, text, answer, record.fields, record.source, record.row, question=asked)
 
     def _checked(self, example: Example, *, test: bool) -> Example:
         """Return an example whose answer breaks no check; a row of the test is kept, and told.

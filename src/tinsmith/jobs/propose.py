@@ -23,6 +23,7 @@ _LOOKED_AT = 300  # records whose values are looked for in their texts
 _LEAST_VERBATIM = 0.5  # of a column's values stand in the text, or it is no field
 _BYTES_PER_TOKEN = 4
 _SHOWN_LABELS = 12
+_MOST_CUT, _LONGER = 0.05, 1024  # share of passages that may be cut before the context, in tokens, is raised
 _QUESTION, _PASSAGE = "question query", "passage context text document body paragraph excerpt"
 _ANSWER = "answer response target output label"
 _WRITTEN = "text paragraph report summary output target answer completion response description letter"
@@ -189,7 +190,7 @@ def _input(columns: dict[str, Column], wanted: Wanted, without: list[str]) -> st
 def _asked(name: str) -> str:
     """Return a column's name as a question."""
     words = re.sub(r"[_\W]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)).strip()
-    return f"{words[:1].upper()}{words[1:]}:"
+    return f"{words[:1].upper()}{words[1:]}" + ("?" if name.rstrip().endswith("?") else ":")
 
 
 def _verbatim_share(name: str, given: Sequence[str], records: Sequence[JsonObject]) -> float:
@@ -243,6 +244,11 @@ def _offer_context(proposal: Proposal, job: JobConfig, examples: Examples) -> No
         return
     inputs = [len(example.input.encode()) / _BYTES_PER_TOKEN for example in (*examples.learn, *examples.test)]
     longer = sum(length > job.context - 32 for length in inputs) / len(inputs)
+    if job.kind == "answer" and longer > _MOST_CUT:
+        # What is cut off cannot be answered.
+        proposal.fields["context"] = _LONGER
+        proposal.comments["context"] = f"tokens; {longer:.0%} of the passages would be cut at {job.context}"
+        return
     said = f"about {longer:.0%} of the inputs are longer; their start is kept" if longer else "all inputs fit"
     proposal.offers.append(f"context = {job.context}  # tokens; {said}")
     if longer:

@@ -23,6 +23,7 @@ from tinsmith.base.records import (
     csv_header,
     csv_rows,
     json_safe,
+    line_rows,
     parse_json,
     parse_lines,
 )
@@ -183,7 +184,11 @@ def _table(file: io.TextIOWrapper, head: str, path: Path) -> Iterator[Numbered]:
     names = _unique(header)
     before = len(skipped.splitlines())
     file.read(len(skipped))
-    rows = iter(csv_rows(file, delimiter, names))
+    # Where each line is a row, a quote that nothing closes is part of a text and takes no further lines with it.
+    lines = delimiter == "\t" and all(line.count("\t") == len(names) - 1 for line in file if line.strip())
+    file.seek(0)
+    file.read(len(skipped))
+    rows = iter(line_rows(file, delimiter, names) if lines else csv_rows(file, delimiter, names))
     peeked = list(itertools.islice(rows, _PEEK))
     _expect_header(header, [list(row.values()) for _, row in peeked if row is not UNREADABLE])
     for number, row in itertools.chain(peeked, rows):

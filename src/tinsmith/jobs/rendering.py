@@ -62,6 +62,10 @@ class Rendering:
             raise NoExample("empty_input", f"no text in {', '.join(self.fields['input'])}")
         return self._fill("input", values)
 
+    def question(self, record: Mapping[str, Any]) -> str:
+        """Return the question about a record."""
+        return self.config.asked.format(**{**dict.fromkeys(self.fields["question"], ""), **readable(record)})
+
     def group(self, record: Mapping[str, Any]) -> str:
         """Return the group of a record, empty where it has none."""
         values = readable(record)

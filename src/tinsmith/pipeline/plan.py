@@ -15,7 +15,7 @@ from tinsmith.pipeline.manifests import KEY, MANIFEST, changed_output, manifest_
 from tinsmith.recipe import Recipe
 from tinsmith.recipe.renamed import RENAMED
 from tinsmith.recipe.unread import refuse_unread
-from tinsmith.stages import Stage, stages_for
+from tinsmith.stages import PURPOSES, Stage, stages_for
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,8 @@ def stages_until(recipe: Recipe, until: str | None) -> tuple[Stage, ...]:
     if until is None:
         return stages
     if until not in names:
-        raise RecipeError(
-            f"this recipe has no stage {until!r}", where="--until", next_step=f"use one of {', '.join(names)}"
-        )
+        what = f"this recipe has no stage {until!r}" if until in PURPOSES else f"unknown stage {until!r}"
+        raise RecipeError(what, where="--until", next_step=f"use one of {', '.join(names)}")
     return stages[: names.index(until) + 1]
 
 

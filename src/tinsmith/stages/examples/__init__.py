@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from tinsmith.base.errors import RecipeError
 from tinsmith.base.files import sha256_file
 from tinsmith.meter.planner import BASE_MEMORY_BYTES, Cost, Scale
 from tinsmith.recipe import Recipe
-from tinsmith.stages.stage import Stage
+from tinsmith.stages.stage import Stage, of_recipe
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the stage reads beside its own section."""
+
+    base: str = of_recipe("model.base")
 
 
 def _estimate(recipe: Recipe, scale: Scale) -> Cost:
@@ -40,8 +48,15 @@ def _check(recipe: Recipe) -> None:
 
 
 def _uses(recipe: Recipe, name: str) -> bool:
-    """Documents are read only for a job without files of its own."""
+    """Documents are read only for a job without files of its own, their tokenizer for one that starts from them."""
+    if name == "tokenize":
+        return any(job.start == "documents" for job in recipe.jobs)
     return any(not job.examples for job in recipe.jobs)
+
+
+def _models(recipe: Recipe) -> tuple[str, ...]:
+    """Return the base, whose tokenizer says which inputs are too long."""
+    return (recipe.model.base,) if any(job.start == "base" for job in recipe.jobs) else ()
 
 
 STAGE = Stage(
@@ -49,8 +64,10 @@ STAGE = Stage(
     version=1,
     purpose="examples of jobs",
     estimate=_estimate,
-    inputs=("refine",),
+    inputs=("refine", "tokenize"),
     uses=_uses,
+    settings=Settings,
+    models=_models,
     files=_file_stamps,
     check=_check,
     section="jobs",

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
+from tinsmith.base.assets import resolve_model
 from tinsmith.base.files import JsonObject, write_jsonl
 from tinsmith.base.progress import Progress
+from tinsmith.jobs.asks import asks_of, prompt_of
 from tinsmith.jobs.examples import Example, Examples, Sides, divide
+from tinsmith.jobs.prepare import prepare
 from tinsmith.jobs.records import Record, read_records
 from tinsmith.jobs.schema import read_schema
-from tinsmith.jobs.spec import Job
+from tinsmith.jobs.spec import Job, read_job
 from tinsmith.recipe import JobConfig
+from tinsmith.stages.examples import Settings
 from tinsmith.stages.stage import Inputs
 from tinsmith.tokens.tasks import read_meta
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+_AROUND = 16  # tokens around input, question and answer
 _BATCH = 256  # documents in memory at one time
 PARTS = ("learn", "validation", "test")
 
 
 def examples(
-    config: tuple[JobConfig, ...], *, inputs: Inputs, seed: int, out: Path, progress: Progress
+    config: tuple[JobConfig, ...],
+    *,
+    settings: Settings,
+    inputs: Inputs,
+    seed: int,
+    out: Path,
+    progress: Progress,
 ) -> dict[str, float]:
     """Write `JOB/{job.json,learn.jsonl,validation.jsonl,test.jsonl}` for each job, `rejects.jsonl` and `notes.jsonl`.
 
@@ -35,6 +51,7 @@ def examples(
     for job in config:
         found = divide(_read(job, inputs), seed)
         _write(job, found, out / job.name)
+        _note_cut(found, read_job(out / job.name), partial(_tokenizer, job, settings, inputs), seed)
         rejects += [{"job": job.name, **asdict(reject)} for reject in found.rejects]
         notes += [{"job": job.name, **asdict(note)} for note in found.notes]
         statistics |= _statistics(job, found)
@@ -56,6 +73,35 @@ def _read(job: JobConfig, inputs: Inputs) -> Sides:
         for name in names:
             sides.add(read_records(name), test=test)
     return sides
+
+
+def _tokenizer(job: JobConfig, settings: Settings, inputs: Inputs) -> PreTrainedTokenizerFast:
+    from tinsmith.tokens.tokenizer import load_tokenizer
+
+    if job.start == "documents":
+        return load_tokenizer(inputs["tokenize"] / "tokenizer")
+    return load_tokenizer(resolve_model(settings.base).path)
+
+
+def _note_cut(
+    found: Examples, job: Job, open_tokenizer: Callable[[], PreTrainedTokenizerFast], seed: int
+) -> None:
+    """Note the inputs that are longer than the context. Those of an extraction are read in passages."""
+    config = job.config
+    rows = [example.to_row() for example in (*found.learn, *found.validation, *found.test)]
+    # A token has at least one byte, so most jobs need no tokenizer here.
+    longest = max(len(f"{row['input']}{config.asked}{row['answer']}".encode()) for row in rows)
+    if config.kind == "extract" or longest + _AROUND <= config.context:
+        return
+    tokenizer = open_tokenizer()
+    job, _ = prepare(job, [example.to_row() for example in found.learn], tokenizer, seed=seed)
+    cut = [row["id"] for row in rows if prompt_of(job, tokenizer, asks_of(job, row, tokenizer)[0]).left_out]
+    found.note(
+        "cut",
+        f"{len(cut)} of {len(rows)} inputs are longer than the context of {config.context} tokens; their "
+        f"{config.keep} is kept.",
+        cut,
+    )
 
 
 def _documents(path: Path, part: str) -> Iterator[Record]:
