@@ -25,9 +25,7 @@ def _named(words: str) -> re.Pattern[str]:
     return re.compile(rf"(?:^|[^a-z])(?:{'|'.join(words.split())})s?(?:$|[^a-z])", re.IGNORECASE)
 
 
-_IS_LABEL = _named(
-    "label class category target y stance sentiment intent topic type tag gold outcome verdict answer"
-)
+_IS_LABEL = _named("label class category target y gold answer")  # decides between candidates
 _NO_LABEL = _named(
     "id uid uuid guid index idx no nr number year month day date time timestamp page url link source file filename "
     "path split fold row line lang language author annotator user username customer company client patient speaker "

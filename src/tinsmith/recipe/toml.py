@@ -104,7 +104,7 @@ def new_recipe(directory: Path, documents: str) -> NewRecipe:
     source = documents if is_corpus(documents) else absolute
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", directory.resolve().name).strip("-.") or "mine"
     runs = str((directory / "runs").resolve())
-    head = (
+    head: tuple[str, ...] = (
         f"name = {toml_value(name)}",
         f"runs = {toml_value(runs)}  # directory of the stages and the bundle",
     )
