@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from tinsmith.base.files import JsonObject
+from tinsmith.evaluate.job_grades import answer_score, field_scores
 from tinsmith.evidence.bootstrap import ClassCounts, Statistic, calibration_error, mean_over
 from tinsmith.evidence.items import JobAnswer, JobQuestion, JobRow
 from tinsmith.evidence.schema import (
@@ -24,6 +25,7 @@ from tinsmith.evidence.schema import (
 )
 from tinsmith.jobs.answers import UNREADABLE
 from tinsmith.jobs.calibration import BINS, reliability, share_curve
+from tinsmith.jobs.scoring import span_f1
 from tinsmith.jobs.spec import Job
 
 MISTAKES = 20
@@ -126,8 +128,26 @@ def _several(table: JobTable, rows: Sequence[JobRow]) -> Iterator[Measured]:
     yield "job_exact_sets", table.mean(rows, lambda row: float(row["correct"])), len(rows)
 
 
+def _extract(table: JobTable, rows: Sequence[JobRow]) -> Iterator[Measured]:
+    """Of fields that the text holds, the F1 of what was found; of the others, how often "none" was said."""
+    fields = [
+        (row["group"], *scored)
+        for row in rows
+        for scored in field_scores(table.job, row["answer"], row["prediction"])
+    ]
+    for metric, present in (("job_span_f1", True), ("job_none_said", False)):
+        own = [(group, f1) for group, there, f1 in fields if there is present]
+        if len({group for group, _ in own}) > 1:
+            yield metric, mean_over(table.places, *zip(*own, strict=True)), len(own)
+
+
 def _answer(table: JobTable, rows: Sequence[JobRow]) -> Iterator[Measured]:
     yield "job_exact_match", table.mean(rows, lambda row: float(row["correct"])), len(rows)
+    yield (
+        "job_answer_f1",
+        table.mean(rows, lambda row: answer_score(row["answer"], row["prediction"], span_f1)),
+        len(rows),
+    )
 
 
 def _write(table: JobTable, rows: Sequence[JobRow]) -> Iterator[Measured]:
@@ -137,6 +157,7 @@ def _write(table: JobTable, rows: Sequence[JobRow]) -> Iterator[Measured]:
 _BY_KIND: dict[str, Callable[[JobTable, Sequence[JobRow]], Iterator[Measured]]] = {
     "classify": _classify,
     "several": _several,
+    "extract": _extract,
     "answer": _answer,
     "write": _write,
 }

@@ -1,4 +1,4 @@
-"""What a job's figures say, in sentences: right in 100, against whom, and whether something simpler does as well."""
+"""What a job's figures say: right in 100, against whom, and whether something simpler does as well."""
 
 from __future__ import annotations
 

@@ -157,9 +157,10 @@ def check(items: Items) -> None:
 
 def _judged_by(job: Job, subject: str, asked: JobAsked | None) -> Job:
     """Return the job with the calibration that a subject's scores were made with: of ours, that of the job."""
-    if role_of(subject).is_ours or not asked or not asked["calibration"]:
+    if role_of(subject).is_ours:
         return job
-    return job.model_copy(update={"calibration": Calibration(**asked["calibration"])})
+    fitted = asked["calibration"] if asked else None
+    return job.model_copy(update={"calibration": Calibration(**(fitted or {}))})
 
 
 def _check_asked(
