@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.base.files import write_json, write_jsonl
-from tinsmith.evaluate.job_grades import QUESTIONS, chosen, said
+from tinsmith.evaluate.job_grades import QUESTIONS, Grader
 from tinsmith.evidence.items import JobQuestion
 from tinsmith.jobs.spec import Calibration, Job
 from tinsmith.recipe import JobConfig
@@ -54,7 +54,7 @@ def make_questions(
 
 def sure_rows(job: Job, questions: Sequence[JobQuestion], *, right: float, seed: int = 1) -> list[Any]:
     """Return rows of a model that finds the right label likeliest in about that share of rows."""
-    draw, rows = random.Random(seed), []
+    draw, grader, rows = random.Random(seed), Grader(job), []
     for question in questions:
         named = question["answer"] if draw.random() < right else draw.choice(LABELS)
         weights = {label: draw.random() + 2.0 * (label == named) for label in LABELS}
@@ -64,15 +64,15 @@ def sure_rows(job: Job, questions: Sequence[JobQuestion], *, right: float, seed:
             label: heat * math.log(weight / total) + job.calibration.prior_weight * prior.get(label, 0.0)
             for label, weight in weights.items()
         }
-        rows.append(chosen(job, question, log_p))
+        rows.append(grader.chosen(question, log_p))
     return rows
 
 
 def said_rows(job: Job, questions: Sequence[JobQuestion], *, right: float, seed: int = 2) -> list[Any]:
     """Return rows of a system that says its answer alone."""
-    draw = random.Random(seed)
+    draw, grader = random.Random(seed), Grader(job)
     return [
-        said(job, question, question["answer"] if draw.random() < right else draw.choice(LABELS))
+        grader.said(question, question["answer"] if draw.random() < right else draw.choice(LABELS))
         for question in questions
     ]
 

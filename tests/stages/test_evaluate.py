@@ -33,7 +33,7 @@ from tinsmith.recipe import (
     TrainConfig,
 )
 from tinsmith.stages.evaluate import STAGE, Settings
-from tinsmith.stages.evaluate import run as stage
+from tinsmith.stages.evaluate import documents as stage
 from tinsmith.stages.evaluate.run import evaluate
 from tinsmith.tokens.canaries import make_canaries
 from tinsmith.tokens.shards import ShardWriter
@@ -121,7 +121,7 @@ def _evaluate(run, out, train=TRAIN, *, may_leave=(), **changes):
     return evaluate(
         _config(run, **changes),
         settings=Settings(ModelConfig(base=str(run / "base")), train, (TASK,), METER),
-        inputs={name: run / name for name in STAGE.inputs},
+        inputs={name: run / name for name in STAGE.inputs if name not in ("examples", "learn")},
         seed=3,
         out=out,
         progress=SilentProgress(),
@@ -223,7 +223,7 @@ def test_models_are_scored_on_the_device_of_the_recipe(run, tmp_path, monkeypatc
         raise RuntimeError(str(work.device))
 
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    monkeypatch.setattr("tinsmith.stages.evaluate.run.score_model", scored)
+    monkeypatch.setattr("tinsmith.stages.evaluate.documents.score_model", scored)
     with pytest.raises(RuntimeError, match=used):
         _evaluate(run, tmp_path / "out", TRAIN.model_copy(update={"device": asked}))
 

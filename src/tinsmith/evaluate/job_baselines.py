@@ -1,4 +1,4 @@
-"""Baselines of a classification: each learns from its examples, is tuned on validation rows, and answers the test.
+"""Baselines of a classification: each learns from the examples, is tuned on validation, and answers the test.
 
 A new baseline is one row of `JOB_BASELINES`.
 """
@@ -143,7 +143,11 @@ def _best(data: JobData, trials: Iterable[tuple[dict[str, Any], Any]]) -> list[G
 
 
 def _stack(above: Any, below: Any) -> Any:
-    return np.concatenate([above, below]) if isinstance(above, np.ndarray) else vstack([above, below], format="csr")
+    return (
+        np.concatenate([above, below])
+        if isinstance(above, np.ndarray)
+        else vstack([above, below], format="csr")
+    )
 
 
 def _rank(data: JobData, model: Any, features: Any, true: Any) -> tuple[float, float]:

@@ -25,8 +25,10 @@ from tinsmith.evidence.schema import (
 )
 from tinsmith.jobs.answers import UNREADABLE
 from tinsmith.jobs.calibration import BINS, reliability, share_curve
+from tinsmith.jobs.schema import read_schema
 from tinsmith.jobs.scoring import span_f1
 from tinsmith.jobs.spec import Job
+from tinsmith.jobs.write import agreement
 
 MISTAKES = 20
 _INPUT_CHARACTERS = 300  # of a mistake's input, as it is shown
@@ -151,7 +153,14 @@ def _answer(table: JobTable, rows: Sequence[JobRow]) -> Iterator[Measured]:
 
 
 def _write(table: JobTable, rows: Sequence[JobRow]) -> Iterator[Measured]:
-    yield "job_checks_kept", table.mean(rows, lambda row: float(row["correct"])), len(rows)
+    schema = read_schema(table.job.config) if table.job.config.json_schema else None
+    yield (
+        "job_agreement",
+        table.mean(rows, lambda row: agreement(schema, str(row["prediction"]), str(row["answer"]))),
+        len(rows),
+    )
+    if table.job.config.checks:
+        yield "job_checks_kept", table.mean(rows, lambda row: float(row["correct"])), len(rows)
 
 
 _BY_KIND: dict[str, Callable[[JobTable, Sequence[JobRow]], Iterator[Measured]]] = {
@@ -167,7 +176,7 @@ _COMPARED = {
     "several": ("job_micro_f1", "job_exact_sets"),
     "extract": ("job_span_f1", "job_none_said"),
     "answer": ("job_exact_match", "job_answer_f1"),
-    "write": ("job_checks_kept",),
+    "write": ("job_agreement", "job_checks_kept"),
 }
 
 

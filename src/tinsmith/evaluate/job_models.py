@@ -21,6 +21,12 @@ from tinsmith.tokens.encoding import context_token, encode
 SHOT_TOKENS = 160  # of an example's input and question, at most: the examples are read before every row
 
 
+def prompt_ids(tokenizer: PreTrainedTokenizerFast, job: Job, row: JsonObject) -> tuple[int, ...]:
+    """Return the prompt of a classification of one row."""
+    (ask,) = asks_of(job, {**row, "answer": None}, tokenizer)
+    return prompt_of(job, tokenizer, ask).ids
+
+
 def label_log_p(
     scorer: Scorer,
     tokenizer: PreTrainedTokenizerFast,
@@ -37,8 +43,7 @@ def label_log_p(
     prefix = shown_before(tokenizer, job, shots) if shots else []
     trees, places = [], []
     for row in rows:
-        prompt = prompt_of(job, tokenizer, asks_of(job, {**row, "answer": None}, tokenizer)[0]).ids
-        prompt = prompt[1:] if prefix else prompt
+        prompt = prompt_ids(tokenizer, job, row)[1 if prefix else 0 :]
         tree = Tree()
         nodes = [
             [tree.add([*prompt, *branch.prefix, token])[-1] for token in branch.tokens]
@@ -69,9 +74,7 @@ def _any_record(shots: Sequence[JsonObject]) -> JsonObject:
     return dict(shots[0].get("record", {})) if shots else {}
 
 
-def shown_before(
-    tokenizer: PreTrainedTokenizerFast, job: Job, shots: Sequence[JsonObject]
-) -> list[int]:
+def shown_before(tokenizer: PreTrainedTokenizerFast, job: Job, shots: Sequence[JsonObject]) -> list[int]:
     """Return the tokens of examples in the form of the prompt, each with its answer; long inputs are cut."""
     tokens = [context_token(tokenizer)]
     for shot in shots:
@@ -101,9 +104,7 @@ def hidden_states(
     advance: Advance = lambda tokens: None,
 ) -> np.ndarray:
     """Return for each row (N, 2H) the last hidden state of its prompt, and the mean over the prompt."""
-    prompts = [
-        prompt_of(job, tokenizer, asks_of(job, {**row, "answer": None}, tokenizer)[0]).ids for row in rows
-    ]
+    prompts = [prompt_ids(tokenizer, job, row) for row in rows]
     found = np.zeros((len(rows), 2 * scorer.weight.shape[1]), dtype=np.float32)
     lengths = [len(prompt) for prompt in prompts]
     with torch.inference_mode():

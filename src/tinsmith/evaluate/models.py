@@ -56,6 +56,12 @@ def find_models(config: EvaluateConfig, model: ModelConfig, package: Path) -> li
         file = _file(package, format)
         if file.exists():
             models.append(EvalModel(GGUF_SUBJECTS[format], f"{name} ({format})", file, licence))
+    return models + find_others(config, model)
+
+
+def find_others(config: EvaluateConfig, model: ModelConfig) -> list[EvalModel]:
+    """List the base, unless our model began with fresh weights, and the rivals."""
+    models = []
     if not model.scratch:
         base = resolve_model(model.base)
         models.append(EvalModel(BASE, base.name, base.path, base.licence))

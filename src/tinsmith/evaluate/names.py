@@ -8,10 +8,16 @@ from pathlib import Path
 from tinsmith.base.assets import KNOWN
 from tinsmith.base.errors import RecipeError
 from tinsmith.evaluate.baselines import BASELINES
+from tinsmith.evaluate.job_baselines import JOB_BASELINES
 from tinsmith.evidence.schema import BASE, GGUF_SUBJECTS, OURS
 from tinsmith.recipe import EvaluateConfig
 
-RESERVED = (OURS, BASE, *GGUF_SUBJECTS.values(), *(baseline.name for baseline in BASELINES))
+RESERVED = (
+    OURS,
+    BASE,
+    *GGUF_SUBJECTS.values(),
+    *dict.fromkeys(baseline.name for baseline in (*BASELINES, *JOB_BASELINES)),
+)
 
 
 def file_name(name: str) -> str:
@@ -39,11 +45,14 @@ def scored_formats(config: EvaluateConfig) -> tuple[str, ...]:
 
 
 def check_names(config: EvaluateConfig) -> None:
-    """Raise RecipeError for a rival or an endpoint with the name of another, of our model or base, or a baseline."""
+    """Raise RecipeError where two subjects would have one name, our own and the baselines included."""
     named = [("evaluate.rivals", rival_name(rival)) for rival in config.rivals]
     named += [
         (f"evaluate.endpoints.{number}.name", endpoint.name)
         for number, endpoint in enumerate(config.endpoints)
+    ]
+    named += [
+        (f"evaluate.recorded.{number}.name", recorded.name) for number, recorded in enumerate(config.recorded)
     ]
     taken = set(RESERVED)
     for where, name in named:

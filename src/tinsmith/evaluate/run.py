@@ -94,9 +94,9 @@ def _drop_kinds(items: Path, subject: str, *, keep: Mapping[str, str]) -> None:
             (items / f"{family.kind}-{subject}.jsonl").unlink(missing_ok=True)
 
 
-def drop_other_subjects(items: Path, subjects: Sequence[str]) -> None:
-    """Remove what an earlier attempt stored in `items` of all but these subjects."""
-    for kind in ("about", *(family.kind for family in families())):
+def drop_other_subjects(items: Path, subjects: Sequence[str], kinds: Sequence[str]) -> None:
+    """Remove what an earlier attempt stored in `items` of these kinds, of all but these subjects."""
+    for kind in kinds:
         for file in items.glob(f"{kind}-*.json*"):
             if file.stem.removeprefix(f"{kind}-") not in subjects:
                 file.unlink()

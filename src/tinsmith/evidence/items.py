@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from tinsmith.base.files import JsonObject, read_jsonl
 
@@ -120,7 +120,10 @@ JobAnswer = str | list[str] | dict[str, list[str]] | dict[str, str] | None
 
 
 class JobQuestion(TypedDict):
-    """A test row of a job as it is stored: `shared` says that its input also stands in the examples."""
+    """A test row of a job as it is stored: `shared` says that its input also stands in the examples.
+
+    The record is stored where checks may read it.
+    """
 
     job: str
     id: str
@@ -128,6 +131,7 @@ class JobQuestion(TypedDict):
     input: str
     answer: JobAnswer
     shared: bool
+    record: NotRequired[JsonObject]
 
 
 class JobRow(TypedDict):

@@ -7,7 +7,7 @@ from functools import partial
 
 from tinsmith.base.errors import BundleError
 from tinsmith.evaluate.job_figures import JobTable, metrics_of
-from tinsmith.evaluate.job_grades import QUESTIONS, grade, likeliest, read_job_questions, read_words
+from tinsmith.evaluate.job_grades import QUESTIONS, Grader, likeliest, read_job_questions
 from tinsmith.evaluate.job_words import say_job
 from tinsmith.evidence.bootstrap import Estimate, Statistic
 from tinsmith.evidence.family import (
@@ -33,7 +33,7 @@ from tinsmith.evidence.schema import (
     Role,
     role_of,
 )
-from tinsmith.jobs.calibration import confidence, needs_a_person
+from tinsmith.jobs.calibration import confidence
 from tinsmith.jobs.spec import FILE, Calibration, Job, read_job
 from tinsmith.recipe import MeterConfig, Recipe
 
@@ -150,7 +150,7 @@ def check(items: Items) -> None:
             own = [row for row in rows if row["job"] == name]
             _check_asked(items, job, subject, own, asked)
             known = about.get(subject, {"jobs": {}})["jobs"].get(name)  # type: ignore[typeddict-item]
-            judge = _judged_by(job, subject, known)
+            judge = Grader(_judged_by(job, subject, known))
             for row in own:
                 _check_row(items, judge, subject, row, asked[row["id"]])
 
@@ -176,9 +176,9 @@ def _check_asked(
         raise contradiction(path, f"{name}: does not answer {min(lost)}")
 
 
-def _check_row(items: Items, job: Job, subject: str, row: JobRow, question: JobQuestion) -> None:
+def _check_row(items: Items, judge: Grader, subject: str, row: JobRow, question: JobQuestion) -> None:
     expected: dict[str, object] = {name: question[name] for name in ("answer", "group", "shared")}  # type: ignore[literal-required]
-    prediction = row["prediction"]
+    job, prediction = judge.job, row["prediction"]
     if row["log_p"] is not None:
         scores = confidence(job, row["log_p"])
         stored = row["scores"] or {}
@@ -187,10 +187,9 @@ def _check_row(items: Items, job: Job, subject: str, row: JobRow, question: JobQ
         prediction = likeliest(stored)
         expected |= {"confidence": stored[prediction]}
     elif row["raw"] is not None:
-        prediction = read_words(job, row["raw"])
-    expected |= {"prediction": prediction, "correct": grade(job, question["answer"], prediction)}
-    if row["confidence"] is not None:
-        expected |= {"given": not needs_a_person(job, row["confidence"])}
+        prediction = judge.read(row["raw"])
+    expected |= {"prediction": prediction, "correct": judge.grade(question, prediction)}
+    expected |= {"given": judge.is_given(prediction, row["confidence"])}
     for field, value in expected.items():
         if row[field] != value:  # type: ignore[literal-required]
             raise _row_error(items, job, subject, row, field, row[field], value)  # type: ignore[literal-required]
@@ -229,6 +228,7 @@ FAMILY = Family(
         MetricSpec("job_none_said", "share", "Says none where absent", higher_is_better=True),
         MetricSpec("job_exact_match", "share", "Exact match", higher_is_better=True),
         MetricSpec("job_answer_f1", "share", "F1 of words", higher_is_better=True),
+        MetricSpec("job_agreement", "share", "Agreement with the right text", higher_is_better=True),
         MetricSpec("job_checks_kept", "share", "Answers that keep every check", higher_is_better=True),
         MetricSpec("job_calibration_error", "share", "Expected calibration error", higher_is_better=False),
         MetricSpec("job_given", "share", "Answered", higher_is_better=True),

@@ -15,6 +15,7 @@ from tinsmith.stages.outbound import Outbound
 from tinsmith.stages.stage import Stage
 from tinsmith.stages.train import base_model
 
+JOBS = "job"  # the family that measures jobs
 RIVAL_SIZE = 2.0  # a rival of unknown size is taken to be twice ours
 
 
@@ -37,6 +38,9 @@ def _estimate(recipe: Recipe, scale: Scale) -> Cost:
     models = {"probed": probed, "all": [*probed, *[1.0] * files, *rivals], "local": [1.0, *rivals]}
     tokens = seconds = 0.0
     for family in families():
+        # Without documents only jobs are measured.
+        if not recipe.ingest.sources and family.kind != JOBS:
+            continue
         cost = family.cost(recipe, scale.bytes_per_token)
         sizes = models[cost.models]
         tokens += cost.tokens * len(sizes)
@@ -51,12 +55,13 @@ def _models(recipe: Recipe) -> tuple[str, ...]:
 
 
 def _file_stamps(recipe: Recipe) -> list[str] | None:
-    """Return the hash of each file of questions or of a general test; None if the recipe names none."""
+    """Return the hash of each file of questions, recorded answers or of a general test; None if there is none."""
     from tinsmith.evaluate.general_files import general_stamps
 
     config = recipe.evaluate
     read_own_questions(config.questions)
     own = [f"{name}:{sha256_file(Path(name).expanduser())}" for name in config.questions]
+    own += [f"{each.file}:{sha256_file(Path(each.file).expanduser())}" for each in config.recorded]
     return [*own, *general_stamps(config.general)] or None
 
 
@@ -77,12 +82,26 @@ def _check(recipe: Recipe) -> None:
         )
     check_bound_names(recipe, families())
     check_names(recipe.evaluate)
+    _check_recorded(recipe)
     _file_stamps(recipe)
     check_words(recipe.evaluate)
     if recipe.evaluate.rivals:
         from tinsmith.evaluate.preflight import check_rivals
 
         check_rivals(recipe.evaluate)
+
+
+def _check_recorded(recipe: Recipe) -> None:
+    """Refuse recorded answers without a file, or to no job of the recipe. Raises RecipeError."""
+    from tinsmith.evaluate.recorded import job_of
+
+    for number, recorded in enumerate(recipe.evaluate.recorded):
+        where = f"evaluate.recorded.{number}"
+        job_of(recorded, recipe.jobs, where=where)
+        if not Path(recorded.file).expanduser().is_file():
+            raise RecipeError(
+                f"there is no file {recorded.file}", where=f"{where}.file", next_step="correct the path"
+            )
 
 
 def _prefetch(recipe: Recipe) -> None:
@@ -94,7 +113,7 @@ def _prefetch(recipe: Recipe) -> None:
 
 def _reusable() -> tuple[str, ...]:
     """Return patterns of the items with a fingerprint: bits and answers share one, each probe has its own."""
-    kinds = ("about", "bits", "exam", *(family.kind for family in families() if family.prepare))
+    kinds = ("about", "bits", "exam", JOBS, *(family.kind for family in families() if family.prepare))
     # What was sent has left, whatever the recipe says now.
     return (*(f"items/{kind}-*.json*" for kind in kinds), "answers/*/sent.jsonl")
 
@@ -109,7 +128,7 @@ def _asks(recipe: Recipe) -> tuple[Outbound, ...]:
 
 STAGE = Stage(
     "evaluate",
-    version=5,
+    version=6,
     purpose="measuring",
     estimate=_estimate,
     inputs=("ingest", "split", "refine", "tokenize", "train", "examples", "learn", "package"),

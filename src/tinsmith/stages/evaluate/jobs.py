@@ -1,0 +1,350 @@
+"""Measure each job on its test rows: our files as they are served, base and rivals, baselines, recorded answers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tinsmith.base.assets import model_sha256
+from tinsmith.base.errors import CorpusError
+from tinsmith.base.files import JsonObject, read_jsonl, sha256_file, sha256_json, write_jsonl
+from tinsmith.base.progress import Progress
+from tinsmith.evaluate.families.jobs import FAMILY
+from tinsmith.evaluate.job_baselines import JOB_BASELINES, Guess, JobBaseline, JobData
+from tinsmith.evaluate.job_grades import QUESTIONS, Grader
+from tinsmith.evaluate.job_models import draw_shots, hidden_states, label_log_p, prompt_ids, untaught
+from tinsmith.evaluate.models import (
+    EvalModel,
+    describe,
+    find_others,
+    open_tokenizer,
+    opened,
+    scoring_precision,
+)
+from tinsmith.evaluate.recorded import job_of, read_recorded, recorded_subject
+from tinsmith.evaluate.run import drop_other_subjects
+from tinsmith.evaluate.scoring.scorer import Scorer
+from tinsmith.evidence.format import plural
+from tinsmith.evidence.items import JobQuestion
+from tinsmith.evidence.schema import GGUF_SUBJECTS, OURS, Gap, Precision, Role, Subject, shown_examples
+from tinsmith.jobs.answers import UNREADABLE
+from tinsmith.jobs.spec import Calibration, Job, read_job
+from tinsmith.model.load import choose_device
+from tinsmith.recipe import EvaluateConfig, RecordedConfig
+from tinsmith.serve.job_model import JobModel, find_jobs
+from tinsmith.serve.runtime import find_gguf
+from tinsmith.stages.evaluate import Settings
+from tinsmith.stages.evaluate.job_store import Answers, Asks, JobStore, metered
+from tinsmith.stages.evaluate.measured import Measured
+from tinsmith.stages.stage import Inputs
+
+STATE_TOKENS = 150_000  # of the learning side that frozen hidden states are computed of, at most
+
+
+@dataclass(frozen=True)
+class JobWork:
+    """One finished job: its directory in *package*, its rows, and the questions that are stored."""
+
+    job: Job
+    directory: Path
+    learn: Sequence[JsonObject]
+    validation: Sequence[JsonObject]
+    test: Sequence[JsonObject]
+    questions: Sequence[JobQuestion]
+    asked: Sequence[int]  # places of the test rows that slow systems are asked
+
+    @property
+    def name(self) -> str:
+        """Return the job's name."""
+        return self.job.config.name
+
+    @property
+    def has_one_label(self) -> bool:
+        """Say whether the answer is one label, so that models give each a probability."""
+        return self.job.config.kind == "classify" and not self.job.config.several
+
+    def judged_by(self, calibration: Calibration) -> Grader:
+        """Return the grader of a system that is calibrated otherwise than our model."""
+        return Grader(self.job.model_copy(update={"calibration": calibration}))
+
+    def few(self) -> tuple[list[JsonObject], list[JobQuestion]]:
+        """Return the rows that slow systems are asked, and their questions."""
+        return [self.test[i] for i in self.asked], [self.questions[i] for i in self.asked]
+
+
+def evaluate_jobs(
+    config: EvaluateConfig,
+    *,
+    settings: Settings,
+    inputs: Inputs,
+    seed: int,
+    out: Path,
+    progress: Progress,
+    may_leave: tuple[str, ...],
+) -> Measured:
+    """Ask everybody each job's test rows, and store every answer.
+
+    Raises AssetError for a model that cannot be opened, CorpusError for a test of fewer than two groups, RecipeError
+    for recorded answers to other inputs.
+    """
+    works = list(_read_jobs(config, inputs, seed))
+    write_jsonl(out / "items" / QUESTIONS, (question for work in works for question in work.questions))
+    judging = _Judging(works, config, settings, seed, out / "items", progress)
+    # First, so that answers to other inputs are refused before any model is opened.
+    recorded = judging.read_recorded()
+    judging.ask_ours()
+    judging.ask_models()
+    judging.ask_baselines()
+    judging.subjects += recorded
+    names = [subject.subject for subject in judging.subjects]
+    drop_other_subjects(out / "items", names, [FAMILY.kind])
+    rows = {f"test_rows_{work.name}": float(len(work.test)) for work in works}
+    return Measured(judging.subjects, gaps=judging.gaps, statistics=rows)
+
+
+def _read_jobs(config: EvaluateConfig, inputs: Inputs, seed: int) -> Iterator[JobWork]:
+    for name, directory in find_jobs(inputs["package"]).items():
+        job, folder = read_job(directory), inputs["examples"] / name
+        learn, validation, test = (
+            list(read_jsonl(folder / f"{side}.jsonl")) for side in ("learn", "validation", "test")
+        )
+        questions = [_question(job, row) for row in test]
+        if len({question["group"] for question in questions}) < 2:
+            raise CorpusError(
+                f"the test of {name} has {len(questions)} row(s) of fewer than 2 groups, which give no interval",
+                where=f"jobs.{name}",
+                next_step="name more rows in `test`, or raise `held_out`",
+            )
+        drawn = np.random.default_rng(seed).permutation(len(questions))[: config.job_items]
+        yield JobWork(job, directory, learn, validation, test, questions, sorted(drawn.tolist()))
+
+
+def _question(job: Job, row: JsonObject) -> JobQuestion:
+    question: JobQuestion = {
+        "job": job.config.name,
+        "id": row["id"],
+        "group": row["group"],
+        "input": row["input"],
+        "answer": row["answer"],
+        "shared": bool(row.get("shared")),
+    }
+    if job.config.kind != "classify":
+        question["record"] = row.get("record", {})
+    return question
+
+
+class _Judging:
+    """Asks subject after subject, and notes who was asked."""
+
+    def __init__(
+        self,
+        works: Sequence[JobWork],
+        config: EvaluateConfig,
+        settings: Settings,
+        seed: int,
+        items: Path,
+        progress: Progress,
+    ) -> None:
+        self.works, self.config, self.settings, self.seed = works, config, settings, seed
+        self.progress = progress
+        self.device = choose_device(settings.train.device)
+        self.precision = scoring_precision(config.precision, self.device)
+        self.store = JobStore(items, _depends(works, seed), progress)
+        self.labelled = [work for work in works if work.has_one_label]
+        self.subjects: list[Subject] = []
+        self.gaps: list[Gap] = []
+
+    def ask_ours(self) -> None:
+        """Ask the smallest GGUF of each job as it is served, and the trained weights themselves."""
+        name = f"{self.settings.model.scratch or self.settings.model.base}, taught here"
+        licence = "that of its base and examples"
+        files = [find_gguf(work.directory) for work in self.works]
+        format = files[0].stem.removeprefix("model-")
+        ours = EvalModel(GGUF_SUBJECTS[format], f"{name} ({format})", files[0], licence)
+        self.subjects.append(describe(ours, open_tokenizer(_trained(self.works[0]))))
+        served = {work.name: partial(_ask_served, work, format) for work in self.works}
+        self.store.put(ours.subject, "ours", list(map(sha256_file, files)), served)
+        if self.labelled:
+            trained = EvalModel(OURS, name, self.labelled[0].directory / "model", licence)
+            self.subjects.insert(0, describe(trained, open_tokenizer(trained)))
+            about = [model_sha256(_trained(work).path) for work in self.labelled]
+            asks = {work.name: partial(self._ask_trained, work) for work in self.labelled}
+            self.store.put(OURS, "ours", [self.precision, *about], asks)
+
+    def _ask_trained(self, work: JobWork) -> Answers:
+        with _Model(_trained(work), self.precision, self.device) as model:
+            return _labelled(work, model, Grader(work.job), work.test, work.questions, ())
+
+    def ask_models(self) -> None:
+        """Ask base and rivals without examples and after some; on the way, learn from the base's hidden states."""
+        if len(self.labelled) < len(self.works):
+            others = ", ".join(work.name for work in self.works if not work.has_one_label)
+            what, why = f"Base and rivals were not asked {others}", "they answer with labels alone"
+            self.gaps.append(Gap(kind=FAMILY.kind, what=what, why=why))
+        for found in find_others(self.config, self.settings.model) if self.labelled else ():
+            with _Model(found, self.precision, self.device) as model:
+                described = describe(found, model.tokenizer)
+                for shots in sorted(set(self.config.shots)):
+                    subject, name = shown_examples(found.subject, shots), _after(found.name, shots)
+                    changes = {"subject": subject, "name": name, "shots": shots}
+                    self.subjects.append(described.model_copy(update=changes))
+                    asks = {work.name: partial(self._ask_model, work, model, shots) for work in self.labelled}
+                    self.store.put(subject, "model", [model.sha256, shots, self.config.job_items], asks)
+                if described.role is Role.BASE:
+                    for baseline in JOB_BASELINES:
+                        if baseline.reads_states:
+                            asks = {
+                                work.name: partial(self._ask_frozen, work, baseline, model)
+                                for work in self.labelled
+                            }
+                            self._put_baseline(baseline, [model.sha256, self.config.job_items], asks)
+
+    def _ask_model(self, work: JobWork, model: _Model, shots: int) -> Answers:
+        shown = draw_shots(work.learn, shots, seed=self.seed)
+        calibration = untaught(model.scorer, model.tokenizer, work.job, shown)
+        return _labelled(work, model, work.judged_by(calibration), *work.few(), shown)
+
+    def _ask_frozen(self, work: JobWork, baseline: JobBaseline, model: _Model) -> Answers:
+        rows, questions = work.few()
+        learn, validation = self._within_budget(work, model)
+        parts = {"learn": learn, "validation": validation, "test": rows}
+        states = {
+            part: hidden_states(model.scorer, model.tokenizer, work.job, own) for part, own in parts.items()
+        }
+        data = JobData(work.job.labels, False, learn, validation, rows, states)
+        return _guessed(work, questions, baseline.guess(data))
+
+    def _within_budget(self, work: JobWork, model: _Model) -> tuple[list[JsonObject], list[JsonObject]]:
+        """Draw rows to learn from and to validate on, until their prompts fill the budget of tokens."""
+        kept: list[list[JsonObject]] = []
+        for rows, budget in ((work.learn, STATE_TOKENS), (work.validation, STATE_TOKENS / 5)):
+            own: list[JsonObject] = []
+            for number in np.random.default_rng(self.seed).permutation(len(rows)):
+                budget -= len(prompt_ids(model.tokenizer, work.job, rows[number]))
+                if budget < 0:
+                    break
+                own.append(rows[number])
+            kept.append(own)
+        return kept[0], kept[1]
+
+    def ask_baselines(self) -> None:
+        """Let the baselines learn from the examples, tune on validation rows and answer the test."""
+        works = [work for work in self.works if work.job.config.kind == "classify"]
+        for baseline in JOB_BASELINES if works else ():
+            if not baseline.reads_states:
+                asks = {work.name: partial(_ask_baseline, work, baseline) for work in works}
+                self._put_baseline(baseline, [], asks)
+
+    def _put_baseline(self, baseline: JobBaseline, about: Sequence[object], asks: Asks) -> None:
+        self.subjects.append(Subject(subject=baseline.name, name=baseline.title, role=Role.BASELINE))
+        self.store.put(baseline.name, "baseline", about, asks)
+
+    def read_recorded(self) -> list[Subject]:
+        """Match recorded answers with the test rows; return who gave them."""
+        works = {work.name: work for work in self.works}
+        for number, recorded in enumerate(self.config.recorded):
+            jobs = [work.job.config for work in self.works]
+            work = works[job_of(recorded, jobs, where=f"evaluate.recorded.{number}")]
+            about = [sha256_file(Path(recorded.file).expanduser()), recorded.price_per_1000]
+            asks = {work.name: partial(_recorded, work, recorded)}
+            self.store.put(recorded.name, "recorded", about, asks)
+        return list(map(recorded_subject, self.config.recorded))
+
+
+class _Model:
+    """A model and its tokenizer for a `with` block; its weights are opened when they are first asked for."""
+
+    def __init__(self, model: EvalModel, precision: Precision, device: torch.device) -> None:
+        self.model, self.tokenizer = model, open_tokenizer(model)
+        self.sha256 = sha256_json([model_sha256(model.path), precision, device.type])
+        self._open = partial(opened, model, precision, device)
+        self._stack = contextlib.ExitStack()
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """Return its open weights."""
+        return self._stack.enter_context(self._open())
+
+    def __enter__(self) -> _Model:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.__dict__.pop("scorer", None)
+        self._stack.close()
+
+
+def _depends(works: Sequence[JobWork], seed: int) -> JsonObject:
+    """Return what the answers of every subject depend on: the jobs, their examples and their questions."""
+    sides = {work.name: sha256_json([*work.learn, *work.validation]) for work in works}
+    jobs = {work.name: [work.job.model_dump(mode="json"), *work.questions] for work in works}
+    return {"seed": seed, "examples": sides, "jobs": jobs}
+
+
+def _trained(work: JobWork) -> EvalModel:
+    return EvalModel(OURS, OURS, work.directory / "model", "")
+
+
+def _after(name: str, shots: int) -> str:
+    return f"{name}, {plural(shots, 'example')}" if shots else name
+
+
+def _labelled(
+    work: JobWork,
+    model: _Model,
+    grader: Grader,
+    rows: Sequence[JsonObject],
+    questions: Sequence[JobQuestion],
+    shown: Sequence[JsonObject],
+) -> Answers:
+    """Let a model give each label of each row a probability."""
+    scorer = model.scorer
+    with metered() as cost:
+        found = label_log_p(scorer, model.tokenizer, work.job, rows, shown)
+    stored = [grader.chosen(*pair) for pair in zip(questions, found, strict=True)]
+    return Answers(stored, cost, grader.job.calibration)
+
+
+def _ask_served(work: JobWork, format: str) -> Answers:
+    """Ask our file through llama.cpp, as the server and `tinsmith run` do."""
+    grader = Grader(work.job)
+    with JobModel(work.directory, format) as model:
+        if work.has_one_label:
+            prompts = [prompt_ids(model.tokenizer, work.job, row) for row in work.test]
+            with metered() as cost:
+                scores = model.label_scores(prompts)
+            rows = [grader.chosen(*pair) for pair in zip(work.questions, scores, strict=True)]
+        else:
+            asked = [{"input": row["input"], "record": row.get("record", {})} for row in work.test]
+            with metered() as cost:
+                answers = model.answer(asked)
+            rows = [
+                grader.said(question, UNREADABLE if found.withheld else found.answer, sure=found.confidence)
+                for question, found in zip(work.questions, answers, strict=True)
+            ]
+    return Answers(rows, cost)
+
+
+def _ask_baseline(work: JobWork, baseline: JobBaseline) -> Answers:
+    several = work.job.config.several
+    data = JobData(work.job.labels, several, work.learn, work.validation, work.test)
+    return _guessed(work, work.questions, baseline.guess(data))
+
+
+def _guessed(work: JobWork, questions: Sequence[JobQuestion], guesses: Sequence[Guess]) -> Answers:
+    grader = work.judged_by(Calibration())
+    rows = [
+        grader.chosen(question, guess.log_p) if guess.log_p else grader.said(question, guess.answer)
+        for question, guess in zip(questions, guesses, strict=True)
+    ]
+    return Answers(rows)
+
+
+def _recorded(work: JobWork, recorded: RecordedConfig) -> Answers:
+    found = read_recorded(recorded, work.judged_by(Calibration()), work.questions)
+    return Answers(found.rows, recorded=found.counts, price_per_1000=recorded.price_per_1000 or None)
