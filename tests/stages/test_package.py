@@ -7,10 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tinsmith.base.errors import CorpusError, ParityError
-from tinsmith.base.files import list_files, read_json, read_jsonl
+from tinsmith.base.files import list_files, read_json, read_jsonl, write_jsonl
 from tinsmith.base.progress import SilentProgress
+from tinsmith.jobs.spec import Job, read_job
 from tinsmith.model.export import save_model
-from tinsmith.recipe import GgufFormat, PackageConfig
+from tinsmith.recipe import GgufFormat, JobConfig, PackageConfig
+from tinsmith.serve.job_model import JobModel, find_jobs
 from tinsmith.stages.package import run as stage
 from tinsmith.stages.package.run import package
 from tiny_model import TEXTS, tiny_model, tiny_tokenizer, write_trained
@@ -101,3 +103,61 @@ def test_nothing_held_out_is_an_error(run, tmp_path):
     pq.write_table(pa.table(table), tmp_path / "split" / "documents.parquet")
     with pytest.raises(CorpusError, match="held-out"):
         run()
+
+
+ROWS = [
+    {
+        "id": str(number),
+        "input": f"Section {number}: the fee is {number * 7}",
+        "answer": ("fee", "duty")[number % 2],
+    }
+    for number in range(30)
+]
+SORT = Job(
+    config=JobConfig(name="sort", kind="classify", answer="{sort}", context=96), labels=("fee", "duty")
+)
+
+
+@pytest.fixture
+def run_jobs(tmp_path):
+    """Lay out what is learnt by a recipe with jobs alone; return a function that runs the stage."""
+    SORT.write(tmp_path / "learn" / "sort")
+    write_trained(tmp_path / "learn" / "sort" / "model")
+    for part, rows in {"validation": ROWS, "test": []}.items():
+        write_jsonl(tmp_path / "examples" / "sort" / f"{part}.jsonl", rows)
+    inputs = {name: tmp_path / name for name in ("examples", "learn")}
+    return lambda config=CONFIG: package(
+        config, inputs=inputs, seed=7, out=tmp_path / "out", progress=SilentProgress()
+    )
+
+
+def test_a_job_is_exported_and_asked_its_own_prompts(run_jobs, tmp_path):
+    statistics = run_jobs()
+    job = tmp_path / "out" / "jobs" / "sort"
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["jobs"]
+    assert read_job(job) == SORT
+    assert find_jobs(tmp_path / "out") == {"sort": job}
+    formats = read_json(job / "parity.json")["formats"]
+    assert set(formats) == {"saved", "f16", "q8_0", "server"}
+    for name in ("saved", "f16", "q8_0"):
+        assert formats[name]["label_kl"] <= formats[name]["bound_kl"]
+        assert formats[name]["same_label"] > 0.9
+        # Two tokens of " fee\n" and more: where the answer is chosen, and nowhere else.
+        assert 2 <= formats[name]["positions"] / formats[name]["prompts"] < 8
+    assert 0 < formats["f16"]["label_kl"] < formats["q8_0"]["label_kl"]
+    assert statistics["label_kl_q8_0_sort"] == formats["q8_0"]["label_kl"]
+    items = list(read_jsonl(job / "parity.jsonl"))
+    assert len(items) == 3 * formats["saved"]["prompts"]
+    assert {item["kind"] for item in items} == {"job"}
+
+
+def test_a_job_whose_labels_differ_is_an_error(run_jobs, monkeypatch):
+    whole = JobModel.label_scores
+
+    def swapped(self, prompts):
+        found = whole(self, prompts)
+        return [{"fee": scores["duty"], "duty": scores["fee"]} for scores in found]
+
+    monkeypatch.setattr(JobModel, "label_scores", swapped)
+    with pytest.raises(ParityError, match="parity gate, job sort: f16: labels have a mean KL of"):
+        run_jobs(PackageConfig(formats=("f16",), parity_prompts=8))

@@ -59,6 +59,8 @@ def saved_differences(path: Path, trained: Trained) -> Iterator[Difference]:
     """Compare the tokenizer, chat template and stop tokens of a saved model with those of the trained one."""
     tokenizer = load_tokenizer(path)
     for number, prompt in enumerate(trained.prompts):
+        if prompt.kind == "job":
+            continue  # nothing but token ids
         if prompt.messages:
             messages = list(prompt.messages)
             text = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
@@ -75,7 +77,11 @@ def saved_differences(path: Path, trained: Trained) -> Iterator[Difference]:
 def server_differences(server: ServerSide, trained: Trained) -> Iterator[Difference]:
     """Compare the token ids, chat template and stop tokens of llama.cpp's server with those of the trained model."""
     chats = [(number, prompt) for number, prompt in enumerate(trained.prompts) if prompt.messages]
-    texts = [(number, prompt) for number, prompt in enumerate(trained.prompts) if not prompt.messages]
+    texts = [
+        (number, prompt)
+        for number, prompt in enumerate(trained.prompts)
+        if prompt.text and not prompt.messages
+    ]
     # If a BOS starts every text, llama.cpp removes it from the template so that it appears once.
     bos = str(trained.tokenizer.bos_token) if trained.adds_bos else ""
     for number, prompt in chats:

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from transformers import PreTrainedTokenizerFast
 
 from tinsmith.base.cores import usable_cores
 from tinsmith.base.errors import ParityError
@@ -43,8 +44,9 @@ from tinsmith.parity.differences import (
     saved_differences,
     server_differences,
 )
+from tinsmith.parity.prompts import Prompt, draw_prompts
 from tinsmith.parity.recompute import out_of_bounds, server_figures
-from tinsmith.parity.sides import GgufSide, Head, ServerSide, TorchSide, Trained
+from tinsmith.parity.sides import DrawPrompts, GgufSide, Head, ServerSide, TorchSide, Trained
 from tinsmith.recipe import PackageConfig
 from tinsmith.serve.runtime import LlamaServer
 
@@ -85,9 +87,26 @@ def check_parity(
     Returns {formats: {saved, each format, server: figures}, items: one row per format and prompt, notes: [sentences]}.
     Raises ParityError that names the format, the prompt and the difference.
     """
+
+    def draw(tokenizer: PreTrainedTokenizerFast) -> list[Prompt]:
+        count, positions = config.parity_prompts, config.parity_positions
+        return draw_prompts(texts, tokenizer, count=count, positions=positions, seed=seed)
+
+    return compare_exports(trained, saved, ggufs, draw, config, progress)
+
+
+def compare_exports(
+    trained: Path,
+    saved: Path,
+    ggufs: dict[str, Path],
+    draw: DrawPrompts,
+    config: PackageConfig,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Compare exports with the trained model over the prompts that `draw` makes with its tokenizer."""
     served = min(ggufs, key=lambda name: ggufs[name].stat().st_size)
     with progress.task("parity", config.parity_prompts * (2 + len(ggufs)), "prompts") as advance:
-        reference = Trained(trained, texts, config, seed, advance)
+        reference = Trained(trained, draw, advance)
         side = TorchSide(load_model(saved), reference.prompts, advance)
         exports = {"saved": Export(side.hidden, side.head, list(saved_differences(saved, reference)))}
         exports |= _run_ggufs(ggufs, served, reference, advance)
@@ -232,7 +251,7 @@ def _items(trained: Trained, agreements: dict[str, Agreement]) -> list[dict[str,
             "format": name,
             "prompt": number,
             "kind": prompt.kind,
-            "positions": len(prompt.ids),
+            "positions": prompt.positions,
             "kl": float(agreement.kl[span].mean()),
             "top1": float(agreement.top1[span].mean()),
         }

@@ -26,12 +26,21 @@ _SYSTEM = "You answer briefly."
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt as text or messages, and the trained model's token ids of it."""
+    """A prompt as text or messages, and the trained model's token ids of it; a job's is token ids alone.
 
-    kind: str  # text, trap or chat
+    Models are compared at its last `positions` positions.
+    """
+
+    kind: str  # text, trap, chat or job
     text: str
     ids: tuple[int, ...]
     messages: tuple[dict[str, str], ...] = ()
+    answered: int = 0  # of a job: the last positions, where the tokens of its answer are chosen
+
+    @property
+    def positions(self) -> int:
+        """Return at how many of the last positions models are compared: where a job's answer is chosen, or all."""
+        return self.answered or len(self.ids)
 
 
 def draw_prompts(

@@ -26,8 +26,6 @@ _MAX_APART = 0.1
 def server_figures(name: str, figures: JsonObject) -> JsonObject:
     """Return the figures of whole answers from the server, for the format that is served by default."""
     count = figures["answers"]
-    # A share of so few positions is mostly chance: near ties in 24 prompts once stopped a good file.
-    least = max(0.0, float(binom.ppf(_FALSE_ALARM, count, figures["bound_top1"]))) / count
     return {
         **{key: figures[key] for key in ("token_ids_equal", "stop_equal", "bound_kl", "bytes")},
         "format": name,
@@ -35,8 +33,14 @@ def server_figures(name: str, figures: JsonObject) -> JsonObject:
         "top1": figures["answers_top1"],
         "positions": count,
         "prompts": count,
-        "bound_top1": least,
+        "bound_top1": least_share(figures["bound_top1"], count),
     }
+
+
+def least_share(bound: float, count: int) -> float:
+    """Return the least share of `count` answers that a file exactly at its bound misses only by rare chance."""
+    # A share of so few positions is mostly chance: near ties in 24 prompts once stopped a good file.
+    return max(0.0, float(binom.ppf(_FALSE_ALARM, count, bound))) / count
 
 
 def out_of_bounds(figures: JsonObject) -> list[str]:

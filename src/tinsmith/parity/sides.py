@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +18,7 @@ from tinsmith.base.progress import Advance
 from tinsmith.gguf.metadata import read_stop_tokens
 from tinsmith.gguf.writer import CheckpointTensors
 from tinsmith.model.load import load_model
-from tinsmith.parity.prompts import Prompt, draw_prompts
-from tinsmith.recipe import PackageConfig
+from tinsmith.parity.prompts import Prompt
 from tinsmith.tokens.encoding import prefix_ids
 from tinsmith.tokens.tokenizer import load_tokenizer
 
@@ -27,6 +26,8 @@ _BATCH = 16
 _SAMPLED_ROWS = 32
 # Relative error of a tensor's rows. Far above what any format loses (4 bits: 0.1), far below another tensor (1.4).
 _MAX_TENSOR_ERROR = 0.3
+
+DrawPrompts = Callable[[PreTrainedTokenizerFast], list[Prompt]]
 
 
 class Head(NamedTuple):
@@ -60,7 +61,10 @@ class TorchSide:
             ids = torch.tensor([[*prompts[i].ids, *[0] * (longest - len(prompts[i].ids))] for i in batch])
             with torch.inference_mode():
                 hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-            states |= {i: hidden_of_one[: len(prompts[i].ids)] for i, hidden_of_one in zip(batch, hidden)}
+            states |= {
+                i: hidden_of_one[len(prompts[i].ids) - prompts[i].positions : len(prompts[i].ids)]
+                for i, hidden_of_one in zip(batch, hidden)
+            }
             advance(len(batch))
         self.hidden = torch.cat([states[i] for i in range(len(prompts))])
 
@@ -68,18 +72,14 @@ class TorchSide:
 class Trained:
     """The trained model that exports are compared with: its answers, tokenizer, stop tokens and sampled weights."""
 
-    def __init__(
-        self, path: Path, texts: list[str], config: PackageConfig, seed: int, advance: Advance
-    ) -> None:
+    def __init__(self, path: Path, draw: DrawPrompts, advance: Advance) -> None:
         self.config = AutoConfig.from_pretrained(path, local_files_only=True)
         self.tokenizer: PreTrainedTokenizerFast = load_tokenizer(path)
         self.stops = read_stop_tokens(path)
         self.adds_bos = prefix_ids(self.tokenizer) != []
-        self.prompts = draw_prompts(
-            texts, self.tokenizer, count=config.parity_prompts, positions=config.parity_positions, seed=seed
-        )
-        ends = np.cumsum([len(prompt.ids) for prompt in self.prompts])
-        self.spans = [slice(int(end) - len(prompt.ids), int(end)) for prompt, end in zip(self.prompts, ends)]
+        self.prompts = draw(self.tokenizer)
+        ends = np.cumsum([prompt.positions for prompt in self.prompts])
+        self.spans = [slice(int(end) - prompt.positions, int(end)) for prompt, end in zip(self.prompts, ends)]
         # A token of plain letters, which the server is made to sample where only the distribution matters.
         self.forced = int(self.tokenizer("a", add_special_tokens=False)["input_ids"][0])
         self.side = TorchSide(load_model(path), self.prompts, advance)
@@ -114,18 +114,23 @@ class ServerSide:
             body = {"input": [list(prompt.ids) for prompt in batch], "embd_normalize": -1}
             answers = sorted(self._post("/embeddings", body), key=lambda answer: answer["index"])
             # A state that is not a number comes as null; numpy makes it NaN, which is out of every bound.
-            states += [torch.from_numpy(np.array(answer["embedding"], np.float32)) for answer in answers]
+            states += [
+                torch.from_numpy(np.array(answer["embedding"][-prompt.positions :], np.float32))
+                for prompt, answer in zip(batch, answers, strict=True)
+            ]
             advance(len(batch))
         return torch.cat(states)
 
     def answer(self, prompt: Prompt, forced: int) -> tuple[torch.Tensor, int]:
-        """Return the log-probabilities (vocabulary,) after a prompt sent as text, and how many tokens it had.
+        """Return the log-probabilities (vocabulary,) after a prompt, and how many tokens it had.
+
+        It is sent as text, a job's as token ids.
 
         `forced` is the token to sample. The server omits probabilities when it samples part of a UTF-8 character;
         a bias on the sampler does not change the probabilities that it reports.
         """
         body = {
-            "prompt": prompt.text,
+            "prompt": prompt.text or list(prompt.ids),
             "n_predict": 1,
             "n_probs": self.vocabulary,
             "logit_bias": [[forced, 1000.0]],

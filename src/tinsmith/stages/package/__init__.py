@@ -22,9 +22,10 @@ TOKENS_PER_PROMPT = 60
 
 def _estimate(recipe: Recipe, scale: Scale) -> Cost:
     config = recipe.package
-    size = sum(BYTES_PER_PARAMETER[name] for name in (*config.formats, config.precision))
+    models = bool(recipe.ingest.sources) + len(recipe.jobs)
+    size = models * sum(BYTES_PER_PARAMETER[name] for name in (*config.formats, config.precision))
     readers = len(config.formats) + 3  # trained, saved, server
-    tokens = (config.parity_positions + config.parity_prompts * TOKENS_PER_PROMPT) * readers
+    tokens = (config.parity_positions + config.parity_prompts * TOKENS_PER_PROMPT) * readers * models
     memory = BASE_MEMORY_BYTES + 30 * scale.parameters  # float32 copies of two models, and servers
     return Cost(2 + scale.forward_seconds(tokens), size * scale.parameters, memory, tokens)
 
@@ -35,5 +36,5 @@ STAGE = Stage(
     purpose="exports and parity",
     estimate=_estimate,
     inputs=("split", "tokenize", "train", "examples", "learn"),
-    nondeterministic=("parity.json", "items/parity.jsonl"),
+    nondeterministic=("parity.json", "items/parity.jsonl", "jobs/*/parity.json", "jobs/*/parity.jsonl"),
 )
