@@ -49,7 +49,7 @@ def check_job(
     bound. Raises ParityError that names the job, the format and the difference.
     """
     job = read_job(directory)
-    ggufs = {format: directory / "gguf" / f"model-{format}.gguf" for format in config.formats}
+    ggufs: dict[str, Path] = {format: directory / "gguf" / f"model-{format}.gguf" for format in config.formats}
     drawn = list(rows)
     random.Random(seed).shuffle(drawn)
 
@@ -105,12 +105,12 @@ def _compare_labels(
             with JobModel(directory, format) as model:
                 scores[format] = model.label_scores(prompts)
             advance(len(prompts))
-    for format, got in scores.items():
+    for name, got in scores.items():
         pairs = [_agreement(*pair) for pair in zip(expected, got, strict=True)]
-        items = [item for item in found["items"] if item["format"] == format]
+        items = [item for item in found["items"] if item["format"] == name]
         for item, (kl, same) in zip(items, pairs, strict=True):
             item.update(label_kl=kl, same_label=same)
-        figures = found["formats"][format]
+        figures = found["formats"][name]
         figures["label_kl"] = math.fsum(kl for kl, _ in pairs) / count
         figures["same_label"] = sum(same for _, same in pairs) / count
         figures["bound_same_label"] = least_share(figures["bound_top1"], count)
@@ -120,7 +120,7 @@ def _compare_labels(
             and figures["same_label"] >= figures["bound_same_label"]
         ):
             failures.append(
-                f"{format}: labels have a mean KL of {figures['label_kl']:.4f} nats (at most {figures['bound_kl']}), "
+                f"{name}: labels have a mean KL of {figures['label_kl']:.4f} nats (at most {figures['bound_kl']}), "
                 f"and {figures['same_label']:.3f} of answers are the same (at least {figures['bound_same_label']:.3f})"
             )
     if failures:
