@@ -49,7 +49,9 @@ def check_job(
     bound. Raises ParityError that names the job, the format and the difference.
     """
     job = read_job(directory)
-    ggufs: dict[str, Path] = {format: directory / "gguf" / f"model-{format}.gguf" for format in config.formats}
+    ggufs: dict[str, Path] = {
+        format: directory / "gguf" / f"model-{format}.gguf" for format in config.formats
+    }
     drawn = list(rows)
     random.Random(seed).shuffle(drawn)
 
