@@ -14,6 +14,7 @@ from tinsmith.base.progress import SilentProgress
 from tinsmith.jobs.spec import read_job
 from tinsmith.recipe import ModelConfig
 from tinsmith.stages.learn import Settings
+from tinsmith.train.job_finish import alike
 from tiny_jobs import LABELS, job, rows, write_examples
 from tiny_model import write_trained
 
@@ -114,3 +115,12 @@ def test_a_job_may_start_from_the_model_of_the_documents(
     monkeypatch.setattr(stage, "job_statistics", lambda directory: {})
     learn(learnt, "from-documents", start="documents")
     assert seen == [learnt / "train" / "model"]
+
+
+def test_another_model_is_taught_alike(learnt: Path) -> None:
+    finished = learnt / "out" / "way"
+    rival = alike(read_job(finished), finished)
+    assert (rival.config.trainable, rival.config.learning_rate) == ("upper", 4e-3)
+    seconds = float(list(read_jsonl(finished / "search.jsonl"))[-1]["seconds"])
+    assert rival.config.budget == f"{max(1.0, seconds):.0f}s"
+    assert not rival.config.curve

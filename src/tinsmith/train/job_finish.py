@@ -74,6 +74,21 @@ def finish_job(
     job.model_copy(update={"calibration": calibrated}).write(out)
 
 
+def alike(job: Job, learnt: Path) -> Job:
+    """Return a job with the settings and the seconds that `learnt` took, its finished directory, and no search.
+
+    With it `finish_job` teaches another model alike: the same examples, the same minutes.
+    """
+    *_, run = read_jsonl(learnt / "search.jsonl")
+    fixed = {
+        "trainable": run["trainable"],
+        "learning_rate": run["learning_rate"],
+        "budget": f"{max(1.0, run['seconds']):.0f}s",
+        "curve": False,
+    }
+    return job.model_copy(update={"config": job.config.model_copy(update=fixed)})
+
+
 def job_statistics(out: Path) -> dict[str, float]:
     """Return numbers about a finished job: of the run itself, of its trials, and of rows that look mislabelled."""
     *trials, run = read_jsonl(out / "search.jsonl")
