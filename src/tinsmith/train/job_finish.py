@@ -62,7 +62,8 @@ def finish_job(
         )
         check_context(model, int(trainer.learn.tokens.lengths.max()), where=f"jobs.{job.config.name}.context")
         learnt = learn_job(trainer, work)
-        calibrated, validated, notes = _calibrate(trainer, learnt.model, rows[1])
+        drawn = [rows[1][row] for row in trainer.drawn]
+        calibrated, validated, notes = _calibrate(trainer, learnt.model, drawn)
         for note in notes:
             progress.say(f"  {job.config.name}: {note}")
         write_jsonl(out / "validation.jsonl", validated)

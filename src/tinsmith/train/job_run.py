@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from tinsmith.jobs.prompt import answer_ids
 from tinsmith.jobs.spec import Job
 from tinsmith.model import lora
 from tinsmith.model.load import choose_device
-from tinsmith.recipe import LoraConfig, TrainConfig
+from tinsmith.recipe import Budget, LoraConfig, TrainConfig
 from tinsmith.tokens.batches import Batches
 from tinsmith.train.budget import TrainProgress
 from tinsmith.train.distributed import Ranks
@@ -44,7 +45,8 @@ EXAMPLES_A_STEP = 16
 FROZEN_SHARE = 0.5  # of the blocks, where the upper ones are trained
 _TOKENS_AT_ONCE = 1024
 _MERGE_TOKENS = 128
-_ASKS_EACH_PASS = 400  # of the validation part; all of them at the end
+ROWS_VALIDATED, _ASKS_EACH_PASS = 600, 300  # at most, of the validation part: at the end, and after each pass
+_PASSES_WORTH_STATES = 1.5  # with fewer, states of frozen blocks would hardly be read twice
 _SETTINGS, _BEST = "settings.json", "best.safetensors"
 READINGS = "readings.jsonl"
 
@@ -90,7 +92,8 @@ class JobTrainer:
     ) -> None:
         """Write the token sets of `rows`, those to learn from and those to validate on, below `work`.
 
-        Of `config` device and precision count. Raises RecipeError and TrainingError as `write_answers` does.
+        Of the latter, `ROWS_VALIDATED` are drawn at most. Of `config` device and precision count. Raises RecipeError
+        and TrainingError as `write_answers` does.
         """
         self.job, self.start, self.tokenizer, self.seed, self.work = job, start, tokenizer, seed, work
         self.progress, self._config, self._ranks = progress, config, Ranks(choose_device(config.device))
@@ -104,7 +107,8 @@ class JobTrainer:
             return write_answers(work / name, job, part, tokenizer, tree, seed=seed)
 
         self.learn = written("learn", learnt)
-        self.validation = written("validation", validated) if validated else None
+        self.drawn = sorted(Random(seed).sample(range(len(validated)), min(len(validated), ROWS_VALIDATED)))
+        self.validation = written("validation", [validated[row] for row in self.drawn]) if validated else None
         self.visited = list(dict.fromkeys(self.learn.rows))  # rows in the order of the first pass
         self._lower: dict[str, LowerStates] = {}
 
@@ -201,23 +205,40 @@ class JobTrainer:
         return self._lower[name] if isinstance(objective, Answer) and objective.has_frozen else None
 
     def _measured(self, settings: JobSettings) -> JsonObject:
-        """Choose precision and micro-batches, and measure the pace, once for each kind of trainable weights."""
+        """Choose precision and micro-batches, and measure the pace, once for each kind of trainable weights.
+
+        States of frozen blocks are kept where the budget has time to read them again.
+        """
         path = self.work / f"pace-{settings.trainable}" / _SETTINGS
-        if path.exists() and (found := read_json(path)).get("measured"):
-            return {name: value for name, value in found.items() if name != "measured"}
-        engine = self._engine(
-            settings, self._section(settings, self.learn, "1 steps", kept=False), self.learn
-        )
-        path.unlink(missing_ok=True)
-        runtime = choose_runtime(engine, path.parent, self.progress)
-        engine.prepare(self.work, self.progress)
-        fit_into_memory(engine, path, self.progress)
-        component = engine.mixture.components[0]
-        batch = component.batches.step(0)[0]
-        seconds = min(engine.time_microbatch(component, batch, runtime.precision) for _ in range(2))
-        found = {**read_json(path), "seconds_per_token": seconds / batch.ids.shape[1]}
-        write_json(path, found | {"measured": True})
-        return found
+        done = path.with_name("measured.json")
+        if not done.exists():
+            path.unlink(missing_ok=True)
+            section = self._section(settings, self.learn, "1 steps", kept=False)
+            engine = self._engine(settings, section, self.learn)
+            runtime = choose_runtime(engine, path.parent, self.progress)
+            component = engine.mixture.components[0]
+            batch = component.batches.step(0)[0]
+
+            def pace() -> float:
+                seconds = [engine.time_microbatch(component, batch, runtime.precision) for _ in range(2)]
+                return min(seconds) / batch.ids.shape[1]
+
+            budget = Budget.parse(self.job.config.budget)
+            passes = budget.amount / (pace() * self.learn.tokens.tokens)
+            kept = budget.kind != "seconds" or passes >= _PASSES_WORTH_STATES
+            self._keep_states(settings, kept=kept)
+            engine.prepare(self.work, self.progress)
+            fit_into_memory(engine, path, self.progress)
+            chosen = {**read_json(path), "seconds_per_token": pace()}
+            write_json(done, {"kept": kept, "settings": chosen})
+        found = read_json(done)
+        self._keep_states(settings, kept=found["kept"])
+        facts: JsonObject = found["settings"]
+        return facts
+
+    def _keep_states(self, settings: JobSettings, *, kept: bool) -> None:
+        if settings.trainable == "upper" and "learn" in self._lower:
+            self._lower["learn"].kept = kept
 
     def _finish(self, engine: Engine, settings: JobSettings) -> PreTrainedModel:
         model = engine.model

@@ -45,13 +45,14 @@ class LowerStates:
 
     def __init__(self, tokens: TokenSet, count: int, cache: Path) -> None:
         self._tokens, self._count, self._cache = tokens, count, cache
+        self.kept = True  # otherwise states are computed in each pass, which costs less if there is hardly a second one
         self._states: NDArray[np.float32] | None = None
         self._in_tuples = False
 
     def fits(self, model: PreTrainedModel) -> bool:
         """Say whether states are worth keeping, and small enough."""
         width: int = model.get_input_embeddings().weight.shape[1]
-        return self._count > 0 and 4 * width * len(self._tokens.ids) <= MOST_BYTES
+        return self.kept and self._count > 0 and 4 * width * len(self._tokens.ids) <= MOST_BYTES
 
     def fill(self, model: PreTrainedModel, progress: Progress) -> None:
         """Compute the states once, and reuse those on disk after a crash. The model attends within sequences.
