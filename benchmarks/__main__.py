@@ -12,6 +12,7 @@ from benchmarks import (
     extraction,
     fair,
     gpu,
+    jobs,
     languages,
     memory,
     peers,
@@ -52,6 +53,7 @@ _NAMES = (
     "fair",
     "tenfold",
     "agreement",
+    "jobs",
 )
 
 
@@ -90,6 +92,10 @@ def main() -> None:
     parser.add_argument(
         "--keep", action="store_true", help="of privacy: the report prints these figures from now on"
     )
+    parser.add_argument(
+        "--data", default="", help="of jobs: a directory with the folders cuad, tat-qa and fomc"
+    )
+    parser.add_argument("--jobs", default=",".join(jobs.JOBS), help="of jobs: only these, by commas")
     parser.add_argument("--pip", default="", help="further flags for pip, such as an index of CPU builds")
     given = parser.parse_args()
     if unknown := set(given.names) - set(_NAMES):
@@ -157,6 +163,10 @@ def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespa
         bits_speed.run(quick=given.quick)
     elif name == "agreement":
         agreement.run(quick=given.quick, rounds=given.rounds)
+    elif name == "jobs":
+        if not given.data:
+            raise SystemExit("jobs needs --data DIR, with the folders cuad, tat-qa and fomc")
+        jobs.run(data=given.data, jobs=given.jobs.split(","), quick=given.quick)
     elif name == "worth":
         worth.run("quick" if given.quick else given.scale or worth.fitting_scale(), train=not given.prepare)
     else:

@@ -150,9 +150,8 @@ def write(out: Path, name: str, rows: list[Record], group: str, parts: int) -> N
         print(f"{name}-{part}: {len(chosen)} rows of {len({row[group] for row in chosen})} documents")
 
 
-def main() -> None:
-    """Write all files."""
-    data, out = map(Path, sys.argv[1:])
+def write_all(data: Path, out: Path) -> None:
+    """Write the files of all jobs from the folders in `data`."""
     out.mkdir(parents=True, exist_ok=True)
     write(out, "clauses", clause_rows(data), "contract", 4)
     write(out, "contract_fields", field_rows(data), "contract", 4)
@@ -160,4 +159,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    write_all(*map(Path, sys.argv[1:3]))

@@ -64,6 +64,17 @@ def test_overrides_reach_their_field_and_bad_ones_are_refused(tmp_path):
             load_recipe(path, (bad,))
 
 
+def test_overrides_reach_one_of_several_jobs(tmp_path):
+    path = tmp_path / "r.toml"
+    job = '[[jobs]]\nname = "%s"\nkind = "classify"\nanswer = "{x}"\nexamples = ["e.csv"]\n'
+    path.write_text('name = "r"\n' + job % "first" + job % "second")
+    recipe = load_recipe(path, ("jobs.1.budget=3m",))
+    assert [job.budget for job in recipe.jobs] == ["20m", "3m"]
+    for bad in ("jobs.2.budget=3m", "jobs.x.budget=3m", "jobs.0=3"):
+        with pytest.raises(RecipeError, match="--set"):
+            load_recipe(path, (bad,))
+
+
 def test_missing_damaged_and_binary_recipes(tmp_path):
     with pytest.raises(RecipeError, match=r"no such recipe(.|\n)*tinsmith init"):
         load_recipe(tmp_path / "none.toml")

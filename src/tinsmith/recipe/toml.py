@@ -199,15 +199,23 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
+    place: Any = data
     for key in keys[:-1]:
-        data = data.setdefault(key, {})
-        if not isinstance(data, dict):
+        if isinstance(place, list):
+            place = place[int(key)] if key.isdigit() and int(key) < len(place) else None
+        else:
+            place = place.setdefault(key, {})
+        if not isinstance(place, dict | list):
             raise RecipeError(
                 f"{dotted} does not name a field",
                 where="--set",
-                next_step="write section.field=value",
+                next_step="write section.field=value, or section.NUMBER.field=value, counted from 0",
             )
-    data[keys[-1]] = value
+    if isinstance(place, list):
+        raise RecipeError(
+            f"{dotted} names a whole section of several", where="--set", next_step="name one of its fields"
+        )
+    place[keys[-1]] = value
 
 
 def _explain(problem: Any) -> str:

@@ -1,0 +1,101 @@
+"""Jobs on public data: our 4-bit file beside linear models, an encoder, rivals and recorded answers, in one run.
+
+Each job is a recipe `recipes/job_NAME.toml` beside this file. It is built with each of a few seeds; all who are
+compared are asked the same test rows in the same run.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import job_files
+from benchmarks.evidence import table, write_evidence
+from benchmarks.paths import WORK
+from benchmarks.standings import build_recipe
+from tinsmith.base.files import read_json
+from tinsmith.evidence.schema import OURS_4BIT
+
+JOBS = ("stance", "clauses", "contract_fields", "tatqa")
+_SEEDS = (1, 2, 3)
+_SEVERAL = ("stance",)  # judged by the mean of several seeds
+
+
+def run(*, data: str, jobs: Sequence[str] = JOBS, quick: bool) -> None:
+    """Write `results/jobs-NAME` for each job; `data` is a directory with the folders `cuad`, `tat-qa` and `fomc`."""
+    place = WORK / "jobs"
+    place.mkdir(parents=True, exist_ok=True)
+    prepare(Path(data).resolve(), place)
+    os.chdir(place)  # the recipes name their files relative to it
+    quickly = ["jobs.0.budget=20s"] if quick else []
+    for job in jobs:
+        seeds = _SEEDS if job in _SEVERAL and not quick else _SEEDS[:1]
+        found = [_metrics(job, seed, *quickly) for seed in seeds]
+        body = [*_table(found), *_differences(found)]
+        facts = {"seeds": seeds, "metrics": found}
+        title = f"The job {job.replace('_', ' ')}"
+        write_evidence(f"jobs-{job}-quick" if quick else f"jobs-{job}", title, facts, body)
+
+
+def prepare(data: Path, place: Path) -> None:
+    """Write the files of the jobs, and link those that need no change."""
+    job_files.write_all(data, place)
+    link = place / "stance"
+    if not link.exists():
+        link.symlink_to(data / "fomc" / "stance")
+
+
+def _metrics(job: str, seed: int, *overrides: str) -> dict[str, Any]:
+    directory = build_recipe(f"job_{job}", f"job_{job}-{seed}", f"seed={seed}", *overrides, until="report")
+    metrics: dict[str, Any] = read_json(directory / "evaluate" / "metrics.json")
+    return metrics
+
+
+def _table(found: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a table with each subject's headline figure: the first seed's interval, and the mean of all seeds."""
+    first = found[0]
+    (summary,) = first["jobs"]
+    headline = summary["headline"]
+    names = {row["subject"]: row["name"] for row in first["subjects"]}
+    shown = [row for row in first["metrics"] if row.get("task") == summary["job"]]
+    metrics = list(dict.fromkeys(row["metric"] for row in shown))
+    metrics = [headline, *(metric for metric in metrics if metric != headline and metric.count(":") == 1)]
+    rows = []
+    for subject in names:
+        figures = {row["metric"]: row for row in shown if row["subject"] == subject}
+        if headline in figures:
+            cells = [_interval(figures.get(metric)) for metric in metrics]
+            rows.append([names[subject], _mean(found, subject, headline), *cells])
+    return table(["subject", f"{headline}, mean of {len(found)} seeds", *metrics], rows)
+
+
+def _differences(found: Sequence[dict[str, Any]]) -> list[str]:
+    first = found[0]
+    names = {row["subject"]: row["name"] for row in first["subjects"]}
+    (summary,) = first["jobs"]
+    rows = [
+        [names[row["b"]], row["metric"], f"{row['difference']:+.3f} ({row['low']:.3f} to {row['high']:.3f})"]
+        for row in first["comparisons"]
+        if row["a"] == OURS_4BIT and row["metric"] == summary["headline"]
+    ]
+    return table(["our 4-bit file minus", "metric", "difference (95%)"], rows)
+
+
+def _mean(found: Iterable[dict[str, Any]], subject: str, metric: str) -> str:
+    values = [
+        row["value"]
+        for metrics in found
+        for row in metrics["metrics"]
+        if (row["subject"], row["metric"]) == (subject, metric)
+    ]
+    spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{spread}"
+
+
+def _interval(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "–"
+    return f"{row['value']:.3f}" + (f" ({row['low']:.3f} to {row['high']:.3f})" if "low" in row else "")
