@@ -6,13 +6,15 @@ import pytest
 
 from tinsmith.base.errors import RecipeError
 from tinsmith.pipeline.describe import (
+    describe_job,
     describe_leaving,
     describe_model,
+    describe_plan,
     describe_power,
     parameters,
     teacher_parameters,
 )
-from tinsmith.pipeline.plan import Step
+from tinsmith.pipeline.plan import Step, plan
 from tinsmith.recipe import Recipe
 from tinsmith.recipe.toml import parse_recipe
 from tinsmith.stages import STAGES
@@ -35,6 +37,30 @@ def test_a_plan_says_what_its_documents_could_show() -> None:
     assert "about 0.05 bits per byte on 50 held-out documents and of 17% in an exam of 50" in few
     many = describe_power(make_recipe(evaluate={"documents": 800, "exam_items": 200}).evaluate)
     assert "about 0.01 bits per byte on 800 held-out documents and of 8% in an exam of 200" in many
+
+
+def test_a_job_takes_a_line_and_alone_nothing_is_said_of_documents(tmp_path) -> None:
+    (tmp_path / "a.csv").write_text("x" * 4000)
+    job = {"name": "stance", "kind": "classify", "answer": "{y}", "examples": [str(tmp_path / "a.csv")]}
+    alone = parse_recipe({"name": "r", "runs": str(tmp_path), "jobs": [job | {"group": "{m}"}]}, where="r")
+    said = describe_plan(alone).splitlines()
+    assert said[:3] == [
+        "start      smollm2-135m, about 135M parameters",
+        "job        stance: classify, learnt from a.csv (4 kB), examined on 20% of them, held out, by {m}; 20m, from "
+        "the base",
+        "leaves     no text of a document: every model that is asked runs here",
+    ]
+    stages = [line.split()[0] for line in said[5:] if line and not line.startswith("to run")]
+    assert stages == ["examples", "learn", "package", "evaluate", "report"]
+    [text] = describe_plan(alone, "examples").splitlines()[-1:]
+    assert "about 0 minutes" in text
+    both = make_recipe(jobs=[job | {"examples": [], "start": "documents"}])
+    assert describe_job(both.jobs[0]).endswith(
+        "learnt from the documents and their metadata, examined on the held-out documents; 20m, from the model of "
+        "the documents"
+    )
+    with pytest.raises(RecipeError, match="this recipe has no stage 'train'"):
+        plan(alone, "train")
 
 
 def test_what_differs_from_the_defaults_is_said() -> None:

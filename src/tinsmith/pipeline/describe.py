@@ -17,7 +17,15 @@ from tinsmith.meter.planner import (
     vocabulary_size,
 )
 from tinsmith.pipeline.plan import Step, plan, run_directory
-from tinsmith.recipe import EXAMPLE_FILES, OBJECTIVES, EvaluateConfig, Recipe, StreamlineConfig, TrainConfig
+from tinsmith.recipe import (
+    EXAMPLE_FILES,
+    OBJECTIVES,
+    EvaluateConfig,
+    JobConfig,
+    Recipe,
+    StreamlineConfig,
+    TrainConfig,
+)
 from tinsmith.stages.sources import look_at, present_files
 from tinsmith.stages.train import published_shape
 
@@ -32,7 +40,14 @@ def describe_plan(recipe: Recipe, until: str | None = None) -> str:
     steps = plan(recipe, until)
     gflops = measure_gflops()
     scale = _scale(recipe, gflops)
-    lines = [*describe_model(recipe), describe_power(recipe.evaluate), *describe_leaving(recipe, steps), ""]
+    power = [describe_power(recipe.evaluate)] if recipe.ingest.sources else []
+    lines = [
+        *describe_model(recipe),
+        *map(describe_job, recipe.jobs),
+        *power,
+        *describe_leaving(recipe, steps),
+        "",
+    ]
     lines.append(f"{'stage':10} {'state':8} {'minutes':>7} {'tokens':>10} {'disk':>9} {'memory':>9}  why")
     minutes = disk = 0.0
     for step in steps:
@@ -97,6 +112,8 @@ def describe_model(recipe: Recipe) -> list[str]:
     train, model = recipe.train, recipe.model
     start = f"fresh weights, {model.scratch}" if model.scratch else model.base
     lines = [f"{'start':10} {start}, about {_count(parameters(recipe))} parameters"]
+    if not recipe.ingest.sources:
+        return lines
     if model.tokenizer != "base":
         size = model.tokenizer.partition("@")[2]
         lines.append(f"{'tokenizer':10} byte-level BPE of {size} tokens, trained on the training documents")
@@ -107,6 +124,26 @@ def describe_model(recipe: Recipe) -> list[str]:
     lines.append(f"{'learns':10} {_objectives(recipe)}")
     lines.append(f"{'trains':10} {_trainable(train)}, with {train.optimizer} over {train.budget}")
     return lines
+
+
+def describe_job(job: JobConfig) -> str:
+    """Return a line on a job: its kind, what it learns from, what it is asked, and for how long it learns."""
+    learnt = _files(job.examples) if job.examples else "the documents and their metadata"
+    asked = "the held-out documents"
+    if job.examples:
+        asked = _files(job.test) if job.test else f"{job.held_out:.0%} of them, held out"
+    rows = f", by {job.group}" if job.group and not job.test else ""
+    start = "the base" if job.start == "base" else "the model of the documents"
+    return (
+        f"{'job':10} {job.name}: {job.kind}, learnt from {learnt}, examined on {asked}{rows}; "
+        f"{job.budget}, from {start}"
+    )
+
+
+def _files(names: Sequence[str]) -> str:
+    paths = [Path(name).expanduser() for name in names]
+    size = sum(path.stat().st_size for path in paths if path.is_file())
+    return f"{', '.join(path.name for path in paths)} ({_size(size)})"
 
 
 def _objectives(recipe: Recipe) -> str:

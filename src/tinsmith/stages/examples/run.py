@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from tinsmith.base.assets import resolve_model
 from tinsmith.base.files import JsonObject, write_jsonl
 from tinsmith.base.progress import Progress
+from tinsmith.jobs.ask import SEPARATOR
 from tinsmith.jobs.asks import asks_of, prompt_of
 from tinsmith.jobs.examples import Example, Examples, Sides, divide
 from tinsmith.jobs.prepare import prepare
@@ -89,13 +90,16 @@ def _note_cut(
     """Note the inputs that are longer than the context. Those of an extraction are read in passages."""
     config = job.config
     rows = [example.to_row() for example in (*found.learn, *found.validation, *found.test)]
-    # A token has at least one byte, so most jobs need no tokenizer here.
-    longest = max(len(f"{row['input']}{config.asked}{row['answer']}".encode()) for row in rows)
-    if config.kind == "extract" or longest + _AROUND <= config.context:
+    answers = found.labels or [str(row["answer"]) for row in rows]
+    answers = [SEPARATOR.join(answers)] if config.several else answers
+    around = max(len(answer.encode()) for answer in answers) + _AROUND
+    # A token has at least one byte, so most rows need no tokenizer here.
+    long = [row for row in rows if len(f"{row['input']}{config.asked}".encode()) + around > config.context]
+    if config.kind == "extract" or not long:
         return
     tokenizer = open_tokenizer()
     job, _ = prepare(job, [example.to_row() for example in found.learn], tokenizer, seed=seed)
-    cut = [row["id"] for row in rows if prompt_of(job, tokenizer, asks_of(job, row, tokenizer)[0]).left_out]
+    cut = [row["id"] for row in long if prompt_of(job, tokenizer, asks_of(job, row, tokenizer)[0]).left_out]
     found.note(
         "cut",
         f"{len(cut)} of {len(rows)} inputs are longer than the context of {config.context} tokens; their "
