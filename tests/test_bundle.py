@@ -68,9 +68,20 @@ def test_what_nothing_proves_is_named(smoke, genuine):
 def test_every_field_of_the_evidence_is_computed_again_or_named(genuine):
     """A new field fails here: it is recomputed, and a forgery of it is added below, or it is listed by verify."""
     named = {field for row in ON_TRUST for field in row.fields}
-    from_recipe = {"recipe", "title", "base", "fresh", "teacher", "tasks", "rivals", "confidence", "grid"}
+    from_recipe = {
+        "recipe",
+        "title",
+        "base",
+        "fresh",
+        "teacher",
+        "tasks",
+        "rivals",
+        "confidence",
+        "grid",
+        "has_documents",
+    }
     computed = {"format", "precision", "metrics", "comparisons", "ladder", "bounds", "generated", "gguf"}
-    computed |= {"verdict", "findings", "not_proven", "yardsticks"}
+    computed |= {"verdict", "findings", "not_proven", "yardsticks", "first", "jobs"}
     assert named | from_recipe | computed == set(Evidence.model_fields)
     evidence = build_evidence(genuine, families())
     stored = evidence.to_json()

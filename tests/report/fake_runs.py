@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from report import fake_curation
+from report import fake_curation, fake_jobs
 from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import Recipe
 from tinsmith.recipe.toml import parse_recipe
@@ -18,8 +19,7 @@ from tinsmith.stages import STAGES as ALL_STAGES
 from tinsmith.stages.report.run import report
 
 INPUTS = {stage.name: stage.inputs for stage in ALL_STAGES}
-JOB_STAGES = ("examples", "learn")
-STAGES = tuple(name for name in INPUTS["report"] if name not in JOB_STAGES)
+REPORT = next(stage for stage in ALL_STAGES if stage.name == "report")
 MACHINE = {
     "cpu": "Example CPU 9000",
     "cores": 2,
@@ -39,6 +39,8 @@ SECONDS = {
     "refine": 3.5,
     "tokenize": 6.1,
     "train": 488.0,
+    "examples": 1.2,
+    "learn": 1104.0,
     "package": 95.4,
     "evaluate": 310.7,
 }
@@ -81,6 +83,7 @@ STREAMLINED = {
 }
 STATISTICS = {
     **fake_curation.STATISTICS,
+    **fake_jobs.STATISTICS,
     "tokenize": {"vocabulary": 49152, "bytes_per_token": 4.357, "bytes_per_token_held_out": 4.291},
     "train": {"parameters": 134_515_008, "trainable_parameters": 4_884_480},
 }
@@ -100,16 +103,36 @@ def make_recipe(**sections: Any) -> Recipe:
 
 
 def make_runs(
-    root: Path, *, tasks: bool = True, gain: float | None = None, evil: str = "", eventful: bool = False
+    root: Path,
+    recipe: Recipe | None = None,
+    *,
+    tasks: bool = True,
+    gain: float | None = None,
+    evil: str = "",
+    eventful: bool = False,
+    right: Mapping[str, float] = {},
 ) -> dict[str, Path]:
-    """Write every stage's directory below `root`.
+    """Write the directory of every stage that the recipe needs below `root`.
 
     `gain` replaces the bits saved against the rival; an `eventful` training was streamlined, learnt two objectives
-    and went back once.
+    and went back once. `right` replaces how often subjects of the job know the answer.
     """
-    runs = {stage: root / stage for stage in STAGES}
+    recipe = recipe or make_recipe()
+    runs = {stage: root / stage for stage in REPORT.reads(recipe)}
     for directory in runs.values():
         directory.mkdir(parents=True)
+    if recipe.ingest.sources:
+        _write_documents(runs, tasks=tasks, gain=gain, evil=evil, eventful=eventful)
+    if recipe.jobs:
+        fake_jobs.write_job(runs, recipe, evil=evil, right=right)
+    for stage, directory in runs.items():
+        _manifest(stage, directory, [name for name in INPUTS[stage] if name in runs])
+    return runs
+
+
+def _write_documents(
+    runs: dict[str, Path], *, tasks: bool, gain: float | None, evil: str, eventful: bool
+) -> None:
     _ingest(runs["ingest"], evil)
     fake_curation.write_curate(runs["curate"])
     _split(runs["split"])
@@ -118,15 +141,12 @@ def make_runs(
     _train(runs["train"], eventful)
     _package(runs["package"])
     _evaluate(runs["evaluate"], tasks, gain)
-    for stage, directory in runs.items():
-        _manifest(stage, directory)
-    return runs
 
 
 def make_bundle(directory: Path, recipe: Recipe | None = None, **changes: Any) -> Path:
     """Make fake runs and their bundle below a directory."""
     recipe = recipe or make_recipe()
-    runs, out = make_runs(directory / "runs", **changes), directory / "bundle"
+    runs, out = make_runs(directory / "runs", recipe, **changes), directory / "bundle"
     out.mkdir()
     report(recipe.report, settings=recipe, inputs=runs, out=out, progress=SilentProgress())
     return out
@@ -346,7 +366,7 @@ def _subject(name: str) -> dict[str, Any]:
     }
 
 
-def _manifest(stage: str, directory: Path) -> None:
+def _manifest(stage: str, directory: Path, inputs: Sequence[str]) -> None:
     seconds = SECONDS[stage]
     asset = {
         "name": "smollm2-135m",
@@ -382,7 +402,7 @@ def _manifest(stage: str, directory: Path) -> None:
         "key": "k" * 64,
         "config": fake_curation.CONFIGS.get(stage, {}),
         "seed": 7,
-        "inputs": dict.fromkeys(INPUTS[stage], "d" * 64),
+        "inputs": dict.fromkeys(inputs, "d" * 64),
         "outputs": outputs,
         "digest": "d" * 64,
         "statistics": STATISTICS.get(stage, {}),

@@ -6,7 +6,7 @@ import pytest
 from jinja2 import ChoiceLoader, FileSystemLoader
 
 from tinsmith.evaluate.families import families
-from tinsmith.evidence.family import Family, Figures, MetricSpec, Section
+from tinsmith.evidence.family import QUALITY, Family, Figures, MetricSpec, Section
 from tinsmith.evidence.schema import Comparison, Finding, Generated, MetricRow, System
 from tinsmith.report import page
 from tinsmith.report.view_model import View
@@ -179,7 +179,7 @@ def test_a_family_of_an_extension_brings_its_own_section(built, tmp_path, monkey
         < first.index('<a href="#ladder">')
     )
     # A metric of the section quality that its template does not name is shown below its own heading.
-    quality = replace(tone, section=families()[0].section)
+    quality = replace(tone, section=QUALITY)
     text = page.render(changed, (*families(), quality), PURPOSES)
     assert "<h3>Politeness</h3>" in section(text, "quality")
 

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from tinsmith.evidence.family import Results
 from tinsmith.evidence.format import count, listing, number, percent, points
 from tinsmith.evidence.outcome import BETTER, UNCLEAR, WORSE, Duel, worst
-from tinsmith.evidence.schema import Finding, JobSummary, MetricRow, Subject
+from tinsmith.evidence.schema import LINEAR, Finding, JobSummary, MetricRow, Subject
 
-LINEAR = ("tfidf", "naive_bayes")  # baselines that are a linear model of words
 _RIGHT = ("job_accuracy", "job_exact_match")  # figures that count rows
 
 

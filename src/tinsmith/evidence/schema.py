@@ -46,6 +46,7 @@ GGUF_SUBJECTS = {
     "q8_0": "trained-q8_0",
     "f16": "trained-f16",
 }
+LINEAR = ("tfidf", "naive_bayes")  # baselines that are a linear model over words
 OURS_4BIT = GGUF_SUBJECTS["q4_k_m"]
 _ROLES = {OURS: Role.OURS, BASE: Role.BASE} | dict.fromkeys(GGUF_SUBJECTS.values(), Role.OURS_QUANTISED)
 _FEW_SHOT = re.compile(r"-[1-9]\d*-shot$")

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from tinsmith.base.files import JsonObject, list_files, read_jsonl, write_json
+from tinsmith.base.files import JsonObject, list_files, read_jsonl, write_json, write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.recipe import Recipe
 from tinsmith.report.curation import collect_curation
+from tinsmith.report.job_schema import JobNote
+from tinsmith.report.jobs import FOLDER
 from tinsmith.report.schema import Count, DocumentPart, Documents, DroppedFiles, Files
 from tinsmith.report.sent import SENDERS
 
@@ -34,6 +36,7 @@ _COPIED = (
     ("package", "parity.json"),
     ("evaluate", "metrics.json"),
 )
+_LEARNT = ("curve.jsonl", "search.jsonl", "suspects.jsonl")  # of each job
 _EXAMPLES_PER_REASON = 3
 
 
@@ -52,9 +55,29 @@ def collect(recipe: Recipe, runs: dict[str, Path], out: Path, progress: Progress
     for stage in SENDERS:
         if stage in runs and (sent := runs[stage] / "sent.json").is_file():
             place(sent, out / "data" / "sent" / f"{stage}.json", link=False)
+    _collect_jobs(recipe, runs, out / FOLDER)
     progress.say("  summarising documents")
     _summarise(runs, out / "data")
     collect_curation(runs, out / "data" / "curation")
+
+
+def _collect_jobs(recipe: Recipe, runs: dict[str, Path], out: Path) -> None:
+    """Fill `out/JOB/` from package, learn and examples; of what gave no example only the counts by reason."""
+    notes, rejects = (
+        [*read_jsonl(path)] if "examples" in runs and (path := runs["examples"] / name).is_file() else []
+        for name in ("notes.jsonl", "rejects.jsonl")
+    )
+    for job in recipe.jobs:
+        target = out / job.name
+        if "package" in runs:
+            _link_tree(runs["package"] / FOLDER / job.name, target)
+        for name in _LEARNT:
+            if "learn" in runs and (path := runs["learn"] / job.name / name).is_file():
+                place(path, target / name, link=False)
+        told = [JobNote.model_validate(row) for row in notes if row["job"] == job.name]
+        write_jsonl(target / "notes.jsonl", [note.model_dump() for note in told])
+        reasons = Counter(row["reason"] for row in rejects if row["job"] == job.name)
+        write_json(target / "rejects.json", dict(sorted(reasons.items())))
 
 
 def place(source: Path, target: Path, *, link: bool) -> None:

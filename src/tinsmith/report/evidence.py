@@ -22,6 +22,7 @@ from tinsmith.recipe import Recipe
 from tinsmith.recipe.toml import parse_recipe
 from tinsmith.report.curation import read_curation
 from tinsmith.report.front import first_screen
+from tinsmith.report.jobs import read_jobs
 from tinsmith.report.schema import (
     Documents,
     Evidence,
@@ -101,6 +102,8 @@ def _build(bundle: Path, recipe: Recipe, families: Sequence[Family], by_interval
         assets=_assets(manifests),
         versions=_versions(manifests),
         machines=_machines(manifests),
+        has_documents=bool(recipe.ingest.sources),
+        job_files=read_jobs(bundle, recipe, statistics),
         verdict=verdict,
         findings=_findings(metrics, verdict, families, recipe.evaluate.confidence),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from tinsmith.evidence import format as words
 from tinsmith.evidence.outcome import BETTER, UNCLEAR, WORSE, Duel
 from tinsmith.evidence.schema import MetricRow, Role
+from tinsmith.report.job_front import job_results, job_screen
 from tinsmith.report.schema import Evidence, FirstScreen
 from tinsmith.report.verdict import HEADLINE
 
@@ -15,7 +16,9 @@ _MODELS = (Role.OURS, Role.BASE, Role.RIVAL)
 
 
 def first_screen(evidence: Evidence) -> FirstScreen:
-    """Return what the first screen says of a model of documents: its text, its questions, and what it cost."""
+    """Return what the first screen says: of the first job, or else of documents, questions, and what it all took."""
+    if results := job_results(evidence):
+        return job_screen(evidence, results[0])
     sentences = (_text(evidence), _questions(evidence), _making(evidence))
     roles = {subject.subject: subject.role for subject in evidence.subjects}
     rows = [row for row in evidence.metrics if row.metric == HEADLINE and roles[row.subject] in _MODELS]

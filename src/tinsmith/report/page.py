@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -51,7 +52,9 @@ def render(evidence: Evidence, families: Sequence[Family], purposes: Mapping[str
     return page.render(e=evidence, view=View(evidence, families), purposes=purposes)
 
 
+@functools.cache
 def _environment() -> Environment:
+    """Return the environment of all templates, which compiles each of them once."""
     environment = Environment(
         loader=PackageLoader("tinsmith.report", "templates"),
         autoescape=True,

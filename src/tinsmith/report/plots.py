@@ -62,7 +62,7 @@ def intervals(
     parts = [_grid(axis, ticks, tick, height)]
     for n, mark in enumerate(marks):
         parts.append(_row(mark, axis, n * ROW_PIXELS, bars))
-    return _svg("".join(parts), height, alt)
+    return svg("".join(parts), height, alt)
 
 
 def bars(marks: Sequence[Mark], alt: str, shares: bool) -> Markup:
@@ -85,7 +85,7 @@ def bars(marks: Sequence[Mark], alt: str, shares: bool) -> Markup:
                 f'<line class="whisker" x1="{end:.2f}%" x2="{end:.2f}%" y1="{y - 4}" y2="{y + 4}"/>'
                 for end in (low, high)
             ]
-    return _svg("".join(parts), len(marks) * BAR_PIXELS, alt)
+    return svg("".join(parts), len(marks) * BAR_PIXELS, alt)
 
 
 def _texts(mark: Mark, y: int) -> str:
@@ -161,7 +161,7 @@ def scatter(marks: Sequence[tuple[float, Mark]], alt: str, tick: Callable[[float
         parts.append(
             f'<text class="label {mark.kind}" x="{SCATTER_LABELS}%" y="{y + 4:.1f}">{escape(_cut(mark.label))}</text>'
         )
-    return _svg("".join(parts), bottom + AXIS_PIXELS, alt)
+    return svg("".join(parts), bottom + AXIS_PIXELS, alt)
 
 
 def _point(mark: Mark, x: float, height: Callable[[float], float]) -> str:
@@ -221,7 +221,7 @@ def curve(xs: Sequence[float], ys: Sequence[float], alt: str, x_label: str) -> M
     parts.append(f'<text class="tick" x="0" y="{foot}">0</text>')
     end = 100 * 100 / (100 + LABELS)
     parts.append(f'<text class="tick" x="{end:.2f}%" y="{foot}" text-anchor="end">{escape(x_label)}</text>')
-    return _svg("".join(parts), CURVE_PIXELS, alt)
+    return svg("".join(parts), CURVE_PIXELS, alt)
 
 
 def histogram(bins: Sequence[tuple[float, float, int, int]], alt: str) -> Markup:
@@ -246,10 +246,11 @@ def histogram(bins: Sequence[tuple[float, float, int, int]], alt: str) -> Markup
     ):
         parts.append(f'<text class="tick" x="{place}%" y="{foot}" text-anchor="{anchor}">{value:g}</text>')
     parts.append(f'<text class="tick" x="0" y="12">{highest:,} documents at the highest bar</text>')
-    return _svg("".join(parts), CURVE_PIXELS, alt)
+    return svg("".join(parts), CURVE_PIXELS, alt)
 
 
-def _svg(inside: str, height: int, alt: str) -> Markup:
+def svg(inside: str, height: int, alt: str) -> Markup:
+    """Return a picture of the whole width, with words for it."""
     # Every text inside was escaped where it was put in.
     return Markup(
         f'<svg class="plot" role="img" aria-label="{escape(alt)}" width="100%" height="{height}">'

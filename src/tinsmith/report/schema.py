@@ -6,6 +6,7 @@ from tinsmith.base.files import JsonObject
 from tinsmith.evidence.outcome import Duel
 from tinsmith.evidence.schema import Finding, Metrics, Record
 from tinsmith.meter.carbon import Yardstick
+from tinsmith.report.job_schema import JobFiles
 
 # Of evidence.json: 4 has sentences for the first screen and jobs; 2 decided by the interval alone, and files before it
 # have no `format`.
@@ -381,6 +382,8 @@ class Evidence(Metrics):
     verdict: Verdict
     findings: dict[str, tuple[Finding, ...]]  # by section
     not_proven: tuple[str, ...] = ()
+    has_documents: bool = True
+    job_files: tuple[JobFiles, ...] = ()
     first: FirstScreen = FirstScreen()
 
     def to_json(self) -> JsonObject:

@@ -77,6 +77,20 @@ ON_TRUST = (
         ("parity",),
         asked_from="data/parity.json",
     ),
+    OnTrust(
+        ("jobs/*/model/*", "jobs/*/gguf/*", "jobs/*/job.json"),
+        "that these weights and this calibration were learnt from the examples",
+    ),
+    OnTrust(
+        ("jobs/*.jsonl", "jobs/*/rejects.json", "jobs/*/parity.json"),
+        "what the examples of each job are like, how it was learnt, and that its files agree with its weights",
+        ("job_files",),
+    ),
+    OnTrust(("items/jobs.jsonl",), "that these are rows of the test; their right answers"),
+    OnTrust(
+        ("items/job-*",),
+        "what each system answered to a job, recorded answers and their prices, seconds and joules",
+    ),
     OnTrust(("items/speed-*",), "seconds and joules of generated answers"),
     OnTrust(("items/generated-*",), "what each system answered in words, and its tokens"),
     OnTrust(

@@ -94,7 +94,8 @@ def _clauses(duels: Iterable[Duel], subjects: Mapping[str, Subject]) -> str:
 def not_proven(evidence: Evidence, families: Iterable[Family]) -> tuple[str, ...]:
     """List what this report does not show, from what is missing in its files."""
     return (
-        *_gaps_of_comparison(evidence),
+        *_gaps_of_jobs(evidence),
+        *(_gaps_of_comparison(evidence) if evidence.has_documents else ()),
         *(text for family in families for text in _gaps_of_family(family, evidence)),
         *_gaps_of_training(evidence),
         *_gaps_of_footprint(evidence),
@@ -104,8 +105,38 @@ def not_proven(evidence: Evidence, families: Iterable[Family]) -> tuple[str, ...
 def _gaps_of_family(family: Family, evidence: Evidence) -> list[str]:
     """Return why a family could not be measured, or else that it was not."""
     told = [gap.text for gap in evidence.gaps or () if gap.kind == family.kind]
-    silent = family.not_measured and not family.measured(evidence)
+    # Without documents, nobody expects figures of them.
+    silent = evidence.has_documents and family.not_measured and not family.measured(evidence)
     return told or ([family.not_measured] if silent else [])
+
+
+def _gaps_of_jobs(evidence: Evidence) -> list[str]:
+    measured = {job.job: job for job in evidence.jobs or ()}
+    gaps = []
+    for files in evidence.job_files:
+        name, job = words.readable(files.job), measured.get(files.job)
+        if job is None:
+            gaps.append(f"{name}: nobody was asked the rows of a test, so how good it is remains unknown.")
+            continue
+        duels = [
+            duel
+            for duel in evidence.verdict.duels
+            if duel.metric == job.headline and duel.ours == job.subject
+        ]
+        names = {subject.subject: subject.name for subject in evidence.subjects}
+        unclear = [names.get(duel.other, duel.other) for duel in duels if duel.outcome == UNCLEAR]
+        if unclear:
+            gaps.append(f"{name}: the difference to {words.listing(unclear)} may be chance.")
+        if all(duel.role is not Role.RIVAL for duel in duels):
+            gaps.append(f"{name}: no other model was asked, so whether a larger one does better is unknown.")
+        gaps.append(
+            f"{name}: the test is like the examples; how it does on texts of another kind is unknown."
+        )
+        if not files.parity:
+            gaps.append(
+                f"{name}: that its files agree with the trained model is unknown, as no check was found."
+            )
+    return gaps
 
 
 def _gaps_of_comparison(evidence: Evidence) -> list[str]:
@@ -146,12 +177,13 @@ def _gaps_of_comparison(evidence: Evidence) -> list[str]:
 
 
 def _gaps_of_training(evidence: Evidence) -> list[str]:
-    gaps = ["One training run with one seed: intervals are over documents, not over training runs."]
+    over = "documents" if evidence.has_documents else "rows of the test"
+    gaps = [f"One training run with one seed: intervals are over {over}, not over training runs."]
     if any(machine.gpus for machine in evidence.machines):
         gaps.append("A GPU was present; how much of the work ran on it was not recorded.")
     else:
         gaps.append("Nothing ran on a GPU: speed and energy there are unknown.")
-    if not evidence.parity:
+    if evidence.has_documents and not evidence.parity:
         gaps.append("No parity check was found: whether the exports agree with the trained model is unknown.")
     return gaps
 

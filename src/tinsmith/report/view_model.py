@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
 from tinsmith.base.files import JsonObject
 from tinsmith.evidence import format as words
-from tinsmith.evidence.family import QUALITY, Family, MetricSpec, Section
+from tinsmith.evidence.family import Family, MetricSpec, Section
 from tinsmith.evidence.outcome import NOT_SHOWN, Duel, find_duels
 from tinsmith.evidence.schema import GGUF_SUBJECTS, MetricName, MetricRow, Record, Role, System
 from tinsmith.recipe import OBJECTIVES, loss_unit
 from tinsmith.report.curation_view import CurationView
+from tinsmith.report.job_schema import JobFiles
+from tinsmith.report.job_view import job_views
 from tinsmith.report.plots import Mark, bars, curve, intervals, scatter
 from tinsmith.report.schema import CurvePoint, Evidence, ExportFile
 from tinsmith.report.verdict import HEADLINE
@@ -31,6 +33,7 @@ _FIXED_SECTIONS = (
     ("provenance", "Licences and versions"),
     ("not-proven", "What was not proven"),
 )
+_OF_DOCUMENTS = ("documents", "curation", "training", "exports")
 _BAD = ("leaks", "found")  # outcomes of findings that are reasons to worry
 _CUTS = {"vocabulary": "Fewer tokens", "layers": "Fewer layers", "mlp": "Narrower MLPs"}
 
@@ -99,6 +102,13 @@ def _first_of(pointers: Sequence[Pointer]) -> list[Pointer]:
     return [*pointers[:1], *more]
 
 
+def _parity_rows(parity: JsonObject, sizes: Mapping[str, int], folder: str) -> list[ParityRow]:
+    return [
+        ParityRow.model_validate({"bytes": sizes.get(f"{folder}/model-{name}.gguf"), **row, "format": name})
+        for name, row in parity.get("formats", {}).items()
+    ]
+
+
 class View:
     """Tables and pictures drawn from the evidence of one bundle."""
 
@@ -110,14 +120,19 @@ class View:
         self.names = {system.subject: system.name for system in systems}
         self.names |= {subject.subject: subject.name for subject in evidence.subjects}
         self.curation = CurationView(evidence.curation)
+        self.jobs = job_views(evidence)
 
     @property
     def sections(self) -> list[Section]:
-        """Return the sections of families that the page shows, in order: quality, and those with anything to say."""
+        """Return the sections of families that the page shows, in order: those with anything to say.
+
+        Quality on documents is always among them where there are documents, and jobs where there are jobs.
+        """
+        always = ["quality"] * self.evidence.has_documents + ["jobs"] * bool(self.evidence.job_files)
         shown = {
             family.section
             for family in self.families
-            if family.section == QUALITY
+            if family.section.name in always
             or family.section.name in self.evidence.findings
             or family.measured(self.evidence)
         }
@@ -126,7 +141,10 @@ class View:
     @property
     def navigation(self) -> list[tuple[str, str]]:
         """Return name and title of each section below the first."""
-        return [(section.name, section.title) for section in self.sections] + list(_FIXED_SECTIONS)
+        jobs = [(f"job-{job.name}", job.title) for job in self.jobs]
+        families = [(row.name, row.title) for row in self.sections if row.name != "jobs"]
+        fixed = [row for row in _FIXED_SECTIONS if self.evidence.has_documents or row[0] not in _OF_DOCUMENTS]
+        return [*jobs, *families, *fixed]
 
     def name(self, subject: str) -> str:
         """Return a subject's name for people."""
@@ -246,14 +264,19 @@ class View:
     def first_title(self) -> str:
         """Return what the picture of the first screen shows."""
         row = self.rows(self.evidence.first.metric)[0]
-        return f"{row.label}, in 100" if row.unit == "share" else f"{row.label}, lower is better"
+        name, comma, of_what = row.label.partition(", ")
+        return f"{name} in 100{comma}{of_what}" if row.unit == "share" else f"{row.label}, lower is better"
 
     def first_picture(self) -> Markup:
         """Draw the picture of the first screen: ours on top, a bar with its interval for each of the others."""
         first = self.evidence.first
         rows = {row.subject: row for row in self.evidence.metrics if row.metric == first.metric}
         shown = [rows[subject] for subject in first.subjects]
-        return bars([self._mark(row) for row in shown], self._summary(shown), shown[0].unit == "share")
+        shares = shown[0].unit == "share"
+        marks = [self._mark(row) for row in shown]
+        if shares:
+            marks = [replace(mark, shown=words.number(100 * mark.value, 0)) for mark in marks]
+        return bars(marks, self._summary(shown), shares)
 
     def _summary(self, rows: Sequence[MetricRow]) -> str:
         """Return a picture of figures in words."""
@@ -372,15 +395,18 @@ class View:
     def parity_rows(self) -> list[ParityRow]:
         """Return a row for each export with its bounds, size and whether it holds."""
         sizes = {export.file: export.bytes for export in self.evidence.gguf}
-        return [
-            ParityRow.model_validate({"bytes": sizes.get(f"gguf/model-{name}.gguf"), **row, "format": name})
-            for name, row in self.evidence.parity.get("formats", {}).items()
-        ]
+        return _parity_rows(self.evidence.parity, sizes, "gguf")
+
+    def exports_of(self, job: JobFiles) -> list[ParityRow]:
+        """Return a row for each export of a job."""
+        return _parity_rows(job.parity, job.exports, f"jobs/{job.job}/gguf")
 
     @property
     def smallest(self) -> ExportFile | None:
-        """Return the smallest export."""
-        return min(self.evidence.gguf, key=lambda export: export.bytes, default=None)
+        """Return the smallest export, of the model of documents or of a job."""
+        jobs = [files.exports.items() for files in self.evidence.job_files]
+        exports = [ExportFile(file=name, bytes=size) for files in jobs for name, size in files]
+        return min([*self.evidence.gguf, *exports], key=lambda export: export.bytes, default=None)
 
     @property
     def parameters(self) -> int | None:
