@@ -60,7 +60,7 @@ def test_the_first_screen_speaks_of_the_job(told: Evidence) -> None:
     )
     assert sure == "It is shown to be better than 7 of 8 others; against gpt-4 the difference may be chance."
     assert costs.startswith(
-        "1,000 texts take 12 s, 181 J and under EUR 0.0001 of electricity here; the recorded price of gpt-4 is EUR 9.1; "
+        "1,000 texts take 12 s, 181 J and under EUR 0.0001 of electricity here; the recorded price of gpt-4 is EUR 9.1"
     )
     screen = first(told)
     assert screen.count("<p") == 5
