@@ -12,7 +12,7 @@ from tinsmith.base.errors import BundleError
 from tinsmith.gguf.writer import write_gguf
 from tinsmith.jobs.ask import Ask
 from tinsmith.jobs.asks import asks_of, prompt_of
-from tinsmith.jobs.labels import LabelTree
+from tinsmith.jobs.labels import LEAST_REACH, LabelTree
 from tinsmith.jobs.prompt import answer_ids
 from tinsmith.jobs.spec import Calibration, Job, read_job
 from tinsmith.model.load import load_model
@@ -72,16 +72,24 @@ def torch_scores(directory: Path, texts: list[str]) -> list[dict[str, float]]:
     return scores
 
 
-def test_label_probabilities_are_those_of_torch(directory, model):
+@pytest.mark.parametrize("bulk", [False, True])
+def test_label_probabilities_are_those_of_torch(directory, model, bulk):
     texts = [*HOSTILE, "The fee is 7 per year", "The licensee pays", *(f"Section {n}" for n in range(9))]
-    prompts = [
-        prompt_of(model.job, model.tokenizer, asks_of(model.job, {"input": text}, model.tokenizer)[0]).ids
-        for text in texts
-    ]
+    job, tokenizer = model.job, model.tokenizer
+    prompts = [prompt_of(job, tokenizer, asks_of(job, {"input": text}, tokenizer)[0]).ids for text in texts]
     assert len(model.tree.branches) > 1
-    found = model.label_scores(prompts)
-    for got, expected in zip(found, torch_scores(directory, texts), strict=True):
-        assert got == pytest.approx(expected, abs=0.03)
+    if bulk:
+        with JobModel(directory, "f16", bulk=True) as model:
+            assert model._server._process is None
+    for got, expected in zip(model.label_scores(prompts), torch_scores(directory, texts), strict=True):
+        likely = {label for label, value in expected.items() if value > math.log(10 * LEAST_REACH)}
+        assert likely
+        for label in likely:
+            assert got[label] == pytest.approx(expected[label], abs=0.03)
+        # A branch that is hardly ever reached is not read, but its labels keep what is left.
+        assert {label: math.exp(value) for label, value in got.items()} == pytest.approx(
+            {label: math.exp(value) for label, value in expected.items()}, abs=0.01
+        )
         assert math.fsum(map(math.exp, got.values())) == pytest.approx(1)
 
 

@@ -13,6 +13,9 @@ from tinsmith.jobs.prompt import answer_ids
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+# Branches that the model reaches less often are not read: their labels share what is left.
+LEAST_REACH = 1e-3
+
 
 @dataclass(frozen=True)
 class Branch:
@@ -55,6 +58,29 @@ class LabelTree:
             )
             for label, path in self.paths.items()
         }
+        # By branch: the branches before it on the way there, and which of their tokens lead there.
+        self.steps = [
+            [
+                (number, before.tokens.index(branch.prefix[len(before.prefix)]))
+                for number, before in enumerate(self.branches)
+                if len(before.prefix) < len(branch.prefix)
+                and branch.prefix[: len(before.prefix)] == before.prefix
+            ]
+            for branch in self.branches
+        ]
+
+    def is_reached(self, number: int, known: Mapping[int, Sequence[float]]) -> bool:
+        """Say whether a branch is likely enough to be read, from the logits of those before it."""
+        steps = self.steps[number]
+        return all(before in known for before, _ in steps) and (
+            math.fsum(_log_softmax(known[before])[place] for before, place in steps) >= math.log(LEAST_REACH)
+        )
+
+    def from_known(self, known: Mapping[int, Sequence[float]]) -> dict[str, float]:
+        """Return ln p of each label from the logits of the branches that were read; elsewhere all tokens are alike."""
+        return self.log_probabilities(
+            [known.get(number, [0.0] * len(branch.tokens)) for number, branch in enumerate(self.branches)]
+        )
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerFast, labels: Sequence[str]) -> LabelTree:

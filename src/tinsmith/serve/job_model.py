@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 from pydantic_core import from_json
@@ -31,6 +31,9 @@ from tinsmith.jobs.prompt import Prompt, answer_ids
 from tinsmith.jobs.spec import FILE, read_job
 from tinsmith.serve.runtime import LlamaServer, find_gguf
 from tinsmith.tokens.tokenizer import load_tokenizer
+
+if TYPE_CHECKING:
+    from tinsmith.serve.label_reader import LabelReader
 
 SLOTS = 8
 # Lifts the tokens of a branch above all others; float32 keeps 1e-5 of a logit beside it.
@@ -87,10 +90,13 @@ def choose_job(bundle: Path, name: str = "") -> Path:
 class JobModel:
     """A job of a bundle, ready to answer, for a `with` block. It is a `JobAnswerer` for the kinds that write.
 
+    With `bulk`, labels are read in PyTorch, many prompts at once, and no server is started for them.
     Raises BundleError where the directory holds no such file, AssetError for one that llama.cpp cannot open.
     """
 
-    def __init__(self, directory: Path, format: str | None = None, *, threads: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, format: str | None = None, *, threads: int | None = None, bulk: bool = False
+    ) -> None:
         self.job = read_job(directory)
         self.gguf = find_gguf(directory, format)
         self.tokenizer = load_tokenizer(directory / "model")
@@ -100,8 +106,15 @@ class JobModel:
         context = SLOTS * min(self.job.config.context, _trained_context(self.gguf))
         self._server = LlamaServer(self.gguf, context=context, slots=SLOTS, threads=threads)
         self._client: httpx.Client | None = None
+        self._bulk = bulk and self.job.config.kind == "classify" and not self.job.config.several
+        self._reader: LabelReader | None = None
 
     def __enter__(self) -> JobModel:
+        if self._bulk:
+            from tinsmith.serve.label_reader import LabelReader
+
+            self._reader = LabelReader(self.gguf, self.tree)
+            return self
         self._server.__enter__()
         self._client = self._server.client()
         return self
@@ -128,7 +141,9 @@ class JobModel:
 
     def label_scores(self, prompts: Sequence[Sequence[int]]) -> list[dict[str, float]]:
         """Return ln p of each label after each prompt of token ids, before calibration."""
-        return self._all_at_once(self._label_scores, prompts)
+        return (
+            self._reader.scores(prompts) if self._reader else self._all_at_once(self._label_scores, prompts)
+        )
 
     def none_probabilities(self, asks: Sequence[Ask]) -> list[float]:
         """Return for each ask the probability that its answer begins with the first token of " none".
@@ -227,9 +242,11 @@ class JobModel:
         return [done[place] for place in range(len(items))]
 
     def _label_scores(self, prompt: Sequence[int]) -> dict[str, float]:
-        return self.tree.log_probabilities(
-            [self._branch_logits([*prompt, *branch.prefix], branch.tokens) for branch in self.tree.branches]
-        )
+        known: dict[int, list[float]] = {}
+        for number, branch in enumerate(self.tree.branches):
+            if self.tree.is_reached(number, known):
+                known[number] = self._branch_logits([*prompt, *branch.prefix], branch.tokens)
+        return self.tree.from_known(known)
 
     def _branch_logits(self, prompt: Sequence[int], tokens: tuple[int, ...]) -> list[float]:
         """Return the log-probabilities of tokens after a prompt, up to a constant."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tinsmith.jobs.answer_set import AnswerSet
+from tinsmith.jobs.labels import LEAST_REACH
 from tinsmith.model.output_layer import output_layer
 from tinsmith.tokens.batches import Batch, make_batch, pack
 from tinsmith.train.attention import target_hidden
@@ -22,8 +23,6 @@ from tinsmith.train.objectives.answer import Choices
 
 Floats = NDArray[np.float64]
 _TOKENS_AT_ONCE = 2048
-# Branches that the model reaches less often are not read: their labels share what is left.
-LEAST_REACH = 1e-3
 
 
 @torch.no_grad()
