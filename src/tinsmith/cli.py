@@ -173,6 +173,44 @@ def serve(
 
 
 @app.command()
+def run(
+    bundle: BundlePath,
+    source: Annotated[
+        Path, typer.Argument(metavar="INPUT", help="CSV, JSON Lines, Parquet, or a folder of documents.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .csv, .jsonl or .parquet.")],
+    job: Annotated[str, typer.Option(help="The job, where the bundle has several.")] = "",
+    format_: Annotated[
+        str, typer.Option("--format", help="GGUF format, such as q4_k_m; default: the smallest.")
+    ] = "",
+    ask_a_person: Annotated[
+        float | None,
+        typer.Option(help="Share of given answers that must be right; the rest goes to a person."),
+    ] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write the probability of each label.")
+    ] = False,
+) -> None:
+    """Answer every row of a file with a finished job. Stop it at any time; the same command continues."""
+    from tinsmith.base.progress import default_progress
+    from tinsmith.run_job import Options, run_job
+
+    options = Options(job, format_ or None, ask_a_person, probabilities)
+    try:
+        ran = run_job(bundle, source, output, options, default_progress())
+    except KeyboardInterrupt:
+        print("\nstopped; answered rows are kept. The same command continues from here.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    print(
+        f"{output}: {ran.rows:,} rows, {ran.repeated:,} of them like an earlier one; "
+        f"{ran.for_a_person:,} for a person, {ran.withheld:,} without an answer"
+    )
+    if ran.rejects:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in ran.rejects.items())
+        print(f"not asked: {reasons}; {ran.rejects_file} names them")
+
+
+@app.command()
 def verify(
     bundle: BundlePath,
     deep: Annotated[

@@ -110,11 +110,13 @@ class Rendering:
             missing += lost
         return found, missing
 
-    def check_fields(self, known: Collection[str], *, source: str) -> None:
+    def check_fields(
+        self, known: Collection[str], *, source: str, roles: Collection[str] | None = None
+    ) -> None:
         """Raise RecipeError for a field that no record has. `known` are the fields of all records."""
         usable = [name_in_template(name) for name in known]
         for role, names in self.fields.items():
-            for name in names:
+            for name in names if roles is None or role in roles else ():
                 if name not in usable:
                     near = difflib.get_close_matches(name, usable, n=1, cutoff=0.5)
                     more = f" and {len(usable) - _SHOWN_FIELDS} more" if len(usable) > _SHOWN_FIELDS else ""

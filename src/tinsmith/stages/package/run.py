@@ -62,7 +62,9 @@ def _package_job(
 ) -> dict[str, float]:
     """Export the model of a job, and ask it rows that it did not learn from."""
     reports = _export(config, learnt / "model", learnt / "model", out, progress)
-    shutil.copyfile(learnt / JOB_FILE, out / JOB_FILE)
+    for name in (JOB_FILE, "validation.jsonl"):
+        if (learnt / name).exists():
+            shutil.copyfile(learnt / name, out / name)
     rows = [row for part in ("validation", "test") for row in read_jsonl(examples / f"{part}.jsonl")]
     parity = check_job(learnt / "model", out, rows, config, progress, seed=seed)
     write_jsonl(out / "parity.jsonl", parity["items"])
