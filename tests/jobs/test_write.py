@@ -122,33 +122,6 @@ def test_agreement():
     assert agreement(SCHEMA, "x", TEXT) == 0
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """Return a function that has a random model write under a grammar, at a temperature that tries everything."""
-    from tinsmith.gguf.writer import write_gguf
-    from tinsmith.serve.runtime import LlamaServer
-    from tiny_model import write_trained
-
-    directory = tmp_path_factory.mktemp("random")
-    file = directory / "model-f16.gguf"
-    write_gguf(write_trained(directory / "model"), file, "f16")
-    with LlamaServer(file, context=512, threads=1) as running, running.client() as client:
-
-        def written(grammar: str, seed: int) -> str | None:
-            body = {
-                "prompt": "x",
-                "grammar": grammar,
-                "seed": seed,
-                "temperature": 3.0,
-                "n_predict": 300,
-                "cache_prompt": False,
-            }
-            reply = client.post("/completion", json=body).json()
-            return reply["content"]
-
-        yield written
-
-
 def test_llama_cpp_writes_what_the_schema_says(server):
     rest = {name: part for name, part in SCHEMA["properties"].items() if name not in ("rate", "names")}
     names = {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 2}

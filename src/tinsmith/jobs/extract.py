@@ -28,16 +28,17 @@ def asks(job: Job, row: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> l
     text, fields = row["input"], fields_of(job.config)
     parts = cut(job, text, tokenizer, fields)
     texts = [text[part.start : part.end] for part in parts]
-    learnt = "answer" in row
-    folded = [FoldedText(part) for part in texts] if learnt else []
-    chosen = job.look.choose(texts, more=WITHOUT if learnt else 0) if job.look and len(texts) > 1 else {}
+    look = job.look if len(texts) > 1 else None
+    ranked = look.rank(texts) if look else {}
+    folded = [FoldedText(part) for part in texts] if "answer" in row else []
     wanted: list[tuple[int, Field, list[str] | None]] = []
     for field in fields:
-        looked_into = chosen.get(field.name, range(len(texts)))
-        if learnt:
-            wanted += [(at, field, spans) for at, spans in _learnt(row, field, folded, looked_into)]
+        order = ranked.get(field.name, list(range(len(texts))))
+        asked = look.fields[field.name].asked if look else len(order)
+        if "answer" in row:
+            wanted += [(at, field, spans) for at, spans in _learnt(row, field, folded, order, asked)]
         else:
-            wanted += [(at, field, None) for at in looked_into]
+            wanted += [(at, field, None) for at in order[:asked]]
     # All fields of a passage follow each other, so that its tokens are read once.
     return [
         Ask(
@@ -156,11 +157,11 @@ def _distinct(values: list[Value], *, several: bool) -> list[Value]:
 
 
 def _learnt(
-    row: dict[str, Any], field: Field, folded: Sequence[FoldedText], asked: Iterable[int]
+    row: dict[str, Any], field: Field, folded: Sequence[FoldedText], order: Sequence[int], asked: int
 ) -> list[tuple[int, list[str]]]:
-    """Return the passages that an example teaches of a field: those with a value, and a few without that are asked."""
+    """Return the passages that an example teaches of a field: those with a value, and a few likely ones without."""
     placed = place_values(row["answer"].get(field.name, []), folded)
-    without = [at for at in asked if at not in placed.held and at not in placed.doubtful]
+    without = [at for at in order if at not in placed.held and at not in placed.doubtful][:asked]
     few = Random(f"{row['id']} {field.name}").sample(without, min(WITHOUT, len(without)))
     one = None if field.several else 1
     return [(at, spans[:one]) for at, spans in placed.held.items()] + [(at, []) for at in few]

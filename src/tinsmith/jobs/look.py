@@ -38,15 +38,14 @@ class Look(BaseModel):
 
     fields: dict[str, FieldLook]
 
-    def choose(self, texts: Sequence[str], more: int = 0) -> dict[str, list[int]]:
-        """Return for each field the passages of one input that are asked, and `more`, in the order of the text."""
+    def rank(self, texts: Sequence[str]) -> dict[str, list[int]]:
+        """Return for each field the passages of one input, the likeliest first."""
         words = [words_of(text, at, len(texts)) for at, text in enumerate(texts)]
-        chosen = {}
+        ranked = {}
         for name, look in self.fields.items():
             scores = [sum(look.weights[word] for word in passage & look.weights.keys()) for passage in words]
-            best = sorted(range(len(texts)), key=lambda at: -scores[at])[: look.asked + more]
-            chosen[name] = sorted(best)
-        return chosen
+            ranked[name] = sorted(range(len(texts)), key=lambda at: -scores[at])
+        return ranked
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 LONG_ENOUGH = 0.98  # share of spans that the room for an answer holds; more would take it from the passages
-FALSE_VALUES = 0.03  # of texts without a value, at most so many are given one
 
 
 def prepare(
@@ -49,27 +48,6 @@ def prepare(
     look = fit_look([one for one, _ in looked], names, seed)
     statistics["values_in_no_passage"] = float(sum(len(nowhere) for _, nowhere in looked))
     return job.model_copy(update={"look": look}), statistics
-
-
-def fit_none_at(least: Sequence[float], present: Sequence[bool]) -> float:
-    """Return the probability of "none" above which there is no value, from a validation part.
-
-    `least` is the least probability of "none" among the asks of an input and field, `present` whether it has a value.
-    Of the thresholds that give a value to at most `FALSE_VALUES` of those without, it takes the one that is wrong
-    least often; 0.5 if all or none have a value.
-    """
-    if all(present) or not any(present):
-        return 0.5
-    absent = sorted(chance for chance, there in zip(least, present, strict=True) if not there)
-    there = sorted(chance for chance, there in zip(least, present, strict=True) if there)
-    best, fewest = 0.0, len(there) + 1
-    edges = sorted({0.0, *least})
-    for low, high in zip(edges, [*edges[1:], 1.0], strict=True):
-        false = sum(chance <= low for chance in absent)
-        wrong = false + sum(chance > low for chance in there)
-        if false <= FALSE_VALUES * len(absent) and wrong < fewest:
-            best, fewest = (low + high) / 2, wrong
-    return best
 
 
 def _answers(job: Job, row: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> list[str]:

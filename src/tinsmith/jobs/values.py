@@ -95,7 +95,7 @@ def read_number(span: str) -> tuple[float | None, str]:
         if number is None:
             return None, f"{match['digits']} can be read in two ways"
         negative = match["sign"] or (
-            match["open"] and match["close"] and span.strip() == match.group().strip()
+            match["open"] and match["close"] and span.strip(" %") == match.group().strip(" %")
         )
         number *= MULTIPLES[match["multiple"].lower()] if match["multiple"] else 1
         found.add(round(-number if negative else number, 9))

@@ -18,6 +18,7 @@ from tinsmith.gguf.families import refuse_unwritable
 from tinsmith.jobs.ask import NONE
 from tinsmith.jobs.asks import answer_room, asks_of, prompt_of
 from tinsmith.jobs.calibration import confidence, fit_answers, fit_labels, fit_none
+from tinsmith.jobs.prepare import prepare
 from tinsmith.jobs.prompt import answer_ids
 from tinsmith.jobs.spec import Calibration, Job
 from tinsmith.model.load import check_context, load_model
@@ -54,6 +55,9 @@ def finish_job(
     Raises AssetError for a model that cannot be opened or exported, RecipeError and TrainingError.
     """
     work, tokenizer = out / WORK, load_tokenizer(start)
+    job, unlearnt = prepare(job, rows[0], tokenizer, seed=seed)
+    for what, count in unlearnt.items():
+        progress.say(f"  {job.config.name}: {count:g} {what.replace('_', ' ')}")
     with freed_memory_kept():
         model = load_model(start)
         refuse_unwritable(model.config, start)
