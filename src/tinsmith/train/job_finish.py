@@ -57,7 +57,8 @@ def finish_job(
     work, tokenizer = out / WORK, load_tokenizer(start)
     job, unlearnt = prepare(job, rows[0], tokenizer, seed=seed)
     for what, count in unlearnt.items():
-        progress.say(f"  {job.config.name}: {count:g} {what.replace('_', ' ')}")
+        if count:
+            progress.say(f"  {job.config.name}: {count:g} {what.replace('_', ' ')}")
     with freed_memory_kept():
         model = load_model(start)
         refuse_unwritable(model.config, start)
