@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tinsmith.base.errors import RecipeError
-from tinsmith.evaluate.own_questions import read_open_questions, read_own_questions
+from tinsmith.evaluate.own_questions import read_open_questions, read_own_questions, repeated_questions
 
 FIRST = {"question": "Who pays?", "choices": ["the bank", "the tenant"], "answer": "the tenant"}
 SECOND = {
@@ -99,7 +99,7 @@ def test_a_file_without_choices_makes_no_exam(tmp_path):
         ([SHORT, {"question": "", "answer": "a"}], "line 2: 'question' is ''"),
         ([FIRST], "1 question(s) with 1 different answer(s) cannot tell models apart"),
         ([FIRST, {**FIRST, "question": "And who else pays?"}], "2 question(s) with 1 different answer(s)"),
-        ([FIRST, FIRST], "line 2: asks what line 1 asks"),
+        ([FIRST, FIRST], "1 question(s) with 1 different answer(s)"),
         ([{**FIRST, "id": "a"}, {**SECOND, "id": "a"}], "line 2: the id 'a' was given before"),
         ([FIRST, {**SECOND, "answer": "yearly"}], "line 2: the answer 'yearly' is not one of the choices"),
         ([FIRST, {**SECOND, "answer": ""}], "line 2: 'answer' is ''"),
@@ -114,6 +114,20 @@ def test_what_cannot_be_asked_is_named_by_its_line(tmp_path, rows, words):
     with pytest.raises(RecipeError) as refused:
         read_own_questions([write(tmp_path / "own.jsonl", *rows)])
     assert words in str(refused.value)
+
+
+def test_a_line_that_asks_again_is_left_out_and_told(tmp_path):
+    other = {**SECOND, "answer": next(each for each in SECOND["choices"] if each != SECOND["answer"])}
+    name = write(tmp_path / "own.jsonl", FIRST, SECOND, FIRST, other, DUE, WHAT, {**WHAT, "id": "again"})
+    [items] = read_own_questions([name]).values()
+    assert [item.answer for item in items] == [FIRST["answer"], SECOND["answer"]]
+    [open_items] = read_open_questions([name]).values()
+    assert len(open_items) == 2
+    assert repeated_questions([name]) == [
+        "own.jsonl, line 3 is left out: it asks what line 1 asks.",
+        "own.jsonl, line 4 is left out: it asks what line 2 asks, with another answer.",
+        "own.jsonl, line 7 is left out: it asks what line 6 asks.",
+    ]
 
 
 def test_a_file_that_is_not_there_and_two_of_one_name_are_refused(tmp_path):

@@ -166,6 +166,12 @@ def test_labels_that_differ_in_case_alone_are_one_and_told(run):
     assert note(found, "alike_labels")["count"] == 2
 
 
+def test_labels_that_begin_alike_stay_apart(run):
+    found = run(labelled(90, ["rise", "rise slowly", "ris"]))
+    assert sorted(found["labels"]) == ["ris", "rise", "rise slowly"]
+    assert not [row for row in found["notes"] if row["kind"] == "alike_labels"]
+
+
 def test_labels_of_the_recipe_keep_their_order_and_other_answers_are_rejected(run):
     found = run(labelled(90, "abc"), labels=["b", "A", "none"])
     assert found["labels"] == ("b", "A", "none")

@@ -60,22 +60,43 @@ def read_open_questions(names: Iterable[str]) -> dict[str, list[OpenItem]]:
     return found
 
 
+def repeated_questions(names: Iterable[str]) -> list[str]:
+    """Return a sentence on each line that is left out, since an earlier one of its file asks the same."""
+    repeats: list[_Repeat] = []
+    _files(names, repeats)
+    return [
+        f"{each.file}, line {each.line} is left out: it asks what line {each.before} asks"
+        + (", with another answer." if each.differs else ".")
+        for each in repeats
+    ]
+
+
 def own_task(name: str) -> str:
     """Return the name of the task that a file of questions makes."""
     return OWN_PREFIX + (re.sub(r"[^a-z0-9_]+", "_", Path(name).stem.lower()).strip("_") or "file")
 
 
-def _files(names: Iterable[str]) -> dict[str, list[Item | OpenItem]]:
+@dataclass(frozen=True)
+class _Repeat:
+    """A line that asks what an earlier one asks, and whether its answer differs."""
+
+    file: str
+    line: int
+    before: int
+    differs: bool
+
+
+def _files(names: Iterable[str], repeats: list[_Repeat] | None = None) -> dict[str, list[Item | OpenItem]]:
     found: dict[str, list[Item | OpenItem]] = {}
     for name in names:
         path, task = Path(name).expanduser(), own_task(name)
         if task in found:
             raise RecipeError(f"two files make the task {task}", where=_WHERE, next_step="rename one of them")
-        found[task] = _read(path, task)
+        found[task] = _read(path, task, [] if repeats is None else repeats)
     return found
 
 
-def _read(path: Path, task: str) -> list[Item | OpenItem]:
+def _read(path: Path, task: str, repeats: list[_Repeat]) -> list[Item | OpenItem]:
     try:
         # Not splitlines: U+2028 and its like are part of a JSON text.
         lines = path.read_text(encoding="utf-8-sig").split("\n")
@@ -86,18 +107,20 @@ def _read(path: Path, task: str) -> list[Item | OpenItem]:
             next_step="name an existing JSON Lines file in UTF-8",
         ) from None
     items: dict[str, Item | OpenItem] = {}
-    asked: dict[tuple[str, str], int] = {}
+    asked: dict[tuple[str, str], tuple[int, Item | OpenItem]] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         row = _row(path, number, line)
         item = (_item if "choices" in row else _open_item)(row, path, number, task)
+        before, first = asked.setdefault((item.text, item.question), (number, item))
+        if before != number:
+            repeats.append(_Repeat(path.name, number, before, _right(item) != _right(first)))
+            continue
         if item.item in items:
             _refuse(
                 path, number, f"the id {item.item.partition(':')[2]!r} was given before", "give each its own"
             )
-        if (before := asked.setdefault((item.text, item.question), number)) != number:
-            _refuse(path, number, f"asks what line {before} asks", "leave one of them out")
         items[item.item] = item
     # A file without any question has too few of whichever kind.
     _answers_differ(path, [item.answer for item in items.values() if isinstance(item, Item)], bool(items))
@@ -105,6 +128,10 @@ def _read(path: Path, task: str) -> list[Item | OpenItem]:
         own = [i.answers[0] for i in items.values() if isinstance(i, OpenItem) and i.kind == kind]
         _answers_differ(path, own, True)
     return list(items.values())
+
+
+def _right(item: Item | OpenItem) -> tuple[str, ...]:
+    return (item.answer,) if isinstance(item, Item) else item.answers
 
 
 def _answers_differ(path: Path, answers: Sequence[str], may_be_none: bool) -> None:

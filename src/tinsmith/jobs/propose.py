@@ -20,7 +20,7 @@ from tinsmith.recipe.toml import new_recipe, toml_value
 from tinsmith.tokens.templates import template_fields
 
 _LOOKED_AT = 300  # records whose values are looked for in their texts
-_LEAST_VERBATIM = 0.5  # of a column's values stand in the text, or it is no field
+_LEAST_VERBATIM = 0.5  # of the values of a field must stand in the text
 _BYTES_PER_TOKEN = 4
 _SHOWN_LABELS = 12
 _MOST_CUT, _LONGER = 0.05, 1024  # share of passages that may be cut before the context, in tokens, is raised

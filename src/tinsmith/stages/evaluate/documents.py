@@ -28,7 +28,12 @@ from tinsmith.evaluate.models import (
     scoring_precision,
     unscored,
 )
-from tinsmith.evaluate.own_questions import OpenItem, read_open_questions, read_own_questions
+from tinsmith.evaluate.own_questions import (
+    OpenItem,
+    read_open_questions,
+    read_own_questions,
+    repeated_questions,
+)
 from tinsmith.evaluate.preflight import check_files, check_room
 from tinsmith.evaluate.probe import HeldOutText, Preparation, Probe
 from tinsmith.evaluate.questions import build_cloze, build_next_passage
@@ -115,6 +120,7 @@ def evaluate_documents(
     described = [describe(each, tokenizers[each.subject]) for each in models]
     notes = [
         *_notes(config, items, questions, models, len(drawn) - len(texts)),
+        *repeated_questions(config.questions),
         *notes_on(described, work.precision),
         *unscored(config, inputs["package"]),
     ]
