@@ -1,0 +1,92 @@
+"""One run on a job: it keeps what validation likes best, and adapters and frozen blocks end as plain models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tinsmith.base.progress import SilentProgress
+from tinsmith.model.load import load_model
+from tinsmith.tokens.tokenizer import load_tokenizer
+from tinsmith.train.job_run import JobSettings, JobTrainer, Outcome
+from tiny_jobs import job, rows, section
+from tiny_model import write_trained
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_trained(tmp_path_factory.mktemp("base") / "model")
+
+
+def make(base: Path, work: Path, *, validated: int = 10, **facts) -> JobTrainer:
+    return JobTrainer(
+        job(**facts),
+        load_model(base),
+        load_tokenizer(base),
+        (rows(30), rows(validated, seed=1)),
+        config=section(),
+        seed=7,
+        work=work,
+        progress=SilentProgress(),
+    )
+
+
+def copied(model) -> dict[str, torch.Tensor]:
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+@pytest.mark.parametrize("best", [0, 2])
+def test_a_run_ends_with_the_weights_of_its_best_pass(
+    best: int, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, seen = make(base, tmp_path / "work"), []
+
+    def validate(engine) -> Outcome:
+        seen.append(copied(engine.model))
+        return Outcome(0.1 if len(seen) - 1 == best else 0.2, np.array([True]))
+
+    monkeypatch.setattr(trainer, "validate", validate)
+    model, outcome, passes = trainer.run(JobSettings("upper", 4e-3), "3 epochs", tmp_path / "run", kept=True)
+    assert passes == pytest.approx(3)
+    assert len(seen) == (4 if best == 0 else 3)  # the best weights, put back, are looked at again
+    assert outcome is not None
+    final = copied(model)
+    for name, weight in seen[best].items():
+        assert torch.equal(final[name], weight)
+    other = seen[2 - best]
+    assert any(not torch.equal(final[name], weight) for name, weight in other.items())
+
+
+@pytest.mark.parametrize(("kind", "still"), [("upper", True), ("all", False), ("lora", False)])
+def test_every_kind_of_trainable_weights_learns(kind: str, still: bool, base: Path, tmp_path: Path) -> None:
+    trainer = make(base, tmp_path / "work", validated=0)
+    start = copied(trainer.start)
+    model, outcome, _ = trainer.run(JobSettings(kind, 4e-3), "1 epochs", tmp_path / "run")
+    assert outcome is None  # without a validation part
+    moved = {name for name, weight in copied(model).items() if not torch.equal(weight, start[name])}
+    assert any("layers.1" in name for name in moved)
+    assert (not any("layers.0" in name or "embed" in name for name in moved)) == still
+    assert all(weight.requires_grad for weight in model.parameters())
+    # The starting weights are those of the next run.
+    assert all(torch.equal(weight, start[name]) for name, weight in copied(trainer.start).items())
+
+
+def test_states_are_kept_only_where_they_are_read_again(base: Path, tmp_path: Path) -> None:
+    for budget, kept in (("0.001s", False), ("1h", True)):
+        work = tmp_path / budget
+        trainer = make(base, work, budget=budget)
+        trainer.seconds_of_pass(JobSettings("upper", 4e-3))
+        assert (work / "lower-learn" / "states.bin").exists() == kept
+
+
+def test_a_part_of_the_examples_is_drawn_from_all_of_them(base: Path, tmp_path: Path) -> None:
+    trainer = make(base, tmp_path / "work")
+    part = trainer.learn.of_rows(set(trainer.visited[:5]))
+    assert len(part) == 5
+    assert sorted(part.rows) != list(range(5))
+    for number in range(5):
+        whole = trainer.learn.rows.index(part.rows[number])
+        assert part.tokens.sequence(number)[0].tolist() == trainer.learn.tokens.sequence(whole)[0].tolist()
