@@ -74,6 +74,17 @@ def test_every_kind_of_trainable_weights_learns(kind: str, still: bool, base: Pa
     assert all(torch.equal(weight, start[name]) for name, weight in copied(trainer.start).items())
 
 
+def test_more_right_answers_outweigh_a_bolder_loss(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, said = make(base, tmp_path / "work"), []
+    outcomes = [Outcome(0.1, np.array([True, False])), Outcome(0.2, np.array([True, True]))]
+    monkeypatch.setattr(trainer, "validate", lambda engine: outcomes[len(said)])
+    monkeypatch.setattr(trainer.progress, "say", said.append, raising=False)
+    _, outcome, _ = trainer.run(JobSettings("upper", 4e-3), "2 epochs", tmp_path / "run", kept=True)
+    assert outcome is outcomes[1]
+
+
 def test_states_are_kept_only_where_they_are_read_again(base: Path, tmp_path: Path) -> None:
     for budget, kept in (("0.001s", False), ("1h", True)):
         work = tmp_path / budget

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -251,6 +250,18 @@ class JobTrainer:
         return model
 
 
+@dataclass(frozen=True)
+class _Score:
+    """Loss and share right of weights. Later ones, at a lower rate, are better unless these two say otherwise."""
+
+    loss: float
+    right: float
+
+    def beats(self, loss: float, right: float) -> bool:
+        """Say whether these weights are better than later ones: a lower loss, and no fewer answers right."""
+        return self.loss < loss and self.right >= right
+
+
 class _Watch:
     """Validates a run after each pass, keeps its best weights on disk, and what it held of each example before."""
 
@@ -279,9 +290,9 @@ class _Watch:
         step, tokens = log[-1]["step"] + 1, sum(row["tokens"] for row in log)
         if self._looked[0] != step:
             self._look(step, tokens / self._epoch, last=True)
-        loss, passes = self._kept()
+        before, passes = self._kept()
         outcome = self._looked[1]
-        if outcome is None or outcome.loss <= loss:
+        if outcome is None or before is None or not before.beats(outcome.loss, outcome.right):
             return outcome
         self._trainer.progress.say(f"  keeping the weights after {passes:.1f} passes, which validate best")
         own = dict(self._engine.model.named_parameters())
@@ -303,22 +314,24 @@ class _Watch:
             self._out / "passes.jsonl",
             [{"step": step, "passes": passes, "loss": outcome.loss, "right": outcome.right}],
         )
-        if outcome.loss <= self._kept()[0] and not last:
+        before, _ = self._kept()
+        if not last and not (before and before.beats(outcome.loss, outcome.right)):
             weights = {
                 name: weight.detach().contiguous()
                 for name, weight in self._engine.model.named_parameters()
                 if weight.requires_grad
             }
             with atomic_path(self._out / _BEST) as partial:
-                save_file(weights, partial, {"loss": repr(outcome.loss), "passes": repr(passes)})
+                facts = {"loss": outcome.loss, "right": outcome.right, "passes": passes}
+                save_file(weights, partial, {name: repr(value) for name, value in facts.items()})
 
-    def _kept(self) -> tuple[float, float]:
-        """Return loss and passes of the weights on disk."""
+    def _kept(self) -> tuple[_Score | None, float]:
+        """Return the score and the passes of the weights on disk."""
         if not (self._out / _BEST).exists():
-            return math.inf, 0.0
+            return None, 0.0
         with safe_open(self._out / _BEST, "pt") as file:
-            facts = file.metadata()
-        return float(facts["loss"]), float(facts["passes"])
+            facts = {name: float(value) for name, value in file.metadata().items()}
+        return _Score(facts["loss"], facts["right"]), facts["passes"]
 
 
 def _append(path: Path, rows: Sequence[JsonObject]) -> None:

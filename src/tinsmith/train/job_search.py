@@ -47,6 +47,11 @@ class Trial:
     right: float | None
     asks: int
 
+    @property
+    def rank(self) -> float:
+        """Return what trials are ordered by, the least first: the loss in nats and the share of wrong answers."""
+        return math.inf if self.loss is None or self.right is None else self.loss + 1 - self.right
+
     def row(self) -> JsonObject:
         """Return it as a row of search.jsonl."""
         facts = asdict(self)
@@ -142,7 +147,7 @@ class _Search:
         ranked = list(candidates)
         for size, count in plan:
             tried = [(self._run(size, settings), settings) for settings in ranked[:count]]
-            order = sorted(tried, key=lambda pair: math.inf if pair[0].loss is None else pair[0].loss)
+            order = sorted(tried, key=lambda pair: pair[0].rank)
             ranked = [settings for _, settings in order]
         return ranked[0]
 
