@@ -69,7 +69,7 @@ def test_what_is_bad_or_not_shown_stays_on_it_by_name_as_a_link(
         for n, outcome in enumerate(outcomes)
     ]
     view = View(built.model_copy(update={"findings": {"leakage": tuple(rows)}}), families())
-    marks = {"worse": "▼", "unclear": "○"}
+    marks = {"worse": "▼", "not shown to be better": "○"}
     told = [f"{marks[pointer.outcome]} {pointer.text}" for pointer in view.pointers]
     assert told == [*named, f"○ {len(built.not_proven)} things not proven"]
 

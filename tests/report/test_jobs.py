@@ -12,7 +12,7 @@ from report.test_front import first
 from report.test_page import EVIL, Page, _numbers, read_page
 from tinsmith.base.files import read_json
 from tinsmith.evaluate.families import families
-from tinsmith.evidence.schema import CoveragePoint
+from tinsmith.evidence.schema import CoveragePoint, Finding
 from tinsmith.report.compare import first_difference
 from tinsmith.report.evidence import build_evidence
 from tinsmith.report.front import first_screen
@@ -55,8 +55,7 @@ def sentences(evidence: Evidence, **of_job: Any) -> tuple[str, ...]:
 def test_the_first_screen_speaks_of_the_job(told: Evidence) -> None:
     right, sure, costs = told.first.sentences
     assert right == (
-        "It gives the right stance for 73 of 100 texts; gpt-4 for 67, a linear model over words "
-        "(naive Bayes on words) for 55."
+        "It gives the right stance for 73 of 100 texts; gpt-4 for 67, a linear model over words for 55."
     )
     assert sure == "It is shown to be better than 7 of 8 others; against gpt-4 the difference may be chance."
     assert costs.startswith(
@@ -248,6 +247,30 @@ def test_a_job_with_many_labels_lists_what_it_confuses(told: Evidence) -> None:
     assert "<th>Right answer</th><th>What the model says</th>" in table
     rows = [int(value) for value in re.findall(r'data value="(\d+)"', table)]
     assert rows == sorted(rows, reverse=True)
+
+
+def test_other_jobs_stand_on_the_first_screen_as_links(told: Evidence) -> None:
+    (job,) = told.jobs or ()
+    other = job.model_copy(update={"job": "which_clause", "headline": "job_accuracy:which_clause"})
+    rows = [
+        row.model_copy(update={"metric": other.headline, "value": 0.9})
+        for row in told.metrics
+        if row.metric == job.headline
+    ]
+    both = told.model_copy(update={"jobs": (job, other), "metrics": (*told.metrics, *rows)})
+    assert first_screen(both).sentences == told.first.sentences
+    assert re.search(r'href="#job-which_clause">Which clause: 90 in 100</a>', first(both))
+    assert "file.csv -o answered.csv --job stance" in render(both, families(), {})
+
+
+def test_a_job_that_could_not_be_measured_is_named_on_the_first_screen(told: Evidence) -> None:
+    finding = Finding(
+        verdict="That gpt-9 was asked is not shown", text="No key.", outcome="not shown", front=True
+    )
+    findings = told.findings | {"jobs": (*told.findings["jobs"], finding)}
+    page = render(told.model_copy(update={"findings": findings}), families(), {})
+    assert 'href="#jobs">That gpt-9 was asked is not shown</a>' in page.partition("</header>")[0]
+    assert "<strong>That gpt-9 was asked is not shown.</strong> No key." in page.partition("</header>")[2]
 
 
 def test_a_job_of_which_nothing_was_measured_is_said_plainly(told: Evidence) -> None:

@@ -219,7 +219,7 @@ class Family:
     cost: Callable[[Recipe, float], FamilyCost] = lambda recipe, bytes_per_token: FamilyCost()
     section: Section = QUALITY
     findings: Callable[[Results], list[Finding]] = lambda results: []
-    front: frozenset[str] = frozenset()  # outcomes whose verdict stands on the first screen
+    front: frozenset[str] = frozenset()  # outcomes whose verdict stands at the top of the report
     not_measured: str = ""  # what the report says where nothing of it was measured
     needs: str = ""  # the metric without which it does not count as measured; empty: any of its metrics
 

@@ -170,7 +170,7 @@ class Comparison(MetricName):
 class Finding(Record):
     """What figures say, in a sentence for the person who has to sign, and whether it is a reason to worry.
 
-    `front` says that it stands on the first screen of the report, where what is not shown stands too.
+    `front` says that it stands at the top of the report, where what is not shown stands too.
     """
 
     verdict: str

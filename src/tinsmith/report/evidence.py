@@ -112,7 +112,7 @@ def _build(bundle: Path, recipe: Recipe, families: Sequence[Family], by_interval
 def _findings(
     metrics: Metrics, verdict: Verdict, families: Sequence[Family], confidence: float
 ) -> dict[str, tuple[Finding, ...]]:
-    """Return the findings of all families by section, each with whether it stands on the first screen.
+    """Return the findings of all families by section, each with whether it stands at the top of the page.
 
     What could not be measured is a finding too, so that nobody takes silence for a good result.
     """

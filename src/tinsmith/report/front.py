@@ -3,16 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from tinsmith.evidence import format as words
-from tinsmith.evidence.outcome import BETTER, UNCLEAR, WORSE, Duel
+from tinsmith.evidence.outcome import BETTER, NOT_SHOWN, UNCLEAR, WORSE, Duel
 from tinsmith.evidence.schema import MetricRow, Role
-from tinsmith.report.job_front import job_results, job_screen
+from tinsmith.report.job_front import in_100, job_results, job_screen
 from tinsmith.report.schema import Evidence, FirstScreen
 from tinsmith.report.verdict import HEADLINE
 
 _EXAM = "accuracy"  # the metric of multiple choice
+_BAD = ("leaks", "found")  # outcomes of findings that are reasons to worry
 _MODELS = (Role.OURS, Role.BASE, Role.RIVAL)
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """A few words of the first screen with a link to what stands below: another job, what is bad, or not shown."""
+
+    outcome: str
+    text: str
+    section: str
+
+
+def pointers(evidence: Evidence) -> list[Pointer]:
+    """Return what the first screen names besides its sentences: other jobs, what is bad, and what is not shown."""
+    told = [
+        Pointer(row.outcome, f"{words.readable(row.name)}: {in_100(row.ours)} in 100", f"job-{row.job.job}")
+        for row in job_results(evidence)[1:]
+    ]
+    named = [(name, row) for name, rows in evidence.findings.items() for row in rows if row.front]
+    bad = [Pointer(WORSE, row.verdict, name) for name, row in named if row.outcome in _BAD]
+    outside = [row for row in evidence.bounds if not row.kept]
+    bad += [Pointer(WORSE, f"Out of bounds: {row.label}", "summary") for row in outside]
+    gaps = {gap.what for gap in evidence.gaps or ()}
+    unknown = [(name, row) for name, row in named if row.outcome == NOT_SHOWN]
+    unknown.sort(key=lambda pair: pair[1].verdict not in gaps)
+    told += [*_first_of(bad), *_first_of([Pointer(UNCLEAR, row.verdict, name) for name, row in unknown])]
+    if count := len(evidence.not_proven):
+        told.append(Pointer(UNCLEAR, f"{words.plural(count, 'thing')} not proven", "not-proven"))
+    return told
+
+
+def _first_of(found: Sequence[Pointer]) -> list[Pointer]:
+    """Return the first by name, and how many more there are."""
+    more = [Pointer(row.outcome, f"{len(found) - 1} more", "summary") for row in found[1:2]]
+    return [*found[:1], *more]
 
 
 def first_screen(evidence: Evidence) -> FirstScreen:
@@ -74,16 +110,14 @@ def _questions(evidence: Evidence) -> str:
     beaten = [(row, winner) for row in rows if (winner := _winner(evidence, row)) is not None]
     row, winner = max(beaten, key=lambda pair: abs(pair[1].difference), default=(rows[0], None))
     asked = f"In multiple choice ({row.label.partition(', ')[2]})"
-    right = f"it is right for {_in_100(row.value)} of 100 questions"
+    right = f"it is right for {in_100(row)} of 100 questions"
     if winner is None:
         return f"{asked} {right}, and no other is shown to do better."
     theirs = next(
-        found.value
-        for found in evidence.metrics
-        if found.subject == winner.other and found.metric == row.metric
+        found for found in evidence.metrics if found.subject == winner.other and found.metric == row.metric
     )
     hint = "; use that there" if winner.role is Role.BASELINE else ""
-    return f"{asked} {right}, {_name(evidence, winner.other)} for {_in_100(theirs)}{hint}."
+    return f"{asked} {right}, {_name(evidence, winner.other)} for {in_100(theirs)}{hint}."
 
 
 def _winner(evidence: Evidence, row: MetricRow) -> Duel | None:
@@ -94,10 +128,6 @@ def _winner(evidence: Evidence, row: MetricRow) -> Duel | None:
         if duel.metric == row.metric and duel.ours == row.subject and duel.outcome == WORSE
     ]
     return min(duels, key=lambda duel: duel.difference, default=None)
-
-
-def _in_100(share: float) -> str:
-    return words.number(100 * share, 0)
 
 
 def _making(evidence: Evidence) -> str:

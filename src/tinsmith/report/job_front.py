@@ -48,7 +48,7 @@ class JobResult:
         """Return a subject's name in a sentence."""
         named = self.subjects[subject].name if subject in self.subjects else subject
         if subject in LINEAR:
-            return f"a linear model over words ({named})"
+            return "a linear model over words"
         return f"the base {named}" if self.role(subject) is Role.BASE else named
 
     def role(self, subject: str) -> Role:
@@ -108,17 +108,18 @@ def _right(result: JobResult, named: Sequence[MetricRow]) -> str:
     if simpler:
         other = next(row for row in result.others if row.subject == simpler[0])
         what = "the linear model" if simpler[0] in LINEAR else result.called(simpler[0])
-        return f"Use {what}: it {_does(result, other)}, this model for {_in_100(result.ours)}."
-    others = [f"{result.called(row.subject)} for {_in_100(row)}" for row in named]
+        return f"Use {what}: it {_does(result, other)}, this model for {in_100(result.ours)}."
+    others = [f"{result.called(row.subject)} for {in_100(row)}" for row in named]
     return f"It {ours}{'; ' if others else ''}{', '.join(others)}."
 
 
 def _does(result: JobResult, row: MetricRow) -> str:
     text = _DOES.get(row.name, "is right at {job} in {n} of 100 cases")
-    return text.format(verb=_VERBS.get(row.name, "gives"), job=result.name, n=_in_100(row))
+    return text.format(verb=_VERBS.get(row.name, "gives"), job=result.name, n=in_100(row))
 
 
-def _in_100(row: MetricRow) -> str:
+def in_100(row: MetricRow) -> str:
+    """Return a share as a number out of 100."""
     return words.number(100 * row.value, 0)
 
 
@@ -147,9 +148,9 @@ def _each(total: int) -> str:
 
 def _some(result: JobResult, duels: Sequence[Duel]) -> str:
     """Name the first of the others, and how many more there are."""
-    named = [result.called(duel.other).partition(" (")[0] for duel in duels[:_NAMED]]
-    more = [f"{len(duels) - _NAMED} more"] if len(duels) > _NAMED else []
-    return words.listing([*named, *more])
+    named = list(dict.fromkeys(result.called(duel.other) for duel in duels))
+    more = [f"{len(named) - _NAMED} more"] if len(named) > _NAMED else []
+    return words.listing([*named[:_NAMED], *more])
 
 
 def _costs(evidence: Evidence, result: JobResult) -> str:

@@ -11,10 +11,11 @@ from markupsafe import Markup
 from tinsmith.base.files import JsonObject
 from tinsmith.evidence import format as words
 from tinsmith.evidence.family import Family, MetricSpec, Section
-from tinsmith.evidence.outcome import NOT_SHOWN, Duel, find_duels
+from tinsmith.evidence.outcome import Duel, find_duels
 from tinsmith.evidence.schema import GGUF_SUBJECTS, MetricName, MetricRow, Record, Role, System
 from tinsmith.recipe import OBJECTIVES, loss_unit
 from tinsmith.report.curation_view import CurationView
+from tinsmith.report.front import pointers
 from tinsmith.report.job_schema import JobFiles
 from tinsmith.report.job_view import job_views
 from tinsmith.report.plots import Mark, bars, curve, intervals, scatter
@@ -34,7 +35,6 @@ _FIXED_SECTIONS = (
     ("not-proven", "What was not proven"),
 )
 _OF_DOCUMENTS = ("documents", "curation", "training", "exports")
-_BAD = ("leaks", "found")  # outcomes of findings that are reasons to worry
 _CUTS = {"vocabulary": "Fewer tokens", "layers": "Fewer layers", "mlp": "Narrower MLPs"}
 
 
@@ -65,15 +65,6 @@ class TaskTable:
     rows: tuple[TableRow, ...]
 
 
-@dataclass(frozen=True)
-class Pointer:
-    """A few words of the first screen with a link to what stands below: what was found, and what was not shown."""
-
-    outcome: str  # worse, unclear or better
-    text: str
-    section: str
-
-
 class ParityRow(Record):
     """What the parity gate found for one export, and the bounds that it states for it."""
 
@@ -96,12 +87,6 @@ class ParityRow(Record):
         return within and agrees and self.token_ids_equal is not False and self.stop_equal is not False
 
 
-def _first_of(pointers: Sequence[Pointer]) -> list[Pointer]:
-    """Return the first of the pointers by name, and how many more there are."""
-    more = [Pointer(row.outcome, f"{len(pointers) - 1} more", "summary") for row in pointers[1:2]]
-    return [*pointers[:1], *more]
-
-
 def _parity_rows(parity: JsonObject, sizes: Mapping[str, int], folder: str) -> list[ParityRow]:
     return [
         ParityRow.model_validate({"bytes": sizes.get(f"{folder}/model-{name}.gguf"), **row, "format": name})
@@ -121,6 +106,7 @@ class View:
         self.names |= {subject.subject: subject.name for subject in evidence.subjects}
         self.curation = CurationView(evidence.curation)
         self.jobs = job_views(evidence)
+        self.pointers = pointers(evidence)
 
     @property
     def sections(self) -> list[Section]:
@@ -243,22 +229,6 @@ class View:
         return busy, [
             words.readable(row.get("reason") or row["step"]).lower() for row in rows if row not in busy
         ]
-
-    @property
-    def pointers(self) -> list[Pointer]:
-        """Return what the first screen has to name besides its sentences: what is bad, and what is not shown."""
-        named = [(name, row) for name, rows in self.evidence.findings.items() for row in rows if row.front]
-        bad = [Pointer("worse", row.verdict, name) for name, row in named if row.outcome in _BAD]
-        outside = [row for row in self.evidence.bounds if not row.kept]
-        bad += [Pointer("worse", f"Out of bounds: {row.label}", "summary") for row in outside]
-        gaps = {gap.what for gap in self.evidence.gaps or ()}
-        unknown = [(name, row) for name, row in named if row.outcome == NOT_SHOWN]
-        unknown.sort(key=lambda pair: pair[1].verdict not in gaps)
-        unclear = [Pointer("unclear", row.verdict, name) for name, row in unknown]
-        rest = Pointer(
-            "unclear", f"{words.plural(len(self.evidence.not_proven), 'thing')} not proven", "not-proven"
-        )
-        return [*_first_of(bad), *_first_of(unclear), *([rest] if self.evidence.not_proven else [])]
 
     @property
     def first_title(self) -> str:
