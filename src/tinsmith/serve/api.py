@@ -1,7 +1,7 @@
 """Serve a model over HTTP: OpenAI's routes, and a page to try the model.
 
 This service is a proxy before llama.cpp's server, which has dozens of routes, answers any web page (CORS *) and
-compares keys byte by byte. So that server listens on loopback under a random key, and this one offers three routes, no
+compares keys byte by byte. So that server listens on loopback under a random key, and this one offers few routes, no
 CORS, and a key compared in constant time. On loopback it answers only requests for a loopback name, which stops web
 pages that rebind a host name.
 """
@@ -11,10 +11,11 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import json
+import secrets
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from typing import Any
 import httpx
 import uvicorn
 from fastapi import Depends, FastAPI, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 
-from tinsmith.base.errors import RunError
+from tinsmith.base.errors import RunError, TinsmithError
 from tinsmith.gguf.header import read_metadata
+from tinsmith.serve.job_api import BadRequest, Jobs, asked_of, completion, last_message
 from tinsmith.serve.runtime import ONE_REQUEST_EACH, LlamaServer, find_gguf
 
 # The page may only connect to the server that it came from.
@@ -45,15 +48,24 @@ class _Refusal(Exception):
         self.body = {"error": {"message": message, "type": type, "param": None, "code": code}}
 
 
-def create_app(backend: LlamaServer, *, api_key: str | None, hosts: frozenset[str] | None = None) -> FastAPI:
-    """Return the app for a running server; `hosts` are the only host names that it answers to (None: any)."""
+def create_app(
+    backend: LlamaServer | None,
+    *,
+    api_key: str | None,
+    hosts: frozenset[str] | None = None,
+    jobs: Jobs | None = None,
+) -> FastAPI:
+    """Return the app for a running server, for jobs, or for both.
+
+    `hosts` are the only host names that it answers to (None: any).
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        headers = {"Authorization": f"Bearer {backend.api_key}"}
+        headers = {"Authorization": f"Bearer {backend.api_key}"} if backend else {}
         timeout = httpx.Timeout(5.0, read=None)
         async with httpx.AsyncClient(
-            base_url=backend.base_url,
+            base_url=backend.base_url if backend else "",
             headers=headers,
             timeout=timeout,
             trust_env=False,
@@ -61,6 +73,8 @@ def create_app(backend: LlamaServer, *, api_key: str | None, hosts: frozenset[st
         ) as client:
             app.state.client = client
             yield
+        if jobs:
+            jobs.close()
 
     async def guard(request: Request) -> None:
         _check_host(request, hosts)
@@ -70,13 +84,14 @@ def create_app(backend: LlamaServer, *, api_key: str | None, hosts: frozenset[st
     app = FastAPI(
         lifespan=lifespan, dependencies=[Depends(guard)], docs_url=None, redoc_url=None, openapi_url=None
     )
-    app.state.model, app.state.started = backend.settings["alias"], int(time.time())
-    app.state.chats = "tokenizer.chat_template" in read_metadata(backend.gguf)
-    _add_routes(app, needs_key=bool(api_key))
+    app.state.model, app.state.started = backend.settings["alias"] if backend else None, int(time.time())
+    app.state.chats = backend is not None and "tokenizer.chat_template" in read_metadata(backend.gguf)
+    app.state.jobs = jobs.specs if jobs else {}
+    _add_routes(app, jobs, needs_key=bool(api_key))
     return app
 
 
-def _add_routes(app: FastAPI, *, needs_key: bool) -> None:
+def _add_routes(app: FastAPI, jobs: Jobs | None, *, needs_key: bool) -> None:
     page = files("tinsmith.serve").joinpath("page/index.html").read_text(encoding="utf-8")
 
     @app.exception_handler(_Refusal)
@@ -90,31 +105,51 @@ def _add_routes(app: FastAPI, *, needs_key: bool) -> None:
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        return {"status": "ok", "needs_key": needs_key, "chats": app.state.chats, "model": app.state.model}
+        facts = {"needs_key": needs_key, "chats": app.state.chats, "model": app.state.model}
+        return {"status": "ok", **facts, "jobs": list(app.state.jobs)}
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [_model_entry(app)]}
+        return {"object": "list", "data": [_model_entry(app, name) for name in _names(app)]}
 
     @app.get("/v1/models/{name}")
     async def one_model(name: str) -> dict[str, Any]:
         _check_model(app, name)
-        return _model_entry(app)
+        return _model_entry(app, name)
 
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
         body = await _read_body(app, request)
+        if jobs and (name := _job_of(app, body)):
+            return await run_in_threadpool(_chat_with_job, jobs, name, body)
         if not app.state.chats:
             raise _Refusal(400, "this model has no chat template; use /v1/completions", "no_chat")
         return await _forward(app, "/v1/chat/completions", body)
 
     @app.post("/v1/completions")
     async def complete(request: Request) -> Response:
-        return await _forward(app, "/v1/completions", await _read_body(app, request))
+        body = await _read_body(app, request)
+        if app.state.model is None or body.get("model") in app.state.jobs:
+            raise _Refusal(400, "a job is asked at /v1/jobs/NAME or /v1/chat/completions", "no_completion")
+        return await _forward(app, "/v1/completions", body)
+
+    @app.get("/v1/jobs")
+    async def list_jobs() -> dict[str, Any]:
+        return {"object": "list", "data": jobs.describe() if jobs else []}
+
+    @app.post("/v1/jobs/{name}")
+    async def ask_job(name: str, request: Request) -> Response:
+        body = await _read_body(app, request)
+        if jobs is None or name not in app.state.jobs:
+            known = ", ".join(app.state.jobs) or "none"
+            raise _Refusal(404, f"unknown job {name!r}; this server has {known}", "job_not_found")
+        return await run_in_threadpool(_ask_job, jobs, name, body)
 
     @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE", "PATCH"])
     async def unknown(path: str) -> Response:
-        raise _Refusal(404, f"unknown route /{path}; see /v1/models, /v1/chat/completions", "unknown_url")
+        raise _Refusal(
+            404, f"unknown route /{path}; see /v1/models, /v1/chat/completions, /v1/jobs", "unknown_url"
+        )
 
 
 def serve(
@@ -126,14 +161,29 @@ def serve(
     format: str | None = None,
 ) -> None:
     """Serve a bundle's model or a GGUF file until Ctrl-C. Raises BundleError, AssetError, RunError."""
-    gguf = find_gguf(bundle_or_gguf, format)
+    jobs = Jobs(bundle_or_gguf, format)
+    general = not jobs.specs or (bundle_or_gguf / "gguf").is_dir()
+    gguf = find_gguf(bundle_or_gguf, format) if general else None
     # Bind before loading the model, so that a port in use is reported at once.
     sock = _bind(host, port)
-    with sock, LlamaServer(gguf, alias=model_name(bundle_or_gguf, gguf), slots=2) as backend:
-        app = create_app(backend, api_key=api_key, hosts=_LOOPBACK_NAMES if _is_loopback(host) else None)
+    with ExitStack() as stack:
+        stack.enter_context(sock)
+        backend = None
+        if gguf:
+            name = model_name(bundle_or_gguf, gguf)
+            backend = stack.enter_context(LlamaServer(gguf, alias=name, slots=2))
+        hosts = _LOOPBACK_NAMES if _is_loopback(host) else None
+        app = create_app(backend, api_key=api_key, hosts=hosts, jobs=jobs if jobs.specs else None)
         address, number = sock.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
-        print(f"serving {gguf.name} on http://{shown}:{number} (Ctrl-C to stop)", flush=True)
+        what = " and ".join([*([gguf.name] if gguf else []), *(f"job {name}" for name in jobs.specs)])
+        print(f"serving {what} on http://{shown}:{number} (Ctrl-C to stop)", flush=True)
+        if jobs.specs:
+            sizes = ", ".join(f"{name} {size / 1e6:,.0f} MB" for name, size in jobs.bytes.items())
+            print(
+                f"  a job's model is loaded when it is first asked: {sizes}, and memory for its prompts",
+                flush=True,
+            )
         if not _is_loopback(host) and not api_key:
             print(
                 "  anyone who can reach this address can use the model; set --api-key to require a key",
@@ -194,13 +244,50 @@ def _check_key(request: Request, api_key: str | None) -> None:
         raise _Refusal(401, message, "invalid_api_key")
 
 
+def _names(app: FastAPI) -> list[str]:
+    """Return the models of this server: the general one, and a model for each job by the job's name."""
+    return [*([app.state.model] if app.state.model else []), *app.state.jobs]
+
+
 def _check_model(app: FastAPI, name: str) -> None:
-    if name != app.state.model:
-        raise _Refusal(404, f"unknown model {name!r}; this server has {app.state.model!r}", "model_not_found")
+    if name not in _names(app):
+        known = ", ".join(map(repr, _names(app)))
+        raise _Refusal(404, f"unknown model {name!r}; this server has {known}", "model_not_found")
 
 
-def _model_entry(app: FastAPI) -> dict[str, Any]:
-    return {"id": app.state.model, "object": "model", "created": app.state.started, "owned_by": "tinsmith"}
+def _model_entry(app: FastAPI, name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": app.state.started, "owned_by": "tinsmith"}
+
+
+def _job_of(app: FastAPI, body: dict[str, Any]) -> str:
+    """Return the job that a chat is with: the one that it names, or the only model of this server."""
+    names = _names(app)
+    named = str(body.get("model", names[0] if len(names) == 1 else ""))
+    return named if named in app.state.jobs else ""
+
+
+def _ask_job(jobs: Jobs, name: str, body: dict[str, Any]) -> Response:
+    with _refusing():
+        given, listed = asked_of(body)
+        answers = jobs.answer(name, given)
+        return JSONResponse({"job": name, "answers": answers} if listed else {"job": name, **answers[0]})
+
+
+def _chat_with_job(jobs: Jobs, name: str, body: dict[str, Any]) -> Response:
+    with _refusing():
+        (answer,) = jobs.answer(name, [last_message(body)])
+        identity = {"id": f"job-{secrets.token_hex(8)}", "created": int(time.time())}
+        return JSONResponse(identity | completion(jobs.specs[name], answer, body.get("response_format")))
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except BadRequest as error:
+        raise _Refusal(400, str(error)) from None
+    except TinsmithError as error:
+        raise _Refusal(500, error.what, type="server_error") from error
 
 
 async def _read_body(app: FastAPI, request: Request) -> dict[str, Any]:
