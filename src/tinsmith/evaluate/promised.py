@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,12 +12,16 @@ from tinsmith.base.files import read_jsonl
 from tinsmith.evaluate.baselines import BASELINES
 from tinsmith.evaluate.families import families
 from tinsmith.evaluate.families.bits import draw_documents
+from tinsmith.evaluate.job_baselines import JOB_BASELINES
+from tinsmith.evaluate.job_grades import QUESTIONS, read_job_questions
 from tinsmith.evaluate.names import possible_names, scored_formats
 from tinsmith.evaluate.own_questions import own_task
 from tinsmith.evaluate.weights import read_weights
 from tinsmith.evidence.family import Items, contradiction, read_metrics
-from tinsmith.evidence.schema import BASE, GGUF_SUBJECTS, OURS, Metrics, Role, role_of
+from tinsmith.evidence.schema import BASE, GGUF_SUBJECTS, OURS, Metrics, Role, role_of, shown_examples
+from tinsmith.jobs.spec import FILE, read_job
 from tinsmith.recipe import Recipe
+from tinsmith.serve.runtime import find_gguf
 
 
 def check_promised(bundle: Path, recipe: Recipe) -> int:
@@ -25,20 +30,27 @@ def check_promised(bundle: Path, recipe: Recipe) -> int:
     Return how many of the drawn documents were left out. This finds who leaves out a model together with its rows, or a
     question together with all answers to it.
     """
-    _check_exports(bundle, recipe)
     where = bundle / "data" / "metrics.json"
     stored = read_metrics(where, families())
     names = [subject.subject for subject in stored.subjects]
     items = Items(bundle / "items", bundle / "gguf", bundle / "items" / "parity.jsonl", tuple(names))
-    _check_models(where, names, bundle / "model", recipe)
-    _check_sizes(where, stored, bundle)
+    # A job is exported as the general model is, below its own directory.
+    roots = [bundle] * bool(recipe.ingest.sources) + [items.jobs / job.name for job in recipe.jobs]
+    for root in roots:
+        _check_exports(root, recipe)
+    _check_models(where, names, items, recipe)
+    _check_sizes(where, stored, roots)
     _check_baselines(where, names, items)
-    _check_questions(items, recipe)
-    left_out = _check_documents(bundle / "data" / "overlap.parquet", items, recipe)
-    _check_answers(items, recipe)
-    _check_probes(items)
-    _check_audits(where, stored, items, recipe)
-    _check_systems(where, stored, items, recipe)
+    if recipe.jobs:
+        _check_jobs(items, recipe)
+    left_out = 0
+    if recipe.ingest.sources:
+        _check_questions(items, recipe)
+        left_out = _check_documents(bundle / "data" / "overlap.parquet", items, recipe)
+        _check_answers(items, recipe)
+        _check_probes(items)
+        _check_audits(where, stored, items, recipe)
+        _check_systems(where, stored, items, recipe)
     return left_out
 
 
@@ -60,44 +72,97 @@ def _missing(where: Path, what: str) -> BundleError:
     )
 
 
-def _check_models(where: Path, names: list[str], model: Path, recipe: Recipe) -> None:
+def _check_models(where: Path, names: list[str], items: Items, recipe: Recipe) -> None:
     """Raise BundleError unless the models among the subjects are those that the recipe names."""
-    config = recipe.evaluate
-    wanted = {"our model": OURS} | ({} if recipe.model.scratch else {"its base": BASE})
-    wanted |= {
-        f"our {format} file": GGUF_SUBJECTS[format]
-        for format in scored_formats(config)
-        if format in recipe.package.formats
-    }
-    for what, name in wanted.items():
-        if name not in names and not (name in GGUF_SUBJECTS.values() and _is_unreadable(model)):
-            raise contradiction(
-                where, f"{name} is missing from the subjects, though the recipe has {what} measured"
-            )
-    baselines = {baseline.name for baseline in BASELINES}
-    others = [name for name in names if role_of(name) is Role.RIVAL and name not in baselines]
-    for rival in config.rivals:
-        if not possible_names(rival) & set(others):
-            raise contradiction(where, f"the rival {rival} of the recipe is missing from the subjects")
+    baselines = {baseline.name for baseline in (*BASELINES, *JOB_BASELINES)}
+    left = [name for name in names if name not in baselines]
+    model = items.folder.parent / "model"
+    for what, possible in _wanted(items, recipe).items():
+        found = next((name for name in left if name in possible), None)
+        if found is not None:
+            left.remove(found)
+        elif not (
+            possible <= set(GGUF_SUBJECTS.values()) and recipe.ingest.sources and _is_unreadable(model)
+        ):
+            if len(possible) == 1:
+                what = f"{min(possible)} is missing from the subjects, though the recipe has {what} measured"
+            else:
+                what = f"{what} of the recipe is missing from the subjects"
+            raise contradiction(where, what)
     # A base may not be added either: it would stand for a model that nobody trained on.
-    unasked = [name for name in names if role_of(name) is not Role.RIVAL and name not in wanted.values()]
-    if unasked or len(others) != len(config.rivals) or len(set(names)) != len(names):
-        named = ", ".join([*unasked, *others]) or "a name that stands twice"
-        raise contradiction(where, f"has other models than its recipe names: {named}")
+    if left:
+        raise contradiction(where, f"has other models than its recipe names: {', '.join(left)}")
 
 
-def _check_sizes(where: Path, stored: Metrics, bundle: Path) -> None:
+def _wanted(items: Items, recipe: Recipe) -> dict[str, set[str]]:
+    """Return the subjects that a recipe has measured, baselines left out: what each is, and the names it may have."""
+    config = recipe.evaluate
+    wanted: dict[str, set[str]] = {}
+    if recipe.ingest.sources:
+        wanted |= {"our model": {OURS}} | ({} if recipe.model.scratch else {"its base": {BASE}})
+        wanted |= {
+            f"our {format} file": {GGUF_SUBJECTS[format]}
+            for format in scored_formats(config)
+            if format in recipe.package.formats
+        }
+        wanted |= {f"the rival {rival}": possible_names(rival) for rival in config.rivals}
+    if recipe.jobs:
+        served = GGUF_SUBJECTS[find_gguf(items.jobs / recipe.jobs[0].name).stem.removeprefix("model-")]
+        files = [possible for possible in wanted.values() if possible == {served}]
+        wanted |= {} if files else {"the file of a job": {served}}
+        wanted |= {recorded.name: {recorded.name} for recorded in config.recorded}
+    if not any(job.kind == "classify" and not job.several for job in recipe.jobs):
+        return wanted
+    others = {} if recipe.model.scratch else {"its base": {BASE}}
+    others |= {f"the rival {rival}": possible_names(rival) for rival in config.rivals}
+    wanted |= {"our model": {OURS}}
+    return wanted | {
+        f"{what}{f' after {shots} examples' if shots else ''}": {
+            shown_examples(name, shots) for name in possible
+        }
+        for what, possible in others.items()
+        for shots in sorted(set(config.shots))
+    }
+
+
+def _check_sizes(where: Path, stored: Metrics, roots: Sequence[Path]) -> None:
     """Raise BundleError where the stored size of a file of ours is not that of the file."""
-    files = {subject: bundle / "gguf" / f"model-{format}.gguf" for format, subject in GGUF_SUBJECTS.items()}
-    files[OURS] = bundle / "model"
     for row in stored.subjects:
-        found = read_weights(files[row.subject])._asdict() if row.subject in files else {}
-        for field, value in found.items():
-            if getattr(row, field) != value:
+        format = next((format for format, name in GGUF_SUBJECTS.items() if name == row.subject), "")
+        if row.subject != OURS and not format:
+            continue
+        paths = [root / "gguf" / f"model-{format}.gguf" if format else root / "model" for root in roots]
+        # With several models of one name the first is described, or the first job's where that alone was asked.
+        found = [read_weights(path)._asdict() for path in paths]
+        for field, value in found[0].items():
+            if all(getattr(row, field) != sizes[field] for sizes in found):
                 what = (
                     f"subjects, {row.subject}: {field} is {getattr(row, field)!r}, its file gives {value!r}"
                 )
                 raise contradiction(where, what)
+
+
+def _check_jobs(items: Items, recipe: Recipe) -> None:
+    """Raise BundleError unless each job of the recipe is there as the recipe has it, and its test was asked."""
+    asked = read_job_questions(items.folder)
+    for config in recipe.jobs:
+        path = items.jobs / config.name / FILE
+        if not path.is_file():
+            raise _missing(path, "is missing, and the recipe has the job")
+        if read_job(path.parent).config != config:
+            raise contradiction(path, "is another job than the recipe has")
+        if config.name not in asked:
+            raise contradiction(items.folder / QUESTIONS, f"asks no row of {config.name}")
+    named = {config.name for config in recipe.jobs}
+    if more := (asked.keys() | {path.parent.name for path in items.jobs.glob(f"*/{FILE}")}) - named:
+        raise contradiction(
+            items.folder / QUESTIONS, f"has the job {min(more)}, which the recipe does not have"
+        )
+    rows = items.rows("job")
+    for config in recipe.jobs:
+        ours = [name for name in rows if role_of(name).is_ours]
+        if not any(row["job"] == config.name for name in ours for row in rows[name]):
+            raise contradiction(items.folder, f"holds no answer of ours to {config.name}")
 
 
 def _is_unreadable(model: Path) -> bool:
@@ -110,6 +175,12 @@ def _is_unreadable(model: Path) -> bool:
 def _check_baselines(where: Path, names: list[str], items: Items) -> None:
     """Raise BundleError unless each baseline is there that had something to do."""
     questions = items.questions.values()
+    classified = any(
+        read_job(items.jobs / name).config.kind == "classify" for name in read_job_questions(items.folder)
+    )
+    for learnt in JOB_BASELINES if classified else ():
+        if not learnt.reads_states and learnt.name not in names:
+            raise contradiction(where, f"the baseline {learnt.name} is missing from the subjects")
     for baseline in BASELINES:
         answers = baseline.answer and any(item.has_classes == baseline.classes for item in questions)
         if (baseline.bits or answers) and baseline.name not in names:
