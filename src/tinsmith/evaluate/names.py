@@ -8,7 +8,7 @@ from pathlib import Path
 from tinsmith.base.assets import KNOWN
 from tinsmith.base.errors import RecipeError
 from tinsmith.evaluate.baselines import BASELINES
-from tinsmith.evaluate.job_baselines import JOB_BASELINES
+from tinsmith.evaluate.job_baselines import ENCODER, JOB_BASELINES
 from tinsmith.evidence.schema import BASE, GGUF_SUBJECTS, OURS
 from tinsmith.recipe import EvaluateConfig
 
@@ -17,6 +17,7 @@ RESERVED = (
     BASE,
     *GGUF_SUBJECTS.values(),
     *dict.fromkeys(baseline.name for baseline in (*BASELINES, *JOB_BASELINES)),
+    ENCODER,
 )
 
 

@@ -12,13 +12,22 @@ from tinsmith.base.files import read_jsonl
 from tinsmith.evaluate.baselines import BASELINES
 from tinsmith.evaluate.families import families
 from tinsmith.evaluate.families.bits import draw_documents
-from tinsmith.evaluate.job_baselines import JOB_BASELINES
+from tinsmith.evaluate.job_baselines import ENCODER, JOB_BASELINES
 from tinsmith.evaluate.job_grades import QUESTIONS, read_job_questions
 from tinsmith.evaluate.names import possible_names, scored_formats
 from tinsmith.evaluate.own_questions import own_task
 from tinsmith.evaluate.weights import read_weights
 from tinsmith.evidence.family import Items, contradiction, read_metrics
-from tinsmith.evidence.schema import BASE, GGUF_SUBJECTS, OURS, Metrics, Role, role_of, shown_examples
+from tinsmith.evidence.schema import (
+    BASE,
+    GGUF_SUBJECTS,
+    OURS,
+    Metrics,
+    Role,
+    role_of,
+    shown_examples,
+    taught_alike,
+)
 from tinsmith.jobs.spec import FILE, read_job
 from tinsmith.recipe import Recipe
 from tinsmith.serve.runtime import find_gguf
@@ -74,7 +83,7 @@ def _missing(where: Path, what: str) -> BundleError:
 
 def _check_models(where: Path, names: list[str], items: Items, recipe: Recipe) -> None:
     """Raise BundleError unless the models among the subjects are those that the recipe names."""
-    baselines = {baseline.name for baseline in (*BASELINES, *JOB_BASELINES)}
+    baselines = {ENCODER, *(baseline.name for baseline in (*BASELINES, *JOB_BASELINES))}
     left = [name for name in names if name not in baselines]
     model = items.folder.parent / "model"
     for what, possible in _wanted(items, recipe).items():
@@ -91,7 +100,10 @@ def _check_models(where: Path, names: list[str], items: Items, recipe: Recipe) -
             raise contradiction(where, what)
     # A base may not be added either: it would stand for a model that nobody trained on.
     if left:
-        raise contradiction(where, f"has other models than its recipe names: {', '.join(left)}")
+        unasked = [name for name in left if role_of(name) is not Role.RIVAL]
+        others = [name for name in names if role_of(name) is Role.RIVAL and name not in baselines]
+        named = ", ".join([*unasked, *others])
+        raise contradiction(where, f"has other models than its recipe names: {named}")
 
 
 def _wanted(items: Items, recipe: Recipe) -> dict[str, set[str]]:
@@ -115,7 +127,10 @@ def _wanted(items: Items, recipe: Recipe) -> dict[str, set[str]]:
         return wanted
     others = {} if recipe.model.scratch else {"its base": {BASE}}
     others |= {f"the rival {rival}": possible_names(rival) for rival in config.rivals}
-    wanted |= {"our model": {OURS}}
+    wanted |= {"our model": {OURS}} | {
+        f"the rival {rival} that was taught alike": {taught_alike(name) for name in possible_names(rival)}
+        for rival in config.trained_rivals
+    }
     return wanted | {
         f"{what}{f' after {shots} examples' if shots else ''}": {
             shown_examples(name, shots) for name in possible

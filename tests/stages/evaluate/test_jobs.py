@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 
 import pytest
 
@@ -22,7 +23,7 @@ from tinsmith.recipe import (
     RecordedConfig,
     TrainConfig,
 )
-from tinsmith.stages.evaluate import STAGE, Settings
+from tinsmith.stages.evaluate import STAGE, Settings, job_work
 from tinsmith.stages.evaluate import jobs as stage
 from tinsmith.stages.evaluate.run import evaluate
 from tiny_model import write_trained
@@ -196,8 +197,8 @@ def test_what_was_asked_before_is_not_asked_again(done, run, tmp_path, monkeypat
         for path in out.glob(pattern):
             (tmp_path / "evaluate" / "items").mkdir(exist_ok=True)
             (tmp_path / "evaluate" / path.relative_to(out)).write_bytes(path.read_bytes())
-    for name in ("JobModel", "opened"):
-        monkeypatch.setattr(stage, name, lambda *given: pytest.fail("asked again"))
+    for module, name in ((stage, "JobModel"), (job_work, "opened")):
+        monkeypatch.setattr(module, name, lambda *given: pytest.fail("asked again"))
     _evaluate(run, tmp_path / "evaluate", shots=(0,))
     assert _items(tmp_path / "evaluate", "base") == _items(out, "base")
     assert not (tmp_path / "evaluate" / "items" / "job-base-1-shot.jsonl").exists()
@@ -218,5 +219,34 @@ def test_a_test_of_one_group_is_refused(run, tmp_path):
         write_jsonl(folder / f"{side}.jsonl", [row | {"group": "g"} for row in _rows(side, 4)])
     with pytest.raises(CorpusError, match="the test of stance has 4 row"):
         list(
-            stage._read_jobs(_config(run), {"package": run / "package", "examples": tmp_path / "examples"}, 3)
+            job_work.read_jobs(
+                _config(run), {"package": run / "package", "examples": tmp_path / "examples"}, 3
+            )
         )
+
+
+def test_a_rival_is_taught_with_the_same_examples_and_seconds_and_then_asked(run, tmp_path, monkeypatch):
+    given = []
+
+    def finish(job, start, rows, out, **more):
+        given.append(
+            (job.config.budget, job.config.learning_rate, str(start), list(map(len, rows)), more["seed"])
+        )
+        shutil.copytree(run / "rival", out / "model")
+        job.model_copy(update={"calibration": Calibration(temperature=3.0)}).write(out)
+
+    search = {"trainable": "all", "learning_rate": 0.001, "seconds": 42.4}
+    (run / "learn/stance").mkdir(parents=True, exist_ok=True)
+    write_jsonl(run / "learn/stance/search.jsonl", [search])
+    monkeypatch.setattr(job_taught, "finish_job", finish)
+    monkeypatch.setattr(stage, "JOB_BASELINES", ())
+    rival = str(run / "rival")
+    _evaluate(run, tmp_path / "out", trained_rivals=(rival,), rivals=(), shots=(0,), recorded=())
+    assert given == [("42s", 0.001, rival, [60, 15], 3)]
+    assert len(_items(tmp_path / "out", "rival-same-examples")) == 18
+    facts = read_json(tmp_path / "out/items/job-rival-same-examples.json")["jobs"]["stance"]
+    assert facts["calibration"]["temperature"] == 3.0
+    assert not (tmp_path / "out" / job_taught.TAUGHT).exists()
+    subjects = {row["subject"]: row for row in read_json(tmp_path / "out/metrics.json")["subjects"]}
+    assert subjects["rival-same-examples"]["minutes"] == pytest.approx(42.4 / 60)
+    assert subjects["rival-same-examples"]["role"] == "rival"

@@ -35,10 +35,11 @@ from tinsmith.evidence.schema import (
 )
 from tinsmith.jobs.calibration import confidence
 from tinsmith.jobs.spec import FILE, Calibration, Job, read_job
-from tinsmith.recipe import MeterConfig, Recipe
+from tinsmith.recipe import Budget, MeterConfig, Recipe
 
 _SAME = 1e-6  # of a probability: sums in another order differ by less
 _TEST_ROWS = 500  # that a job is taken to have
+_BASELINES = 120.0  # seconds that they take to learn a job
 
 
 def figures(context: FigureContext) -> Figures:
@@ -211,7 +212,9 @@ def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:
     """Return the tokens that base and rivals read; ours are asked the same, in two files."""
     shots = max(1, len(recipe.evaluate.shots))
     rows = min(_TEST_ROWS, recipe.evaluate.job_items)
-    return FamilyCost(sum(shots * rows * job.context / 4 for job in recipe.jobs), models="all")
+    taught = len(recipe.evaluate.trained_rivals) + bool(recipe.evaluate.encoder)
+    seconds = sum(_BASELINES + taught * Budget.parse(job.budget).amount for job in recipe.jobs)
+    return FamilyCost(sum(shots * rows * job.context / 4 for job in recipe.jobs), "all", seconds)
 
 
 FAMILY = Family(

@@ -51,7 +51,9 @@ def _estimate(recipe: Recipe, scale: Scale) -> Cost:
 
 
 def _models(recipe: Recipe) -> tuple[str, ...]:
-    return (*base_model(recipe), *recipe.evaluate.rivals)
+    config = recipe.evaluate
+    encoders = [config.encoder] if config.encoder else []
+    return (*dict.fromkeys([*base_model(recipe), *config.rivals, *config.trained_rivals, *encoders]),)
 
 
 def _file_stamps(recipe: Recipe) -> list[str] | None:

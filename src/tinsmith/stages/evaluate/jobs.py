@@ -2,80 +2,44 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from tinsmith.base.assets import model_sha256
-from tinsmith.base.errors import CorpusError
-from tinsmith.base.files import JsonObject, read_jsonl, sha256_file, sha256_json, write_jsonl
+from tinsmith.base.assets import model_sha256, resolve_model
+from tinsmith.base.files import JsonObject, sha256_file, sha256_json, write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.evaluate.families.jobs import FAMILY
-from tinsmith.evaluate.job_baselines import JOB_BASELINES, Guess, JobBaseline, JobData
+from tinsmith.evaluate.job_baselines import JOB_BASELINES, JobBaseline, JobData
 from tinsmith.evaluate.job_grades import QUESTIONS, Grader
-from tinsmith.evaluate.job_models import draw_shots, hidden_states, label_log_p, prompt_ids, untaught
+from tinsmith.evaluate.job_models import draw_shots, hidden_states, prompt_ids, untaught
 from tinsmith.evaluate.models import (
     EvalModel,
     describe,
     find_others,
     open_tokenizer,
-    opened,
     scoring_precision,
 )
 from tinsmith.evaluate.recorded import job_of, read_recorded, recorded_subject
 from tinsmith.evaluate.run import drop_other_subjects
-from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.evidence.format import plural
-from tinsmith.evidence.items import JobQuestion
-from tinsmith.evidence.schema import GGUF_SUBJECTS, OURS, Gap, Precision, Role, Subject, shown_examples
+from tinsmith.evidence.schema import GGUF_SUBJECTS, OURS, Gap, Role, Subject, shown_examples
 from tinsmith.jobs.answers import UNREADABLE
-from tinsmith.jobs.spec import Calibration, Job, read_job
+from tinsmith.jobs.spec import Calibration
 from tinsmith.model.load import choose_device
 from tinsmith.recipe import EvaluateConfig, RecordedConfig
-from tinsmith.serve.job_model import JobModel, find_jobs
+from tinsmith.serve.job_model import JobModel
 from tinsmith.serve.runtime import find_gguf
 from tinsmith.stages.evaluate import Settings
 from tinsmith.stages.evaluate.job_store import Answers, Asks, JobStore, metered
+from tinsmith.stages.evaluate.job_taught import Teacher
+from tinsmith.stages.evaluate.job_work import JobWork, OpenModel, guessed, read_jobs, scored
 from tinsmith.stages.evaluate.measured import Measured
 from tinsmith.stages.stage import Inputs
 
 STATE_TOKENS = 150_000  # of the learning side that frozen hidden states are computed of, at most
-
-
-@dataclass(frozen=True)
-class JobWork:
-    """One finished job: its directory in *package*, its rows, and the questions that are stored."""
-
-    job: Job
-    directory: Path
-    learn: Sequence[JsonObject]
-    validation: Sequence[JsonObject]
-    test: Sequence[JsonObject]
-    questions: Sequence[JobQuestion]
-    asked: Sequence[int]  # places of the test rows that slow systems are asked
-
-    @property
-    def name(self) -> str:
-        """Return the job's name."""
-        return self.job.config.name
-
-    @property
-    def has_one_label(self) -> bool:
-        """Say whether the answer is one label, so that models give each a probability."""
-        return self.job.config.kind == "classify" and not self.job.config.several
-
-    def judged_by(self, calibration: Calibration) -> Grader:
-        """Return the grader of a system that is calibrated otherwise than our model."""
-        return Grader(self.job.model_copy(update={"calibration": calibration}))
-
-    def few(self) -> tuple[list[JsonObject], list[JobQuestion]]:
-        """Return the rows that slow systems are asked, and their questions."""
-        return [self.test[i] for i in self.asked], [self.questions[i] for i in self.asked]
 
 
 def evaluate_jobs(
@@ -93,7 +57,7 @@ def evaluate_jobs(
     Raises AssetError for a model that cannot be opened, CorpusError for a test of fewer than two groups, RecipeError
     for recorded answers to other inputs.
     """
-    works = list(_read_jobs(config, inputs, seed))
+    works = list(read_jobs(config, inputs, seed))
     write_jsonl(out / "items" / QUESTIONS, (question for work in works for question in work.questions))
     judging = _Judging(works, config, settings, seed, out / "items", progress)
     # First, so that answers to other inputs are refused before any model is opened.
@@ -101,42 +65,12 @@ def evaluate_jobs(
     judging.ask_ours()
     judging.ask_models()
     judging.ask_baselines()
+    judging.teach(inputs["learn"], out)
     judging.subjects += recorded
     names = [subject.subject for subject in judging.subjects]
     drop_other_subjects(out / "items", names, [FAMILY.kind])
     rows = {f"test_rows_{work.name}": float(len(work.test)) for work in works}
     return Measured(judging.subjects, gaps=judging.gaps, statistics=rows)
-
-
-def _read_jobs(config: EvaluateConfig, inputs: Inputs, seed: int) -> Iterator[JobWork]:
-    for name, directory in find_jobs(inputs["package"]).items():
-        job, folder = read_job(directory), inputs["examples"] / name
-        learn, validation, test = (
-            list(read_jsonl(folder / f"{side}.jsonl")) for side in ("learn", "validation", "test")
-        )
-        questions = [_question(job, row) for row in test]
-        if len({question["group"] for question in questions}) < 2:
-            raise CorpusError(
-                f"the test of {name} has {len(questions)} row(s) of fewer than 2 groups, which give no interval",
-                where=f"jobs.{name}",
-                next_step="name more rows in `test`, or raise `held_out`",
-            )
-        drawn = np.random.default_rng(seed).permutation(len(questions))[: config.job_items]
-        yield JobWork(job, directory, learn, validation, test, questions, sorted(drawn.tolist()))
-
-
-def _question(job: Job, row: JsonObject) -> JobQuestion:
-    question: JobQuestion = {
-        "job": job.config.name,
-        "id": row["id"],
-        "group": row["group"],
-        "input": row["input"],
-        "answer": row["answer"],
-        "shared": bool(row.get("shared")),
-    }
-    if job.config.kind != "classify":
-        question["record"] = row.get("record", {})
-    return question
 
 
 class _Judging:
@@ -178,8 +112,8 @@ class _Judging:
             self.store.put(OURS, "ours", [self.precision, *about], asks)
 
     def _ask_trained(self, work: JobWork) -> Answers:
-        with _Model(_trained(work), self.precision, self.device) as model:
-            return _labelled(work, model, Grader(work.job), work.test, work.questions, ())
+        with OpenModel(_trained(work), self.precision, self.device) as model:
+            return scored(work, model, Grader(work.job), work.test, work.questions, ())
 
     def ask_models(self) -> None:
         """Ask base and rivals without examples and after some; on the way, learn from the base's hidden states."""
@@ -188,7 +122,7 @@ class _Judging:
             what, why = f"Base and rivals were not asked {others}", "they answer with labels alone"
             self.gaps.append(Gap(kind=FAMILY.kind, what=what, why=why))
         for found in find_others(self.config, self.settings.model) if self.labelled else ():
-            with _Model(found, self.precision, self.device) as model:
+            with OpenModel(found, self.precision, self.device) as model:
                 described = describe(found, model.tokenizer)
                 for shots in sorted(set(self.config.shots)):
                     subject, name = shown_examples(found.subject, shots), _after(found.name, shots)
@@ -205,12 +139,12 @@ class _Judging:
                             }
                             self._put_baseline(baseline, [model.sha256, self.config.job_items], asks)
 
-    def _ask_model(self, work: JobWork, model: _Model, shots: int) -> Answers:
+    def _ask_model(self, work: JobWork, model: OpenModel, shots: int) -> Answers:
         shown = draw_shots(work.learn, shots, seed=self.seed)
-        calibration = untaught(model.scorer, model.tokenizer, work.job, shown)
-        return _labelled(work, model, work.judged_by(calibration), *work.few(), shown)
+        calibration = untaught(model.scorer, model.tokenizer, work.job, shown, like=work.test[0])
+        return scored(work, model, work.judged_by(calibration), *work.few(), shown)
 
-    def _ask_frozen(self, work: JobWork, baseline: JobBaseline, model: _Model) -> Answers:
+    def _ask_frozen(self, work: JobWork, baseline: JobBaseline, model: OpenModel) -> Answers:
         rows, questions = work.few()
         learn, validation = self._within_budget(work, model)
         parts = {"learn": learn, "validation": validation, "test": rows}
@@ -218,9 +152,9 @@ class _Judging:
             part: hidden_states(model.scorer, model.tokenizer, work.job, own) for part, own in parts.items()
         }
         data = JobData(work.job.labels, False, learn, validation, rows, states)
-        return _guessed(work, questions, baseline.guess(data))
+        return guessed(work, questions, baseline.guess(data))
 
-    def _within_budget(self, work: JobWork, model: _Model) -> tuple[list[JsonObject], list[JsonObject]]:
+    def _within_budget(self, work: JobWork, model: OpenModel) -> tuple[list[JsonObject], list[JsonObject]]:
         """Draw rows to learn from and to validate on, until their prompts fill the budget of tokens."""
         kept: list[list[JsonObject]] = []
         for rows, budget in ((work.learn, STATE_TOKENS), (work.validation, STATE_TOKENS / 5)):
@@ -245,6 +179,24 @@ class _Judging:
         self.subjects.append(Subject(subject=baseline.name, name=baseline.title, role=Role.BASELINE))
         self.store.put(baseline.name, "baseline", about, asks)
 
+    def teach(self, learnt: Path, out: Path) -> None:
+        """Teach the rivals and the encoder of the recipe what our model was taught, and ask them."""
+        if not self.labelled:
+            return
+        teacher = Teacher(
+            self.labelled,
+            self.store,
+            learnt=learnt,
+            out=out,
+            train=self.settings.train,
+            seed=self.seed,
+            precision=self.precision,
+            device=self.device,
+        )
+        self.subjects += teacher.teach_rivals(self.config, self.progress)
+        if self.config.encoder:
+            self.subjects.append(teacher.teach_encoder(resolve_model(self.config.encoder)))
+
     def read_recorded(self) -> list[Subject]:
         """Match recorded answers with the test rows; return who gave them."""
         works = {work.name: work for work in self.works}
@@ -255,28 +207,6 @@ class _Judging:
             asks = {work.name: partial(_recorded, work, recorded)}
             self.store.put(recorded.name, "recorded", about, asks)
         return list(map(recorded_subject, self.config.recorded))
-
-
-class _Model:
-    """A model and its tokenizer for a `with` block; its weights are opened when they are first asked for."""
-
-    def __init__(self, model: EvalModel, precision: Precision, device: torch.device) -> None:
-        self.model, self.tokenizer = model, open_tokenizer(model)
-        self.sha256 = sha256_json([model_sha256(model.path), precision, device.type])
-        self._open = partial(opened, model, precision, device)
-        self._stack = contextlib.ExitStack()
-
-    @cached_property
-    def scorer(self) -> Scorer:
-        """Return its open weights."""
-        return self._stack.enter_context(self._open())
-
-    def __enter__(self) -> _Model:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.__dict__.pop("scorer", None)
-        self._stack.close()
 
 
 def _depends(works: Sequence[JobWork], seed: int) -> JsonObject:
@@ -292,22 +222,6 @@ def _trained(work: JobWork) -> EvalModel:
 
 def _after(name: str, shots: int) -> str:
     return f"{name}, {plural(shots, 'example')}" if shots else name
-
-
-def _labelled(
-    work: JobWork,
-    model: _Model,
-    grader: Grader,
-    rows: Sequence[JsonObject],
-    questions: Sequence[JobQuestion],
-    shown: Sequence[JsonObject],
-) -> Answers:
-    """Let a model give each label of each row a probability."""
-    scorer = model.scorer
-    with metered() as cost:
-        found = label_log_p(scorer, model.tokenizer, work.job, rows, shown)
-    stored = [grader.chosen(*pair) for pair in zip(questions, found, strict=True)]
-    return Answers(stored, cost, grader.job.calibration)
 
 
 def _ask_served(work: JobWork, format: str) -> Answers:
@@ -333,16 +247,7 @@ def _ask_served(work: JobWork, format: str) -> Answers:
 def _ask_baseline(work: JobWork, baseline: JobBaseline) -> Answers:
     several = work.job.config.several
     data = JobData(work.job.labels, several, work.learn, work.validation, work.test)
-    return _guessed(work, work.questions, baseline.guess(data))
-
-
-def _guessed(work: JobWork, questions: Sequence[JobQuestion], guesses: Sequence[Guess]) -> Answers:
-    grader = work.judged_by(Calibration())
-    rows = [
-        grader.chosen(question, guess.log_p) if guess.log_p else grader.said(question, guess.answer)
-        for question, guess in zip(questions, guesses, strict=True)
-    ]
-    return Answers(rows)
+    return guessed(work, work.questions, baseline.guess(data))
 
 
 def _recorded(work: JobWork, recorded: RecordedConfig) -> Answers:
