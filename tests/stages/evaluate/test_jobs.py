@@ -23,7 +23,7 @@ from tinsmith.recipe import (
     RecordedConfig,
     TrainConfig,
 )
-from tinsmith.stages.evaluate import STAGE, Settings, job_work
+from tinsmith.stages.evaluate import STAGE, Settings, job_taught, job_work
 from tinsmith.stages.evaluate import jobs as stage
 from tinsmith.stages.evaluate.run import evaluate
 from tiny_model import write_trained
