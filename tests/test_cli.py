@@ -4,8 +4,12 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
 from helpers import SMOKE, tinsmith
+from tinsmith.base.errors import RecipeError
+from tinsmith.cli import app
+from tinsmith.recipe.toml import load_recipe
 
 HEAVY = ("torch", "transformers", "daft", "numpy", "pydantic", "rich", "matplotlib")
 
@@ -103,3 +107,32 @@ def test_from_ones_own_folder_to_a_plan(tmp_path):
     (head,) = [line.split() for line in planned.stdout.splitlines() if line.startswith("stage ")]
     assert head == ["stage", "state", "minutes", "tokens", "disk", "memory", "why"]
     assert "leaves     no text of a document" in planned.stdout
+
+
+def test_from_ones_own_examples_to_a_recipe(tmp_path):
+    rows = [f"sentence number {n} of the committee,{('hawkish', 'dovish')[n % 2]}" for n in range(40)]
+    (tmp_path / "train.csv").write_text("\n".join(["text,stance", *rows]))
+    runner = CliRunner()
+    arguments = [
+        "init",
+        str(tmp_path / "stance"),
+        "--job",
+        "classify",
+        "--examples",
+        str(tmp_path / "train.csv"),
+    ]
+    made = runner.invoke(app, arguments)
+    assert made.exit_code == 0, made.output
+    assert "found 2 labels in stance: hawkish 20, dovish 20" in made.output
+    assert "examples to learn from are few" in made.output
+    assert made.output.endswith(f"tinsmith plan {tmp_path / 'stance' / 'recipe.toml'}\n")
+    [job] = load_recipe(tmp_path / "stance" / "recipe.toml").jobs
+    assert (job.name, job.kind, job.examples) == ("stance", "classify", (str(tmp_path / "train.csv"),))
+    for options, said in (
+        ([], "there is nothing to write a recipe for"),
+        (["--job", "classify"], "a job needs examples"),
+        (["--examples", "a.csv", "--documents", "b"], "examples are those of a job"),
+    ):
+        refused = runner.invoke(app, ["init", str(tmp_path / "other"), *options])
+        assert isinstance(refused.exception, RecipeError)
+        assert said in str(refused.exception)

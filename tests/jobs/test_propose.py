@@ -63,7 +63,8 @@ def test_text_and_label_are_found_and_what_was_found_is_said(init):
 def test_all_columns_of_texts_are_read_and_what_was_written_afterwards_is_not(init):
     job, _, _ = init(
         "classify",
-        {"premise": text(9), "hypothesis": text(4), "label": one_of("yes", "no"), "rationale": text(5)},
+        {"premise": text(9), "hypothesis": text(4), "label": one_of("yes", "no"), "rationale": text(20)}
+        | {"date written": text(3)},
     )
     assert job.input == "hypothesis: {hypothesis}\npremise: {premise}"
 

@@ -98,6 +98,8 @@ def test_a_table_without_a_header_is_refused(read, first):
 
 def test_json_in_all_its_forms(read):
     rows = [{"text": "a", "n": 1}, {"text": "b", "n": None}]
+    by_column = {"text": {"0": "a", "7": "b"}, "n": {"0": 1, "7": None}}
+    assert read(json.dumps(by_column), "a.json") == [(1, rows[0]), (2, rows[1])]
     lines = "\n".join(map(json.dumps, rows))
     for data in (json.dumps(rows), json.dumps({"version": 1, "data": rows}), json.dumps(rows, indent=1)):
         assert read(data, "a.json") == [(1, rows[0]), (2, rows[1])]

@@ -125,15 +125,17 @@ def find_text(columns: dict[str, Column], without: Iterable[str]) -> list[str]:
             where="--examples",
             next_step="give a table with a column of texts, or name it with --input '{column}'",
         )
+    texts = [column for column in left if column.words >= _TEXT_WORDS and not _AFTERWARDS.search(column.name)]
     # URLs and ids have one word: of columns of single words the longest is read.
-    longest = max(left, key=lambda column: (column.words, sum(map(len, column.values)) / len(column.values)))
+    longest = max(
+        texts or left, key=lambda column: (column.words, sum(map(len, column.values)) / len(column.values))
+    )
     others = [
         column
-        for column in left
+        for column in texts
         if column is not longest
-        and column.words >= _TEXT_WORDS
         and len(column.counts) >= _LEAST_TEXT_SHARE * len(column.values)
-        and not _AFTERWARDS.search(column.name)
+        and not _NO_LABEL.search(column.name)
     ]
     return [column.name for column in (*sorted(others, key=lambda column: column.words), longest)]
 

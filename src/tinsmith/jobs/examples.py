@@ -194,6 +194,11 @@ def divide(sides: Sides, seed: int) -> Examples:
     _mark_shared(found)
     if config.kind == "classify":
         _leave_out_contradictions(found)
+    elif config.kind == "answer":
+        rows = _contradicting(found.learn)
+        found.note(
+            "contradiction", f"{len(rows)} examples ask the same with another answer; they are kept.", rows
+        )
     _enough(found, config)
     found.note(
         "test_breaks_check",
@@ -347,14 +352,19 @@ def _leave_out_contradictions(found: Examples) -> None:
         for example in against
     ]
     found.learn = [example for example in found.learn if example.answer_key == keep[example.key]]
-    tested: dict[str, set[str]] = {}
-    for example in found.test:
-        tested.setdefault(example.key, set()).add(example.answer_key)
     found.note(
         "contradiction_in_test",
         "Some inputs stand in the test with different answers, so that not all of them can be answered right.",
-        [example.id for example in found.test if len(tested[example.key]) > 1],
+        _contradicting(found.test),
     )
+
+
+def _contradicting(examples: list[Example]) -> list[str]:
+    """Return the ids of the examples whose input another one has with another answer."""
+    answers: dict[str, set[str]] = {}
+    for example in examples:
+        answers.setdefault(example.key, set()).add(example.answer_key)
+    return [example.id for example in examples if len(answers[example.key]) > 1]
 
 
 def _mark_shared(found: Examples) -> None:

@@ -162,6 +162,10 @@ def _json(file: io.TextIOWrapper) -> Iterator[Numbered]:
         yield from parse_lines(text)
     elif isinstance(value, dict):
         lists = [each for each in value.values() if isinstance(each, list) and _all_objects(each)]
+        columns = list(value.values()) if len(value) > 1 and _all_objects(list(value.values())) else []
+        if columns and all(column.keys() == columns[0].keys() for column in columns):
+            # As pandas writes a table: by column, then by row.
+            lists = [[{name: value[name][row] for name in value} for row in columns[0]]]
         yield from enumerate(lists[0] if len(lists) == 1 else [value], 1)
     else:
         yield from enumerate(value, 1)
