@@ -243,7 +243,8 @@ def test_examples_that_break_a_check_are_left_out_and_told():
     [
         ("sum(weights) == 1", "'sum.weights. == 1' holds for none of the 10 examples"),
         ("sum(weights) == limit", "'limit' is not known"),
-        ("weights['gold'] == 0", "holds for none"),
+        ("weights['gold'] == 0", "holds for none of the 10 examples: there is no 'gold'; there are equities"),
+        ("cap == '45'", "45 is a number, '45' is a text"),
     ],
 )
 def test_a_check_that_cannot_hold_is_told_before_training(check, said):

@@ -41,6 +41,7 @@ class Checks:
         known = {*self.fields, *GIVEN, *self._template_fields("input")}
         self.formulas = [self._formula(check, known, lists) for check in config.checks]
         self.judged, self.held = 0, Counter[str]()
+        self._why: dict[str, str] = {}  # why a check did not hold, the last time
 
     def _template_fields(self, role: str) -> list[str]:
         return template_fields(role, getattr(self.config, role), where=f"jobs.{self.config.name}")
@@ -83,6 +84,7 @@ class Checks:
             why = formula.why_not(names)
             self.held[formula.source] += why is None
             if why is not None:
+                self._why[formula.source] = why
                 reasons.append(f"{formula.source} does not hold" + (f": {why}" if why else ""))
         return "; ".join(reasons)
 
@@ -90,8 +92,10 @@ class Checks:
         """Raise RecipeError for a check that none of the answers judged so far has satisfied."""
         for formula in self.formulas:
             if self.judged and not self.held[formula.source]:
+                why = self._why[formula.source]
                 raise RecipeError(
-                    f"{formula.source!r} holds for none of the {self.judged} examples",
+                    f"{formula.source!r} holds for none of the {self.judged} examples"
+                    + (f": {why}" if why else ""),
                     where=self.where,
                     next_step="correct the check, or the examples; every answer would be withheld",
                 )
