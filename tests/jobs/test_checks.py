@@ -207,7 +207,7 @@ def test_an_answer_of_another_kind_that_breaks_a_check_is_withheld():
 def test_a_text_that_was_cut_is_withheld():
     model = Planted(["It rose to"], ended=False)
     (result,) = results(Job(config=JobConfig(name="mine", kind="write", answer="{a}")), [ROW], None, model)
-    assert (result.answer, result.withheld) == (None, "the text has no end")
+    assert (result.answer, result.withheld, result.tries) == (None, "the text has no end", 3)
 
 
 def records(*weights: str, test: bool = False) -> list[Record]:

@@ -176,6 +176,7 @@ def test_what_is_written_keeps_to_schema_and_checks_or_is_withheld(written):
         if answer.answer is None:
             assert answer.withheld
             assert answer.ask_a_person
+            assert answer.tries == 2
         else:
             assert set(re.findall(r"\d+", answer.answer)) <= set(re.findall(r"\d+", text))
     for answer in written["sheet"]:

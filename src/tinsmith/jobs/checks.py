@@ -159,7 +159,7 @@ def settle(
     """Ask about each row until its answer breaks no check, at most `tries` times; then withhold it with the reason.
 
     `ask` takes the rows that are still open and the number of the attempt; the first, 0, is the likeliest answer. A
-    withheld result holds no answer. A row that is withheld for another reason is not asked again.
+    withheld result holds no answer. One that its kind withholds, such as a text without an end, is asked for again too.
     """
     found: list[Result] = [Result(None, 0.0)] * len(rows)
     waiting = list(range(len(rows)))
@@ -167,7 +167,7 @@ def settle(
         results = ask([rows[number] for number in waiting], attempt)
         broken = []
         for number, result in zip(waiting, results, strict=True):
-            why = "" if result.withheld else checks.broken(rows[number], result.answer)
+            why = result.withheld or checks.broken(rows[number], result.answer)
             if why:
                 broken.append(number)
                 result = replace(result, answer=None, fields={}, withheld=why)

@@ -63,6 +63,7 @@ class JobAnswer:
     left_out: int = 0
     fields: dict[str, list[Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    tries: int = 1  # how often it was asked for, because an earlier answer broke a check
 
 
 def find_jobs(bundle: Path) -> dict[str, Path]:
@@ -212,6 +213,7 @@ class JobModel:
             left_out=left_out,
             fields=result.fields,
             notes=result.notes,
+            tries=result.tries,
         )
 
     def _prompt(self, row: JsonObject) -> Prompt:
