@@ -82,16 +82,22 @@ def clause_rows(data: Path) -> list[Record]:
 
 
 def field_rows(data: Path) -> list[Record]:
-    """Return each contract with the spans of its fields; spans that its text does not hold are left out."""
+    """Return each contract with its fields, each span up to the ends of its words, if the text holds it."""
     rows = []
     for name, text, spans in contracts(data):
         folded = fold(text)
         found = {
-            field: [span for span in dict.fromkeys(spans[category]) if fold(span) in folded]
+            field: [whole for span in dict.fromkeys(spans[category]) if (whole := whole_words(span, folded))]
             for field, category in FIELDS.items()
         }
         rows.append({"contract": name, "text": text, **found})
     return rows
+
+
+def whole_words(span: str, text: str) -> str:
+    """Return a span of a folded text up to the ends of its words, which some marks miss; empty if it is not there."""
+    found = re.search(rf"(?:\d[\d.,]*)?\w*{re.escape(fold(span))}\w*(?:(?<=\d)[.,]\d+)*", text)
+    return found.group() if found else ""
 
 
 def tatqa_rows(data: Path) -> list[Record]:

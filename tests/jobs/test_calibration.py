@@ -114,6 +114,18 @@ def test_the_threshold_of_none_finds_the_texts_that_hold_a_value() -> None:
     assert fit_none([0.1, 0.2], [0, 0]) == 0.5
 
 
+def test_the_more_passages_are_asked_the_surer_a_value_has_to_be():
+    absent = np.linspace(0.3, 1.0, 200)
+    present = np.linspace(0.0, 0.6, 100)
+    chances, none = np.concatenate([absent, present]), [True] * 200 + [False] * 100
+
+    def false(asked: float) -> float:
+        return float((absent <= fit_none(chances, none, asked=asked)).mean())
+
+    assert false(2.5) <= 0.02 < false(1) <= 0.05
+    assert fit_none([0.1, 0.3, 0.2, 0.9], [0, 0, 1, 1], asked=6) > 0.3  # one false value of two says little
+
+
 def test_calibration_error_is_that_of_bins_with_equal_numbers() -> None:
     sure, right = [0.1, 0.2, 0.3, 0.9], [0, 1, 0, 1]
     low, high = reliability(sure, right, bins=2)

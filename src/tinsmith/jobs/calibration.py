@@ -16,6 +16,7 @@ Floats = NDArray[np.float64]
 
 BINS = 10  # of equal numbers of answers
 NOTHING_IS_SURE = 1.01  # a least confidence above every confidence: all answers go to a person
+FALSE_VALUES = 0.05  # of the inputs without a value, so many at most may be given one
 _LOG_TEMPERATURES = np.linspace(math.log(0.1), math.log(10.0), 401)
 
 
@@ -111,11 +112,13 @@ def fit_answers(
     return Calibration(temperature=temperature, least_confidence=least), notes
 
 
-def fit_none(chances: ArrayLike, is_none: ArrayLike) -> float:
+def fit_none(chances: ArrayLike, is_none: ArrayLike, *, asked: float = 1.0) -> float:
     """Return the probability of "none" above which a text is taken to hold no value: `none_at` of a calibration.
 
-    Of all thresholds, the one with the best F1 of the texts that hold a value; of equal ones the middle. 0.5 where the
-    validation asks are all of one kind.
+    `asked` is the number of passages in which a value of an input is asked for: where there is none, each may give a
+    false one. Of the thresholds that give a false value to at most `FALSE_VALUES` of such inputs, or to one ask, it
+    takes the one with the best F1 of the texts that hold a value; of equal ones the middle. 0.5 where the validation
+    asks are all of one kind.
     """
     values, absent = np.asarray(chances, dtype=float), np.asarray(is_none, dtype=bool)
     if absent.all() or not absent.any():
@@ -123,7 +126,9 @@ def fit_none(chances: ArrayLike, is_none: ArrayLike) -> float:
     edges = np.unique(np.concatenate([[0.0], values, [1.0]]))
     places = (edges[1:] + edges[:-1]) / 2
     found = np.array([((values <= place) & ~absent).sum() for place in places])
-    scores = 2 * found / (np.array([(values <= place).sum() for place in places]) + (~absent).sum())
+    false = np.array([((values <= place) & absent).sum() for place in places])
+    scores = 2 * found / (found + false + (~absent).sum())
+    scores[false > max(1.0, FALSE_VALUES / asked * absent.sum())] = -1.0
     best = np.flatnonzero(scores == scores.max())
     return float(places[best[len(best) // 2]])
 

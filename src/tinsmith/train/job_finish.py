@@ -155,7 +155,9 @@ def _calibrate_answers(
         for number in range(len(some))
     ]
     calibrated, notes = fit_answers(said, exact[: len(some)], share_right=job.config.ask_a_person)
-    threshold = fit_none(scored.none, [ask.answer == NONE for ask in asked.asks])
+    looks = job.look.fields.values() if job.look else ()
+    passages = float(np.mean([look.asked for look in looks])) if looks else 1.0
+    threshold = fit_none(scored.none, [ask.answer == NONE for ask in asked.asks], asked=passages)
     found = [
         {"id": rows[row]["id"], "field": ask.field, "answer": ask.answer, "log_probability": float(total)}
         | {"none": float(none), "correct": bool(right)}
