@@ -49,7 +49,7 @@ def check_promised(bundle: Path, recipe: Recipe) -> int:
         _check_exports(root, recipe)
     _check_models(where, names, items, recipe)
     _check_sizes(where, stored, roots)
-    _check_baselines(where, names, items)
+    _check_baselines(where, names, items, recipe)
     if recipe.jobs:
         _check_jobs(items, recipe)
     left_out = 0
@@ -187,7 +187,7 @@ def _is_unreadable(model: Path) -> bool:
     return not reads_back(model)
 
 
-def _check_baselines(where: Path, names: list[str], items: Items) -> None:
+def _check_baselines(where: Path, names: list[str], items: Items, recipe: Recipe) -> None:
     """Raise BundleError unless each baseline is there that had something to do."""
     questions = items.questions.values()
     classified = any(
@@ -196,7 +196,7 @@ def _check_baselines(where: Path, names: list[str], items: Items) -> None:
     for learnt in JOB_BASELINES if classified else ():
         if not learnt.reads_states and learnt.name not in names:
             raise contradiction(where, f"the baseline {learnt.name} is missing from the subjects")
-    for baseline in BASELINES:
+    for baseline in BASELINES if recipe.ingest.sources else ():
         answers = baseline.answer and any(item.has_classes == baseline.classes for item in questions)
         if (baseline.bits or answers) and baseline.name not in names:
             raise contradiction(where, f"the baseline {baseline.name} is missing from the subjects")
