@@ -25,6 +25,7 @@ from tinsmith.evidence.schema import (
 )
 from tinsmith.jobs.answers import UNREADABLE
 from tinsmith.jobs.calibration import BINS, reliability, share_curve
+from tinsmith.jobs.checks import Checks
 from tinsmith.jobs.schema import read_schema
 from tinsmith.jobs.scoring import span_f1
 from tinsmith.jobs.spec import Job
@@ -159,8 +160,18 @@ def _write(table: JobTable, rows: Sequence[JobRow]) -> Iterator[Measured]:
         table.mean(rows, lambda row: agreement(schema, str(row["prediction"]), str(row["answer"]))),
         len(rows),
     )
-    if table.job.config.checks:
-        yield "job_checks_kept", table.mean(rows, lambda row: float(row["correct"])), len(rows)
+    if not table.job.config.checks:
+        return
+    yield "job_checks_kept", table.mean(rows, lambda row: float(row["correct"])), len(rows)
+    if all("tries" in row for row in rows):
+        at_once = table.mean(rows, lambda row: float(row["correct"] and row["tries"] == 1))
+        yield "job_checks_kept_at_once", at_once, len(rows)
+    checks, asked = Checks(table.job.config), {question["id"]: question for question in table.questions}
+    given = [row for row in rows if row["given"]]
+    invented = [checks.invented(dict(asked[row["id"]]), str(row["prediction"])) for row in given]
+    if given and None not in invented:
+        groups, shares = [row["group"] for row in given], [float(bool(numbers)) for numbers in invented]
+        yield "job_invented_numbers", mean_over(table.places, groups, shares), len(given)
 
 
 _BY_KIND: dict[str, Callable[[JobTable, Sequence[JobRow]], Iterator[Measured]]] = {

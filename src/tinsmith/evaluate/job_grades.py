@@ -112,9 +112,10 @@ class Grader:
         *,
         raw: str | None = None,
         sure: float | None = None,
+        tries: int = 0,
     ) -> JobRow:
         """Return the row of a system that says its answer; what is not sure enough is left to a person."""
-        return {
+        row: JobRow = {
             "job": question["job"],
             "id": question["id"],
             "group": question["group"],
@@ -128,6 +129,7 @@ class Grader:
             "shared": question["shared"],
             "raw": raw,
         }
+        return row | {"tries": tries} if tries else row
 
     def is_given(self, prediction: JobAnswer, sure: float | None) -> bool:
         """Say whether an answer is given out: it was not withheld, and is sure enough."""

@@ -139,7 +139,8 @@ class JobRow(TypedDict):
 
     `log_p` are ln p of the labels as the model gives them, `scores` the probabilities that calibration makes of them.
     `confidence` is that of the prediction. `correct` is a share where an answer can be partly right. `given` says that
-    the answer would be given out rather than left to a person or withheld. `raw` is an answer in words.
+    the answer would be given out rather than left to a person or withheld. `raw` is an answer in words. `tries` is how
+    often an answer was asked for because an earlier one broke a check.
     """
 
     job: str
@@ -154,6 +155,7 @@ class JobRow(TypedDict):
     given: bool
     shared: bool
     raw: str | None
+    tries: NotRequired[int]
 
 
 class JobAsked(TypedDict):

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from tinsmith.base.errors import RecipeError
+from tinsmith.base.numerals import missing_numbers
 from tinsmith.jobs.ask import Result
 from tinsmith.jobs.json_answer import Schema, check_schema, read_json_answer
 from tinsmith.jobs.schema import read_schema
@@ -126,6 +127,11 @@ class Checks:
                 ):  # it reads the output, or the record lacks a field, which `broken` then tells
                     continue
         return None
+
+    def invented(self, row: Row, output: str) -> list[str] | None:
+        """Return the numbers of an output that a check says it may not hold; None where no check says so."""
+        sources = self.number_sources(row)
+        return None if sources is None else missing_numbers(output, sources)
 
     def _parts(self, answer: Any) -> tuple[dict[str, Value], str]:
         """Return the fields of an answer, and its text."""

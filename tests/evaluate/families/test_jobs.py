@@ -9,6 +9,8 @@ from job_items import LABELS, UNKNOWN, make_job, make_questions, said_rows, stor
 from tinsmith.base.errors import BundleError
 from tinsmith.base.files import read_jsonl, write_json, write_jsonl
 from tinsmith.evaluate.families.jobs import FAMILY
+from tinsmith.evaluate.job_figures import JobTable, metrics_of
+from tinsmith.evaluate.job_grades import Grader
 from tinsmith.evaluate.metrics import compute_metrics
 from tinsmith.evidence.family import Results
 from tinsmith.evidence.outcome import find_duels
@@ -201,6 +203,25 @@ def test_our_answers_are_complete_and_words_are_read_again(stored, job, question
     _change(stored, "gpt-4", lambda row: {"raw": "HAWKISH, I think", "prediction": "dovish"})
     with pytest.raises(BundleError, match="prediction is 'dovish', its row gives 'hawkish'"):
         FAMILY.check(make_context(stored, ROLES).items)
+
+
+def test_texts_are_counted_by_the_checks_that_they_keep():
+    checked = {"kind": "write", "labels": (), "checks": ("numbers_in(output, input)", "len(output) > 3")}
+    job, questions = make_job("note", **checked), make_questions(4, name="note", groups=4)
+    grader = Grader(job)
+
+    def figures(*texts: str, tries: tuple[int, ...] = (0, 0, 0, 0)) -> dict[str, float]:
+        rows = [grader.said(*pair, tries=each) for *pair, each in zip(questions, texts, tries, strict=True)]
+        table = JobTable(job, questions, {"trained-4bit": rows})
+        return {name: statistic(np.ones(4)) for name, statistic, _ in metrics_of(table, rows)}
+
+    ours = figures("Sentence 0 rose.", "It rose.", "", "2 Sentence 3.", tries=(1, 3, 3, 1))
+    assert ours["job_checks_kept"] == 0.5
+    assert ours["job_checks_kept_at_once"] == 0.25
+    assert ours["job_invented_numbers"] == pytest.approx(1 / 3)  # of those that are given
+    rival = figures("It rose 7%.", "By 8.", "Sentence 2", "Up.")
+    assert rival["job_invented_numbers"] == 0.5
+    assert "job_checks_kept_at_once" not in rival
 
 
 def test_without_jobs_there_is_nothing(tmp_path):

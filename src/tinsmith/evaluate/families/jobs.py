@@ -233,6 +233,15 @@ FAMILY = Family(
         MetricSpec("job_answer_f1", "share", "F1 of words", higher_is_better=True),
         MetricSpec("job_agreement", "share", "Agreement with the right text", higher_is_better=True),
         MetricSpec("job_checks_kept", "share", "Answers that keep every check", higher_is_better=True),
+        MetricSpec(
+            "job_checks_kept_at_once", "share", "First answers that keep every check", higher_is_better=True
+        ),
+        MetricSpec(
+            "job_invented_numbers",
+            "share",
+            "Given answers with a number the input lacks",
+            higher_is_better=False,
+        ),
         MetricSpec("job_calibration_error", "share", "Expected calibration error", higher_is_better=False),
         MetricSpec("job_given", "share", "Answered", higher_is_better=True),
         MetricSpec("job_right_given", "share", "Right among the answered", higher_is_better=True),

@@ -238,7 +238,12 @@ def _ask_served(work: JobWork, format: str) -> Answers:
             with metered() as cost:
                 answers = model.answer(asked)
             rows = [
-                grader.said(question, UNREADABLE if found.withheld else found.answer, sure=found.confidence)
+                grader.said(
+                    question,
+                    UNREADABLE if found.withheld else found.answer,
+                    sure=found.confidence,
+                    tries=found.tries,
+                )
                 for question, found in zip(work.questions, answers, strict=True)
             ]
     return Answers(rows, cost)
