@@ -136,7 +136,8 @@ def _package(out: Path) -> None:
     formats = {}
     for n, (name, bound) in enumerate({"f16": 0.002, "q8_0": 0.01, "q4_k_m": 0.2}.items()):
         (out / "gguf" / f"model-{name}.gguf").write_bytes(b"GGUF" * (4000 - 1000 * n))
-        formats[name] = {
+        labels = {"same_label": 0.985, "bound_same_label": 0.7, "label_kl": bound / 5}
+        formats[name] = labels | {
             "mean_kl": bound / 3,
             "top1": 0.99,
             "prompts": 200,

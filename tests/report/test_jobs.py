@@ -19,7 +19,7 @@ from tinsmith.report.front import first_screen
 from tinsmith.report.page import render
 from tinsmith.report.schema import Evidence
 from tinsmith.report.trust import on_trust
-from tinsmith.report.view_model import View
+from tinsmith.report.view_model import ParityRow, View
 
 QUICK = {"rivals": ["gemma-3-270m"], "bootstrap": 200}
 ALONE: dict[str, Any] = {"name": "stance", "ingest": {}, "tasks": [], "jobs": [JOB], "evaluate": QUICK}
@@ -174,7 +174,8 @@ def test_the_section_of_a_job_has_everything_beside_its_figures(alone: Path, tol
         "Recorded answers of gpt-4: 496 of 496 questions have one",
     ):
         assert words in page.text, words
-    assert page.tables["job-parity"]
+    assert page.tables["job-parity"].count(0.985) == 3
+    assert "Same label" in page.text
     known = set(_numbers(read_json(alone / "evidence.json")))
     assert {value for values in page.tables.values() for value in values} <= known
 
@@ -278,3 +279,14 @@ def test_a_job_of_which_nothing_was_measured_is_said_plainly(told: Evidence) -> 
     page = Page(render(bare.model_copy(update={"first": first_screen(bare)}), families(), {}))
     assert page.open == []
     assert "It was not measured." in page.text
+
+
+def test_a_file_that_gives_other_labels_than_the_model_is_out_of_bounds() -> None:
+    row = ParityRow(format="q4_k_m", same_label=0.9, bound_same_label=0.8)
+    assert row.holds
+    assert not row.model_copy(update={"same_label": 0.7}).holds
+
+
+def test_a_job_alone_leaves_no_summaries_of_documents(alone: Path) -> None:
+    names = {str(path.relative_to(alone / "data")) for path in (alone / "data").rglob("*") if path.is_file()}
+    assert names == {"metrics.json"}

@@ -56,9 +56,10 @@ def collect(recipe: Recipe, runs: dict[str, Path], out: Path, progress: Progress
         if stage in runs and (sent := runs[stage] / "sent.json").is_file():
             place(sent, out / "data" / "sent" / f"{stage}.json", link=False)
     _collect_jobs(recipe, runs, out / FOLDER)
-    progress.say("  summarising documents")
-    _summarise(runs, out / "data")
-    collect_curation(runs, out / "data" / "curation")
+    if recipe.ingest.sources:
+        progress.say("  summarising documents")
+        _summarise(runs, out / "data")
+        collect_curation(runs, out / "data" / "curation")
 
 
 def _collect_jobs(recipe: Recipe, runs: dict[str, Path], out: Path) -> None:

@@ -46,7 +46,10 @@ class JobResult:
 
     def called(self, subject: str) -> str:
         """Return a subject's name in a sentence."""
-        named = self.subjects[subject].name if subject in self.subjects else subject
+        known = self.subjects.get(subject)
+        named = known.name if known else subject
+        if known and known.shots:
+            named = named.replace(", ", " with ")
         if subject in LINEAR:
             return "a linear model over words"
         return f"the base {named}" if self.role(subject) is Role.BASE else named
@@ -133,7 +136,7 @@ def _sure(result: JobResult) -> str:
         return "Nobody else was asked, so how good that is remains unknown."
     if better == total:
         return f"That it is better than {_each(total)} is shown."
-    parts = [f"It is shown to be better than {better} of {total} others"]
+    parts = [f"It is shown to be better than {better or 'none'} of {total} others"]
     if groups[UNCLEAR]:
         parts.append(f"against {_some(result, groups[UNCLEAR])} the difference may be chance")
     if groups[WORSE]:

@@ -74,7 +74,10 @@ class JobView:
             for duel in self.evidence.verdict.duels
             if duel.metric == job.headline and duel.ours == job.subject
         }
-        order = sorted(figures, key=lambda name: (name != job.subject, -figures[name].value, name))
+        ours = {subject.subject for subject in self.evidence.subjects if subject.role.is_ours}
+        order = sorted(
+            figures, key=lambda name: (name != job.subject, name not in ours, -figures[name].value, name)
+        )
         return [Row(name, figures[name], duels.get(name), apart.get(name)) for name in order]
 
     @property

@@ -78,12 +78,17 @@ class ParityRow(Record):
     stop_equal: bool | None = None
     bound_kl: float | None = None
     bound_top1: float | None = None
+    same_label: float | None = None  # of a job that chooses a label
+    bound_same_label: float | None = None
 
     @property
     def holds(self) -> bool:
         """Say whether the export keeps every bound that is stated for it."""
         within = self.mean_kl is None or self.bound_kl is None or self.mean_kl <= self.bound_kl
-        agrees = self.top1 is None or self.bound_top1 is None or self.top1 >= self.bound_top1
+        agrees = all(
+            share is None or bound is None or share >= bound
+            for share, bound in ((self.top1, self.bound_top1), (self.same_label, self.bound_same_label))
+        )
         return within and agrees and self.token_ids_equal is not False and self.stop_equal is not False
 
 
