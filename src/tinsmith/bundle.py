@@ -11,6 +11,7 @@ from tinsmith.base.files import JsonObject, list_files, read_json, sha256_file, 
 from tinsmith.base.progress import SilentProgress
 from tinsmith.evaluate.families import families
 from tinsmith.evidence.family import Items, read_metrics
+from tinsmith.evidence.schema import Precision
 from tinsmith.recipe import Recipe
 from tinsmith.recipe.toml import parse_recipe
 from tinsmith.report.trust import on_trust
@@ -95,20 +96,26 @@ def _check_figures(bundle: Path, recipe: Recipe) -> tuple[int, int]:
 
 
 def _ask_again(bundle: Path, recipe: Recipe) -> Rescored:
+    """Let the bundle's models answer a sample again: the general model, and the file of each job."""
+    from tinsmith.evaluate.rescore import Rescored
+    from tinsmith.evaluate.rescore_jobs import rescore_jobs
+
+    stored = read_metrics(bundle / "data" / "metrics.json", families())
+    names = tuple(subject.subject for subject in stored.subjects)
+    items = Items(bundle / "items", bundle / "gguf", bundle / "items" / "parity.jsonl", names)
+    found = [_score_again(bundle, recipe, items, stored.precision)] if recipe.ingest.sources else []
+    found += [rescore_jobs(items)] if recipe.jobs else []
+    subjects = dict.fromkeys(subject for part in found for subject in part.subjects)
+    return Rescored(sum(part.scores for part in found), tuple(subjects), found[0].device)
+
+
+def _score_again(bundle: Path, recipe: Recipe, items: Items, precision: Precision) -> Rescored:
     """Let the model and its files score a sample again, then compare every GGUF file with the model."""
     from tinsmith.evaluate.rescore import rescore
     from tinsmith.parity.gate import check_parity
 
-    metrics = bundle / "data" / "metrics.json"
-    stored = read_metrics(metrics, families())
-    names = tuple(subject.subject for subject in stored.subjects)
-    items = Items(bundle / "items", bundle / "gguf", bundle / "items" / "parity.jsonl", names)
     again = rescore(
-        bundle,
-        items,
-        window=recipe.evaluate.window,
-        precision=stored.precision,
-        device=recipe.train.device,
+        bundle, items, window=recipe.evaluate.window, precision=precision, device=recipe.train.device
     )
     formats: tuple[str, ...] = recipe.package.formats
     ggufs = {format: bundle / "gguf" / f"model-{format}.gguf" for format in formats}

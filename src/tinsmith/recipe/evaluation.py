@@ -24,8 +24,8 @@ _FOR_TASKS_OR_JOBS = ReadWhen(
     lambda recipe, evaluate: bool(recipe.tasks or recipe.jobs), "write a task or a job"
 )
 _FOR_QUESTIONS = ReadWhen(
-    lambda recipe, evaluate: bool(recipe.tasks or evaluate.built_items or evaluate.questions or recipe.jobs),
-    "write a task or a job, or set evaluate.built_items or evaluate.questions",
+    lambda recipe, evaluate: bool(recipe.tasks or evaluate.built_items or evaluate.questions),
+    "write a task, or set evaluate.built_items or evaluate.questions",
 )
 _FOR_REPLACED = ReadWhen(
     lambda recipe, evaluate: "replace" in (PRIVACY_DEFAULTS | recipe.curate.privacy.actions).values(),

@@ -7,10 +7,12 @@ import shutil
 import pytest
 
 from small_models import byte_tokenizer, tiny_model
-from tinsmith.base.errors import CorpusError, RecipeError
+from tinsmith.base.errors import BundleError, CorpusError, RecipeError
 from tinsmith.base.files import read_json, read_jsonl, write_jsonl
 from tinsmith.base.progress import SilentProgress
+from tinsmith.evaluate.rescore_jobs import rescore_jobs
 from tinsmith.evaluate.verify import check_figures
+from tinsmith.evidence.family import Items
 from tinsmith.gguf.writer import write_gguf
 from tinsmith.jobs.labels import LabelTree
 from tinsmith.jobs.spec import Calibration, Job
@@ -250,3 +252,17 @@ def test_a_rival_is_taught_with_the_same_examples_and_seconds_and_then_asked(run
     subjects = {row["subject"]: row for row in read_json(tmp_path / "out/metrics.json")["subjects"]}
     assert subjects["rival-same-examples"]["minutes"] == pytest.approx(42.4 / 60)
     assert subjects["rival-same-examples"]["role"] == "rival"
+
+
+def test_the_file_of_a_job_answers_again_as_it_did(done, run, tmp_path):
+    out, *_ = done
+    items = Items(out / "items", run / "package/gguf", out / "items/parity.jsonl", ("trained-4bit",))
+    assert rescore_jobs(items, seed=1) == (20, ("trained-4bit",), "cpu")
+    shutil.copytree(out / "items", tmp_path / "items")
+    rows = _items(tmp_path, "trained-4bit")
+    for row in rows:
+        row["scores"] = dict(zip(LABELS, (0.98, 0.01, 0.01)))
+    write_jsonl(tmp_path / "items" / "job-trained-4bit.jsonl", rows)
+    forged = Items(tmp_path / "items", run / "package/gguf", out / "items/parity.jsonl", ("trained-4bit",))
+    with pytest.raises(BundleError, match="answers otherwise than is stored: row test"):
+        rescore_jobs(forged, seed=1)

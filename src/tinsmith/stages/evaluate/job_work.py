@@ -86,7 +86,7 @@ def _question(job: Job, row: JsonObject) -> JobQuestion:
         "answer": row["answer"],
         "shared": bool(row.get("shared")),
     }
-    if job.config.kind != "classify":
+    if job.config.kind != "classify" or "{" in job.config.question:
         question["record"] = row.get("record", {})
     return question
 

@@ -1,0 +1,108 @@
+"""Recorded answers: how they are matched, and the published answers of GPT-4 on a published split."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from sklearn.metrics import f1_score
+
+from job_items import make_job, make_questions
+from tinsmith.base.errors import RecipeError
+from tinsmith.evaluate.job_grades import Grader
+from tinsmith.evaluate.recorded import job_of, read_recorded
+from tinsmith.recipe import RecordedConfig
+
+FOMC = Path("/work/shared/data/fomc/stance")
+
+
+@pytest.fixture
+def grader():
+    return Grader(make_job())
+
+
+def _read(tmp_path, grader, questions, rows):
+    path = tmp_path / "answers.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return read_recorded(RecordedConfig(name="other", file=str(path)), grader, questions)
+
+
+def test_rows_are_matched_by_id_or_by_input_with_white_space_folded(tmp_path, grader):
+    questions = make_questions(4)
+    rows = [
+        {"id": "r000", "answer": "Dovish"},
+        {"text": "Sentence 1\n about  rates.", "answer": '{"stance": "hawkish"}'},
+        {"input": "Sentence 2 about rates.", "answer": "no idea"},
+        {"text": "Sentence 9 about rates.", "answer": "neutral"},
+        {"id": "r000", "answer": None},
+    ]
+    found = _read(tmp_path, grader, questions, rows)
+    assert [(row["id"], row["prediction"], row["raw"]) for row in found.rows] == [
+        ("r000", "dovish", "Dovish"),
+        ("r001", "hawkish", '{"stance": "hawkish"}'),
+        ("r002", "", "no idea"),
+    ]
+    assert found.counts == {
+        "rows": 5,
+        "matched": 3,
+        "unmatched_rows": 2,
+        "unanswered": 1,
+        "unreadable": 1,
+        "repeated": 0,
+        "contradicting": 0,
+    }
+    assert [row["correct"] for row in found.rows][2] is False
+    assert found.rows[2]["given"] is False
+
+
+def test_equal_inputs_share_an_answer_and_of_different_answers_the_first_counts(tmp_path, grader):
+    questions = make_questions(3)
+    questions[1]["input"] = questions[0]["input"]
+    rows = [{"text": questions[0]["input"], "answer": label} for label in ("neutral", "hawkish")]
+    rows += [{"text": questions[2]["input"], "answer": "dovish"}] * 2
+    found = _read(tmp_path, grader, questions, rows)
+    assert [row["prediction"] for row in found.rows] == ["neutral", "neutral", "dovish"]
+    assert (found.counts["repeated"], found.counts["contradicting"]) == (2, 1)
+
+
+def test_files_without_answers_or_to_other_inputs_are_refused(tmp_path, grader):
+    with pytest.raises(RecipeError, match="no row has an `answer` \\(fields: text, label\\)"):
+        _read(tmp_path, grader, make_questions(2), [{"text": "a", "label": "dovish"}])
+    with pytest.raises(RecipeError, match="none of its 1 answers is to one of the 2 test rows of stance"):
+        _read(tmp_path, grader, make_questions(2), [{"text": "a", "answer": "dovish"}])
+
+
+def test_a_recipe_with_several_jobs_says_which_was_asked():
+    jobs = [make_job("one").config, make_job("two").config]
+    assert job_of(RecordedConfig(name="a", file="f", job="two"), jobs, where="w") == "two"
+    assert job_of(RecordedConfig(name="a", file="f"), jobs[:1], where="w") == "one"
+    with pytest.raises(RecipeError, match="does not say which job was asked"):
+        job_of(RecordedConfig(name="a", file="f"), jobs, where="w")
+    with pytest.raises(RecipeError, match="no job 'three'"):
+        job_of(RecordedConfig(name="a", file="f", job="three"), jobs, where="w")
+
+
+@pytest.mark.skipif(not FOMC.is_dir(), reason="the published answers are not at hand")
+@pytest.mark.parametrize(("name", "published"), [("gpt-4", 0.672), ("chatgpt", 0.605)])
+def test_published_answers_give_the_published_figure(grader, name, published):
+    with (FOMC / "test.csv").open(encoding="utf-8", newline="") as file:
+        test = list(csv.DictReader(file))
+    questions = [
+        {
+            "job": "stance",
+            "id": f"t:{n}",
+            "group": str(n),
+            "input": row["text"],
+            "answer": row["stance"],
+            "shared": False,
+        }
+        for n, row in enumerate(test)
+    ]
+    recorded = RecordedConfig(name=name, file=str(FOMC / f"answers-{name}.csv"))
+    found = read_recorded(recorded, grader, questions)
+    assert found.counts["matched"] == len(test) == 496
+    assert found.counts["unmatched_rows"] == found.counts["unreadable"] == found.counts["contradicting"] == 0
+    said = [row["prediction"] for row in found.rows]
+    assert f1_score([row["stance"] for row in test], said, average="weighted") == pytest.approx(
+        published, abs=1e-3
+    )
