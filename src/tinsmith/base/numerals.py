@@ -31,7 +31,7 @@ _DIGITS = (
     rf"|(?<!\d[.,]){_SOME}[.,]{_SOME}(?![.,]\d)|{_SOME}|(?<![\d.,])\.{_SOME}"
 )
 _FIGURES = re.compile(
-    rf"(?P<minus>(?<![\w.,)%])[-−–])?(?P<open>\()?\s?[$€£¥]?\s?(?P<inner>[-−–](?<=[$€£¥][-−–]))?(?P<digits>{_DIGITS})"
+    rf"(?P<minus>(?<![\w.,)%])[-−–](?=[$€£¥\d.]))?(?P<open>\()?\s?[$€£¥]?\s?(?P<inner>[-−–](?<=[$€£¥][-−–]))?(?P<digits>{_DIGITS})"
     rf"(?:(?P<letter>[km])\b|[\s-]?(?P<scale>{_LONG_SCALES})\b)?(?P<close>\s?%?\))?",
     re.IGNORECASE,
 )
