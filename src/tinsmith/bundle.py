@@ -91,7 +91,11 @@ def _check_figures(bundle: Path, recipe: Recipe) -> tuple[int, int]:
         )
     _precision(metrics, recipe.evaluate.precision)
     left_out = check_promised(bundle, recipe)
-    parity = recompute.check_figures(bundle, recipe.package)
+    exported = [(bundle, bundle / "data" / "parity.json", bundle / "items" / "parity.jsonl")]
+    jobs = [bundle / "jobs" / job.name for job in recipe.jobs]
+    parts = exported * bool(recipe.ingest.sources)
+    parts += [(job, job / "parity.json", job / "parity.jsonl") for job in jobs]
+    parity = sum(recompute.check_figures(*part, recipe.package) for part in parts)
     return parity + check_figures(metrics, bundle / "items", recipe, gguf=bundle / "gguf"), left_out
 
 

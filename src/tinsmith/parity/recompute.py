@@ -58,21 +58,20 @@ def out_of_bounds(figures: JsonObject) -> list[str]:
     return [text for text, holds in within.items() if not holds]
 
 
-def check_figures(bundle: Path, config: PackageConfig) -> int:
-    """Compare each figure of `data/parity.json` with what the bundle gives; return how many there are.
+def check_figures(root: Path, where: Path, rows: Path, config: PackageConfig) -> int:
+    """Compare each figure of a `parity.json` with what its `rows` and the files in `root` give; return their number.
 
     Taken on trust is only what whole answers of the server were like. Raises BundleError for the first difference.
     """
-    where = bundle / "data" / "parity.json"
     if not where.is_file():
         raise _wrong(where, "is missing, so the exports cannot be compared with what was trained")
     stored = read_json(where)
-    ggufs: dict[str, Path] = {format: bundle / "gguf" / f"model-{format}.gguf" for format in config.formats}
+    ggufs: dict[str, Path] = {format: root / "gguf" / f"model-{format}.gguf" for format in config.formats}
     served = min(ggufs, key=lambda name: ggufs[name].stat().st_size)
     sizes = {name: path.stat().st_size for name, path in ggufs.items()}
-    sizes["saved"] = sum(file.stat().st_size for file in (bundle / "model").glob("*.safetensors"))
+    sizes["saved"] = sum(file.stat().st_size for file in (root / "model").glob("*.safetensors"))
     items: dict[str, list[Any]] = {name: [] for name in sizes}
-    for row in read_jsonl(bundle / "items" / "parity.jsonl"):
+    for row in read_jsonl(rows):
         items.setdefault(row["format"], []).append(row)
     expected = {name: _figures(name, items[name], config) | {"bytes": sizes[name]} for name in sizes}
     for name, figures in stored["formats"].items():
@@ -97,7 +96,18 @@ def _figures(name: str, rows: list[Any], config: PackageConfig) -> JsonObject:
     def mean(field: str) -> float:
         return math.fsum(row[field] * row["positions"] for row in rows) / positions if rows else math.nan
 
-    return {
+    # Of a classification, how its labels agree: one prompt counts as another.
+    count = sum("label_kl" in row for row in rows)
+    labels = (
+        {}
+        if not count
+        else {
+            "label_kl": math.fsum(row["label_kl"] for row in rows) / count,
+            "same_label": sum(row["same_label"] for row in rows) / count,
+            "bound_same_label": least_share(config.min_top1[name], count),
+        }
+    )
+    return labels | {
         "mean_kl": mean("kl"),
         "top1": mean("top1"),
         "positions": positions,
