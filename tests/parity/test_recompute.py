@@ -49,7 +49,8 @@ def check(root, facts):
 
 
 def test_all_figures_of_a_job_are_computed_again(job):
-    assert check(job, job / "parity.json") == 2 * 12 + 2  # twelve figures of each file, and how many tensors are of which type
+    # Twelve figures of each file, and how many tensors are of which type.
+    assert check(job, job / "parity.json") == 2 * 12 + 2
 
 
 @pytest.mark.parametrize(
