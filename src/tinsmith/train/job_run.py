@@ -42,7 +42,7 @@ from tinsmith.train.runtime import choose_runtime
 _NAME = "answer"  # of the only component
 EXAMPLES_A_STEP = 16
 FROZEN_SHARE = 0.5  # of the blocks, where the upper ones are trained
-_TOKENS_AT_ONCE = 1024
+_TOKENS_AT_ONCE, _TOKENS_MEASURED = 1024, 512
 _MERGE_TOKENS = 128
 ROWS_VALIDATED, _ASKS_EACH_PASS = 600, 300  # at most, of the validation part: at the end, and after each pass
 _PASSES_WORTH_STATES = 1.5  # with fewer, states of frozen blocks would hardly be read twice
@@ -216,7 +216,9 @@ class JobTrainer:
             engine = self._engine(settings, section, self.learn)
             runtime = choose_runtime(engine, path.parent, self.progress)
             component = engine.mixture.components[0]
-            batch = component.batches.step(0)[0]
+            ends = np.cumsum(self.learn.tokens.lengths)
+            some = range(max(1, int(np.searchsorted(ends, _TOKENS_MEASURED, side="right"))))
+            batch = component.batches.batch(some)
 
             def pace() -> float:
                 seconds = [engine.time_microbatch(component, batch, runtime.precision) for _ in range(2)]
