@@ -14,8 +14,8 @@ from tinsmith.base.progress import SilentProgress
 from tinsmith.jobs.spec import read_job
 from tinsmith.recipe import ModelConfig
 from tinsmith.stages.learn import Settings
-from tinsmith.train.job_finish import alike
-from tiny_jobs import LABELS, job, rows, write_examples
+from tinsmith.train.job_finish import alike, finish_job
+from tiny_jobs import LABELS, job, rows, section, write_examples
 from tiny_model import write_trained
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -90,18 +90,54 @@ def test_rows_with_a_wrong_label_are_listed_first(learnt: Path) -> None:
     assert margins[-1] > 0
 
 
-@pytest.mark.parametrize("times", [1, 3])
-def test_a_killed_run_ends_with_the_same_weights(learnt: Path, times: int) -> None:
-    out = f"killed-{times}"
+def test_a_killed_run_ends_with_the_same_weights(learnt: Path) -> None:
+    out, examples = learnt / "killed", learnt / "examples" / "way"
+    out.mkdir()
+
+    def finish(progress: SilentProgress) -> None:
+        parts = [list(read_jsonl(examples / f"{part}.jsonl")) for part in ("learn", "validation")]
+        config = section(checkpoint_seconds=0.01)
+        finish_job(
+            read_job(examples), learnt / "base", tuple(parts), out, config=config, seed=7, progress=progress
+        )
+
     with pytest.raises(Killed):
-        learn(learnt, out, Killing("after ", times), ask_a_person=0.9)
-    learn(learnt, out, ask_a_person=0.9)
+        finish(Killing("after ", 2))
+    assert int(max(path.name for path in (out / "work" / "run" / "checkpoints").glob("step-*"))[5:]) > 0
+    finish(SilentProgress())
     whole, resumed = (
-        load_file(learnt / name / "way" / "model" / "model.safetensors") for name in ("out", out)
+        load_file(place / "model" / "model.safetensors") for place in (learnt / "out" / "way", out)
     )
     assert all((whole[name] == resumed[name]).all() for name in whole)
     for name in ("job.json", "suspects.jsonl", "validation.jsonl"):
-        assert (learnt / out / "way" / name).read_text() == (learnt / "out" / "way" / name).read_text()
+        assert (out / name).read_text() == (learnt / "out" / "way" / name).read_text()
+
+
+def test_generated_answers_are_calibrated_too(learnt: Path, tmp_path: Path) -> None:
+    learnt_rows, validated = (
+        [
+            {**row, "answer": None if row["answer"] == "flat" else {"answer": row["input"], "quote": ""}}
+            for row in rows(count, seed=seed)
+        ]
+        for count, seed in ((40, 0), (16, 1))
+    )
+    made = job(kind="answer", budget="1 epochs")
+    finish_job(
+        made,
+        learnt / "base",
+        (learnt_rows, validated),
+        tmp_path,
+        config=section(),
+        seed=7,
+        progress=SilentProgress(),
+    )
+    validation = list(read_jsonl(tmp_path / "validation.jsonl"))
+    assert len(validation) == 16
+    assert all(0 <= row["none"] <= 1 and row["log_probability"] <= 0 for row in validation)
+    fitted = read_job(tmp_path).calibration
+    assert fitted.temperature != 1.0
+    assert 0 < fitted.none_at < 1
+    assert not list(read_jsonl(tmp_path / "suspects.jsonl"))
 
 
 def test_a_finished_job_is_not_learnt_again(learnt: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,6 +93,16 @@ def test_states_are_kept_only_where_they_are_read_again(base: Path, tmp_path: Pa
         assert (work / "lower-learn" / "states.bin").exists() == kept
 
 
+def test_the_validation_part_is_bounded(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinsmith.train.job_run.TOKENS_VALIDATED", 100)
+    trainer = make(base, tmp_path / "work", validated=30)
+    assert trainer.validation is not None
+    assert trainer.validation.tokens.tokens == len(trainer.validation.tokens.ids) <= 100
+    assert len(trainer.drawn) == len(trainer.validation) < 10
+    drawn = [rows(30, seed=1)[row]["input"] for row in trainer.drawn]
+    assert sorted(ask.text for ask in trainer.validation.asks) == sorted(drawn)
+
+
 def test_a_part_of_the_examples_is_drawn_from_all_of_them(base: Path, tmp_path: Path) -> None:
     trainer = make(base, tmp_path / "work")
     part = trainer.learn.of_rows(set(trainer.visited[:5]))

@@ -43,6 +43,11 @@ class AnswerSet:
         """Return the first sequences, at most so many."""
         return self if len(self) <= most else self._chosen(range(most))
 
+    def within(self, most: int) -> AnswerSet:
+        """Return the first sequences that have so many tokens together, at least one."""
+        ends = self.tokens.lengths.cumsum()
+        return self.first(max(1, int((ends <= most).sum())))
+
     def _chosen(self, numbers: Sequence[int]) -> AnswerSet:
         return AnswerSet(
             self.tokens.subset(numbers),

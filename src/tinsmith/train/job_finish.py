@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from tinsmith.base.files import JsonObject, read_jsonl, read_whole_rows, write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.gguf.families import refuse_unwritable
+from tinsmith.jobs.answer_set import AnswerSet
 from tinsmith.jobs.ask import NONE
 from tinsmith.jobs.asks import answer_room, asks_of, prompt_of
 from tinsmith.jobs.calibration import confidence, fit_answers, fit_labels, fit_none
@@ -27,12 +28,20 @@ from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.checkpoint import save_trained
 from tinsmith.train.job_run import READINGS, JobTrainer
-from tinsmith.train.job_scores import answer_scores, greedy_log_probabilities, label_scores, prior_scores
+from tinsmith.train.job_scores import (
+    AnswerScores,
+    answer_scores,
+    greedy_log_probabilities,
+    label_scores,
+    prior_scores,
+)
 from tinsmith.train.job_search import Learnt, learn_job
 from tinsmith.train.memory import freed_memory_kept
 
 WORK = "work"  # in a job's directory while it is learnt
-_GENERATED = 100  # validation asks whose answers are generated, to calibrate the confidence in them
+# Validation asks whose answers are generated to calibrate the confidence in them, and tokens read for it at most; a
+# generated token takes as long as several that are read.
+_GENERATED, _GENERATION_COST, _COST_OF_A_TOKEN = 200, 30_000, 8
 _HONEST_AFTER = 0.5  # passes; what the model held before knew too little of the job
 
 Rows = Sequence[JsonObject]
@@ -144,20 +153,19 @@ def _calibrate_answers(
         calibrated, notes = fit_answers([], [])
         return calibrated, [], notes
     scored = answer_scores(model, asked, trainer.none)
-    totals, exact, some = scored.log_probabilities, scored.exact, asked.first(_GENERATED)
-    model.set_attn_implementation("sdpa")
-    stop = answer_ids(trainer.tokenizer, "x")[-1]
-    # A right answer whose tokens are all the first choice is what the model would write.
-    said = [
-        totals[number]
-        if exact[number]
-        else greedy_log_probabilities(model, some.prompt(number), answer_room(job), stop)
-        for number in range(len(some))
-    ]
-    calibrated, notes = fit_answers(said, exact[: len(some)], share_right=job.config.ask_a_person)
-    looks = job.look.fields.values() if job.look else ()
-    passages = float(np.mean([look.asked for look in looks])) if looks else 1.0
-    threshold = fit_none(scored.none, [ask.answer == NONE for ask in asked.asks], asked=passages)
+    totals, exact = scored.log_probabilities, scored.exact
+    if job.config.kind == "write":
+        # Two good texts need not be alike, so none is right or wrong.
+        calibrated, notes = Calibration(), []
+        if job.config.ask_a_person:
+            notes = ["ask_a_person is not applied to texts: the checks of the job withhold them"]
+    else:
+        said = _generate(trainer, model, asked.first(_GENERATED), scored)
+        calibrated, notes = fit_answers(said, exact[: len(said)], share_right=job.config.ask_a_person)
+        looks = job.look.fields.values() if job.look else ()
+        passages = float(np.mean([look.asked for look in looks])) if looks else 1.0
+        threshold = fit_none(scored.none, [ask.answer == NONE for ask in asked.asks], asked=passages)
+        calibrated = calibrated.model_copy(update={"none_at": threshold})
     found = [
         {"id": rows[row]["id"], "field": ask.field, "answer": ask.answer, "log_probability": float(total)}
         | {"none": float(none), "correct": bool(right)}
@@ -165,7 +173,31 @@ def _calibrate_answers(
             asked.rows, asked.asks, totals, scored.none, exact, strict=True
         )
     ]
-    return calibrated.model_copy(update={"none_at": threshold}), found, notes
+    return calibrated, found, notes
+
+
+def _generate(
+    trainer: JobTrainer, model: PreTrainedModel, asked: AnswerSet, scored: AnswerScores
+) -> list[float]:
+    """Return ln p of what the model answers to the first asks, as many as `_GENERATION_COST` allows."""
+    model.set_attn_implementation("sdpa")
+    room, stop, spent, said = (
+        answer_room(trainer.job),
+        answer_ids(trainer.tokenizer, "x")[-1],
+        0,
+        list[float](),
+    )
+    for number in range(len(asked)):
+        if scored.exact[number]:
+            # A right answer whose tokens are all the first choice is what the model would write.
+            said.append(float(scored.log_probabilities[number]))
+            continue
+        prompt = asked.prompt(number)
+        spent += len(prompt) + _COST_OF_A_TOKEN * room
+        if said and spent > _GENERATION_COST:
+            break
+        said.append(greedy_log_probabilities(model, prompt, room, stop))
+    return said
 
 
 class _Empty(dict[str, str]):

@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from random import Random
 
 import numpy as np
 import torch
@@ -44,7 +43,8 @@ EXAMPLES_A_STEP = 16
 FROZEN_SHARE = 0.5  # of the blocks, where the upper ones are trained
 _TOKENS_AT_ONCE, _TOKENS_MEASURED = 1024, 512
 _MERGE_TOKENS = 128
-ROWS_VALIDATED, _ASKS_EACH_PASS = 600, 300  # at most, of the validation part: at the end, and after each pass
+# At most, of the validation part: at the end, and after each pass.
+TOKENS_VALIDATED, _TOKENS_EACH_PASS = 60_000, 20_000
 _PASSES_WORTH_STATES = 1.5  # with fewer, states of frozen blocks would hardly be read twice
 _SETTINGS, _BEST = "settings.json", "best.safetensors"
 READINGS = "readings.jsonl"
@@ -91,8 +91,8 @@ class JobTrainer:
     ) -> None:
         """Write the token sets of `rows`, those to learn from and those to validate on, below `work`.
 
-        Of the latter, `ROWS_VALIDATED` are drawn at most. Of `config` device and precision count. Raises RecipeError
-        and TrainingError as `write_answers` does.
+        Of the latter, rows are drawn with `TOKENS_VALIDATED` at most. Of `config` device and precision count.
+        Raises RecipeError and TrainingError as `write_answers` does.
         """
         self.job, self.start, self.tokenizer, self.seed, self.work = job, start, tokenizer, seed, work
         self.progress, self._config, self._ranks = progress, config, Ranks(choose_device(config.device))
@@ -106,8 +106,13 @@ class JobTrainer:
             return write_answers(work / name, job, part, tokenizer, tree, seed=seed)
 
         self.learn = written("learn", learnt)
-        self.drawn = sorted(Random(seed).sample(range(len(validated)), min(len(validated), ROWS_VALIDATED)))
-        self.validation = written("validation", [validated[row] for row in self.drawn]) if validated else None
+        self.drawn, self.validation = list(range(len(validated))), None
+        if validated:
+            whole = written("validation", validated)
+            some = whole.within(TOKENS_VALIDATED)
+            self.drawn, self.validation = sorted(set(some.rows)), whole
+            if len(some) < len(whole):
+                self.validation = written("validation", [validated[row] for row in self.drawn])
         self.visited = list(dict.fromkeys(self.learn.rows))  # rows in the order of the first pass
         self._lower: dict[str, LowerStates] = {}
 
@@ -143,11 +148,11 @@ class JobTrainer:
         """Measure how long a pass over all rows takes, frozen blocks and validation not included."""
         return float(self._measured(settings)["seconds_per_token"]) * self.learn.tokens.tokens
 
-    def validate(self, engine: Engine, most: int = _ASKS_EACH_PASS) -> Outcome | None:
+    def validate(self, engine: Engine) -> Outcome | None:
         """Return what the validation part says of a model in training; None without such a part."""
         if self.validation is None:
             return None
-        asked = self.validation.first(most)
+        asked = self.validation.within(_TOKENS_EACH_PASS)
         model, lower = engine.model, self._lower_of("validation", engine)
         model.eval()
         with engine.autocast():

@@ -63,7 +63,9 @@ class LowerStates:
             return
         runs = _runs_in_file(self._tokens)
         width: int = model.get_input_embeddings().weight.shape[1]
-        facts = {"tokens": digest(self._tokens), "model": fingerprint(model), "blocks": self._count}
+        # The other weights may have been trained already, where a run resumes.
+        frozen = [(name, weight) for name, weight in model.named_parameters() if not weight.requires_grad]
+        facts = {"tokens": digest(self._tokens), "model": fingerprint(frozen), "blocks": self._count}
         arrays = ResumableArrays(self._cache, {"states": ("<f4", width)}, facts)
         trained = model.training
         model.eval()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
+from torch import Tensor
 
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.files import read_json, write_json
@@ -102,13 +102,13 @@ def digest(tokens: TokenSet) -> str:
     return total.hexdigest()
 
 
-def fingerprint(model: PreTrainedModel) -> str:
-    """Hash the names, shapes and sums of bytes of a model's weights: enough to recognise the starting model."""
+def fingerprint(weights: Iterable[tuple[str, Tensor]]) -> str:
+    """Hash the names, shapes and sums of bytes of some weights: enough to recognise a model."""
     total = sha256()
-    for name, parameter in model.named_parameters():
+    for name, weight in weights:
         # A sum of whole numbers is the same on any number of threads.
-        amount = int(parameter.detach().flatten().view(torch.uint8).sum(dtype=torch.int64))
-        total.update(f"{name} {tuple(parameter.shape)} {amount}".encode())
+        amount = int(weight.detach().flatten().view(torch.uint8).sum(dtype=torch.int64))
+        total.update(f"{name} {tuple(weight.shape)} {amount}".encode())
     return total.hexdigest()
 
 

@@ -14,6 +14,8 @@ from tinsmith.stages.learn import Settings
 from tinsmith.stages.stage import Inputs
 from tinsmith.train.job_finish import WORK, finish_job, job_statistics
 
+CHECKPOINT_SECONDS = 180.0  # a run takes minutes, and a checkpoint with its moments some seconds
+
 
 def learn(
     config: tuple[JobConfig, ...],
@@ -28,7 +30,9 @@ def learn(
 
     Raises AssetError for the base, RecipeError and TrainingError for a job that cannot be learnt.
     """
-    train = TrainConfig.model_validate({"device": settings.device, "precision": settings.precision})
+    train = TrainConfig.model_validate(
+        {"device": settings.device, "precision": settings.precision, "checkpoint_seconds": CHECKPOINT_SECONDS}
+    )
     statistics: dict[str, float] = {}
     for job in config:
         directory, examples = out / job.name, inputs["examples"] / job.name

@@ -60,7 +60,7 @@ class Dpo:
                 log_probs = sequence_log_probs(model, batch)
             return {"log_probs": log_probs.cpu().numpy()}
 
-        facts = {"tokens": digest(tokens), "model": fingerprint(model)}
+        facts = {"tokens": digest(tokens), "model": fingerprint(model.named_parameters())}
         arrays = ResumableArrays(cache, {"log_probs": ("<f8", 1)}, facts)
         trained = model.training
         model.eval()
