@@ -118,6 +118,29 @@ def test_what_is_left_to_a_person_is_said(
     assert sentences(told, coverage=points)[2].endswith(said)
 
 
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        ("job_exact_match", "It gives the exact stance for 73 of 100 questions; gpt-4 for 67"),
+        ("job_micro_f1", "It finds the labels of stance with an F1 of 73 in 100; gpt-4 with 67"),
+        ("job_span_f1", "It finds the fields of stance with an F1 of 73 in 100; gpt-4 with 67"),
+        (
+            "job_agreement",
+            "It writes a stance that agrees with the right text in 73 of 100 parts; gpt-4 in 67",
+        ),
+        ("job_of_an_extension", "It is right at stance in 73 of 100 cases; gpt-4 in 67"),
+    ],
+)
+def test_jobs_of_other_kinds_say_what_they_do(told: Evidence, metric: str, said: str) -> None:
+    (job,) = told.jobs or ()
+    rows = [
+        row.model_copy(update={"metric": f"{metric}:stance"}) if row.metric == job.headline else row
+        for row in told.metrics
+    ]
+    changed = told.model_copy(update={"metrics": tuple(rows)})
+    assert sentences(changed, headline=f"{metric}:stance")[0].startswith(said)
+
+
 def test_a_job_alone_has_no_word_about_documents_and_no_empty_section(alone: Path, told: Evidence) -> None:
     page = read_page(alone)
     assert page.open == []

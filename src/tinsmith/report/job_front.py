@@ -13,15 +13,15 @@ from tinsmith.report.schema import Evidence, FirstScreen
 ROWS = 7  # of the picture, so that it fits a phone together with three sentences
 _NAMED = 2  # others that a sentence names
 _ENOUGH_RIGHT = 0.9  # of the answers that are given, where the recipe asks for no share
-# By the metric of a job's headline: what the model does with how many of 100.
+# By the metric of a job's headline: what is done with how many of 100, and the word before another's number.
 _DOES = {
-    "job_accuracy": "{verb} the right {job} for {n} of 100 texts",
-    "job_exact_match": "{verb} the exact {job} for {n} of 100 questions",
-    "job_micro_f1": "{verb} the labels of {job} with an F1 of {n} in 100",
-    "job_span_f1": "{verb} the fields of {job} with an F1 of {n} in 100",
-    "job_agreement": "{verb} {job} that agrees with the right text in {n} of 100 parts",
+    "job_accuracy": ("gives the right {job} for {n} of 100 texts", "for"),
+    "job_exact_match": ("gives the exact {job} for {n} of 100 questions", "for"),
+    "job_micro_f1": ("finds the labels of {job} with an F1 of {n} in 100", "with"),
+    "job_span_f1": ("finds the fields of {job} with an F1 of {n} in 100", "with"),
+    "job_agreement": ("writes a {job} that agrees with the right text in {n} of 100 parts", "in"),
 }
-_VERBS = {"job_micro_f1": "finds", "job_span_f1": "finds", "job_agreement": "writes"}
+_OTHERWISE = ("is right at {job} in {n} of 100 cases", "in")
 
 
 @dataclass(frozen=True)
@@ -107,18 +107,15 @@ def _named(result: JobResult) -> list[MetricRow]:
 
 def _right(result: JobResult, named: Sequence[MetricRow]) -> str:
     simpler = [*(name for name in result.job.simpler if name in LINEAR), *result.job.simpler][:1]
-    ours = _does(result, result.ours)
+    does, word = _DOES.get(result.ours.name, _OTHERWISE)
     if simpler:
         other = next(row for row in result.others if row.subject == simpler[0])
         what = "the linear model" if simpler[0] in LINEAR else result.called(simpler[0])
-        return f"Use {what}: it {_does(result, other)}, this model for {in_100(result.ours)}."
-    others = [f"{result.called(row.subject)} for {in_100(row)}" for row in named]
+        theirs = does.format(job=result.name, n=in_100(other))
+        return f"Use {what}: it {theirs}, this model {word} {in_100(result.ours)}."
+    others = [f"{result.called(row.subject)} {word} {in_100(row)}" for row in named]
+    ours = does.format(job=result.name, n=in_100(result.ours))
     return f"It {ours}{'; ' if others else ''}{', '.join(others)}."
-
-
-def _does(result: JobResult, row: MetricRow) -> str:
-    text = _DOES.get(row.name, "is right at {job} in {n} of 100 cases")
-    return text.format(verb=_VERBS.get(row.name, "gives"), job=result.name, n=in_100(row))
 
 
 def in_100(row: MetricRow) -> str:
