@@ -13,7 +13,7 @@ from tinsmith.base.files import read_json
 from tinsmith.bundle import rebuild, verify
 from tinsmith.cli import app
 from tinsmith.evaluate.families import families
-from tinsmith.report.compare import first_difference
+from tinsmith.report.compare import decided_by_interval, first_difference
 from tinsmith.report.evidence import build_evidence
 
 FIGURES = 987  # that the earlier version computed again
@@ -187,3 +187,14 @@ def test_what_format_2_called_better_still_verifies_and_a_new_report_says_otherw
     forged = stored | {"verdict": stored["verdict"] | {"outcome": "worse"}}
     assert first_difference(forged, earlier) == "verdict.outcome"
     assert first_difference(stored | {"format": 3}, now).endswith("outcome")
+
+
+def test_format_3_is_decided_as_now_and_its_sentences_are_not_compared(unpacked):
+    assert [decided_by_interval({"format": format}) for format in (1, 2, 3, 4)] == [True, True, False, False]
+    assert decided_by_interval({})
+    now = build_evidence(unpacked, families())
+    stored = {key: value for key, value in now.to_json().items() if key not in ("first", "job_files")}
+    stored |= {"format": 3, "not_proven": ["worded otherwise"]}
+    assert first_difference(stored, now) is None
+    forged = {"findings": {"leakage": stored["findings"]["leakage"][1:]}}
+    assert first_difference(stored | forged, now).startswith("findings")
