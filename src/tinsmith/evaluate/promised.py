@@ -47,6 +47,8 @@ def check_promised(bundle: Path, recipe: Recipe) -> int:
     roots = [bundle] * bool(recipe.ingest.sources) + [items.jobs / job.name for job in recipe.jobs]
     for root in roots:
         _check_exports(root, recipe)
+    if recipe.jobs:
+        _check_jobs(items, recipe)
     _check_models(where, names, items, recipe)
     _check_sizes(where, stored, roots)
     _check_baselines(where, names, items, recipe)

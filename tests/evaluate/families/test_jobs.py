@@ -184,6 +184,7 @@ def test_where_something_simpler_wins_the_first_sentence_says_so(
         (lambda row: {"answer": LABELS[(LABELS.index(row["answer"]) + 1) % 3]}, "answer is"),
         (lambda row: {"prediction": LABELS[(LABELS.index(row["prediction"]) + 1) % 3]}, "prediction is"),
         (lambda row: {"log_p": row["log_p"] | {"neutral": -0.01}}, "scores is"),
+        (lambda row: {"scores": row["scores"] | {"other": 0.0}}, "scores is"),
         (lambda row: {"id": "r004"}, "answers a question twice"),
         (lambda row: {"id": "elsewhere"}, "answers elsewhere, which jobs.jsonl does not ask"),
     ],

@@ -8,8 +8,9 @@ import pytest
 
 from small_models import byte_tokenizer, tiny_model
 from tinsmith.base.errors import BundleError, CorpusError, RecipeError
-from tinsmith.base.files import read_json, read_jsonl, write_jsonl
+from tinsmith.base.files import read_json, read_jsonl, write_json, write_jsonl
 from tinsmith.base.progress import SilentProgress
+from tinsmith.evaluate.promised import check_promised
 from tinsmith.evaluate.rescore_jobs import rescore_jobs
 from tinsmith.evaluate.verify import check_figures
 from tinsmith.evidence.family import Items
@@ -266,3 +267,64 @@ def test_the_file_of_a_job_answers_again_as_it_did(done, run, tmp_path):
     forged = Items(tmp_path / "items", run / "package/gguf", out / "items/parity.jsonl", ("trained-4bit",))
     with pytest.raises(BundleError, match="answers otherwise than is stored: row test"):
         rescore_jobs(forged, seed=1)
+
+
+@pytest.fixture
+def bundle(done, run, tmp_path):
+    out, *_ = done
+    shutil.copytree(out / "items", tmp_path / "items")
+    shutil.copytree(run / "package/jobs", tmp_path / "jobs")
+    (tmp_path / "data").mkdir()
+    shutil.copy(out / "metrics.json", tmp_path / "data")
+    return tmp_path
+
+
+def _without(path, subject):
+    metrics = read_json(path)
+    metrics["subjects"] = [row for row in metrics["subjects"] if row["subject"] != subject]
+    write_json(path, metrics)
+
+
+PROMISED = {
+    "a recorded system": (
+        lambda b: _without(b / "data/metrics.json", "gpt-4"),
+        "gpt-4 is missing from the subjects",
+    ),
+    "the base after examples": (
+        lambda b: _without(b / "data/metrics.json", "base-1-shot"),
+        "base-1-shot is missing from the subjects, though the recipe has its base after 1 examples measured",
+    ),
+    "a baseline": (lambda b: _without(b / "data/metrics.json", "tfidf"), "the baseline tfidf is missing"),
+    "the job": (lambda b: (b / "jobs/stance/job.json").unlink(), r"job\.json: is missing"),
+    "its file": (lambda b: (b / "jobs/stance/gguf/model-q4_k_m.gguf").unlink(), "package.formats names it"),
+    "its test": (lambda b: write_jsonl(b / "items/jobs.jsonl", []), "asks no row of stance"),
+}
+
+
+def _promised(run):
+    return Recipe(
+        name="r",
+        seed=3,
+        jobs=(JOB,),
+        evaluate=_config(run),
+        package={"formats": ("q4_k_m",)},
+        model={"base": "b"},
+    )
+
+
+def test_a_bundle_holds_what_its_recipe_promises(bundle, run):
+    assert check_promised(bundle, _promised(run)) == 0
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_what_is_left_out_of_a_bundle_is_named(bundle, run, name):
+    change, said = PROMISED[name]
+    change(bundle)
+    with pytest.raises(BundleError, match=said):
+        check_promised(bundle, _promised(run))
+
+
+def test_another_job_than_the_recipe_has_is_named(bundle, run):
+    other = _promised(run).model_copy(update={"jobs": (JOB.model_copy(update={"question": "Is it?"}),)})
+    with pytest.raises(BundleError, match="is another job than the recipe has"):
+        check_promised(bundle, other)

@@ -121,6 +121,9 @@ class _Judging:
             others = ", ".join(work.name for work in self.works if not work.has_one_label)
             what, why = f"Base and rivals were not asked {others}", "they answer with labels alone"
             self.gaps.append(Gap(kind=FAMILY.kind, what=what, why=why))
+        if self.config.endpoints:
+            what, why = "Endpoints were not asked the jobs", "they were asked questions on documents alone"
+            self.gaps.append(Gap(kind=FAMILY.kind, what=what, why=why))
         for found in find_others(self.config, self.settings.model) if self.labelled else ():
             with OpenModel(found, self.precision, self.device) as model:
                 described = describe(found, model.tokenizer)
