@@ -134,11 +134,13 @@ def _sure(result: JobResult) -> str:
     if better == total:
         return f"That it is better than {_each(total)} is shown."
     parts = [f"It is shown to be better than {better or 'none'} of {total} others"]
+    # With losses beside what is not shown, fewer names, so that the picture fits a phone below them.
+    most = 1 if groups[UNCLEAR] and groups[WORSE] else _NAMED
     if groups[UNCLEAR]:
-        parts.append(f"against {_some(result, groups[UNCLEAR])} the difference may be chance")
+        parts.append(f"against {_some(result, groups[UNCLEAR], most)} the difference may be chance")
     if groups[WORSE]:
         many = "is" if len(groups[WORSE]) == 1 else "are"
-        parts.append(f"{_some(result, groups[WORSE])} {many} shown to be better")
+        parts.append(f"{_some(result, groups[WORSE], most)} {many} shown to be better")
     return f"{'; '.join(parts)}."
 
 
@@ -146,11 +148,11 @@ def _each(total: int) -> str:
     return "the one other" if total == 1 else f"each of the {total} others"
 
 
-def _some(result: JobResult, duels: Sequence[Duel]) -> str:
+def _some(result: JobResult, duels: Sequence[Duel], most: int) -> str:
     """Name the first of the others, and how many more there are."""
     named = list(dict.fromkeys(result.called(duel.other) for duel in duels))
-    more = [f"{len(named) - _NAMED} more"] if len(named) > _NAMED else []
-    return words.listing([*named[:_NAMED], *more])
+    more = [f"{len(named) - most} more"] if len(named) > most else []
+    return words.listing([*named[:most], *more])
 
 
 def _costs(evidence: Evidence, result: JobResult) -> str:
