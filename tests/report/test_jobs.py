@@ -95,8 +95,8 @@ def test_where_a_linear_model_wins_the_first_words_say_to_use_it(tmp_path: Path)
                 "tfidf": "not shown to be better",
                 "base": "not shown to be better",
             },
-            "It is shown to be better than 4 of 8 others; against the base smollm2-135m and 1 more the difference may be "
-            "chance; gemma-3-270m and 1 more are shown to be better.",
+            "It is shown to be better than 4 of 8 others; against the base smollm2-135m and 1 more the difference may "
+            "be chance; gemma-3-270m and 1 more are shown to be better.",
         ),
         (
             dict.fromkeys(("gpt_4", "gemma", "base", "tfidf"), "not shown to be better"),
