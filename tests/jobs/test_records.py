@@ -140,3 +140,8 @@ def test_what_holds_no_table_is_refused_by_name(read, data, said):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(RecipeError, match=r"none\.csv: cannot be read \(No such file or directory\)"):
         next(read_records(str(tmp_path / "none.csv")))
+
+
+def test_a_quote_in_a_line_of_tabs_is_part_of_the_text(read):
+    rows = read('label\ttext\nx\t"so" he\ny\t"open\nx\t"a ""b"" c"\n')
+    assert [(row, fields["text"]) for row, fields in rows] == [(2, '"so" he'), (3, '"open'), (4, 'a "b" c')]
