@@ -31,7 +31,7 @@ def needs_quote(row: dict[str, Any]) -> bool:
 def results(
     job: Job, rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, model: JobAnswerer
 ) -> list[Result]:
-    """Ask a model about each row. An answer that its text does not bear out is withheld."""
+    """Ask a model about each row. An answer that its text does not hold is withheld."""
     asked = [ask(job, {"input": row["input"], "record": row.get("record", {})}) for row in rows]
     none = model.none_probabilities(asked) or [0.0] * len(asked)
     there = [number for number, chance in enumerate(none) if chance <= job.calibration.none_at]

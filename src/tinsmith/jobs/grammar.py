@@ -1,4 +1,4 @@
-"""Grammars (GBNF, as llama.cpp reads them) that hold an answer to what its reader reads. All end at the line end."""
+"""Grammars (llama.cpp's GBNF) that hold an answer to what its reader reads; all end at the line end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first look: a linear model over words chooses the few passages of a long input in which a field is asked for."""
+"""The first look: a linear model over words chooses the passages in which a field is asked for."""
 
 from __future__ import annotations
 

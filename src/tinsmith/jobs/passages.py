@@ -1,4 +1,4 @@
-"""Passages of a long input: windows of whole sentences or paragraphs that overlap and together hold every character."""
+"""Passages of a long input: overlapping windows of whole sentences that together hold every character."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a job takes from its examples before a model learns it: room for answers, and a first look at long inputs."""
+"""What a job takes from its examples before a model learns it: room for answers, and a first look."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kind write: a record in, a text or JSON out, on one line, held to the numbers of its input where a check says so."""
+"""Kind write: a record in, a text or JSON out, held to the numbers of its input if a check says so."""
 
 from __future__ import annotations
 

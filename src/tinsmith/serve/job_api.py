@@ -100,7 +100,7 @@ def last_message(body: Mapping[str, Any]) -> Any:
     if isinstance(content, list):
         content = "".join(part.get("text", "") for part in content if isinstance(part, dict))
     if not isinstance(content, str):
-        raise BadRequest("the message of the user is no text")
+        raise BadRequest("the message of the user must be text")
     try:
         value = json.loads(content)
     except ValueError:
