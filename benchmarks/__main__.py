@@ -12,6 +12,7 @@ from benchmarks import (
     extraction,
     fair,
     gpu,
+    job_speed,
     jobs,
     languages,
     memory,
@@ -54,6 +55,7 @@ _NAMES = (
     "tenfold",
     "agreement",
     "jobs",
+    "job_speed",
 )
 
 
@@ -167,6 +169,8 @@ def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespa
         if not given.data:
             raise SystemExit("jobs needs --data DIR, with the folders cuad, tat-qa and fomc")
         jobs.run(data=given.data, jobs=given.jobs.split(","), quick=given.quick)
+    elif name == "job_speed":
+        job_speed.run(quick=given.quick)
     elif name == "worth":
         worth.run("quick" if given.quick else given.scale or worth.fitting_scale(), train=not given.prepare)
     else:
