@@ -15,7 +15,7 @@ import torch
 from benchmarks.workers.job import Job, peak_rss_bytes, read_job, write_json
 from tinsmith.base.progress import SilentProgress
 from tinsmith.jobs.asks import asks_of, prompt_of
-from tinsmith.jobs.grammar import choice_grammar
+from tinsmith.jobs.grammar import literal
 from tinsmith.jobs.spec import read_job as read_spec
 from tinsmith.model.load import load_model
 from tinsmith.run_job import Options, run_job
@@ -60,7 +60,8 @@ def tinsmith_run(asked: Asked, job: Job) -> Answered:
 
 def llama_plainly(asked: Asked, job: Job) -> Answered:
     """Ask llama.cpp's server as one would: a request each, an answer written under a grammar of the labels."""
-    body = {"grammar": choice_grammar(asked.spec.labels), "n_predict": 16, "temperature": 0.0, "stop": ["\n"]}
+    grammar = f'root ::= " " ({" | ".join(map(literal, asked.spec.labels))}) "\\n"'
+    body = {"grammar": grammar, "n_predict": 16, "temperature": 0.0, "stop": ["\n"]}
     gguf = find_gguf(asked.directory, job.more["format"])
     with LlamaServer(gguf, threads=job.threads) as server, server.client() as client:
 
