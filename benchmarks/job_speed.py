@@ -23,7 +23,7 @@ from tinsmith.recipe import JobConfig
 from tinsmith.tokens.tokenizer import load_tokenizer
 
 _LABELS = ("permissive", "copyleft", "proprietary")
-_CHARACTERS, _TEXTS, _ROUNDS = 200, 30, 3
+_CHARACTERS, _TEXTS, _ROUNDS = 200, 24, 3
 FORMATS = ("q4_k_m", "q8_0", "f16")
 
 
