@@ -142,8 +142,8 @@ def test_a_job_is_exported_and_asked_its_own_prompts(run_jobs, tmp_path):
     for name in ("saved", "f16", "q8_0"):
         assert formats[name]["label_kl"] <= formats[name]["bound_kl"]
         assert formats[name]["same_label"] > 0.9
-        # Two tokens of " fee\n" and more: where the answer is chosen, and nowhere else.
-        assert 2 <= formats[name]["positions"] / formats[name]["prompts"] < 8
+        # Compared where the label is chosen, and nowhere else.
+        assert formats[name]["positions"] == formats[name]["prompts"]
     assert 0 < formats["f16"]["label_kl"] < formats["q8_0"]["label_kl"]
     assert statistics["label_kl_q8_0_sort"] == formats["q8_0"]["label_kl"]
     items = list(read_jsonl(job / "parity.jsonl"))

@@ -1,7 +1,8 @@
 """The parity gate of a job: its exports, asked the job's own prompts, agree with the model that learnt it.
 
 Prompts are token ids, as everywhere a job is asked. Distributions are compared where the tokens of the right answer are
-chosen. A classification is also asked as `tinsmith run` asks it, and the probabilities of its labels are compared.
+chosen. A classification is compared after the prompt, and then asked as the server asks it: the probabilities of its
+labels must agree.
 """
 
 from __future__ import annotations
@@ -60,12 +61,17 @@ def check_job(
 
     try:
         found = compare_exports(learnt, directory / "model", ggufs, draw, config, progress)
-        if job.config.kind == "classify" and not job.config.several:
+        if is_tree(job):
             _compare_labels(found, learnt, directory, drawn, config, progress)
     except ParityError as error:
         where = f"parity gate, job {job.config.name}"
         raise ParityError(error.what, where=where, next_step=error.next_step) from None
     return found
+
+
+def is_tree(job: Job) -> bool:
+    """Say whether the job chooses one of its labels, so that these have probabilities."""
+    return job.config.kind == "classify" and not job.config.several
 
 
 def draw_job_prompts(
@@ -75,9 +81,10 @@ def draw_job_prompts(
     prompts: list[Prompt] = []
     for row in rows:
         for ask in asks_of(job, row, tokenizer):
-            answer = answer_ids(tokenizer, ask.answer or "")
+            # Of a classification only the choices among labels are learnt; the others are compared by their labels.
+            chosen = () if is_tree(job) else answer_ids(tokenizer, ask.answer or "")[:-1]
             ids = prompt_of(job, tokenizer, ask).ids
-            prompts.append(Prompt("job", "", (*ids, *answer[:-1]), answered=len(answer)))
+            prompts.append(Prompt("job", "", (*ids, *chosen), answered=1 + len(chosen)))
         tokens = sum(len(prompt.ids) for prompt in prompts)
         if len(prompts) >= config.parity_prompts or (
             len(prompts) >= _FEWEST and tokens >= _TOKENS * config.parity_positions
@@ -115,7 +122,7 @@ def _compare_labels(
         figures = found["formats"][name]
         figures["label_kl"] = math.fsum(kl for kl, _ in pairs) / count
         figures["same_label"] = sum(same for _, same in pairs) / count
-        figures["bound_same_label"] = least_share(figures["bound_top1"], count)
+        figures["bound_same_label"] = least_share(config.min_top1[name], count)
         # Written so that NaN fails.
         if not (
             figures["label_kl"] <= figures["bound_kl"]
