@@ -16,7 +16,7 @@ from tinsmith.meter.planner import (
 )
 from tinsmith.recipe import Recipe
 from tinsmith.recipe.toml import load_recipe, parse_recipe
-from tinsmith.stages import STAGES
+from tinsmith.stages import stages_for
 
 
 def make_recipe(**sections: Any) -> Recipe:
@@ -32,7 +32,7 @@ def by_stage(recipe: Recipe, *, gflops: float = 100.0, **changes: Any) -> dict[s
     } | changes
     rate = gflops * 1e9 * SHARE_OF_MATMUL_RATE
     scale = Scale(vocabulary=vocabulary_size(recipe.model), operations_per_second=rate, **sizes)
-    return {stage.name: stage.estimate(recipe, scale) for stage in STAGES}
+    return {stage.name: stage.estimate(recipe, scale) for stage in stages_for(recipe)}
 
 
 def test_every_stage_costs_time_memory_and_disk() -> None:

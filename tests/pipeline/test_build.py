@@ -72,16 +72,16 @@ def test_only_files_that_their_stage_made_are_published(
     log = tmp_path / "train" / "log.jsonl"
     write_atomic(log, "{}")
     write_json(tmp_path / "train" / MANIFEST, {"outputs": {"log.jsonl": {"sha256": sha256_file(log)}}})
-    _verify_inputs(tmp_path, stage)
+    _verify_inputs(tmp_path, stage.inputs)
     write_atomic(log, "[]")
     with pytest.raises(RunError, match=r"train/log\.jsonl: was changed after its stage made it"):
-        _verify_inputs(tmp_path, stage)
+        _verify_inputs(tmp_path, stage.inputs)
     # A recorded hash does not count here: a failing disk leaves the record as it was.
     log.write_text("{}")
     with monkeypatch.context() as disk:
         disk.setattr(module, "sha256_file", lambda path: "what is read")
         with pytest.raises(RunError, match="was changed after its stage made it"):
-            _verify_inputs(tmp_path, stage)
+            _verify_inputs(tmp_path, stage.inputs)
     log.write_text("[]")
     # And the stage that publishes asks for that itself, before it runs.
     recipe = Recipe(name="x", ingest=IngestConfig(sources=(".",)))

@@ -141,7 +141,7 @@ def test_a_report_depends_on_what_earlier_stages_cost(tmp_path: Path) -> None:
 
 # A change of the recipe, and the stages whose keys depend on it.
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
-    "seed": ({"seed": 5}, "curate split refine tokenize train package evaluate report"),
+    "seed": ({"seed": 5}, "curate split refine tokenize train examples learn package evaluate report"),
     "may_leave": ({"may_leave": ["public"]}, "report"),  # where nothing is sent away
     "ingest": ({"ingest": {"exclude": ["*.tmp"]}}, "ingest report"),
     "curate": ({"curate": {"near_duplicate_jaccard": 0.8}}, "curate report"),
@@ -152,7 +152,11 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
         {"tasks": [{"name": "kind", "question": "{text} Kind:", "answer": "{kind}"}]},
         "tokenize evaluate report",
     ),
-    "model": ({"model": {"base": "gemma-3-270m"}}, "tokenize train evaluate report"),
+    "jobs": (
+        {"jobs": [{"name": "kind", "kind": "classify", "answer": "{kind}"}]},
+        "examples learn package evaluate report",
+    ),
+    "model": ({"model": {"base": "gemma-3-270m"}}, "tokenize train examples learn evaluate report"),
     "train": ({"train": {"budget": "5 steps"}}, "train evaluate report"),
     "package": (
         {"package": {"formats": ["q8_0"]}, "evaluate": {"quantised": False}},
@@ -172,6 +176,8 @@ READ_BY = {
     "refine": "tokenize evaluate report",
     "tokenize": "train package evaluate report",
     "train": "package evaluate report",
+    "examples": "",  # without a job
+    "learn": "",
     "package": "evaluate report",
     "evaluate": "report",
     "report": "",

@@ -48,12 +48,16 @@ def test_damaged_and_foreign_files_are_refused(bundle, tmp_path):
 
 
 def test_a_server_that_is_not_ready_in_time_is_stopped(bundle, monkeypatch):
+    def servers():
+        return {child for child in psutil.Process().children() if "tinsmith.serve.native" in child.cmdline()}
+
+    before = servers()
     monkeypatch.setattr(runtime, "_START_SECONDS", 0.01)
     server = LlamaServer(bundle / "gguf" / "model-f16.gguf", threads=1)
     with pytest.raises(RunError, match="not ready after"), server:
         pass
     assert server._process is None
-    assert not [child for child in psutil.Process().children() if "tinsmith.serve.native" in child.cmdline()]
+    assert servers() == before
 
 
 def test_it_dies_with_its_owner(bundle):

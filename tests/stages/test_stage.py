@@ -20,7 +20,7 @@ INPUTS = {
     "refine": {"split"},
     "tokenize": {"refine"},
     "train": {"tokenize"},
-    "examples": {"refine"},
+    "examples": {"refine", "tokenize"},
     "learn": {"examples", "train"},
     "package": {"examples", "learn", "split", "tokenize", "train"},
     "evaluate": {"examples", "ingest", "learn", "package", "refine", "split", "tokenize", "train"},

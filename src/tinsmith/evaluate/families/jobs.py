@@ -39,7 +39,7 @@ from tinsmith.recipe import Budget, MeterConfig, Recipe
 
 _SAME = 1e-6  # of a probability: sums in another order differ by less
 _TEST_ROWS = 500  # that a job is taken to have
-_BASELINES = 120.0  # seconds that they take to learn a job
+_WORDS, _STATES = 15.0, 105.0  # seconds that linear models over words, and over hidden states, take for a job
 
 
 def figures(context: FigureContext) -> Figures:
@@ -213,7 +213,8 @@ def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:
     shots = max(1, len(recipe.evaluate.shots))
     rows = min(_TEST_ROWS, recipe.evaluate.job_items)
     taught = len(recipe.evaluate.trained_rivals) + bool(recipe.evaluate.encoder)
-    seconds = sum(_BASELINES + taught * Budget.parse(job.budget).amount for job in recipe.jobs)
+    baselines = _WORDS if recipe.model.scratch else _WORDS + _STATES
+    seconds = sum(baselines + taught * Budget.parse(job.budget).amount for job in recipe.jobs)
     return FamilyCost(sum(shots * rows * job.context / 4 for job in recipe.jobs), "all", seconds)
 
 
