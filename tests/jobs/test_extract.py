@@ -190,6 +190,21 @@ def test_values_are_placed_in_the_fewest_passages():
     assert placed.nowhere == ["Dog"]
 
 
+def test_a_passage_that_repeats_a_value_is_not_taught_as_none():
+    schema = {"properties": {"party": {"type": "string"}}}
+    text = (
+        f"Between Acme Inc. and others.\n\n{FILL}\n\nAcme Inc. pays again.\n\n{FILL}\n\nThen Acme Inc. signs."
+    )
+    asks = []
+    for number in range(20):
+        row = {"id": str(number), "input": text, "answer": {"party": ["Acme Inc."]}, "record": {}}
+        asks += asks_of(
+            Job(config=JobConfig(name="c", kind="extract", json_schema=schema, context=300)), row, TOKENIZER
+        )
+    assert any(ask.answer == "none" for ask in asks)
+    assert all("Acme" not in ask.text for ask in asks if ask.answer == "none")
+
+
 def test_the_look_is_part_of_the_job(job, tmp_path):
     job.write(tmp_path)
     assert read_job(tmp_path) == job
