@@ -16,7 +16,10 @@ BENCHMARK = re.compile(r"\[benchmark ([\w-]+)\]\(\.\./benchmarks/results/([\w-]+
 COMMAND = re.compile(r"`make (\w+)`")
 RECIPE = re.compile(r"\[recipe (\w+)\]\(\.\./recipes/\1\.toml\)")
 RECORD = re.compile(r"\[log\]\(log/[\w-]+\.md\)")
-PAGES = ("README.md", *(f"docs/{name}.md" for name in ("evidence", "curation", "jobs", "training", "cluster")))
+PAGES = (
+    "README.md",
+    *(f"docs/{name}.md" for name in ("evidence", "curation", "jobs", "training", "cluster")),
+)
 PAGES += ("docs/extending.md", "docs/design.md")
 # Headings below which nothing is promised: what was not tried, and where one finds what.
 NO_PROMISE = {"docs/cluster.md#what-was-not-tried"}
