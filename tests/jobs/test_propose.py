@@ -137,3 +137,20 @@ def test_documents_may_be_read_before_the_job(init, tmp_path):
     )
     assert job.start == "documents"
     assert f'sources = ["{tmp_path / "docs"}"]' in written
+
+
+@pytest.mark.parametrize("kind", ["classify", "write"])
+def test_what_is_offered_in_comments_loads_once_it_is_uncommented(init, tmp_path, kind):
+    columns = {"text": text(), "kind": one_of("a", "b"), "customer": one_of(*range(40))}
+    _, proposal, written = init(kind, columns)
+    assert proposal.offers
+    lines = [
+        line.removeprefix("# ")
+        if any(line.startswith(f"# {offer.split(' =')[0]} =") for offer in proposal.offers)
+        else line
+        for line in written.splitlines()
+    ]
+    assert lines != written.splitlines()
+    path = tmp_path / "offered.toml"
+    path.write_text("\n".join(lines))
+    load_recipe(path)

@@ -172,7 +172,7 @@ def _write(columns: dict[str, Column], wanted: Wanted, records: Sequence[JsonObj
         {"input": wanted.input or own, "question": _asked(answer), "answer": f"{{{answer}}}"},
         found=[f"the text in {answer} is written, {columns[answer].words:.0f} words on average"],
     )
-    proposal.offers.append('checks = ["every number in the output stands in the input"]')
+    proposal.offers.append('checks = ["numbers_in(output, input)"]  # no number that the input lacks')
     return proposal
 
 
