@@ -13,17 +13,17 @@ from helpers import ROOT, SMOKE, cut_off, tinsmith
 from tinsmith.base.files import read_json, read_jsonl
 from tinsmith.stages import STAGES
 
-DETERMINISTIC = ("ingest", "curate", "split", "refine", "tokenize", "train", "package")
+DETERMINISTIC = ("ingest", "curate", "split", "refine", "tokenize", "train", "examples", "learn", "package")
 
 
 def digests(run: Path) -> dict[str, dict[str, str]]:
     """Return the hashes of what must be equal in equal runs: everything but measurements."""
-    measured = {stage.name: set(stage.nondeterministic) for stage in STAGES}
+    stages = {stage.name: stage for stage in STAGES}
     return {
         stage: {
             name: row["sha256"]
             for name, row in read_json(run / stage / "manifest.json")["outputs"].items()
-            if name not in measured[stage]
+            if not stages[stage].is_nondeterministic(name)
         }
         for stage in DETERMINISTIC
     }

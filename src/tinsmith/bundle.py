@@ -91,11 +91,13 @@ def _check_figures(bundle: Path, recipe: Recipe) -> tuple[int, int]:
         )
     _precision(metrics, recipe.evaluate.precision)
     left_out = check_promised(bundle, recipe)
-    exported = [(bundle, bundle / "data" / "parity.json", bundle / "items" / "parity.jsonl")]
-    jobs = [bundle / "jobs" / job.name for job in recipe.jobs]
-    parts = exported * bool(recipe.ingest.sources)
-    parts += [(job, job / "parity.json", job / "parity.jsonl") for job in jobs]
-    parity = sum(recompute.check_figures(*part, recipe.package) for part in parts)
+    parity = 0
+    if recipe.ingest.sources:
+        exported = bundle / "data" / "parity.json", bundle / "items" / "parity.jsonl"
+        parity += recompute.check_figures(bundle, *exported, recipe.package, of_job=False)
+    for job in (bundle / "jobs" / config.name for config in recipe.jobs):
+        exported = job / "parity.json", job / "parity.jsonl"
+        parity += recompute.check_figures(job, *exported, recipe.package, of_job=True)
     return parity + check_figures(metrics, bundle / "items", recipe, gguf=bundle / "gguf"), left_out
 
 

@@ -86,9 +86,11 @@ def test_derived_numbers_are_sources_too():
 @pytest.mark.parametrize("piece", ["1,234", "(", "1", "-", "twenty ", "1.", ",1", "$ ", "1.234", "²"])
 def test_hostile_texts_take_linear_time(piece):
     def seconds(repeated: int) -> float:
-        start = time.process_time()
-        numerals(piece * repeated)
-        return time.process_time() - start
+        def once() -> float:
+            start = time.process_time()
+            numerals(piece * repeated)
+            return time.process_time() - start
 
-    seconds(100)
+        return min(once() for _ in range(3))  # other work on the cores lengthens single ones
+
     assert seconds(8_000) < 20 * seconds(1_000) + 0.05

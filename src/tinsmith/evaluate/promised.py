@@ -59,7 +59,7 @@ def check_promised(bundle: Path, recipe: Recipe) -> int:
         _check_questions(items, recipe)
         left_out = _check_documents(bundle / "data" / "overlap.parquet", items, recipe)
         _check_answers(items, recipe)
-        _check_probes(items)
+        _check_probes(items, recipe)
         _check_audits(where, stored, items, recipe)
         _check_systems(where, stored, items, recipe)
     return left_out
@@ -111,15 +111,7 @@ def _check_models(where: Path, names: list[str], items: Items, recipe: Recipe) -
 def _wanted(items: Items, recipe: Recipe) -> dict[str, set[str]]:
     """Return the subjects that a recipe has measured, baselines left out: what each is, and the names it may have."""
     config = recipe.evaluate
-    wanted: dict[str, set[str]] = {}
-    if recipe.ingest.sources:
-        wanted |= {"our model": {OURS}} | ({} if recipe.model.scratch else {"its base": {BASE}})
-        wanted |= {
-            f"our {format} file": {GGUF_SUBJECTS[format]}
-            for format in scored_formats(config)
-            if format in recipe.package.formats
-        }
-        wanted |= {f"the rival {rival}": possible_names(rival) for rival in config.rivals}
+    wanted = _wanted_on_documents(recipe)
     if recipe.jobs:
         served = GGUF_SUBJECTS[find_gguf(items.jobs / recipe.jobs[0].name).stem.removeprefix("model-")]
         files = [possible for possible in wanted.values() if possible == {served}]
@@ -140,6 +132,20 @@ def _wanted(items: Items, recipe: Recipe) -> dict[str, set[str]]:
         for what, possible in others.items()
         for shots in sorted(set(config.shots))
     }
+
+
+def _wanted_on_documents(recipe: Recipe) -> dict[str, set[str]]:
+    """Return the subjects that a recipe has measured on documents, as `_wanted` does."""
+    config = recipe.evaluate
+    if not recipe.ingest.sources:
+        return {}
+    wanted = {"our model": {OURS}} | ({} if recipe.model.scratch else {"its base": {BASE}})
+    wanted |= {
+        f"our {format} file": {GGUF_SUBJECTS[format]}
+        for format in scored_formats(config)
+        if format in recipe.package.formats
+    }
+    return wanted | {f"the rival {rival}": possible_names(rival) for rival in config.rivals}
 
 
 def _check_sizes(where: Path, stored: Metrics, roots: Sequence[Path]) -> None:
@@ -244,7 +250,10 @@ def _check_documents(path: Path, items: Items, recipe: Recipe) -> int:
 
 
 def _check_answers(items: Items, recipe: Recipe) -> None:
-    """Raise BundleError unless every model scored all documents and answered all questions, each once."""
+    """Raise BundleError unless every model scored all documents and answered all questions, each once.
+
+    Who is asked about jobs alone has neither.
+    """
     tasks = {task.name for task in recipe.tasks}
     asked = {
         (item.item, count)
@@ -253,7 +262,15 @@ def _check_answers(items: Items, recipe: Recipe) -> None:
     }
     baselines = {baseline.name: baseline for baseline in BASELINES}
     bits, answers = items.rows("bits"), items.rows("exam")
+    asked_here = set(baselines).union(*_wanted_on_documents(recipe).values())
     for name in items.subjects:
+        if name not in asked_here:
+            for kind, scored in (("bits", bits), ("exam", answers)):
+                if name in scored:
+                    raise contradiction(
+                        items.path(kind, name), "is there, though the recipe does not ask for it"
+                    )
+            continue
         baseline = baselines.get(name)
         if (baseline is None or baseline.bits) and name not in bits:
             raise _missing(items.path("bits", name), f"is missing, so {name} scored no text")
@@ -274,9 +291,12 @@ def _same(path: Path, rows: list[tuple[str, int]], expected: set[tuple[str, int]
         raise contradiction(path, f"{what} item {item} after {count} examples")
 
 
-def _check_probes(items: Items) -> None:
+def _check_probes(items: Items, recipe: Recipe) -> None:
     """Raise BundleError where our model was asked what its base was not, or the other way round."""
-    probed = [name for name in items.subjects if role_of(name) in (Role.OURS, Role.BASE)]
+    on_documents = set().union(*_wanted_on_documents(recipe).values())
+    probed = [
+        name for name in items.subjects if name in on_documents and role_of(name) in (Role.OURS, Role.BASE)
+    ]
     for family in families():
         if family.prepare and 0 < len(found := items.rows(family.kind, probed)) < len(probed):
             (lost, *_) = [name for name in probed if name not in found]

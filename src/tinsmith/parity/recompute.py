@@ -58,7 +58,7 @@ def out_of_bounds(figures: JsonObject) -> list[str]:
     return [text for text, holds in within.items() if not holds]
 
 
-def check_figures(root: Path, where: Path, rows: Path, config: PackageConfig) -> int:
+def check_figures(root: Path, where: Path, rows: Path, config: PackageConfig, *, of_job: bool) -> int:
     """Compare each figure of a `parity.json` with what its `rows` and the files in `root` give; return their number.
 
     Taken on trust is only what whole answers of the server were like. Raises BundleError for the first difference.
@@ -73,14 +73,18 @@ def check_figures(root: Path, where: Path, rows: Path, config: PackageConfig) ->
     items: dict[str, list[Any]] = {name: [] for name in sizes}
     for row in read_jsonl(rows):
         items.setdefault(row["format"], []).append(row)
-    expected = {name: _figures(name, items[name], config) | {"bytes": sizes[name]} for name in sizes}
+    expected = {
+        name: _figures(name, items[name], config, of_job=of_job) | {"bytes": sizes[name]} for name in sizes
+    }
     for name, figures in stored["formats"].items():
         if name in expected:
             # The server's whole answers have no items.
             kept = {key: value for key, value in figures.items() if key.partition("_")[0] == "answers"}
             expected[name] |= kept
     if "answers" in expected[served]:
-        expected["server"] = server_figures(served, expected[served])
+        expected["server"] = server_figures(
+            served, expected[served] | {"bound_top1": config.min_top1[served]}
+        )
     count = _compare(where, "formats", stored["formats"], expected)
     for name, figures in expected.items():
         if wrong := out_of_bounds(figures):
@@ -89,9 +93,9 @@ def check_figures(root: Path, where: Path, rows: Path, config: PackageConfig) ->
     return count + _compare(where, "tensors", stored["tensors"], types)
 
 
-def _figures(name: str, rows: list[Any], config: PackageConfig) -> JsonObject:
+def _figures(name: str, rows: list[Any], config: PackageConfig, *, of_job: bool) -> JsonObject:
     """Return what the items of a format give, and what the gate demands."""
-    positions = sum(row["positions"] for row in rows)
+    positions, least = sum(row["positions"] for row in rows), config.min_top1[name]
 
     def mean(field: str) -> float:
         return math.fsum(row[field] * row["positions"] for row in rows) / positions if rows else math.nan
@@ -104,7 +108,7 @@ def _figures(name: str, rows: list[Any], config: PackageConfig) -> JsonObject:
         else {
             "label_kl": math.fsum(row["label_kl"] for row in rows) / count,
             "same_label": sum(row["same_label"] for row in rows) / count,
-            "bound_same_label": least_share(config.min_top1[name], count),
+            "bound_same_label": least_share(least, count),
         }
     )
     return labels | {
@@ -115,7 +119,7 @@ def _figures(name: str, rows: list[Any], config: PackageConfig) -> JsonObject:
         "token_ids_equal": True,
         "stop_equal": True,
         "bound_kl": config.max_kl[name],
-        "bound_top1": config.min_top1[name],
+        "bound_top1": least_share(least, positions) if of_job else least,
     }
 
 

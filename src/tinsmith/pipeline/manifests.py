@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import time
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +48,7 @@ def make_manifest(
         "inputs": {name: manifest_of(root, name)["digest"] for name in stage.reads(recipe)},
         "outputs": outputs,
         "digest": sha256_json(
-            {
-                name: row["sha256"]
-                for name, row in outputs.items()
-                if not any(fnmatch(name, pattern) for pattern in stage.nondeterministic)
-            }
+            {name: row["sha256"] for name, row in outputs.items() if not stage.is_nondeterministic(name)}
         ),
         "statistics": statistics,
         "seconds": reading.seconds,

@@ -7,6 +7,7 @@ import importlib
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,10 @@ class Stage:
     def reads(self, recipe: Recipe) -> tuple[str, ...]:
         """Return the earlier stages that it reads for this recipe."""
         return tuple(name for name in self.inputs if applies(name, recipe) and self.uses(recipe, name))
+
+    def is_nondeterministic(self, output: str) -> bool:
+        """Say whether the bytes of an output, by its path in the stage's directory, differ between equal runs."""
+        return any(fnmatch(output, pattern) for pattern in self.nondeterministic)
 
     def configuration(self, recipe: Recipe) -> dict[str, Any]:
         """Return the parts of a recipe that the stage depends on, by dotted name."""
