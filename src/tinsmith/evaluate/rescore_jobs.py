@@ -20,7 +20,7 @@ _DIFFERENT = 0.1  # of written answers may differ, since one token near a tie ch
 
 
 def rescore_jobs(items: Items, *, seed: int | None = None) -> Rescored:
-    """Ask each GGUF file that answered a job a sample of its rows again, through llama.cpp as it is served.
+    """Ask each GGUF file that answered a job a sample of its rows again.
 
     A new sample is drawn each time unless a seed is given. Raises BundleError for answers that differ.
     """
@@ -31,7 +31,7 @@ def rescore_jobs(items: Items, *, seed: int | None = None) -> Rescored:
         for format, subject in GGUF_SUBJECTS.items():
             rows = {row["id"]: row for row in stored.get(subject, []) if row["job"] == name}
             if rows:
-                with JobModel(items.jobs / name, format) as model:
+                with JobModel(items.jobs / name, format, bulk=True) as model:
                     _ask_again(model, [(question, rows[question["id"]]) for question in drawn])
                 count += len(drawn)
                 subjects.add(subject)

@@ -228,9 +228,9 @@ def _after(name: str, shots: int) -> str:
 
 
 def _ask_served(work: JobWork, format: str) -> Answers:
-    """Ask our file through llama.cpp, as the server and `tinsmith run` do."""
+    """Ask our file as `tinsmith run` does; the parity gate holds llama.cpp to the same labels."""
     grader = Grader(work.job)
-    with JobModel(work.directory, format) as model:
+    with JobModel(work.directory, format, bulk=True) as model:
         if work.has_one_label:
             prompts = [prompt_ids(model.tokenizer, work.job, row) for row in work.test]
             with metered() as cost:
