@@ -88,7 +88,9 @@ _NOTES = [
 
 def _texts() -> list[str]:
     """Return pieces of licences, no two alike, in an order of their own."""
-    files = sorted(path for path in resolve_corpus("licence-agreements").rglob("*") if path.is_file())
+    corpus = resolve_corpus("licence-agreements")
+    assert corpus is not None
+    files = sorted(path for path in corpus.rglob("*") if path.is_file())
     pieces = {" ".join(path.read_text(errors="replace").split())[:_CHARACTERS] for path in files}
     chosen = sorted(piece for piece in pieces if len(piece) == _CHARACTERS)
     random.Random(5).shuffle(chosen)
