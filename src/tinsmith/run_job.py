@@ -47,7 +47,7 @@ class Options:
 class Ran:
     """How many rows there were, and of them: asked again like an earlier one, for a person, without an answer.
 
-    `rejects` counts the parts of the input that gave no row, or a row without an input, by reason.
+    `rejects` counts the parts of the input that gave no row, or a row without an input or a question, by reason.
     """
 
     rows: int
@@ -147,8 +147,8 @@ class _Table:
         )
 
     def asked(self, record: Record) -> JsonObject:
-        """Return the row that the model is asked. Raises NoExample for a record without an input."""
-        return {"input": self.rendering.input(record.fields), "record": record.fields}
+        """Return the row that the model is asked. Raises NoExample for a record without an input or a question."""
+        return self.rendering.asked(record.fields)
 
     def key(self, row: JsonObject) -> str:
         """Return a hash of all that the answer to a row depends on: checks and questions may name any field."""

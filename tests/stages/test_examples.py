@@ -145,6 +145,36 @@ def test_rows_of_the_test_that_stand_in_the_examples_are_marked_and_told(run):
     assert len(texts(found["learn"] + found["validation"])) == 100
 
 
+def test_rows_of_the_test_whose_group_is_learnt_from_are_marked_and_told(run):
+    rows = labelled(100, meeting=lambda number: f"m{number // 10}")
+    test = [{"text": f"new {number}", "y": "a", "meeting": f"m{number + 7}"} for number in range(6)]
+    found = run(rows, test=test, group="{meeting}")
+    assert [row.get("shared", False) for row in found["test"]] == [True] * 3 + [False] * 3
+    told = note(found, "groups_in_both")
+    assert told["rows"] == ["t.csv:2", "t.csv:3", "t.csv:4"]
+    assert (
+        "3 of 6 rows of the test belong to 3 groups {meeting} that also stand in the examples" in told["text"]
+    )
+    assert "in 30 rows" in told["text"]
+    # Without `group`, rows belong together only where their inputs are equal.
+    assert not any(row.get("shared") for row in run(rows, test=test)["test"])
+
+
+def test_a_few_rows_are_divided_with_each_label_to_learn_from(run):
+    for count, labels in ((30, "abc"), (30, "abcdefghij"), (24, "aaaaaaaabc")):
+        found = run(labelled(count, labels))
+        assert {row["answer"] for row in found["learn"]} == set(labels)
+        assert found["test"]
+        assert note(found, "few_examples")
+
+
+def test_examples_of_one_group_leave_none_for_validation_and_that_is_told(run):
+    rows = labelled(40, meeting=lambda number: "m")
+    found = run(rows, test=labelled(4, meeting=lambda number: "n"), group="{meeting}")
+    assert (len(found["learn"]), found["validation"]) == (40, [])
+    assert "confidence is not calibrated" in note(found, "no_validation")["text"]
+
+
 def test_of_contradicting_examples_the_answer_of_most_is_kept(run):
     rows = labelled(60)
     tie = [{"text": "even odds", "y": "a"}, {"text": "Even odds", "y": "b"}]
@@ -324,6 +354,8 @@ def test_a_question_may_use_the_record(run):
     with pytest.raises(RecipeError, match=r"the question uses \{ask\}, which no record .* has"):
         run(labelled(40), kind="answer", question="{ask}")
     assert run(labelled(40, q=lambda number: f"What {number}?"), kind="answer", question="{q}")["learn"]
+    found = run(labelled(40, q=lambda number: "Why?" if number else ""), kind="answer", question="{q}")
+    assert [(row["row"], row["reason"]) for row in found["rejects"]] == [(2, "empty_question")]
 
 
 def test_what_can_be_refused_before_anything_is_read(tmp_path):

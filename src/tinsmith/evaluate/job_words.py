@@ -28,8 +28,8 @@ def say_job(job: JobSummary, results: Results) -> list[Finding]:
         )
     if job.shared and (apart := results.row(f"{job.headline}:unshared", job.subject)):
         text = (
-            f"{count(job.shared)} of {count(job.items)} test rows also stand in the examples; without them "
-            f"{_hundred(apart)} are right."
+            f"{count(job.shared)} of {count(job.items)} test rows also stand in the examples, or are of a group that "
+            f"does; without them {_hundred(apart)} are right."
         )
         found.append(Finding(verdict=job.job, text=text, outcome=UNCLEAR))
     for recorded in job.recorded:

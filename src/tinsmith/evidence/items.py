@@ -120,7 +120,7 @@ JobAnswer = str | list[str] | dict[str, list[str]] | dict[str, str] | None
 
 
 class JobQuestion(TypedDict):
-    """A test row of a job as it is stored: `shared` says that its input also stands in the examples.
+    """A test row of a job as it is stored: `shared` says that its input or its group also stands in the examples.
 
     The record is stored where checks may read it.
     """

@@ -320,7 +320,7 @@ class JobSummary(Record):
     subject: str
     items: int
     groups: int
-    shared: int  # test rows that also stand in the examples
+    shared: int  # test rows that also stand in the examples, or whose group does
     labels: tuple[str, ...] = ()
     simpler: tuple[str, ...] = ()
     confusion: tuple[ConfusionCount, ...] = ()

@@ -19,7 +19,7 @@ def choose_groups(
 
     Of each stratum about `wanted` of its number of examples are chosen. Groups are taken whole, in an order that
     depends on seed, `what` and their names alone, where that brings the part nearer to what is wanted; never all of
-    them. If every group is too large, the smallest is chosen.
+    them, nor the last examples of a stratum. If every group is too large, the smallest is chosen.
     """
     content: dict[str, Counter[str]] = {}
     for group, names in zip(groups, strata, strict=True):
@@ -29,13 +29,20 @@ def choose_groups(
     order = sorted(content, key=lambda group: (unit_hash(seed, what, group), group))
     chosen: set[str] = set()
     for group in order:
-        if len(chosen) + 1 < len(order) and _gain(content[group], missing) > 0:
+        if _is_spared(content[group], total) and _gain(content[group], missing) > 0:
             chosen.add(group)
-            for name, count in content[group].items():
-                missing[name] -= count
+            missing = {name: left - content[group][name] for name, left in missing.items()}
+            total = total - content[group]
     if not chosen and len(order) > 1:
-        chosen.add(min(order, key=lambda group: content[group].total()))
+        chosen.add(
+            min(order, key=lambda group: (not _is_spared(content[group], total), content[group].total()))
+        )
     return chosen
+
+
+def _is_spared(content: Mapping[str, int], total: Mapping[str, int]) -> bool:
+    """Say whether examples of each stratum of a group are left to learn from without it."""
+    return all(total[name] > count for name, count in content.items())
 
 
 def _gain(content: Mapping[str, int], missing: Mapping[str, float]) -> float:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from tinsmith.base.errors import CorpusError
-from tinsmith.base.files import JsonObject
 from tinsmith.jobs.checks import Checks
 from tinsmith.jobs.divide import choose_groups
+from tinsmith.jobs.example import Example, Examples
 from tinsmith.jobs.records import REASONS as DAMAGED
 from tinsmith.jobs.records import Record, Reject
 from tinsmith.jobs.rendering import NoExample, Rendering
@@ -26,75 +25,16 @@ RARE = 5  # examples of a label; fewer are told
 VALIDATION, MOST_VALIDATION = 0.15, 1000  # share of the learning side, and rows at most
 LEAST_VALIDATION = 2  # rows of each label, where it has twice as many
 MOST_DISTINCT = 2 / 3  # of the examples may have a label of their own
-_LISTED = 200  # rows in a note
 # Why rows are left out, where no other note says it.
 _WHY_NOT = DAMAGED | {
     "empty_input": "there is nothing to read",
+    "empty_question": "there is no question",
     "no_answer": "there is no answer",
     "not_a_label": "the answer is none of the labels",
     "not_of_the_schema": "the answer is not of the schema",
     "span_left_out": "one of several values does not stand in the text, and is left out alone",
     "span_not_in_text": "a value does not stand in the text",
 }
-
-
-@dataclass(frozen=True)
-class Example:
-    """A row of learn.jsonl, validation.jsonl or test.jsonl."""
-
-    id: str
-    group: str
-    input: str
-    answer: Any
-    record: JsonObject
-    source: str
-    row: int
-    shared: bool = False  # a row of the test that also stands in the examples
-    question: str = ""
-
-    @property
-    def key(self) -> str:
-        """Return input and question without case and white space: what makes two examples the same."""
-        return fold(f"{self.input}\n{self.question}").casefold()
-
-    @property
-    def answer_key(self) -> str:
-        """Return the answer as text, to compare it."""
-        return json.dumps(self.answer, sort_keys=True, ensure_ascii=False)
-
-    def to_row(self) -> JsonObject:
-        """Return the row; `shared` stands only in rows that are."""
-        hidden = ("question",) if self.shared else ("question", "shared")
-        return {key: value for key, value in asdict(self).items() if key not in hidden}
-
-
-@dataclass(frozen=True)
-class Note:
-    """A sentence for the report on something in the examples: how many rows, and which."""
-
-    kind: str
-    count: int
-    text: str
-    rows: tuple[str, ...] = ()
-
-
-@dataclass
-class Examples:
-    """The examples of a job, what gave none, and what a person should know."""
-
-    labels: tuple[str, ...] = ()
-    learn: list[Example] = field(default_factory=list)
-    validation: list[Example] = field(default_factory=list)
-    test: list[Example] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
-
-    def note(self, kind: str, text: str, rows: Iterable[str], count: int | None = None) -> None:
-        """Add a note on rows, if there are any."""
-        listed = tuple(rows)
-        if count or listed:
-            number = len(listed) if count is None else count
-            self.notes.append(Note(kind, number, text, listed[:_LISTED]))
 
 
 class Sides:
@@ -191,7 +131,7 @@ def divide(sides: Sides, seed: int) -> Examples:
     _enough(found, config)
     if not found.test:
         _hold_out(found, config, seed)
-    _mark_shared(found)
+    _mark_shared(found, config)
     if config.kind == "classify":
         _leave_out_contradictions(found)
     elif config.kind == "answer":
@@ -367,15 +307,28 @@ def _contradicting(examples: list[Example]) -> list[str]:
     return [example.id for example in examples if len(answers[example.key]) > 1]
 
 
-def _mark_shared(found: Examples) -> None:
+def _mark_shared(found: Examples, config: JobConfig) -> None:
+    """Mark and note the rows of the test that stand in the examples, or belong to a group of theirs."""
     learnt = {example.key for example in found.learn}
-    found.test = [replace(example, shared=example.key in learnt) for example in found.test]
-    rows = [example.id for example in found.test if example.shared]
+    groups = {example.group for example in found.learn} if config.group else set()
+    repeated = [example.id for example in found.test if example.key in learnt]
+    found.test = [
+        replace(example, shared=example.key in learnt or example.group in groups) for example in found.test
+    ]
     found.note(
         "shared_with_test",
-        f"{len(rows)} of {len(found.test)} rows of the test also stand in the examples; the figures are given with "
+        f"{len(repeated)} of {len(found.test)} rows of the test also stand in the examples; the figures are given "
+        "with and without them.",
+        repeated,
+    )
+    rows = [example for example in found.test if example.group in groups]
+    of = {example.group for example in rows}
+    found.note(
+        "groups_in_both",
+        f"{len(rows)} of {len(found.test)} rows of the test belong to {len(of)} groups {config.group} that also stand "
+        f"in the examples, in {sum(example.group in of for example in found.learn)} rows; the figures are given with "
         "and without them.",
-        rows,
+        [example.id for example in rows],
     )
 
 
@@ -414,8 +367,10 @@ def _validate(found: Examples, config: JobConfig, seed: int) -> None:
     chosen = _choose(found, wanted, seed, "validation")
     found.validation, found.learn = _take(found.learn, chosen)
     if not found.validation:
-        raise CorpusError(
-            f"all {len(found.learn)} examples to learn from are of one group, so that none is left for validation",
-            where=_where(config),
-            next_step="give examples of more groups, or leave `group` out",
+        found.note(
+            "no_validation",
+            f"All {len(found.learn)} examples to learn from are of one group, so that none is left for validation: "
+            "settings are those that are usual, and confidence is not calibrated.",
+            (),
+            len(found.learn),
         )

@@ -11,7 +11,8 @@ from pathlib import Path
 from tinsmith.base.errors import RecipeError
 from tinsmith.base.files import JsonObject
 from tinsmith.jobs.columns import Column, find_groups, find_label, find_named, find_text, look_at
-from tinsmith.jobs.examples import Examples, Sides, divide
+from tinsmith.jobs.example import Examples
+from tinsmith.jobs.examples import Sides, divide
 from tinsmith.jobs.records import Record, read_records
 from tinsmith.jobs.rendering import as_list
 from tinsmith.jobs.spans import FoldedText, fold

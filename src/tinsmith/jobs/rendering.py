@@ -12,7 +12,7 @@ from tinsmith.base.errors import RecipeError
 from tinsmith.jobs.schema import fields_of
 from tinsmith.jobs.spans import FoldedText, fold
 from tinsmith.recipe import JobConfig
-from tinsmith.tokens.templates import name_in_template, readable, template_fields
+from tinsmith.tokens.templates import fill, name_in_template, readable, template_fields
 
 _BETWEEN = re.compile(r"[;|]")  # labels of a text that has several
 _SHOWN_FIELDS, _SHOWN_SPAN = 20, 80
@@ -57,26 +57,28 @@ class Rendering:
 
     def input(self, record: Mapping[str, Any]) -> str:
         """Return the text that the model reads; a field without a value is empty. Raises NoExample if all are."""
-        values = readable(record)
-        if not any(name in values for name in self.fields["input"]):
+        if not self._has_any("input", record):
             raise NoExample("empty_input", f"no text in {', '.join(self.fields['input'])}")
-        return self._fill("input", values)
+        return fill(self.config.input, record).strip()
 
     def question(self, record: Mapping[str, Any]) -> str:
-        """Return the question about a record."""
-        return self.config.asked.format(**{**dict.fromkeys(self.fields["question"], ""), **readable(record)})
+        """Return the question about a record. Raises NoExample if no field of it has a value."""
+        if self.fields["question"] and not self._has_any("question", record):
+            raise NoExample("empty_question", f"no text in {', '.join(self.fields['question'])}")
+        return fill(self.config.asked, record)
+
+    def asked(self, record: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the row that a model is asked. Raises NoExample for a record without an input or a question."""
+        self.question(record)
+        return {"input": self.input(record), "record": dict(record)}
 
     def group(self, record: Mapping[str, Any]) -> str:
         """Return the group of a record, empty where it has none."""
-        values = readable(record)
-        named = any(name in values for name in self.fields["group"])
-        return self._fill("group", values) if named else ""
+        return fill(self.config.group, record).strip() if self._has_any("group", record) else ""
 
     def text_answer(self, record: Mapping[str, Any]) -> str:
         """Return the answer as one text, empty where the record has none."""
-        values = readable(record)
-        named = any(name in values for name in self.fields["answer"])
-        return self._fill("answer", values) if named else ""
+        return fill(self.config.answer, record).strip() if self._has_any("answer", record) else ""
 
     def quote(self, record: Mapping[str, Any]) -> str:
         """Return the passage that an answer rests on, empty where the record has none."""
@@ -128,10 +130,10 @@ class Rendering:
                         next_step=f"use one of the fields: {there or 'there are none'}",
                     )
 
-    def _fill(self, role: str, values: Mapping[str, str]) -> str:
-        empty = dict.fromkeys(self.fields[role], "")
-        template: str = getattr(self.config, role)
-        return template.format(**{**empty, **values}).strip()
+    def _has_any(self, role: str, record: Mapping[str, Any]) -> bool:
+        """Say whether a record has a value for one of the fields of a template."""
+        values = readable(record)
+        return any(name in values for name in self.fields[role])
 
 
 def split_labels(text: str, listed: list[Any] | None = None) -> list[str]:

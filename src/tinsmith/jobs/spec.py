@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from tinsmith.base.files import read_json, write_json
 from tinsmith.jobs.look import Look
 from tinsmith.recipe import JobConfig
-from tinsmith.tokens.templates import render
+from tinsmith.tokens.templates import fill
 
 FILE = "job.json"
 
@@ -46,8 +46,8 @@ class Job(BaseModel):
     look: Look | None = None  # of an extraction from long inputs
 
     def question(self, record: Mapping[str, Any]) -> str:
-        """Return the question about a record. Raises RecipeError if the record lacks a field that it uses."""
-        return render(self.config.asked, record, where=f"jobs.{self.config.name}.question")
+        """Return the question about a record; a field without a value is empty."""
+        return fill(self.config.asked, record)
 
     def write(self, directory: Path) -> None:
         """Write `job.json` into a directory."""

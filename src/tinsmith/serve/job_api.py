@@ -56,7 +56,7 @@ class Jobs:
         for place, each in enumerate(given):
             record = _record(rendering, each)
             try:
-                rows.append({"input": rendering.input(record), "record": record})
+                rows.append(rendering.asked(record))
             except NoExample as found:
                 reasons[place] = found.detail or found.reason
         answers = iter(self._model(name).answer(rows) if rows else ())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import string
 from collections.abc import Mapping
@@ -37,19 +36,10 @@ def template_fields(role: str, template: str, *, where: str) -> list[str]:
     return [name or "" for name, _, _ in parts]
 
 
-def render(template: str, fields: Mapping[str, Any], *, where: str) -> str:
-    """Fill a template; a field without a value is empty. Raises RecipeError for a field that is not there."""
-    names = template_fields("template", template, where=where)
-    there = [name_in_template(key) for key in fields]
-    for name in names:
-        if name not in there:
-            near = difflib.get_close_matches(name, there, n=1, cutoff=0.5)
-            raise RecipeError(
-                f"the record has no field {{{name}}}" + (f"; did you mean {{{near[0]}}}?" if near else ""),
-                where=where,
-                next_step=f"use one of its fields: {', '.join(f'{{{each}}}' for each in there) or 'it has none'}",
-            )
-    return template.format(**{**dict.fromkeys(names, ""), **readable(fields)})
+def fill(template: str, fields: Mapping[str, Any]) -> str:
+    """Fill a template that `template_fields` accepts; a field without a value, or that is not there, is empty."""
+    empty = dict.fromkeys((part[1] or "" for part in _FORMATTER.parse(template)), "")
+    return template.format(**{**empty, **readable(fields)})
 
 
 def name_in_template(key: str) -> str:

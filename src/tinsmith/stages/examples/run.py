@@ -15,7 +15,8 @@ from tinsmith.base.files import JsonObject, write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.jobs.ask import SEPARATOR
 from tinsmith.jobs.asks import asks_of, prompt_of
-from tinsmith.jobs.examples import Example, Examples, Sides, divide
+from tinsmith.jobs.example import Example, Examples
+from tinsmith.jobs.examples import Sides, divide
 from tinsmith.jobs.prepare import prepare
 from tinsmith.jobs.records import Record, read_records
 from tinsmith.jobs.schema import read_schema
