@@ -5,6 +5,7 @@ from typing import get_args
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from tinsmith.base.errors import CorpusError, ParityError
 from tinsmith.base.files import list_files, read_json, read_jsonl, write_jsonl
@@ -161,3 +162,26 @@ def test_a_job_whose_labels_differ_is_an_error(run_jobs, monkeypatch):
     monkeypatch.setattr(JobModel, "label_scores", swapped)
     with pytest.raises(ParityError, match="parity gate, job sort: f16: labels have a mean KL of"):
         run_jobs(PackageConfig(formats=("f16",), parity_prompts=8))
+
+
+def test_of_many_labels_no_whole_vocabulary_is_computed_at_their_branches(run_jobs, tmp_path, monkeypatch):
+    labels = tuple(f"{first} {second}" for first in ("fee", "duty", "rate", "may") for second in "abcde")
+    many = SORT.model_copy(update={"labels": labels})
+    many.write(tmp_path / "learn" / "sort")
+    rows = [{**row, "answer": labels[number % len(labels)]} for number, row in enumerate(ROWS)]
+    write_jsonl(tmp_path / "examples" / "sort" / "validation.jsonl", rows)
+    plain, vocabulary = torch.nn.functional.linear, tiny_model().config.vocab_size
+    largest = 0
+
+    def watched(inputs, weight, bias=None):
+        nonlocal largest
+        if len(weight) == vocabulary:
+            largest = max(largest, inputs.numel() // inputs.shape[-1])
+        return plain(inputs, weight, bias)
+
+    monkeypatch.setattr(torch.nn.functional, "linear", watched)
+    run_jobs(PackageConfig(formats=("f16",), parity_prompts=8))
+    # One position a prompt, where the gate compares distributions; branches are read at their own tokens.
+    figures = read_json(tmp_path / "out" / "jobs" / "sort" / "parity.json")["formats"]
+    assert 0 < largest <= figures["saved"]["positions"]
+    assert figures["f16"]["same_label"] > 0.8

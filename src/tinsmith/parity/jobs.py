@@ -13,22 +13,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.base.errors import ParityError
 from tinsmith.base.files import JsonObject
-from tinsmith.base.progress import Advance, Progress
+from tinsmith.base.progress import Progress
 from tinsmith.jobs.asks import asks_of, prompt_of
 from tinsmith.jobs.labels import LabelTree
 from tinsmith.jobs.prompt import answer_ids
 from tinsmith.jobs.spec import Job, read_job
-from tinsmith.model.load import load_model
 from tinsmith.parity.gate import compare_exports
 from tinsmith.parity.prompts import Prompt
 from tinsmith.parity.recompute import least_share
-from tinsmith.parity.sides import TorchSide
 from tinsmith.recipe import PackageConfig
 from tinsmith.serve.job_model import JobModel
+from tinsmith.serve.label_reader import LabelReader
 from tinsmith.tokens.tokenizer import load_tokenizer
 
 _FEWEST = 24  # prompts
@@ -108,8 +108,11 @@ def _compare_labels(
     tree = LabelTree.of(tokenizer, job.labels)
     failures = []
     with progress.task("labels", len(prompts) * (2 + len(config.formats)), "prompts") as advance:
-        expected = torch_label_scores(learnt, tree, prompts, advance)
-        scores = {"saved": torch_label_scores(directory / "model", tree, prompts, advance)}
+        # Only logits of the labels' tokens are computed: a whole vocabulary at each of many branches fills the memory.
+        expected = LabelReader(learnt, tree, torch.float32).scores(prompts)
+        advance(len(prompts))
+        scores = {"saved": LabelReader(directory / "model", tree, torch.float32).scores(prompts)}
+        advance(len(prompts))
         for format in config.formats:
             with JobModel(directory, format) as model:
                 scores[format] = model.label_scores(prompts)
@@ -137,29 +140,6 @@ def _compare_labels(
             "; ".join(failures),
             next_step="remove the format from package.formats, or widen package.max_kl and package.min_top1",
         )
-
-
-def torch_label_scores(
-    path: Path, tree: LabelTree, prompts: Sequence[Sequence[int]], advance: Advance
-) -> list[dict[str, float]]:
-    """Return ln p of each label after each prompt, from a model's logits in PyTorch."""
-    asked = [
-        Prompt("job", "", (*prompt, *branch.prefix), answered=1)
-        for prompt in prompts
-        for branch in tree.branches
-    ]
-    side = TorchSide(load_model(path), asked, lambda done: advance(done / max(1, len(tree.branches))))
-    logits = side.head.logits(side.hidden).double()
-    width = len(tree.branches)
-    return [
-        tree.log_probabilities(
-            [
-                logits[number * width + place, list(branch.tokens)].tolist()
-                for place, branch in enumerate(tree.branches)
-            ]
-        )
-        for number in range(len(prompts))
-    ]
 
 
 def _agreement(expected: dict[str, float], got: dict[str, float]) -> tuple[float, bool]:

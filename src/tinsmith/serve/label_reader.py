@@ -1,8 +1,9 @@
-"""Read label probabilities of many prompts at once in PyTorch, from the weights of a GGUF file.
+"""Read label probabilities of many prompts at once in PyTorch: only logits of the labels' tokens, where they part.
 
 A classification only reads a prompt and writes nothing, so it is matrix products alone. PyTorch does these faster than
 the llama.cpp of the package index, which is built for AVX2, and more so where the processor multiplies
 bfloat16 (benchmarks/job_speed.py). The weights are those of the file; llama.cpp also rounds what it multiplies them by.
+The parity gate reads the trained model by the same class, in float32.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ _TOKENS_AT_ONCE = 2048
 
 
 class LabelReader:
-    """A model in PyTorch that tells the probabilities of labels. Raises AssetError for a file that cannot be read."""
+    """A model in PyTorch, a GGUF file or a directory, that tells the probabilities of labels.
 
-    def __init__(self, gguf: Path, tree: LabelTree) -> None:
+    Without a `dtype` it is bfloat16 where the processor has it. Raises AssetError for a model that cannot be read.
+    """
+
+    def __init__(self, path: Path, tree: LabelTree, dtype: torch.dtype | None = None) -> None:
         self.tree = tree
-        dtype = torch.bfloat16 if has_bfloat16(torch.device("cpu")) else torch.float32
-        self.model = load_model(gguf, dtype=dtype).eval()
+        fast = torch.bfloat16 if has_bfloat16(torch.device("cpu")) else torch.float32
+        self.model = load_model(path, dtype=dtype or fast).eval()
 
     def scores(self, prompts: Sequence[Sequence[int]]) -> list[dict[str, float]]:
         """Return ln p of each label after each prompt of token ids, before calibration."""
