@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import tinsmith.train.job_scores as scores_module
+from tinsmith.base.errors import RecipeError
 from tinsmith.jobs.answer_set import write_answers
 from tinsmith.jobs.asks import Ask, prompt_of
 from tinsmith.jobs.labels import LabelTree
@@ -149,9 +150,11 @@ def test_generated_answers_are_scored_token_by_token(model, tmp_path: Path) -> N
     assert log_probability == pytest.approx(plain, rel=1e-3)
 
 
-def test_long_inputs_and_answers_are_cut_and_counted(tmp_path: Path) -> None:
-    long = {**ROWS[0], "input": "up " * 200, "answer": "word " * 100}
-    answers = write_answers(tmp_path / "answers", job(kind="write"), [long], TOKENIZER, None, seed=3)
-    assert answers.cut_answers == 1
-    assert answers.tokens.lengths.tolist() == [64]
-    assert answers.prompt_lengths[0] == 32
+def test_inputs_are_cut_and_answers_that_do_not_fit_are_left_out_and_counted(tmp_path: Path) -> None:
+    long = [{**ROWS[0], "input": "up " * 200, "answer": text} for text in ("word", "word " * 100)]
+    answers = write_answers(tmp_path / "answers", job(kind="write"), long, TOKENIZER, None, seed=3)
+    assert (answers.cut_answers, answers.rows, answers.prompt_lengths) == (1, (0,), (32,))
+    # What is learnt has its end.
+    assert answers.tokens.sequence(0)[0].tolist()[32:] == list(answer_ids(TOKENIZER, "word"))
+    with pytest.raises(RecipeError, match="none of 1 answers fits into the context of 64 tokens"):
+        write_answers(tmp_path / "answers", job(kind="write"), long[1:], TOKENIZER, None, seed=3)

@@ -50,6 +50,8 @@ def read_answer(reply: Reply, text: str, *, none: float) -> Result:
     confidence = (1 - none) * reply.confidence
     if written in ("", NONE):
         return Result(None, reply.confidence)
+    if not reply.ended:
+        return Result(None, confidence, withheld=f"the answer does not fit into the context: {written}")
     places = folded.places(written)
     if places:
         return Result({"answer": written, "quote": sentence_around(text, *places[0])}, confidence)

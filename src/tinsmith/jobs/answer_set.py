@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tinsmith.base.errors import RecipeError
 from tinsmith.base.files import JsonObject
-from tinsmith.jobs.asks import Ask, asks_of, prompt_of
+from tinsmith.jobs.asks import Ask, asks_of, fits, prompt_of
 from tinsmith.jobs.labels import LabelTree
 from tinsmith.jobs.prompt import answer_ids
 from tinsmith.jobs.spec import Job
@@ -30,7 +31,7 @@ class AnswerSet:
     rows: tuple[int, ...]
     asks: tuple[Ask, ...]
     prompt_lengths: tuple[int, ...]
-    cut_answers: int = 0  # answers that do not fit into the context, so that their end is not learnt
+    cut_answers: int = 0  # asks left out, since their answers do not fit into the context
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -73,7 +74,9 @@ def write_answers(
 ) -> AnswerSet:
     """Write the asks of rows whose answer is known, shuffled by `seed`, and open them.
 
-    Raises RecipeError if the question leaves no room for an input, TrainingError where no row has an answer.
+    An ask whose answer does not fit behind its prompt is left out and counted: cut, it would teach answers that never
+    end. Raises RecipeError if the question leaves no room for an input, or no answer fits; TrainingError where no row
+    has an answer.
     """
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
@@ -84,14 +87,20 @@ def write_answers(
                 continue
             prompt = prompt_of(job, tokenizer, ask).ids
             path, places = _targets(tokenizer, ask.answer, tree)
-            room = job.config.context - len(prompt)
-            if tree is None and len(path) > room:
-                path, cut = path[:room], cut + 1
+            if tree is None and not fits(job, prompt, path):
+                cut += 1
+                continue
             marks = [0] * len(prompt) + [int(place in places) for place in range(len(path))]
             writer.add(
                 f"{number}.{len(found)}", 0, [*prompt, *path], marks, ask.answer if tree else ask.field
             )
             found.append((number, ask, len(prompt)))
+    if cut and not found:
+        raise RecipeError(
+            f"none of {cut} answers fits into the context of {job.config.context} tokens",
+            where=f"jobs.{job.config.name}.context",
+            next_step="raise it, or shorten the answers of the examples",
+        )
     order = visiting_order([(0, entry.doc_id) for entry in writer.entries], seed)
     longest = max((entry.length for entry in writer.entries), default=0)
     writer.close(order, {"context": max(job.config.context, longest), "vocabulary": len(tokenizer)})

@@ -80,6 +80,11 @@ def prompt_of(job: Job, tokenizer: PreTrainedTokenizerFast, ask: Ask) -> Prompt:
     )
 
 
+def fits(job: Job, prompt: Sequence[int], answer: Sequence[int]) -> bool:
+    """Say whether an answer, its end included, fits behind a prompt into the job's context."""
+    return len(prompt) + len(answer) <= job.config.context
+
+
 def listed(labels: Sequence[str], chosen: Sequence[str]) -> str:
     """Write several labels as one answer, in the order of the job's labels."""
     return SEPARATOR.join(label for label in labels if label in chosen) or NONE

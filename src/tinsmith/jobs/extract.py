@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from tinsmith.jobs.ask import Ask, JobAnswerer, Reply, Result
+from tinsmith.jobs.ask import SEPARATOR, Ask, JobAnswerer, Reply, Result
 from tinsmith.jobs.grammar import span_grammar
 from tinsmith.jobs.look import LookedAt
 from tinsmith.jobs.passages import Passage, passages
@@ -133,7 +133,12 @@ def _merge(fields: Sequence[Field], found: Sequence[tuple[Ask, float, Reply | No
         for ask, none, reply in mine:
             if reply is None:
                 continue
-            spans, reason = read_spans(reply.text, FoldedText(ask.text), field)
+            said = reply.text
+            if not reply.ended:
+                # The last value may be cut within; those before it are whole.
+                said = said.rpartition(SEPARATOR)[0] if field.several else ""
+                reasons.append(f"{field.name}: the answer does not fit into the context: {reply.text}")
+            spans, reason = read_spans(said, FoldedText(ask.text), field)
             if reason:
                 reasons.append(f"{field.name}: {reason}")
             confidence = (1 - none) * reply.confidence

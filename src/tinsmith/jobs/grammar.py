@@ -31,15 +31,22 @@ def span_grammar(text: str, *, several: bool = False, quote_mark: str = "") -> s
     return "\n".join([f'root ::= " " (span{more}{free}) "\\n"', *rules]) + "\n"
 
 
-def choices_grammar(labels: Sequence[str]) -> str:
-    """Return the grammar of several labels in their order, each at most once, or none of them."""
-    rules = []
-    for number in range(len(labels)):
-        after = " | ".join(f"l{later}" for later in range(number + 1, len(labels)))
-        more = f" ({literal(SEPARATOR)} ({after}))?" if after else ""
-        rules.append(f"l{number} ::= {literal(labels[number])}{more}")
-    first = " | ".join(f"l{number}" for number in range(len(labels)))
-    return "\n".join([f'root ::= " " ({first} | {literal(NONE)}) "\\n"', *rules]) + "\n"
+def choices_grammar(labels: Sequence[str], most: int = 0) -> str:
+    """Return the grammar of several labels in their order, each at most once, or none of them.
+
+    With `most`, an answer has at most so many labels. There is a rule for the labels from each place on, by how many
+    may still follow, so the grammar grows with the number of labels, not with its square.
+    """
+    most, last = min(most, len(labels)), len(labels) - 1
+    # By level, the level of what may follow a label. Without a bound one level is enough.
+    levels = {level: level - 1 for level in range(1, most + 1)} or {1: 1}
+    rules = [f"l{number} ::= {literal(label)}" for number, label in enumerate(labels)]
+    for level, below in levels.items():
+        for number in range(len(labels)):
+            more = f" ({literal(SEPARATOR)} r{below}-{number + 1})?" if below and number < last else ""
+            later = f" | r{level}-{number + 1}" if number < last else ""
+            rules.append(f"r{level}-{number} ::= l{number}{more}{later}")
+    return "\n".join([f'root ::= " " (r{max(levels)}-0 | {literal(NONE)}) "\\n"', *rules]) + "\n"
 
 
 def literal(text: str) -> str:

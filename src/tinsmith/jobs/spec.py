@@ -42,6 +42,7 @@ class Job(BaseModel):
     labels: tuple[str, ...] = ()
     calibration: Calibration = Calibration()
     answer_tokens: int = 0  # of the longest answer of the examples, if they were looked at
+    most_labels: int = 0  # with several labels: of an answer, at most; 0: any number
     verbatim: bool = False  # kind answer: no example answers in other words than its text, with a quote
     look: Look | None = None  # of an extraction from long inputs
 

@@ -191,7 +191,7 @@ class JobModel:
 
     def _several(self, rows: Sequence[JsonObject]) -> list[JobAnswer]:
         asks = [asks_of(self.job, row, self.tokenizer)[0] for row in rows]
-        grammar = choices_grammar(self.job.labels)
+        grammar = choices_grammar(self.job.labels, self.job.most_labels)
         found = []
         for row, reply in zip(rows, self.replies(asks, [grammar] * len(asks)), strict=True):
             labels = [label for label in reply.text.split(SEPARATOR) if label != NONE]

@@ -1,4 +1,4 @@
-"""Read label probabilities of many prompts at once in PyTorch: only logits of the labels' tokens, where they part.
+"""Read label probabilities of many prompts in PyTorch: only logits of the labels' tokens, where they part.
 
 A classification only reads a prompt and writes nothing, so it is matrix products alone. PyTorch does these faster than
 the llama.cpp of the package index, which is built for AVX2, and more so where the processor multiplies
