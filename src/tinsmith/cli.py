@@ -81,11 +81,13 @@ def init(
             )
         path = write_recipe(directory, documents)
     else:
+        from tinsmith.corpus.text.language import identify
         from tinsmith.jobs.propose import Wanted, propose
 
         if not examples:
             raise RecipeError("a job needs examples", where="tinsmith init", next_step="give --examples FILE")
-        path, proposal = propose(directory, Wanted(job.value, examples, test, label, input_, documents))
+        wanted = Wanted(job.value, examples, test, label, input_, documents)
+        path, proposal = propose(directory, wanted, identify)
         for found in proposal.found:
             print(f"found {found}")
         for warning in proposal.warnings:

@@ -87,7 +87,12 @@ def test_a_quote_that_is_never_closed_swallows_no_row_in_silence(read):
 
 
 @pytest.mark.parametrize(
-    "first", ["0.5,x", "A sentence that is far too long to be the name of any column here.,x"]
+    "first",
+    [
+        "0.5,x",
+        "A sentence that is far too long to be the name of any column here.,x",
+        "The parcel came late once more,x",
+    ],
 )
 def test_a_table_without_a_header_is_refused(read, first):
     with pytest.raises(RecipeError, match=r"has no header: its first line holds \"x\"[\s\S]*write the names"):

@@ -26,3 +26,24 @@ def test_a_record_without_a_question_is_not_asked():
 
 def test_a_prior_asks_without_any_field():
     assert Job(config=CONFIG).question({}) == "On : "
+
+
+def labels(record, answer="{tags}", known=()):
+    config = JobConfig(name="j", kind="classify", several=True, answer=answer, labels=known)
+    return Rendering(config).labels(record)
+
+
+def test_commas_part_the_labels_that_a_recipe_lists():
+    known = ("hr", "it", "Law, tax")
+    assert labels({"tags": "hr, IT"}, known=known) == ["hr", "IT"]
+    assert labels({"tags": "law, tax; it"}, known=known) == ["law, tax", "it"]
+    assert labels({"tags": "hr, it"}) == ["hr, it"]
+    assert labels({"tags": "hr, other"}, known=known) == ["hr, other"]
+
+
+def test_fields_that_say_yes_are_labels():
+    answer = "{hr}; {it}"
+    assert labels({"hr": "1", "it": "0"}, answer) == ["hr"]
+    assert labels({"hr": True, "it": 1.0}, answer) == ["hr", "it"]
+    assert labels({"hr": None, "it": False}, answer) == []
+    assert labels({"hr": "staff", "it": "1"}, answer) == ["staff", "1"]

@@ -39,7 +39,7 @@ _CHUNK = 1 << 20  # bytes
 _HEAD = 65_536  # characters that hold the header of a table
 _PEEK = 500  # rows that are compared with the header
 _FITTED = 50  # rows that tell whether a delimiter fits
-_LONG_NAME = 60  # characters; a longer name is probably a text
+_LONG_NAME, _MANY_WORDS = 60, 6  # characters and words; a name with more is probably a text
 _PARQUET_ROWS = 1024
 
 
@@ -229,7 +229,9 @@ def _unique(header: Iterable[str]) -> list[str]:
 
 def _expect_header(header: list[str], rows: list[list[Any]]) -> None:
     """Refuse a first line that is data: it has a text or a number, and a cell that is also a value below it."""
-    if not any(len(name) > _LONG_NAME or _is_number(name) for name in header):
+    if not any(
+        len(name) > _LONG_NAME or len(name.split()) >= _MANY_WORDS or _is_number(name) for name in header
+    ):
         return
     below = [row for row in rows if row != header]
     for place, name in enumerate(header):

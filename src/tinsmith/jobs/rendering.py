@@ -15,6 +15,7 @@ from tinsmith.recipe import JobConfig
 from tinsmith.tokens.templates import fill, name_in_template, readable, template_fields
 
 _BETWEEN = re.compile(r"[;|]")  # labels of a text that has several
+FLAGS = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
 _SHOWN_FIELDS, _SHOWN_SPAN = 20, 80
 
 
@@ -85,13 +86,38 @@ class Rendering:
         return readable(record).get("quote", "")
 
     def labels(self, record: Mapping[str, Any]) -> list[str]:
-        """Return the labels of a record, white space folded; [] where it has none. `several` allows more than one."""
+        """Return the labels of a record, white space folded; [] where it has none. `several` allows more than one.
+
+        Of several fields that say yes or no, such as 1 and 0, the labels are the names of those that say yes. Commas
+        part labels where the recipe lists each of them.
+        """
         text = self.text_answer(record)
         if not self.config.several:
             return [fold(text)] if text else []
+        if (flags := self._flags(record)) is not None:
+            return flags
         whole = self.fields["answer"][0] if len(self.fields["answer"]) == 1 else ""
         value = next((value for key, value in record.items() if name_in_template(key) == whole), None)
-        return split_labels(text, value if isinstance(value, list) else None)
+        labels = split_labels(text, value if isinstance(value, list) else None)
+        return [part for label in labels for part in self._at_commas(label)]
+
+    def _flags(self, record: Mapping[str, Any]) -> list[str] | None:
+        """Return the names of the answer's fields that say yes; None for one field, or fields that hold labels."""
+        names, values = self.fields["answer"], readable(record)
+        said = {name: values.get(name, "0").casefold() for name in names}
+        if len(names) < 2 or not FLAGS.keys() >= set(said.values()):
+            return None
+        return [name for name in names if FLAGS[said[name]]]
+
+    def _at_commas(self, label: str) -> list[str]:
+        """Part a label at its commas if it is not one of the recipe's and its parts all are."""
+        known = {fold(each).casefold() for each in self.config.labels}
+        parts = at_commas(label)
+        return (
+            parts
+            if label.casefold() not in known and {each.casefold() for each in parts} <= known
+            else [label]
+        )
 
     def spans(self, record: Mapping[str, Any], text: str) -> tuple[dict[str, list[str]], list[str]]:
         """Return the values of each field of the schema as the text writes them, and those that it does not hold.
@@ -141,6 +167,11 @@ def split_labels(text: str, listed: list[Any] | None = None) -> list[str]:
     members = as_list(text) if listed is None else listed
     parts = _BETWEEN.split(text) if members is None else [str(part) for part in members]
     return list(dict.fromkeys(label for part in parts if (label := fold(part))))
+
+
+def at_commas(text: str) -> list[str]:
+    """Return what stands between the commas of a cell, white space folded."""
+    return [part for each in text.split(",") if (part := fold(each))]
 
 
 def as_list(text: str) -> list[Any] | None:
