@@ -27,6 +27,7 @@ from tinsmith.jobs.calibration import answer_confidence, least_confidence
 from tinsmith.jobs.records import Record, Reject, read_records
 from tinsmith.jobs.rendering import NoExample, Rendering
 from tinsmith.jobs.spec import Job
+from tinsmith.serve.find_bundle import expect_bundle
 from tinsmith.serve.job_model import JobAnswer, JobModel, choose_job
 
 BATCH = 128  # rows that are answered, and kept, together
@@ -107,6 +108,7 @@ def with_share(job: Job, directory: Path, share: float) -> Job:
 
 
 def _check_paths(bundle: Path, source: Path, output: Path) -> None:
+    expect_bundle(bundle)
     if not bundle.is_dir():
         raise BundleError(
             "does not exist", where=str(bundle), next_step="give the directory that tinsmith build made"

@@ -63,6 +63,30 @@ def test_a_job_takes_a_line_and_alone_nothing_is_said_of_documents(tmp_path) -> 
         plan(alone, "train")
 
 
+def test_a_plan_counts_the_rows_of_a_job_and_what_asking_them_takes(tmp_path) -> None:
+    def said(rows: int, words: int, **fields: Any) -> list[str]:
+        path = tmp_path / f"{rows}-{words}.csv"
+        text = "word " * words
+        path.write_text("text,y\n" + "".join(f"{text}{row},{'ab'[row % 2]}\n" for row in range(rows)))
+        job = {"name": "stance", "kind": "classify", "answer": "{y}", "examples": [str(path)], **fields}
+        recipe = parse_recipe({"name": "r", "runs": str(tmp_path), "jobs": [job]}, where="r")
+        return describe_plan(recipe).splitlines()
+
+    def minutes(lines: list[str], stage: str) -> float:
+        [row] = [line for line in lines if line.startswith(f"{stage} ")]
+        return float(row.split()[3])
+
+    few, many = said(50, 10), said(5000, 300, context=128)
+    assert few[2].strip().startswith("40 rows to learn from, 10 to be asked, of about ")
+    assert (
+        many[2]
+        .strip()
+        .startswith("4,000 rows to learn from, 1,000 to be asked, of about 128 tokens each; 20m are")
+    )
+    assert minutes(many, "evaluate") > 3 * minutes(few, "evaluate")
+    assert "too few to learn well; give `budget` at least " in said(2000, 3000, budget="1s", context=4096)[2]
+
+
 def test_what_differs_from_the_defaults_is_said() -> None:
     train = {
         "objective": {"next_token": 3, "sft": 1},

@@ -8,10 +8,14 @@ from pathlib import Path
 
 from tinsmith.base import assets
 from tinsmith.evidence.bootstrap import detectable
+from tinsmith.jobs.size import job_size
 from tinsmith.meter.planner import (
+    ACTIVATION_GRADIENT_OPERATIONS,
+    FORWARD_OPERATIONS,
     MEMORY_FACTOR,
     SHARE_OF_MATMUL_RATE,
     TIME_FACTOR,
+    WEIGHT_GRADIENT_OPERATIONS,
     Scale,
     measure_gflops,
     vocabulary_size,
@@ -20,6 +24,7 @@ from tinsmith.pipeline.plan import Step, plan, run_directory
 from tinsmith.recipe import (
     EXAMPLE_FILES,
     OBJECTIVES,
+    Budget,
     EvaluateConfig,
     JobConfig,
     Recipe,
@@ -43,7 +48,7 @@ def describe_plan(recipe: Recipe, until: str | None = None) -> str:
     power = [describe_power(recipe.evaluate)] if recipe.ingest.sources else []
     lines = [
         *describe_model(recipe),
-        *map(describe_job, recipe.jobs),
+        *(line for job in recipe.jobs for line in (describe_job(job), *describe_reading(job, scale))),
         *power,
         *describe_leaving(recipe, steps),
         "",
@@ -138,6 +143,31 @@ def describe_job(job: JobConfig) -> str:
         f"{'job':10} {job.name}: {job.kind}, learnt from {learnt}, examined on {asked}{rows}; "
         f"{job.budget}, from {start}"
     )
+
+
+def describe_reading(job: JobConfig, scale: Scale) -> list[str]:
+    """Return a line on the rows of a job's files: how many there are, their tokens, and the passes that time allows.
+
+    A pass over all weights is reckoned; over the upper half of the blocks it takes about half as long. Raises
+    RecipeError for a file that cannot be read.
+    """
+    size = job_size(job)
+    if size is None or not size.learnt:
+        return []
+    line = (
+        f"{'':10} {size.learnt:,} rows to learn from, {size.asked:,} to be asked, of about "
+        f"{size.tokens + size.written:,.0f} tokens each"
+    )
+    budget = Budget.parse(job.budget)
+    if budget.kind != "seconds":
+        return [line]
+    operations = FORWARD_OPERATIONS + ACTIVATION_GRADIENT_OPERATIONS + WEIGHT_GRADIENT_OPERATIONS
+    seconds = size.learnt_tokens * operations * scale.parameters / scale.operations_per_second
+    passes = budget.amount / max(seconds, 1e-9)
+    line += f"; {job.budget} are about {passes:,.1f} passes over all weights" if passes < 50 else ""
+    if passes < 1:
+        line += f": too few to learn well; give `budget` at least {math.ceil(2 * seconds / 60)}m, or fewer examples"
+    return [line]
 
 
 def _files(names: Sequence[str]) -> str:

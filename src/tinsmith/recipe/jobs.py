@@ -48,7 +48,8 @@ class JobConfig(Section):
         (), description="possible answers; empty: those of the examples"
     )
     several: Annotated[bool, _for_kinds("classify")] = Field(
-        False, description="a text may have several labels, or none"
+        False,
+        description="a text has several labels, or none: parted by ; or commas, a list, or a field of 0 and 1 each",
     )
     json_schema: Annotated[str | dict[str, Any], _for_kinds("extract", "write")] = Field(
         default="", description="the fields of an answer: a JSON Schema of an object, as a file or a table"

@@ -28,6 +28,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingRes
 
 from tinsmith.base.errors import RunError, TinsmithError
 from tinsmith.gguf.header import read_metadata
+from tinsmith.serve.find_bundle import expect_bundle
 from tinsmith.serve.job_api import BadRequest, Jobs, asked_of, completion, last_message
 from tinsmith.serve.runtime import ONE_REQUEST_EACH, LlamaServer, find_gguf
 
@@ -161,6 +162,7 @@ def serve(
     format: str | None = None,
 ) -> None:
     """Serve a bundle's model or a GGUF file until Ctrl-C. Raises BundleError, AssetError, RunError."""
+    expect_bundle(bundle_or_gguf)
     jobs = Jobs(bundle_or_gguf, format)
     general = not jobs.specs or (bundle_or_gguf / "gguf").is_dir()
     gguf = find_gguf(bundle_or_gguf, format) if general else None

@@ -34,12 +34,14 @@ from tinsmith.evidence.schema import (
     role_of,
 )
 from tinsmith.jobs.calibration import confidence
+from tinsmith.jobs.size import JobSize, job_size
 from tinsmith.jobs.spec import FILE, Calibration, Job, read_job
 from tinsmith.recipe import Budget, MeterConfig, Recipe
 
 _SAME = 1e-6  # of a probability: sums in another order differ by less
-_TEST_ROWS = 500  # that a job is taken to have
+_TEST_ROWS, _LEARNT_ROWS = 500, 2000  # that a job is taken to have where its examples are documents
 _WORDS, _STATES = 15.0, 105.0  # seconds that linear models over words, and over hidden states, take for a job
+_STATES_OF = 50_000  # tokens, of which the hidden states are read in those seconds
 
 
 def figures(context: FigureContext) -> Figures:
@@ -209,13 +211,20 @@ def findings(results: Results) -> list[Finding]:
 
 
 def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:
-    """Return the tokens that base and rivals read; ours are asked the same, in two files."""
+    """Return the tokens that a model reads; ours are asked the whole test, in two files, others at most `job_items`."""
     shots = max(1, len(recipe.evaluate.shots))
-    rows = min(_TEST_ROWS, recipe.evaluate.job_items)
     taught = len(recipe.evaluate.trained_rivals) + bool(recipe.evaluate.encoder)
-    baselines = _WORDS if recipe.model.scratch else _WORDS + _STATES
-    seconds = sum(baselines + taught * Budget.parse(job.budget).amount for job in recipe.jobs)
-    return FamilyCost(sum(shots * rows * job.context / 4 for job in recipe.jobs), "all", seconds)
+    tokens = seconds = 0.0
+    for job in recipe.jobs:
+        size = job_size(job) or JobSize(_LEARNT_ROWS, _TEST_ROWS, job.context / 4)
+        labelled = job.kind == "classify" and not job.several
+        # Base and rivals are asked for one label alone, once for each number of examples.
+        others = shots * min(size.asked, recipe.evaluate.job_items) if labelled else 0
+        tokens += max(size.asked, others) * size.asked_tokens
+        states = _STATES * (size.learnt + size.asked) * size.tokens / _STATES_OF
+        baselines = _WORDS + (0.0 if recipe.model.scratch else states) if labelled else 0.0
+        seconds += baselines + taught * Budget.parse(job.budget).amount
+    return FamilyCost(tokens, "all", seconds)
 
 
 FAMILY = Family(

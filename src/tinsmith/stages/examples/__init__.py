@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tinsmith.base.errors import RecipeError
 from tinsmith.base.files import sha256_file
+from tinsmith.jobs.size import BYTES_PER_TOKEN, job_size
 from tinsmith.meter.planner import BASE_MEMORY_BYTES, Cost, Scale
 from tinsmith.recipe import Recipe
 from tinsmith.stages.stage import Stage, of_recipe
@@ -19,8 +20,16 @@ class Settings:
     base: str = of_recipe("model.base")
 
 
+# Of each row: it is rendered, judged, divided, counted in tokens where it is long, and written.
+SECONDS_PER_ROW, COPIES = 5e-4, 2.5
+
+
 def _estimate(recipe: Recipe, scale: Scale) -> Cost:
-    return Cost(2, 2e6, BASE_MEMORY_BYTES)
+    sizes = [size for job in recipe.jobs if (size := job_size(job))]
+    rows = sum(size.learnt + size.asked for size in sizes)
+    read = sum((size.learnt + size.asked) * size.tokens * BYTES_PER_TOKEN for size in sizes)
+    # All rows are in memory at once.
+    return Cost(2 + SECONDS_PER_ROW * rows, 1e5 + COPIES * read, BASE_MEMORY_BYTES + 4 * COPIES * read)
 
 
 def _file_stamps(recipe: Recipe) -> list[str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tinsmith.jobs.size import job_size
 from tinsmith.meter.planner import BASE_MEMORY_BYTES, Cost, Scale
 from tinsmith.recipe import Recipe
 from tinsmith.stages.stage import Stage
@@ -23,9 +24,12 @@ TOKENS_PER_PROMPT = 60
 def _estimate(recipe: Recipe, scale: Scale) -> Cost:
     config = recipe.package
     models = bool(recipe.ingest.sources) + len(recipe.jobs)
+    sizes = [job_size(job) for job in recipe.jobs]
+    prompts = TOKENS_PER_PROMPT * bool(recipe.ingest.sources)
+    prompts += sum(size.asked_tokens if size else TOKENS_PER_PROMPT for size in sizes)
     size = models * sum(BYTES_PER_PARAMETER[name] for name in (*config.formats, config.precision))
     readers = len(config.formats) + 3  # trained, saved, server
-    tokens = (config.parity_positions + config.parity_prompts * TOKENS_PER_PROMPT) * readers * models
+    tokens = (config.parity_positions * models + config.parity_prompts * prompts) * readers
     memory = BASE_MEMORY_BYTES + 30 * scale.parameters  # float32 copies of two models, and servers
     return Cost(2 + scale.forward_seconds(tokens), size * scale.parameters, memory, tokens)
 
