@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -92,7 +93,7 @@ def init(
             print(f"found {found}")
         for warning in proposal.warnings:
             print(f"note: {warning}")
-    print(f"wrote {path}\nread it, then run: tinsmith plan {path}")
+    print(f"wrote {path}\nread it, then run: tinsmith plan {shlex.quote(str(path))}")
 
 
 @app.command()

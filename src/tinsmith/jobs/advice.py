@@ -168,7 +168,8 @@ def _plural(count: int, what: str) -> str:
 
 
 def _label_counts(found: Examples) -> Counter[str]:
-    every = (*found.learn, *found.validation, *found.test)
+    # Of equal counts, that which comes first in the files is said first.
+    every = sorted((*found.learn, *found.validation, *found.test), key=lambda example: example.row)
     return Counter(
         label
         for example in every
