@@ -76,15 +76,15 @@ def test_a_plan_counts_the_rows_of_a_job_and_what_asking_them_takes(tmp_path) ->
         [row] = [line for line in lines if line.startswith(f"{stage} ")]
         return float(row.split()[3])
 
-    few, many = said(50, 10), said(5000, 300, context=128)
+    few, many = said(50, 10), said(1000, 300, context=128)
     assert few[2].strip().startswith("40 rows to learn from, 10 to be asked, of about ")
     assert (
         many[2]
         .strip()
-        .startswith("4,000 rows to learn from, 1,000 to be asked, of about 128 tokens each; 20m are")
+        .startswith("800 rows to learn from, 200 to be asked, of about 128 tokens each; 20m are")
     )
     assert minutes(many, "evaluate") > 3 * minutes(few, "evaluate")
-    assert "too few to learn well; give `budget` at least " in said(2000, 3000, budget="1s", context=4096)[2]
+    assert "too few to learn well; give `budget` at least " in said(100, 3000, budget="1s", context=4096)[2]
 
 
 def test_what_differs_from_the_defaults_is_said() -> None:
