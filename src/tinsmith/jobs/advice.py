@@ -17,7 +17,7 @@ Identify = Callable[
 
 _SHOWN_LABELS = 12
 _LOPSIDED = 0.8  # share of the commonest label
-_USUAL_RIGHT = 0.8  # share of right answers for which an interval is foretold
+_USUAL_RIGHT = 0.8  # share of right answers for which an interval is given
 _SMALL_TEST, _FEW_GROUPS = 100, 10  # rows and groups
 _SAMPLED, _READ_TOGETHER = 200, 10  # inputs whose language is looked at, and how many of them as one text
 _ENGLISH_BASES = ("smollm2-135m",)
