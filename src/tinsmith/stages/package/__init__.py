@@ -25,7 +25,7 @@ def _estimate(recipe: Recipe, scale: Scale) -> Cost:
     config = recipe.package
     models = bool(recipe.ingest.sources) + len(recipe.jobs)
     sizes = [job_size(job) for job in recipe.jobs]
-    prompts = TOKENS_PER_PROMPT * bool(recipe.ingest.sources)
+    prompts = float(TOKENS_PER_PROMPT * bool(recipe.ingest.sources))
     prompts += sum(size.asked_tokens if size else TOKENS_PER_PROMPT for size in sizes)
     size = models * sum(BYTES_PER_PARAMETER[name] for name in (*config.formats, config.precision))
     readers = len(config.formats) + 3  # trained, saved, server
