@@ -15,7 +15,7 @@ from tinsmith.jobs.asks import asks_of, prompt_of
 from tinsmith.jobs.labels import LEAST_REACH, LabelTree
 from tinsmith.jobs.prompt import answer_ids
 from tinsmith.jobs.spec import Calibration, Job, read_job
-from tinsmith.model.load import load_model
+from tinsmith.model.load import has_bfloat16, load_model
 from tinsmith.recipe import JobConfig
 from tinsmith.serve.job_model import JobModel, choose_job, find_jobs
 from tinsmith.tokens.tokenizer import load_tokenizer
@@ -78,6 +78,7 @@ def test_label_probabilities_are_those_of_torch(directory, model, bulk):
     job, tokenizer = model.job, model.tokenizer
     prompts = [prompt_of(job, tokenizer, asks_of(job, {"input": text}, tokenizer)[0]).ids for text in texts]
     assert len(model.tree.branches) > 1
+    rounds = bulk and has_bfloat16(torch.device("cpu"))
     if bulk:
         with JobModel(directory, "f16", bulk=True) as model:
             assert model._server._process is None
@@ -85,10 +86,10 @@ def test_label_probabilities_are_those_of_torch(directory, model, bulk):
         likely = {label for label, value in expected.items() if value > math.log(10 * LEAST_REACH)}
         assert likely
         for label in likely:
-            assert got[label] == pytest.approx(expected[label], abs=0.03)
+            assert got[label] == pytest.approx(expected[label], abs=0.15 if rounds else 0.03)
         # A branch that is hardly ever reached is not read, but its labels keep what is left.
         assert {label: math.exp(value) for label, value in got.items()} == pytest.approx(
-            {label: math.exp(value) for label, value in expected.items()}, abs=0.01
+            {label: math.exp(value) for label, value in expected.items()}, abs=0.03 if rounds else 0.01
         )
         assert math.fsum(map(math.exp, got.values())) == pytest.approx(1)
 

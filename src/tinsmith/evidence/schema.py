@@ -63,7 +63,7 @@ def shown_examples(subject: str, shots: int) -> str:
 
 
 def taught_alike(subject: str) -> str:
-    """Name a model that learnt a job from the same examples in the same time as ours."""
+    """Name a model that learnt a job from the same examples within the same budget as ours."""
     return f"{subject}-same-examples"
 
 
@@ -82,7 +82,7 @@ class Subject(Record):
     # Of recorded answers: when they were given, and who says so.
     date: str | None = None
     source: str | None = None
-    # Of a model asked about a job: examples shown before the question, or minutes that it learnt the same examples.
+    # Of a model asked about a job: examples shown before the question, or minutes that it may learn the same examples.
     shots: int | None = None
     minutes: float | None = None
 

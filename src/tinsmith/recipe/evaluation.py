@@ -198,7 +198,7 @@ class EvaluateConfig(Section):
         description="systems behind an API that answer in free text, each with name, kind and model",
     )
     trained_rivals: Annotated[tuple[str, ...], _FOR_JOBS] = Field(
-        (), description="models that learn each job from the same examples in the same time as ours"
+        (), description="models that learn each job from the same examples within the same budget as ours"
     )
     encoder: Annotated[str, _FOR_JOBS] = Field(
         "",

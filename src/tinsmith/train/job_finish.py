@@ -89,19 +89,14 @@ def finish_job(
     job.model_copy(update={"calibration": calibrated}).write(out)
 
 
-def alike(job: Job, learnt: Path) -> Job:
-    """Return a job with the settings and the seconds that `learnt` took, its finished directory, and no search.
+def alike(job: Job) -> Job:
+    """Return a job with its own budget, and without settings that were fixed for our model.
 
-    With it `finish_job` teaches another model alike: the same examples, the same minutes.
+    With it `finish_job` teaches another model alike: the same examples, the same budget, and a search of its own in it,
+    since the settings that suit our model may not suit another.
     """
-    *_, run = read_jsonl(learnt / "search.jsonl")
-    fixed = {
-        "trainable": run["trainable"],
-        "learning_rate": run["learning_rate"],
-        "budget": f"{max(1.0, run['seconds']):.0f}s",
-        "curve": False,
-    }
-    return job.model_copy(update={"config": job.config.model_copy(update=fixed)})
+    free = {"trainable": "", "learning_rate": 0.0, "passes": 0.0}
+    return Job(config=job.config.model_copy(update=free), labels=job.labels)
 
 
 def job_statistics(out: Path) -> dict[str, float]:

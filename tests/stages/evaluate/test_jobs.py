@@ -5,6 +5,7 @@ import random
 import shutil
 
 import pytest
+import torch
 
 from small_models import byte_tokenizer, tiny_model
 from tinsmith.base.errors import BundleError, CorpusError, RecipeError
@@ -17,6 +18,7 @@ from tinsmith.evidence.family import Items
 from tinsmith.gguf.writer import write_gguf
 from tinsmith.jobs.labels import LabelTree
 from tinsmith.jobs.spec import Calibration, Job
+from tinsmith.model.load import has_bfloat16
 from tinsmith.recipe import (
     EvaluateConfig,
     JobConfig,
@@ -36,6 +38,7 @@ WORDS = {"dovish": "cut lower ease", "hawkish": "raise higher tighten", "neutral
 JOB = JobConfig(
     name="stance", kind="classify", answer="{label}", labels=LABELS, examples=("e.csv",), context=96
 )
+ROUNDS = has_bfloat16(torch.device("cpu"))
 RANDOM = {"base", "base-1-shot", "rival", "rival-1-shot"}
 
 
@@ -151,7 +154,8 @@ def test_our_file_answers_as_the_trained_weights_do(done):
     out, *_ = done
     for ours, served in zip(_items(out, "trained"), _items(out, "trained-4bit"), strict=True):
         for label in LABELS:
-            assert ours["log_p"][label] == pytest.approx(served["log_p"][label], abs=0.02)
+            # The file is read in bfloat16 where the processor has it.
+            assert ours["log_p"][label] == pytest.approx(served["log_p"][label], abs=0.15 if ROUNDS else 0.02)
     assert {row["shared"] for row in _items(out, "trained")[2:]} == {False}
 
 
@@ -228,7 +232,7 @@ def test_a_test_of_one_group_is_refused(run, tmp_path):
         )
 
 
-def test_a_rival_is_taught_with_the_same_examples_and_seconds_and_then_asked(run, tmp_path, monkeypatch):
+def test_a_rival_is_taught_with_the_same_examples_and_budget_and_then_asked(run, tmp_path, monkeypatch):
     given = []
 
     def finish(job, start, rows, out, **more):
@@ -238,20 +242,17 @@ def test_a_rival_is_taught_with_the_same_examples_and_seconds_and_then_asked(run
         shutil.copytree(run / "rival", out / "model")
         job.model_copy(update={"calibration": Calibration(temperature=3.0)}).write(out)
 
-    search = {"trainable": "all", "learning_rate": 0.001, "seconds": 42.4}
-    (run / "learn/stance").mkdir(parents=True, exist_ok=True)
-    write_jsonl(run / "learn/stance/search.jsonl", [search])
     monkeypatch.setattr(job_taught, "finish_job", finish)
     monkeypatch.setattr(stage, "JOB_BASELINES", ())
     rival = str(run / "rival")
     _evaluate(run, tmp_path / "out", trained_rivals=(rival,), rivals=(), shots=(0,), recorded=())
-    assert given == [("42s", 0.001, rival, [60, 15], 3)]
+    assert given == [("20m", 0.0, rival, [60, 15], 3)]
     assert len(_items(tmp_path / "out", "rival-same-examples")) == 18
     facts = read_json(tmp_path / "out/items/job-rival-same-examples.json")["jobs"]["stance"]
     assert facts["calibration"]["temperature"] == 3.0
     assert not (tmp_path / "out" / job_taught.TAUGHT).exists()
     subjects = {row["subject"]: row for row in read_json(tmp_path / "out/metrics.json")["subjects"]}
-    assert subjects["rival-same-examples"]["minutes"] == pytest.approx(42.4 / 60)
+    assert subjects["rival-same-examples"]["minutes"] == 20
     assert subjects["rival-same-examples"]["role"] == "rival"
 
 

@@ -1,4 +1,4 @@
-"""Teach rivals and an encoder each classification with the same examples in the same time as ours, and ask them."""
+"""Teach rivals and an encoder each classification with the examples and the budget of ours, and ask them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from tinsmith.evaluate.models import EvalModel, describe, open_tokenizer
 from tinsmith.evaluate.names import rival_name
 from tinsmith.evidence.schema import Precision, Role, Subject, taught_alike
 from tinsmith.jobs.spec import read_job
-from tinsmith.recipe import EvaluateConfig, TrainConfig
+from tinsmith.recipe import Budget, EvaluateConfig, TrainConfig
 from tinsmith.stages.evaluate.job_store import Answers, JobStore
 from tinsmith.stages.evaluate.job_work import JobWork, OpenModel, guessed, scored
 from tinsmith.train.job_finish import alike, finish_job
 
 TAUGHT = "taught"  # folder of the stage for rivals in training; nothing of it is kept
+_SEARCH = "own search"  # how rivals get their settings; with another answer they are taught again
 
 
 class Teacher:
@@ -46,25 +47,26 @@ class Teacher:
         self.train, self.seed, self.precision, self.device = train, seed, precision, device
 
     def teach_rivals(self, config: EvaluateConfig, progress: Progress) -> list[Subject]:
-        """Teach each rival that the recipe names every classification, and ask it; return who was taught."""
+        """Teach each rival that the recipe names every classification, and ask it; return who was taught.
+
+        Each searches for its own settings within the job's budget, as ours did.
+        """
         found = []
         for rival in config.trained_rivals:
             asset = resolve_model(rival)
             subject = taught_alike(rival_name(rival))
-            model = EvalModel(subject, f"{asset.name}, same examples and minutes", asset.path, asset.licence)
-            seconds = sum(self._seconds(work) for work in self.works)
-            changes = {"minutes": seconds / 60, "role": Role.RIVAL}
+            model = EvalModel(subject, f"{asset.name}, same examples and budget", asset.path, asset.licence)
+            changes = {"minutes": _minutes(self.works), "role": Role.RIVAL}
             found.append(describe(model, open_tokenizer(model)).model_copy(update=changes))
             asks = {work.name: partial(self._taught, work, model, progress) for work in self.works}
-            about = [asset.sha256, seconds, self.train.device, self.train.precision, self.precision]
+            about = [asset.sha256, _SEARCH, self.train.device, self.train.precision, self.precision]
             self.store.put(subject, "model", about, asks)
         shutil.rmtree(self.out / TAUGHT, ignore_errors=True)
         return found
 
     def _taught(self, work: JobWork, model: EvalModel, progress: Progress) -> Answers:
         folder = self.out / TAUGHT / model.subject / work.name
-        job = alike(work.job, self.learnt / work.name)
-        rows = (work.learn, work.validation)
+        job, rows = alike(work.job), (work.learn, work.validation)
         finish_job(job, model.path, rows, folder, config=self.train, seed=self.seed, progress=progress)
         grader = Grader(read_job(folder))
         trained = EvalModel(model.subject, model.name, folder / "model", model.licence)
@@ -87,3 +89,10 @@ class Teacher:
         """Return how long our model learnt."""
         *_, run = read_jsonl(self.learnt / work.name / "search.jsonl")
         return float(run["seconds"])
+
+
+def _minutes(works: Sequence[JobWork]) -> float | None:
+    """Return the minutes that the jobs may be learnt in; None where a budget is in passes or steps."""
+    budgets = [Budget.parse(work.job.config.budget) for work in works]
+    timed = all(budget.kind == "seconds" for budget in budgets)
+    return sum(budget.amount for budget in budgets) / 60 if timed else None

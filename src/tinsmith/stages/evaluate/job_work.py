@@ -121,10 +121,10 @@ def scored(
     questions: Sequence[JobQuestion],
     shown: Sequence[JsonObject],
 ) -> Answers:
-    """Let a model give each label of each row a probability."""
+    """Let a model give each label of each row a probability, asked as the grader's job is."""
     scorer = model.scorer
     with metered() as cost:
-        found = label_log_p(scorer, model.tokenizer, work.job, rows, shown)
+        found = label_log_p(scorer, model.tokenizer, grader.job, rows, shown)
     stored = [grader.chosen(*pair) for pair in zip(questions, found, strict=True)]
     return Answers(stored, cost, grader.job.calibration)
 
