@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import math
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -167,6 +168,24 @@ def test_less_sure_answers_go_to_a_person(bundle, tmp_path):
     for row in rows:
         assert (row["sort_ask_a_person"] == "true") == (float(row["sort_confidence"]) < 14 / 40)
     assert ran.for_a_person == sum(row["sort_ask_a_person"] == "true" for row in rows)
+
+
+def test_the_threshold_of_written_answers_is_chosen_by_what_was_said(tmp_path):
+    config = JobConfig(name="fee", kind="answer", answer="{fee}")
+    job = Job(config=config, calibration=Calibration(temperature=2.0))
+    # The right answer of the wrong rows is unlikely, but what was said instead is likely.
+    rows = [{"log_probability": -9.0, "said": -0.1, "correct": False}] * 5
+    rows += [{"log_probability": -0.01, "said": -0.01, "correct": True}] * 5
+    rows += [{"log_probability": -2.0, "correct": False}] * 90  # not asked
+    write_jsonl(tmp_path / "validation.jsonl", rows)
+    found = module.with_share(job, tmp_path, 0.9).calibration
+    assert math.exp(-0.1 / 2) < found.least_confidence <= math.exp(-0.01 / 2)
+    write_jsonl(tmp_path / "validation.jsonl", [{"log_probability": -2.0, "correct": True}])
+    with pytest.raises(RunError, match="how surely the validation part was answered"):
+        module.with_share(job, tmp_path, 0.9)
+    text = Job(config=JobConfig(name="note", kind="write", answer="{note}"))
+    with pytest.raises(RunError, match="does not apply to texts"):
+        module.with_share(text, tmp_path, 0.9)
 
 
 def test_what_cannot_be_run_is_refused_at_once(bundle, tmp_path):

@@ -97,11 +97,21 @@ def with_share(job: Job, directory: Path, share: float) -> Job:
             where=where,
             next_step="set the job's `ask_a_person` in the recipe and build again",
         )
-    rows = list(read_jsonl(file))
-    sure = [
-        row["confidence"] if "confidence" in row else answer_confidence(job, row["log_probability"])
-        for row in rows
-    ]
+    if job.config.kind == "write":
+        raise RunError(
+            "does not apply to texts, of which several may be right",
+            where=where,
+            next_step="leave it out; the checks of the job withhold texts",
+        )
+    # How surely the right answer was given says nothing of a wrong one, so rows must tell what was answered.
+    rows = [row for row in read_jsonl(file) if "confidence" in row or "said" in row]
+    if not rows:
+        raise RunError(
+            "the bundle does not hold how surely the validation part was answered",
+            where=where,
+            next_step="build it again with this version",
+        )
+    sure = [row["confidence"] if "confidence" in row else answer_confidence(job, row["said"]) for row in rows]
     least, _ = least_confidence(sure, [row["correct"] for row in rows], share)
     calibration = job.calibration.model_copy(update={"least_confidence": least})
     return job.model_copy(update={"calibration": calibration})

@@ -45,7 +45,9 @@ def test_rows_are_matched_by_id_or_by_input_with_white_space_folded(tmp_path, gr
     assert found.counts == {
         "rows": 5,
         "matched": 3,
-        "unmatched_rows": 2,
+        "without_answer": 1,
+        "unmatched_rows": 1,
+        "ambiguous": 0,
         "unanswered": 1,
         "unreadable": 1,
         "repeated": 0,
@@ -106,3 +108,84 @@ def test_published_answers_give_the_published_figure(grader, name, published):
     assert f1_score([row["stance"] for row in test], said, average="weighted") == pytest.approx(
         published, abs=1e-3
     )
+
+
+@pytest.fixture
+def asked():
+    """Return the grader and the test rows of questions about passages: two of them about one passage."""
+    job = make_job("facts", kind="answer", labels=(), question="{question}", answer="{answer}")
+    records = [
+        {"id": "17", "text": "Ann met Bob in Rome.", "question": "Who was met?"},
+        {"id": "18", "text": "Ann met Bob in Rome.", "question": "Where?"},
+        {"id": "19", "text": "It rains.", "question": "What falls?"},
+    ]
+    questions = [
+        {**make_questions(1)[0], "id": f"test.csv:{n}", "input": record["text"], "record": record}
+        | {"answer": {"answer": right, "quote": ""}}
+        for n, (record, right) in enumerate(zip(records, ("Bob", "Rome", "rain"), strict=True))
+    ]
+    return Grader(job), questions, records
+
+
+def _said(tmp_path, asked, rows):
+    grader, questions, records = asked
+    path = tmp_path / "answers.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = read_recorded(RecordedConfig(name="other", file=str(path)), grader, questions, records)
+    return {row["id"]: row["raw"] for row in found.rows}, found.counts
+
+
+def test_questions_about_one_passage_have_answers_of_their_own(tmp_path, asked):
+    rows = [
+        {"text": "Ann met Bob in Rome.", "question": question, "answer": answer}
+        for question, answer in (("Where?", "Rome"), ("Who  was met?", "Bob"), ("When?", "in May"))
+    ]
+    said, counts = _said(tmp_path, asked, rows)
+    assert said == {"test.csv:0": "Bob", "test.csv:1": "Rome"}
+    assert (counts["unmatched_rows"], counts["ambiguous"], counts["contradicting"]) == (1, 0, 0)
+
+
+def test_a_row_that_could_answer_several_questions_is_counted_and_left_out(tmp_path, asked):
+    rows = [{"text": text, "answer": "Bob"} for text in ("Ann met Bob in Rome.", "It rains.")]
+    said, counts = _said(tmp_path, asked, [*rows, {"text": "It rains."}])
+    assert said == {"test.csv:2": "Bob"}
+    assert (counts["ambiguous"], counts["unmatched_rows"], counts["without_answer"]) == (1, 0, 1)
+
+
+def test_the_ids_of_a_persons_own_column_match(tmp_path, asked):
+    rows = [{"id": 18, "answer": "Rome"}, {"id": "17", "answer": "Bob"}, {"id": "44", "answer": "x"}]
+    # The input of another row of the file reads like one of the test, but its id is not in the test.
+    rows.append({"id": "45", "text": "It rains.", "question": "What falls?", "answer": "hail"})
+    said, counts = _said(tmp_path, asked, rows)
+    assert said == {"test.csv:0": "Bob", "test.csv:1": "Rome"}
+    assert (counts["matched"], counts["unmatched_rows"]) == (2, 2)
+
+
+def test_ids_that_somebody_else_numbered_do_not_count(tmp_path, asked):
+    _, _, records = asked
+    rows = [{**record, "id": str(19 - n), "answer": f"to {n}"} for n, record in enumerate(records)]
+    said, counts = _said(tmp_path, asked, rows[1:])
+    # 18 is the second row in both; 17 is not the third.
+    assert said == {"test.csv:1": "to 1", "test.csv:2": "to 2"}
+    assert counts["unmatched_rows"] == 0
+
+
+def test_rows_with_equal_inputs_and_ids_have_answers_of_their_own(tmp_path, grader):
+    questions = make_questions(2)
+    questions[1]["input"] = questions[0]["input"]
+    rows = [{"id": "r001", "answer": "dovish"}, {"id": "r000", "answer": "hawkish"}]
+    found = _read(tmp_path, grader, questions, rows)
+    assert [row["prediction"] for row in found.rows] == ["hawkish", "dovish"]
+    assert found.counts["contradicting"] == 0
+
+
+def test_an_id_that_two_test_rows_have_is_ambiguous(tmp_path, asked):
+    grader, questions, records = asked
+    records[1]["id"] = "17"
+    said, counts = _said(
+        tmp_path,
+        (grader, questions, records),
+        [{"id": "17", "answer": "Bob"}, {"id": "19", "answer": "rain"}],
+    )
+    assert said == {"test.csv:2": "rain"}
+    assert counts["ambiguous"] == 1

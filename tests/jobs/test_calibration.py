@@ -10,6 +10,7 @@ import pytest
 from tinsmith.jobs.calibration import (
     NOTHING_IS_SURE,
     answer_confidence,
+    as_answered,
     calibrated_loss,
     confidence,
     error_by_chance,
@@ -135,3 +136,18 @@ def test_calibration_error_is_that_of_bins_with_equal_numbers() -> None:
     assert expected_calibration_error([], []) == 0.0
     exact = np.full(4000, 0.7)
     assert error_by_chance(exact, draws=20) < 0.03 < error_by_chance(exact[:100], draws=20)
+
+
+def test_asks_are_calibrated_by_what_is_answered_and_not_by_the_right_answer():
+    config = JobConfig(name="fee", kind="answer", answer="{fee}")
+    written, none = [-0.1, -0.2, -0.3, -0.4], [0.2, 0.7, 0.9, 0.1]
+    said, right = as_answered(
+        config, written, [True, True, True, True], none, [False, False, True, True], none_at=0.5
+    )
+    # A value by its own ln p and that there is one; "none" as surely as that is likely.
+    assert said == pytest.approx([-0.1 + math.log(0.8), math.log(0.7), math.log(0.9), -0.4 + math.log(0.9)])
+    # Right is what is said: the second says none of a value, the last gives a value where none is right.
+    assert right.tolist() == [True, False, True, False]
+    labels = config.model_copy(update={"kind": "classify", "several": True})
+    said, right = as_answered(labels, written, [True, False, True, True], none, [False] * 4, none_at=0.5)
+    assert (said, right.tolist()) == (written, [True, False, True, True])

@@ -10,10 +10,11 @@ import torch
 
 from tinsmith.base.errors import BundleError
 from tinsmith.gguf.writer import write_gguf
-from tinsmith.jobs.ask import Ask
+from tinsmith.jobs.ask import Ask, Result
 from tinsmith.jobs.asks import asks_of, prompt_of
 from tinsmith.jobs.labels import LEAST_REACH, LabelTree
 from tinsmith.jobs.prompt import answer_ids
+from tinsmith.jobs.spans import Value
 from tinsmith.jobs.spec import Calibration, Job, read_job
 from tinsmith.model.load import has_bfloat16, load_model
 from tinsmith.recipe import JobConfig
@@ -159,6 +160,27 @@ def test_an_extraction_holds_only_what_the_text_holds(written):
         for values in answer.fields.values():
             assert all(value.text == text[value.start : value.end] for value in values)
         assert answer.answer.keys() == {"fee", "party"}
+
+
+def test_less_sure_answers_go_to_a_person_whatever_their_kind(directory):
+    """A value of an extraction says so itself, several labels as one answer."""
+    model = JobModel(directory, "f16")
+    least = Calibration(temperature=2.0, least_confidence=0.5)
+    for several in (False, True):
+        config = JobConfig(name="a", kind="classify", answer="{a}", several=several)
+        model.job = Job(config=config, calibration=least)
+        for probability, asked in ((0.16, True), (0.36, False)):
+            answer = model._settled(Result(["x"], probability), 0)
+            assert (answer.confidence, answer.ask_a_person) == (pytest.approx(probability**0.5), asked)
+    values = {"fee": [Value("7", 0, 1, 0.16)], "party": [Value("A", 2, 3, 0.81), Value("B", 4, 5, 0.36)]}
+    answer = model._settled(Result({"fee": ["7"], "party": ["A", "B"]}, 0.16, fields=values), 0)
+    assert answer.ask_a_person
+    found = [(value.confidence, value.ask_a_person) for own in answer.fields.values() for value in own]
+    assert found == [
+        (pytest.approx(0.4), True),
+        (pytest.approx(0.9), False),
+        (pytest.approx(0.6), False),
+    ]
 
 
 def test_several_labels_are_labels(written):

@@ -11,8 +11,11 @@ from safetensors.torch import load_file
 import tinsmith.stages.learn.run as stage
 from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import SilentProgress
+from tinsmith.gguf.writer import write_gguf
+from tinsmith.jobs.calibration import answer_confidence
 from tinsmith.jobs.spec import Calibration, read_job
 from tinsmith.recipe import ModelConfig
+from tinsmith.serve.job_model import JobModel
 from tinsmith.stages.learn import Settings
 from tinsmith.train.job_finish import alike, finish_job
 from tinsmith.train.job_search import candidates_of
@@ -135,6 +138,20 @@ def test_generated_answers_are_calibrated_too(learnt: Path, tmp_path: Path) -> N
     validation = list(read_jsonl(tmp_path / "validation.jsonl"))
     assert len(validation) == 16
     assert all(0 <= row["none"] <= 1 and row["log_probability"] <= 0 for row in validation)
+    assert len([row for row in validation if row["correct"]]) > 0
+    # What confidence is fitted on is what it is applied to: the file answers as surely as it was calibrated.
+    write_gguf(tmp_path / "model", tmp_path / "gguf" / "model-f16.gguf", "f16")
+    by_id = {row["id"]: row for row in validated}
+    with JobModel(tmp_path, "f16", threads=1) as model:
+        answers = model.answer([{"input": by_id[row["id"]]["input"]} for row in validation])
+    fitted_on = [answer_confidence(model.job, row["said"]) for row in validation]
+    compared = [
+        (answer.confidence, sure)
+        for answer, sure, row in zip(answers, fitted_on, validation, strict=True)
+        if (answer.answer is None and not answer.withheld) or row["correct"]
+    ]
+    assert len(compared) >= 3
+    assert all(given == pytest.approx(sure, abs=0.02) for given, sure in compared)
     fitted = read_job(tmp_path).calibration
     assert fitted.temperature != 1.0
     assert 0 < fitted.none_at < 1

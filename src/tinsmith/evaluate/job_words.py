@@ -33,12 +33,17 @@ def say_job(job: JobSummary, results: Results) -> list[Finding]:
         )
         found.append(Finding(verdict=job.job, text=text, outcome=UNCLEAR))
     for recorded in job.recorded:
-        lost = recorded.unmatched_rows + recorded.unanswered + recorded.unreadable + recorded.contradicting
-        if lost and recorded.subject in subjects:
+        lost = (
+            *(recorded.unmatched_rows, recorded.ambiguous, recorded.without_answer),
+            *(recorded.unanswered, recorded.unreadable, recorded.contradicting),
+        )
+        if any(lost) and recorded.subject in subjects:
             text = (
                 f"Recorded answers of {subjects[recorded.subject].name}: {count(recorded.matched)} of "
                 f"{count(recorded.matched + recorded.unanswered)} questions have one, {count(recorded.unreadable)} "
                 f"cannot be read and count as wrong, {count(recorded.unmatched_rows)} rows answer other inputs, "
+                f"{count(recorded.ambiguous)} do not say which question they answer, "
+                f"{count(recorded.without_answer)} have no answer, "
                 f"{count(recorded.contradicting)} inputs have different answers, of which the first counts."
             )
             found.append(Finding(verdict=job.job, text=text, outcome=UNCLEAR))

@@ -299,7 +299,9 @@ class RecordedCount(Record):
     subject: str
     rows: int  # in its file
     matched: int  # questions with an answer
+    without_answer: int = 0  # rows of the file that cannot be read, or hold no answer
     unmatched_rows: int  # answers to other inputs
+    ambiguous: int = 0  # answers that fit several test rows, of which only one can be meant
     unanswered: int  # questions without an answer
     unreadable: int
     repeated: int  # inputs that stand in the file more than once

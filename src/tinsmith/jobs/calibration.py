@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinsmith.jobs.spec import Calibration, Job
+from tinsmith.recipe import JobConfig
 
 Floats = NDArray[np.float64]
 
 BINS = 10  # of equal numbers of answers
 NOTHING_IS_SURE = 1.01  # a least confidence above every confidence: all answers go to a person
 FALSE_VALUES = 0.05  # of the inputs without a value, so many at most may be given one
+_LEAST = 1e-12  # of a probability whose logarithm is taken
 _LOG_TEMPERATURES = np.linspace(math.log(0.1), math.log(10.0), 401)
 
 
@@ -110,6 +112,34 @@ def fit_answers(
     temperature = float(math.exp(log))
     least, notes = least_confidence(np.exp(values / temperature), right, share_right)
     return Calibration(temperature=temperature, least_confidence=least), notes
+
+
+def as_answered(
+    config: JobConfig,
+    written: Sequence[float],
+    exact: ArrayLike,
+    none: ArrayLike,
+    absent: ArrayLike,
+    none_at: float,
+) -> tuple[list[float], NDArray[np.bool_]]:
+    """Return ln of the confidence with which asks are answered, and which are answered right (N,), as at run time.
+
+    `written` are ln p of what the model writes to the first asks, `exact` (N,) whether that is the right answer, `none`
+    (N,) the probability of "none", `absent` (N,) whether "none" is right. Kinds extract and answer say "none" above
+    `none_at`, as surely as that is likely, and else a value, by its own ln p and that there is one.
+
+    One difference is left: here nothing holds the model to the spans of its text. Where it writes something else, the
+    grammar at run time has it write a span, which is less likely and as wrong.
+    """
+    right, chances = np.asarray(exact, dtype=bool), np.asarray(none, dtype=float)
+    if config.kind not in ("extract", "answer"):
+        return list(written), right
+    says_none, is_none = chances > none_at, np.asarray(absent, dtype=bool)
+    told = [
+        math.log(chance) if nothing else value + math.log(max(1 - chance, _LEAST))
+        for value, chance, nothing in zip(written, chances.tolist(), says_none.tolist())
+    ]
+    return told, np.where(says_none, is_none, right & ~is_none)
 
 
 def fit_none(chances: ArrayLike, is_none: ArrayLike, *, asked: float = 1.0) -> float:

@@ -30,6 +30,7 @@ class Value:
     confidence: float = 1.0
     normal: Any = None
     note: str = ""
+    ask_a_person: bool = False  # it is less sure than the job gives
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as a JSON object."""

@@ -28,6 +28,7 @@ from tinsmith.jobs.checks import Checks
 from tinsmith.jobs.grammar import choices_grammar
 from tinsmith.jobs.labels import LabelTree
 from tinsmith.jobs.prompt import Prompt, answer_ids
+from tinsmith.jobs.spans import Value
 from tinsmith.jobs.spec import FILE, read_job
 from tinsmith.serve.runtime import LlamaServer, find_gguf
 from tinsmith.tokens.tokenizer import load_tokenizer
@@ -203,7 +204,7 @@ class JobModel:
 
     def _settled(self, result: Result, left_out: int, *, sure: float | None = None) -> JobAnswer:
         if sure is None:
-            sure = answer_confidence(self.job, math.log(max(result.confidence, _LEAST)))
+            sure = self._calibrated(result.confidence)
         asked = bool(result.withheld) or needs_a_person(self.job, sure)
         return JobAnswer(
             result.answer,
@@ -211,10 +212,18 @@ class JobModel:
             asked,
             result.withheld,
             left_out=left_out,
-            fields=result.fields,
+            fields={name: list(map(self._judged, values)) for name, values in result.fields.items()},
             notes=result.notes,
             tries=result.tries,
         )
+
+    def _judged(self, value: Value) -> Value:
+        """Return a value of an extraction with its calibrated confidence, and whether a person should look at it."""
+        sure = self._calibrated(value.confidence)
+        return replace(value, confidence=sure, ask_a_person=needs_a_person(self.job, sure))
+
+    def _calibrated(self, probability: float) -> float:
+        return answer_confidence(self.job, math.log(max(probability, _LEAST)))
 
     def _prompt(self, row: JsonObject) -> Prompt:
         return prompt_of(self.job, self.tokenizer, asks_of(self.job, row, self.tokenizer)[0])

@@ -18,7 +18,7 @@ from tinsmith.gguf.families import refuse_unwritable
 from tinsmith.jobs.answer_set import AnswerSet
 from tinsmith.jobs.ask import NONE
 from tinsmith.jobs.asks import answer_room, asks_of, prompt_of
-from tinsmith.jobs.calibration import confidence, fit_answers, fit_labels, fit_none
+from tinsmith.jobs.calibration import as_answered, confidence, fit_answers, fit_labels, fit_none
 from tinsmith.jobs.prepare import prepare
 from tinsmith.jobs.prompt import answer_ids
 from tinsmith.jobs.spec import Calibration, Job
@@ -151,23 +151,27 @@ def _calibrate_answers(
     totals, exact = scored.log_probabilities, scored.exact
     if job.config.kind == "write":
         # Two good texts need not be alike, so none is right or wrong.
-        calibrated, notes = Calibration(), []
+        calibrated, notes, said = Calibration(), [], list[float]()
         if job.config.ask_a_person:
             notes = ["ask_a_person is not applied to texts: the checks of the job withhold them"]
     else:
-        said = _generate(trainer, model, asked.first(_GENERATED), scored)
-        calibrated, notes = fit_answers(said, exact[: len(said)], share_right=job.config.ask_a_person)
         looks = job.look.fields.values() if job.look else ()
         passages = float(np.mean([look.asked for look in looks])) if looks else 1.0
-        threshold = fit_none(scored.none, [ask.answer == NONE for ask in asked.asks], asked=passages)
+        absent = [ask.answer == NONE for ask in asked.asks]
+        threshold = fit_none(scored.none, absent, asked=passages)
+        written = _generate(trainer, model, asked.first(_GENERATED), scored)
+        said, exact = as_answered(job.config, written, exact, scored.none, absent, threshold)
+        calibrated, notes = fit_answers(said, exact[: len(said)], share_right=job.config.ask_a_person)
         calibrated = calibrated.model_copy(update={"none_at": threshold})
-    found = [
+    found: list[JsonObject] = [
         {"id": rows[row]["id"], "field": ask.field, "answer": ask.answer, "log_probability": float(total)}
         | {"none": float(none), "correct": bool(right)}
         for row, ask, total, none, right in zip(
             asked.rows, asked.asks, totals, scored.none, exact, strict=True
         )
     ]
+    # What `run --ask-a-person` chooses a threshold by; log_probability is that of the right answer.
+    found = [row | {"said": said[at]} if at < len(said) else row for at, row in enumerate(found)]
     return calibrated, found, notes
 
 

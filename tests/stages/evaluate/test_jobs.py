@@ -177,7 +177,9 @@ def test_recorded_answers_are_matched_read_and_counted(done):
     assert counts == {
         "rows": 22,
         "matched": 20,
+        "without_answer": 0,
         "unmatched_rows": 1,
+        "ambiguous": 0,
         "unanswered": 4,
         "unreadable": 1,
         "repeated": 1,

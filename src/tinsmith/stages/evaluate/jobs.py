@@ -22,7 +22,7 @@ from tinsmith.evaluate.models import (
     open_tokenizer,
     scoring_precision,
 )
-from tinsmith.evaluate.recorded import job_of, read_recorded, recorded_subject
+from tinsmith.evaluate.recorded import MATCHING, job_of, read_recorded, recorded_subject
 from tinsmith.evaluate.run import drop_other_subjects
 from tinsmith.evidence.format import plural
 from tinsmith.evidence.schema import GGUF_SUBJECTS, OURS, Gap, Role, Subject, shown_examples
@@ -206,7 +206,7 @@ class _Judging:
         for number, recorded in enumerate(self.config.recorded):
             jobs = [work.job.config for work in self.works]
             work = works[job_of(recorded, jobs, where=f"evaluate.recorded.{number}")]
-            about = [sha256_file(Path(recorded.file).expanduser()), recorded.price_per_1000]
+            about = [sha256_file(Path(recorded.file).expanduser()), recorded.price_per_1000, MATCHING]
             asks = {work.name: partial(_recorded, work, recorded)}
             self.store.put(recorded.name, "recorded", about, asks)
         return list(map(recorded_subject, self.config.recorded))
@@ -259,5 +259,6 @@ def _ask_baseline(work: JobWork, baseline: JobBaseline) -> Answers:
 
 
 def _recorded(work: JobWork, recorded: RecordedConfig) -> Answers:
-    found = read_recorded(recorded, work.judged_by(Calibration()), work.questions)
+    records = [row.get("record", {}) for row in work.test]
+    found = read_recorded(recorded, work.judged_by(Calibration()), work.questions, records)
     return Answers(found.rows, recorded=found.counts, price_per_1000=recorded.price_per_1000 or None)
