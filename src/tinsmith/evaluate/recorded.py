@@ -127,8 +127,8 @@ class _Matching:
             if len(places) == 1:
                 found.answers.setdefault(places[0], []).append(number)
                 continue
-            known = _text(row.get("id")) in self.by_id
-            if has_ids and row.get("id") is not None and not known:
+            name = _text(row.get("id"))
+            if has_ids and name and name not in self.by_id:
                 # An answer to a row that is not in the test, even if one there reads the same.
                 found.unmatched += 1
                 continue
