@@ -8,6 +8,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from tinsmith.evaluate import job_baselines as module
 from tinsmith.evaluate.job_baselines import JOB_BASELINES, JobData
 from tinsmith.evaluate.job_encoder import fine_tuned
 
@@ -63,7 +64,29 @@ def test_settings_are_chosen_on_validation_rows_and_not_on_the_test(data, monkey
         lambda data, model, features, true: asked.append(len(true)) or (0.0, 0.0),
     )
     BASELINES["naive_bayes"].guess(data)
-    assert asked == [18] * 10
+    # Of equal values the first is taken, and what stands beyond it is tried once.
+    assert asked == [18] * 12
+
+
+@pytest.mark.parametrize(("peak", "tried"), [(4.0, 3), (16.0, 4), (100.0, 5), (1e9, 7), (0.2, 5)])
+def test_a_setting_at_the_edge_of_what_is_tried_is_sought_beyond_it(data, monkeypatch, peak, tried):
+    asked = []
+
+    def rank(data, model, features, true):
+        asked.append(model.C)
+        return (-abs(np.log(model.C / peak)), 0.0)
+
+    monkeypatch.setattr("tinsmith.evaluate.job_baselines._rank", rank)
+    fitted = []
+    whole = module.LogisticRegression.fit
+    monkeypatch.setattr(
+        module.LogisticRegression, "fit", lambda self, *given: fitted.append(self.C) or whole(self, *given)
+    )
+    BASELINES["tfidf"].guess(data)
+    assert len(asked) == 2 * tried
+    assert len(set(asked)) == tried
+    # The last fit is that of the best, on all examples.
+    assert fitted[-1] == min(asked, key=lambda strength: abs(np.log(strength / peak)))
 
 
 def test_several_labels_at_once(data):

@@ -6,8 +6,9 @@ A new baseline is one row of `JOB_BASELINES`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,13 @@ from tinsmith.base.files import JsonObject
 from tinsmith.evidence.items import JobAnswer
 
 ENCODER = "encoder"  # the name of a fine-tuned encoder, which learns in PyTorch (job_encoder.py)
-STRENGTHS = (1.0, 4.0, 16.0)  # C of logistic regression on TF-IDF
+STRENGTHS = (1.0, 4.0, 16.0)  # C of logistic regression on TF-IDF, to begin with
 HIDDEN_STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.1)  # on standardised hidden states
 SMOOTHING = (0.01, 0.03, 0.1, 0.3, 1.0)  # alpha of naive Bayes
+_STEP, _MOST_STEPS = 4.0, 4  # beyond an edge of these, where the best stands there
+_MANY_TEXTS = (
+    2000  # of so many, a word or a pair that one alone has tells nothing of another, and costs as much
+)
 LARGEST = 100_000  # features of words, and of characters
 _LEAST = 1e-12  # of a probability, whose logarithm is stored
 
@@ -82,23 +87,31 @@ def majority(data: JobData) -> list[Guess]:
 
 def tfidf(data: JobData) -> list[Guess]:
     """Answer by logistic regression on TF-IDF: of words and pairs, with characters or without, as validation says."""
-    words = _features(data, [_words(TfidfVectorizer, sublinear_tf=True)])
-    both = _features(data, [_words(TfidfVectorizer, sublinear_tf=True), _characters()])
-    trials = [(features, strength) for features in (words, both) for strength in STRENGTHS]
-    return _best(data, ((features, _logistic(data, strength)) for features, strength in trials))
+    least = 2 if len(data.learn) >= _MANY_TEXTS else 1
+    words = _features(data, [_words(TfidfVectorizer, sublinear_tf=True, min_df=least)])
+    both = _features(data, [_words(TfidfVectorizer, sublinear_tf=True, min_df=least), _characters()])
+    kind = partial(_logistic, data)
+    return _best(data, [Grid(words, kind, STRENGTHS), Grid(both, kind, STRENGTHS)])
 
 
 def naive_bayes(data: JobData) -> list[Guess]:
     """Answer by multinomial or complement naive Bayes on counts of words and pairs, as validation says."""
     features = _features(data, [_words(CountVectorizer)])
-    models = (kind(alpha=alpha) for kind in (MultinomialNB, ComplementNB) for alpha in SMOOTHING)
-    return _best(data, ((features, OneVsRestClassifier(m) if data.several else m) for m in models))
+
+    def make(kind: Any, alpha: float) -> Any:
+        return OneVsRestClassifier(kind(alpha=alpha)) if data.several else kind(alpha=alpha)
+
+    kinds = (MultinomialNB, ComplementNB)
+    return _best(data, [Grid(features, partial(make, kind), SMOOTHING) for kind in kinds])
 
 
 def hidden_states(data: JobData) -> list[Guess]:
     """Answer by logistic regression on the hidden states of the frozen base, standardised."""
-    models = (make_pipeline(StandardScaler(), _logistic(data, strength)) for strength in HIDDEN_STRENGTHS)
-    return _best(data, ((data.states, model) for model in models))
+
+    def make(strength: float) -> Any:
+        return make_pipeline(StandardScaler(), _logistic(data, strength))
+
+    return _best(data, [Grid(data.states, make, HIDDEN_STRENGTHS)])
 
 
 def _words(vectorizer: Any, **more: Any) -> Any:
@@ -126,20 +139,46 @@ def _logistic(data: JobData, strength: float) -> Any:
     return OneVsRestClassifier(model) if data.several else model
 
 
-def _best(data: JobData, trials: Iterable[tuple[dict[str, Any], Any]]) -> list[Guess]:
-    """Fit each trial to what is learnt from; answer with the one that is right most often on validation rows."""
-    best: tuple[tuple[float, float], Any, Any] | None = None
+@dataclass(frozen=True)
+class Grid:
+    """A kind of model on some features, by part, and the values of its one setting that are tried first."""
+
+    features: dict[str, Any]
+    make: Callable[[float], Any]
+    values: tuple[float, ...]
+
+
+def _best(data: JobData, grids: Sequence[Grid]) -> list[Guess]:
+    """Tune each grid on validation rows; answer with the model that is right most often there.
+
+    Where the best value of a grid stands at its edge, the search goes on beyond it while that helps.
+    """
     learnt, true = data.targets("learn"), data.targets("validation")
-    for features, model in trials:
-        model.fit(features["learn"], learnt)
-        rank = _rank(data, model, features["validation"], true) if len(true) else (0.0, 0.0)
-        if best is None or rank > best[0]:
-            best = rank, features, model
-    assert best is not None
-    _, features, model = best
+
+    def tried(grid: Grid, value: float) -> tuple[float, float]:
+        model = grid.make(value)
+        model.fit(grid.features["learn"], learnt)
+        return _rank(data, model, grid.features["validation"], true)
+
+    best: tuple[tuple[float, float], Grid, float] | None = None
+    for grid in grids if len(true) else ():
+        found = {value: tried(grid, value) for value in grid.values}
+        for _ in range(_MOST_STEPS):
+            value = max(found, key=found.__getitem__)
+            beyond = {max(found): value * _STEP, min(found): value / _STEP}.get(value)
+            if beyond is None:
+                break
+            found[beyond] = tried(grid, beyond)
+        value = max(found, key=found.__getitem__)
+        if best is None or found[value] > best[0]:
+            best = found[value], grid, value
+    _, grid, value = best or ((), grids[0], grids[0].values[0])
+    model, features = grid.make(value), grid.features
     if len(true):
         # What is tuned may learn from all examples, so that the baseline is as strong as it can be.
         model.fit(_stack(features["learn"], features["validation"]), np.concatenate([learnt, true]))
+    else:
+        model.fit(features["learn"], learnt)
     return _guesses(data, model, model.predict_proba(features["test"]))
 
 
