@@ -210,7 +210,7 @@ class EvaluateConfig(Section):
     job_items: Annotated[int, _FOR_JOBS] = Field(
         500,
         ge=2,
-        description="most test rows of a job that base, rivals and endpoints are asked, drawn by seed",
+        description="most test rows of a job that base and rivals are asked, drawn by seed",
     )
     general: tuple[GeneralConfig, ...] = Field(
         (), description="tests of general ability, to see what training made the model forget"
