@@ -28,6 +28,7 @@ ENCODER = "encoder"  # the name of a fine-tuned encoder, which learns in PyTorch
 STRENGTHS = (1.0, 4.0, 16.0)  # C of logistic regression on TF-IDF, to begin with
 HIDDEN_STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.1)  # on standardised hidden states
 SMOOTHING = (0.01, 0.03, 0.1, 0.3, 1.0)  # alpha of naive Bayes
+TUNING = "beyond the edge"  # baselines that were tuned otherwise learn again
 _STEP, _MOST_STEPS = 4.0, 4  # beyond an edge of these, where the best stands there
 _MANY_TEXTS = (
     2000  # of so many, a word or a pair that one alone has tells nothing of another, and costs as much

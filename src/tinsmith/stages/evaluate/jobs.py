@@ -12,7 +12,7 @@ from tinsmith.base.assets import model_sha256, resolve_model
 from tinsmith.base.files import JsonObject, sha256_file, sha256_json, write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.evaluate.families.jobs import FAMILY
-from tinsmith.evaluate.job_baselines import JOB_BASELINES, JobBaseline, JobData
+from tinsmith.evaluate.job_baselines import JOB_BASELINES, TUNING, JobBaseline, JobData
 from tinsmith.evaluate.job_grades import QUESTIONS, Grader
 from tinsmith.evaluate.job_models import draw_shots, hidden_states, prompt_ids, untaught
 from tinsmith.evaluate.models import (
@@ -180,7 +180,7 @@ class _Judging:
 
     def _put_baseline(self, baseline: JobBaseline, about: Sequence[object], asks: Asks) -> None:
         self.subjects.append(Subject(subject=baseline.name, name=baseline.title, role=Role.BASELINE))
-        self.store.put(baseline.name, "baseline", about, asks)
+        self.store.put(baseline.name, "baseline", [TUNING, *about], asks)
 
     def teach(self, learnt: Path, out: Path) -> None:
         """Teach the rivals and the encoder of the recipe what our model was taught, and ask them."""
