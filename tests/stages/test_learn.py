@@ -148,7 +148,7 @@ def test_generated_answers_are_calibrated_too(learnt: Path, tmp_path: Path) -> N
     compared = [
         (answer.confidence, sure)
         for answer, sure, row in zip(answers, fitted_on, validation, strict=True)
-        if row["none"] > model.job.calibration.none_at
+        if row["none"] > 0.003  # less is not among the likeliest tokens that llama.cpp tells
     ]
     assert len(compared) >= 3
     assert all(given == pytest.approx(sure, abs=0.02) for given, sure in compared)
