@@ -11,7 +11,8 @@ import torch
 from tinsmith.base.progress import SilentProgress
 from tinsmith.model.load import load_model
 from tinsmith.tokens.tokenizer import load_tokenizer
-from tinsmith.train.job_run import JobSettings, JobTrainer, Outcome
+from tinsmith.train.job_run import JobSettings, JobTrainer
+from tinsmith.train.job_watch import Outcome
 from tiny_jobs import job, rows, section
 from tiny_model import write_trained
 
@@ -38,8 +39,8 @@ def copied(model) -> dict[str, torch.Tensor]:
     return {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
 
-@pytest.mark.parametrize("best", [0, 2])
-def test_a_run_ends_with_the_weights_of_its_best_pass(
+@pytest.mark.parametrize("best", [0, 2, 3])  # a pass before the last, the last, their average
+def test_a_run_ends_with_the_weights_that_validate_best(
     best: int, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer, seen = make(base, tmp_path / "work"), []
@@ -51,12 +52,12 @@ def test_a_run_ends_with_the_weights_of_its_best_pass(
     monkeypatch.setattr(trainer, "validate", validate)
     model, outcome, passes = trainer.run(JobSettings("upper", 4e-3), "3 epochs", tmp_path / "run", kept=True)
     assert passes == pytest.approx(3)
-    assert len(seen) == (4 if best == 0 else 3)  # the best weights, put back, are looked at again
+    assert len(seen) == (5 if best == 0 else 4)  # the best weights, put back, are looked at again
     assert outcome is not None
     final = copied(model)
     for name, weight in seen[best].items():
         assert torch.equal(final[name], weight)
-    other = seen[2 - best]
+    other = seen[2 if best == 0 else 0]
     assert any(not torch.equal(final[name], weight) for name, weight in other.items())
 
 
@@ -79,7 +80,8 @@ def test_more_right_answers_outweigh_a_bolder_loss(
 ) -> None:
     trainer, said = make(base, tmp_path / "work"), []
     outcomes = [Outcome(0.1, np.array([True, False])), Outcome(0.2, np.array([True, True]))]
-    monkeypatch.setattr(trainer, "validate", lambda engine: outcomes[len(said)])
+    # The first pass, the last, and the average.
+    monkeypatch.setattr(trainer, "validate", lambda engine: outcomes[min(len(said), 1)])
     monkeypatch.setattr(trainer.progress, "say", said.append, raising=False)
     _, outcome, _ = trainer.run(JobSettings("upper", 4e-3), "2 epochs", tmp_path / "run", kept=True)
     assert outcome is outcomes[1]

@@ -13,8 +13,9 @@ from tinsmith.base.errors import TrainingError
 from tinsmith.base.progress import SilentProgress
 from tinsmith.model.load import load_model
 from tinsmith.tokens.tokenizer import load_tokenizer
-from tinsmith.train.job_run import JobSettings, JobTrainer, Outcome
+from tinsmith.train.job_run import JobSettings, JobTrainer
 from tinsmith.train.job_search import candidates_of, learn_job, passes_for, plan_trials
+from tinsmith.train.job_watch import Outcome
 from tiny_jobs import job, rows, section
 from tiny_model import write_trained
 

@@ -64,6 +64,17 @@ def progress_of(
     return min(1.0, (behind + ahead / 2) / total)
 
 
+def share_done(budget: Budget, epoch_tokens: int, done: TrainProgress) -> float:
+    """Return the share of a budget that is spent, from 0 to 1."""
+    spent = {
+        "steps": done.step / budget.amount,
+        "tokens": done.tokens / budget.amount,
+        "epochs": done.tokens / (budget.amount * epoch_tokens),
+        "seconds": done.seconds / budget.amount,
+    }[budget.kind]
+    return min(1.0, spent)
+
+
 class Pace:
     """Estimate a step's seconds from the latest steps."""
 

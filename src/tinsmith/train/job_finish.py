@@ -27,7 +27,7 @@ from tinsmith.recipe import TrainConfig
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.checkpoint import save_trained
-from tinsmith.train.job_run import READINGS, JobTrainer
+from tinsmith.train.job_run import JobTrainer
 from tinsmith.train.job_scores import (
     AnswerScores,
     answer_scores,
@@ -36,6 +36,7 @@ from tinsmith.train.job_scores import (
     prior_scores,
 )
 from tinsmith.train.job_search import Learnt, learn_job
+from tinsmith.train.job_watch import READINGS
 from tinsmith.train.memory import freed_memory_kept
 
 WORK = "work"  # in a job's directory while it is learnt

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from tinsmith.base.files import JsonObject, atomic_path, read_json, write_json
+from tinsmith.base.files import JsonObject, read_json, write_json
 from tinsmith.base.progress import Progress
 from tinsmith.jobs.answer_set import AnswerSet, write_answers
 from tinsmith.jobs.ask import NONE
@@ -32,6 +28,7 @@ from tinsmith.train.distributed import Ranks
 from tinsmith.train.dry_run import fit_into_memory
 from tinsmith.train.engine import Engine
 from tinsmith.train.job_scores import answer_scores, label_scores
+from tinsmith.train.job_watch import Outcome, RunWatch
 from tinsmith.train.loop import fit
 from tinsmith.train.lower_blocks import LowerStates, freeze_lower
 from tinsmith.train.mixture import Mixture, MixtureComponent
@@ -46,8 +43,7 @@ _MERGE_TOKENS = 128
 # At most, of the validation part: at the end, and after each pass.
 TOKENS_VALIDATED, _TOKENS_EACH_PASS = 60_000, 20_000
 _PASSES_WORTH_STATES = 1.5  # with fewer, states of frozen blocks would hardly be read twice
-_SETTINGS, _BEST = "settings.json", "best.safetensors"
-READINGS = "readings.jsonl"
+_SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -56,22 +52,6 @@ class JobSettings:
 
     trainable: str
     learning_rate: float
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What validation says of a model: mean loss in nats an ask, and which asks it answers right (N,).
-
-    The loss of labels is that at the best temperature, since boldness can be mended and a wrong order cannot.
-    """
-
-    loss: float
-    correct: NDArray[np.bool_]
-
-    @property
-    def right(self) -> float:
-        """Return the share of asks answered right."""
-        return float(self.correct.mean())
 
 
 class JobTrainer:
@@ -129,8 +109,9 @@ class JobTrainer:
 
         Returns a plain model, what validation says of it, and the passes that were made.
 
-        With `kept` the run resumes after a crash from `out`, is validated after each pass, and ends with the weights of
-        its best pass; `out` then has log.jsonl and readings.jsonl. Raises TrainingError where the loss diverges.
+        With `kept` the run resumes after a crash from `out`, is validated after each pass, and ends with
+        the weights that validate best; `out` then has log.jsonl and readings.jsonl.
+        Raises TrainingError where the loss diverges.
         """
         learn = self.learn if not examples else self.learn.of_rows(set(self.visited[:examples]))
         config = self._section(settings, learn, budget, kept=kept)
@@ -138,7 +119,7 @@ class JobTrainer:
         measured = self._measured(settings)
         if not (out / "checkpoints" / _SETTINGS).exists():
             write_json(out / "checkpoints" / _SETTINGS, measured)
-        watch = _Watch(self, engine, learn, out) if kept else None
+        watch = RunWatch(self, engine, learn.tokens.tokens, out) if kept else None
         log = fit(engine, out=out, progress=self.progress, watch=watch or _nothing)
         outcome = watch.best(log) if watch else self.validate(engine)
         passes = sum(row["tokens"] for row in log) / learn.tokens.tokens
@@ -255,95 +236,6 @@ class JobTrainer:
             lora.merge(model, torch.from_numpy(ids)[None])
         model.requires_grad_(True)
         return model
-
-
-@dataclass(frozen=True)
-class _Score:
-    """Loss and share right of weights. Later ones, at a lower rate, are better unless these two say otherwise."""
-
-    loss: float
-    right: float
-
-    def beats(self, loss: float, right: float) -> bool:
-        """Say whether these weights are better than later ones: a lower loss, and no fewer answers right."""
-        return self.loss < loss and self.right >= right
-
-
-class _Watch:
-    """Validates a run after each pass, keeps its best weights on disk, and what it held of each example before."""
-
-    def __init__(self, trainer: JobTrainer, engine: Engine, learn: AnswerSet, out: Path) -> None:
-        self._trainer, self._engine, self._out = trainer, engine, out
-        self._epoch, self._passes = learn.tokens.tokens, 0
-        self._looked: tuple[int, Outcome | None] = (-1, None)
-
-    def __call__(self, done: TrainProgress) -> None:
-        """Look at a run after a step."""
-        component, passes = self._engine.mixture.components[0], done.tokens // self._epoch
-        objective = component.objective
-        assert isinstance(objective, Answer)
-        rows = [
-            {"passes": done.tokens / self._epoch, "number": number, **asdict(objective.readings[number])}
-            for number in component.batches.numbers(done.step - 1)
-            if number in objective.readings
-        ]
-        _append(self._out / READINGS, rows)
-        if passes > self._passes:
-            self._passes = passes
-            self._look(done.step, done.tokens / self._epoch, last=False)
-
-    def best(self, log: Sequence[JsonObject]) -> Outcome | None:
-        """Look at the last weights, put the best into the model, and return what validation says of them."""
-        step, tokens = log[-1]["step"] + 1, sum(row["tokens"] for row in log)
-        if self._looked[0] != step:
-            self._look(step, tokens / self._epoch, last=True)
-        before, passes = self._kept()
-        outcome = self._looked[1]
-        if outcome is None or before is None or not before.beats(outcome.loss, outcome.right):
-            return outcome
-        self._trainer.progress.say(f"  keeping the weights after {passes:.1f} passes, which validate best")
-        own = dict(self._engine.model.named_parameters())
-        with torch.no_grad():
-            for name, tensor in load_file(self._out / _BEST).items():
-                own[name].copy_(tensor)
-        return self._trainer.validate(self._engine)
-
-    def _look(self, step: int, passes: float, *, last: bool) -> None:
-        outcome = self._trainer.validate(self._engine)
-        self._looked = (step, outcome)
-        if outcome is None:
-            return
-        self._trainer.progress.say(
-            f"  after {passes:.1f} passes: {100 * outcome.right:.1f} in 100 right on {len(outcome.correct)} of the "
-            f"validation part, loss {outcome.loss:.3f}"
-        )
-        _append(
-            self._out / "passes.jsonl",
-            [{"step": step, "passes": passes, "loss": outcome.loss, "right": outcome.right}],
-        )
-        before, _ = self._kept()
-        if not last and not (before and before.beats(outcome.loss, outcome.right)):
-            weights = {
-                name: weight.detach().contiguous()
-                for name, weight in self._engine.model.named_parameters()
-                if weight.requires_grad
-            }
-            with atomic_path(self._out / _BEST) as partial:
-                facts = {"loss": outcome.loss, "right": outcome.right, "passes": passes}
-                save_file(weights, partial, {name: repr(value) for name, value in facts.items()})
-
-    def _kept(self) -> tuple[_Score | None, float]:
-        """Return the score and the passes of the weights on disk."""
-        if not (self._out / _BEST).exists():
-            return None, 0.0
-        with safe_open(self._out / _BEST, "pt") as file:
-            facts = {name: float(value) for name, value in file.metadata().items()}
-        return _Score(facts["loss"], facts["right"]), facts["passes"]
-
-
-def _append(path: Path, rows: Sequence[JsonObject]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _nothing(done: TrainProgress) -> None:

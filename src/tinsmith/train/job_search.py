@@ -18,7 +18,8 @@ from transformers import PreTrainedModel
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.files import JsonObject, read_json, read_whole_rows, write_json
 from tinsmith.recipe import Budget, JobConfig
-from tinsmith.train.job_run import JobSettings, JobTrainer, Outcome
+from tinsmith.train.job_run import JobSettings, JobTrainer
+from tinsmith.train.job_watch import Outcome
 
 RATES = {"upper": 1e-4, "all": 5e-5, "lora": 5e-4}
 FACTORS = (1.0, 2.0, 0.5)  # of the rate, in the order in which they are tried
