@@ -38,18 +38,19 @@ class AnswerSet:
 
     def of_rows(self, rows: set[int]) -> AnswerSet:
         """Return the sequences of some rows."""
-        return self._chosen([number for number, row in enumerate(self.rows) if row in rows])
+        return self.chosen([number for number, row in enumerate(self.rows) if row in rows])
 
     def first(self, most: int) -> AnswerSet:
         """Return the first sequences, at most so many."""
-        return self if len(self) <= most else self._chosen(range(most))
+        return self if len(self) <= most else self.chosen(range(most))
 
     def within(self, most: int) -> AnswerSet:
         """Return the first sequences that have so many tokens together, at least one."""
         ends = self.tokens.lengths.cumsum()
         return self.first(max(1, int((ends <= most).sum())))
 
-    def _chosen(self, numbers: Sequence[int]) -> AnswerSet:
+    def chosen(self, numbers: Sequence[int]) -> AnswerSet:
+        """Return some sequences, in the given order."""
         return AnswerSet(
             self.tokens.subset(numbers),
             tuple(self.rows[number] for number in numbers),

@@ -216,7 +216,7 @@ def _search_rows(learnt: Learnt, trainer: JobTrainer) -> list[JsonObject]:
     run: JsonObject = {
         "what": "run",
         **asdict(learnt.settings),
-        "budget": learnt.budget,
+        "budgets": list(learnt.budgets),
         "passes": learnt.passes,
     }
     run |= {

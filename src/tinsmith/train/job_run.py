@@ -20,9 +20,10 @@ from tinsmith.jobs.labels import LabelTree
 from tinsmith.jobs.prompt import answer_ids
 from tinsmith.jobs.spec import Job
 from tinsmith.model import lora
-from tinsmith.model.load import choose_device
+from tinsmith.model.load import choose_device, parameter_count
 from tinsmith.recipe import Budget, LoraConfig, TrainConfig
 from tinsmith.tokens.batches import Batches
+from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.budget import TrainProgress
 from tinsmith.train.distributed import Ranks
 from tinsmith.train.dry_run import fit_into_memory
@@ -103,9 +104,10 @@ class JobTrainer:
         out: Path,
         *,
         examples: int = 0,
+        order: int = 0,
         kept: bool = False,
     ) -> tuple[PreTrainedModel, Outcome | None, float]:
-        """Train for a budget, on all rows or the first `examples`.
+        """Train for a budget, on all rows or the first `examples`, in one of several orders.
 
         Returns a plain model, what validation says of it, and the passes that were made.
 
@@ -114,6 +116,8 @@ class JobTrainer:
         Raises TrainingError where the loss diverges.
         """
         learn = self.learn if not examples else self.learn.of_rows(set(self.visited[:examples]))
+        if order:
+            learn = learn.chosen(np.random.default_rng((self.seed, order)).permutation(len(learn)).tolist())
         config = self._section(settings, learn, budget, kept=kept)
         engine = self._engine(settings, config, learn)
         measured = self._measured(settings)
@@ -129,14 +133,36 @@ class JobTrainer:
         """Measure how long a pass over all rows takes, frozen blocks and validation not included."""
         return float(self._measured(settings)["seconds_per_token"]) * self.learn.tokens.tokens
 
+    def seconds_of_look(self, settings: JobSettings) -> float:
+        """Estimate how long the validation after a pass takes: reading alone is a third of learning."""
+        if self.validation is None:
+            return 0.0
+        tokens = self.validation.within(_TOKENS_EACH_PASS).tokens.tokens
+        return float(self._measured(settings)["seconds_per_token"]) * tokens / 3
+
+    @property
+    def parameters(self) -> int:
+        """Return the number of parameters of the starting model."""
+        return parameter_count(self.start)
+
     def validate(self, engine: Engine) -> Outcome | None:
         """Return what the validation part says of a model in training; None without such a part."""
+        with engine.autocast():
+            return self._outcome(engine.model, self._lower_of("validation", engine))
+
+    def validate_model(self, model: PreTrainedModel) -> Outcome | None:
+        """Return what the validation part says of a finished model, in float32; None without such a part."""
+        isolate_sequences(model)
+        outcome = self._outcome(model, None)
+        model.set_attn_implementation("sdpa")
+        return outcome
+
+    def _outcome(self, model: PreTrainedModel, lower: LowerStates | None) -> Outcome | None:
         if self.validation is None:
             return None
-        asked = self.validation.within(_TOKENS_EACH_PASS)
-        model, lower = engine.model, self._lower_of("validation", engine)
+        asked, trained = self.validation.within(_TOKENS_EACH_PASS), model.training
         model.eval()
-        with engine.autocast():
+        with torch.no_grad():
             if lower:
                 lower.fill(model, self.progress)
             if self.choices is None:
@@ -146,7 +172,7 @@ class JobTrainer:
                 scores = label_scores(model, asked, self.choices, lower)
                 truth = [self.job.labels.index(ask.answer or "") for ask in asked.asks]
                 outcome = Outcome(calibrated_loss(scores, truth), scores.argmax(axis=1) == np.array(truth))
-        model.train()
+        model.train(trained)
         return outcome
 
     def _section(self, settings: JobSettings, learn: AnswerSet, budget: str, *, kept: bool) -> TrainConfig:

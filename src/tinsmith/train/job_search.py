@@ -1,11 +1,11 @@
 """Learn a job within its budget: try settings on parts of the examples, then run on all of them.
 
-The search is successive halving (Jamieson and Talwalkar 2016, arXiv:1502.07943) over growing parts of the examples, so
-its trials are also the learning curve of the settings that win.
+Trials on parts of the examples are the learning curve of the settings that win.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import time
@@ -20,20 +20,26 @@ from tinsmith.base.files import JsonObject, read_json, read_whole_rows, write_js
 from tinsmith.recipe import Budget, JobConfig
 from tinsmith.train.job_run import JobSettings, JobTrainer
 from tinsmith.train.job_watch import Outcome
+from tinsmith.train.weight_average import WeightMean
 
-RATES = {"upper": 1e-4, "all": 5e-5, "lora": 5e-4}
+# Peaks for a model of `RATE_PARAMETERS`; the rate falls with the square root of the number of parameters.
+RATES = {"upper": 2e-4, "all": 2e-4, "lora": 5e-4}
+RATE_PARAMETERS, HIGHEST_FACTOR = 135e6, 2.0
 FACTORS = (1.0, 2.0, 0.5)  # of the rate, in the order in which they are tried
+RUN = "run"  # directory of the first run; further ones have a number
 SIZES = (50, 100, 200, 500)  # examples of a trial, and of the learning curve
-LEAST_PASSES, MOST_PASSES = 5, 10
-SHARE_OF_TRIALS = 0.2  # of the time, even where it does not suffice for all passes
+LEAST_COMPARED = 200  # examples of a trial that compares settings; on fewer, chance decides
+LEAST_PASSES, MOST_PASSES = 3, 10
+MOST_RUNS = 4  # whose weights are averaged
+SHARE_OF_CURVE, SHARE_OF_TRIALS = 0.15, 0.35  # of the time, at most
 _PASSES_WORTH_TRIALS = 3  # with fewer, all of the time goes to the run itself
 _SECONDS_AFTER = 20.0  # to write the model
-_OVERHEAD = 1.15  # of a pass, beside its gradients
+_OVERHEAD = 1.1  # of a pass, beside its gradients
 
 
 def passes_for(examples: int) -> float:
     """Return how many passes over so many examples are worth their time: more over few."""
-    return min(MOST_PASSES, max(LEAST_PASSES, math.ceil(1200 / examples)))
+    return min(MOST_PASSES, max(LEAST_PASSES, math.ceil(4000 / examples)))
 
 
 @dataclass(frozen=True)
@@ -65,34 +71,62 @@ class Learnt:
 
     model: PreTrainedModel
     settings: JobSettings
-    budget: str
-    passes: float
+    budgets: tuple[str, ...]  # of the runs whose weights were averaged
+    passes: float  # of all runs together
     outcome: Outcome | None
     trials: tuple[Trial, ...]
-    seconds: float  # of the search and the run together, and of no attempt that was killed
+    seconds: float  # of the search and the runs together, and of no attempt that was killed
 
 
 def learn_job(trainer: JobTrainer, out: Path) -> Learnt:
-    """Search and train within the job's budget; `out` has the trials and the run, and a killed call resumes there.
+    """Search and train within the job's budget; `out` has the trials and the runs, and a killed call resumes there.
 
-    A budget in steps or passes, or a number of passes in the recipe, is kept to the letter; without seconds to spare
-    there is no search. Raises TrainingError where the loss of the run diverges.
+    Several runs, each in an order of its own, end as the mean of their weights (Wortsman et al. 2022,
+    arXiv:2203.05482), unless validation prefers one of them. A budget in steps or passes, or a number of passes in the
+    recipe, is kept to the letter: one run, and without seconds to spare no search. Raises TrainingError where the loss
+    of a run diverges.
     """
     config, start = trainer.job.config, time.monotonic()
     search = _Search(trainer, out)
     decided = out / "decision.json"
     if not decided.exists():
-        settings, budget = search.decide(config)
-        write_json(decided, {**asdict(settings), "budget": budget, "seconds": search.spent(start)})
+        settings, budgets = search.decide(config)
+        write_json(decided, {**asdict(settings), "budgets": budgets, "seconds": search.spent(start)})
     facts = read_json(decided)
-    settings = JobSettings(facts["trainable"], facts["learning_rate"])
+    settings, budgets = JobSettings(facts["trainable"], facts["learning_rate"]), facts["budgets"]
     trainer.progress.say(
-        f"  {trainer.job.config.name}: {_named(settings)}, for {facts['budget']} on {len(trainer.visited)} examples"
+        f"  {trainer.job.config.name}: {_named(settings)}, for {' and '.join(budgets)} on {len(trainer.visited)} "
+        "examples"
     )
-    begun = time.monotonic()
-    model, outcome, passes = trainer.run(settings, facts["budget"], out / "run", kept=True)
+    begun, mean, all_passes = time.monotonic(), WeightMean(), 0.0
+    best: tuple[PreTrainedModel, Outcome | None] | None = None
+    for number, budget in enumerate(budgets):
+        directory = out / (RUN if not number else f"{RUN}-{number + 1}")
+        model, outcome, passes = trainer.run(settings, budget, directory, order=number, kept=True)
+        all_passes += passes
+        if len(budgets) > 1:
+            mean.add(dict(model.named_parameters()))
+        if best is None or (outcome and best[1] and not best[1].score.beats(outcome.score)):
+            best = model, outcome
+    assert best is not None
+    if len(budgets) > 1:
+        best = _averaged(trainer, mean, best)
     seconds = facts["seconds"] + time.monotonic() - begun
-    return Learnt(model, settings, facts["budget"], passes, outcome, tuple(search.trials), seconds)
+    return Learnt(best[0], settings, tuple(budgets), all_passes, best[1], tuple(search.trials), seconds)
+
+
+def _averaged(
+    trainer: JobTrainer, mean: WeightMean, best: tuple[PreTrainedModel, Outcome | None]
+) -> tuple[PreTrainedModel, Outcome | None]:
+    """Return the mean of the runs, or the best of them where validation prefers it, with its outcome."""
+    model = copy.deepcopy(best[0])
+    mean.put(dict(model.named_parameters()))
+    outcome = trainer.validate_model(model)
+    if outcome and best[1] and best[1].score.beats(outcome.score):
+        return best
+    if outcome:
+        trainer.progress.say(f"  {outcome.said('with the mean of the weights of the runs')}")
+    return model, outcome
 
 
 class _Search:
@@ -112,45 +146,50 @@ class _Search:
         """Return the seconds since `start`, and those of trials before a kill."""
         return self._before + time.monotonic() - start
 
-    def decide(self, config: JobConfig) -> tuple[JobSettings, str]:
-        """Return the settings of the run and its budget, after the trials that the budget allows."""
-        start = time.monotonic()
-        candidates = candidates_of(config)
-        budget, examples = Budget.parse(config.budget), len(self._trainer.visited)
+    def decide(self, config: JobConfig) -> tuple[JobSettings, list[str]]:
+        """Return the settings of the runs and the budget of each, after the trials that the budget allows."""
+        start, trainer = time.monotonic(), self._trainer
+        budget, examples = Budget.parse(config.budget), len(trainer.visited)
         if budget.kind != "seconds":
-            return candidates[0], f"{config.passes:g} epochs" if config.passes else config.budget
-        passes = config.passes or passes_for(examples)
-        validation = self._trainer.validation.tokens.tokens if self._trainer.validation else 0
-        share = validation / 3 / self._trainer.learn.tokens.tokens  # reading alone is a third of learning
-        a_pass = self._trainer.seconds_of_pass(candidates[0]) * _OVERHEAD
-        left = budget.amount - self.spent(start) - _SECONDS_AFTER - 2 * share * a_pass
+            chosen = candidates_of(config, trainer.parameters, slow=False)[0]
+            return chosen, [f"{config.passes:g} epochs" if config.passes else config.budget]
+        slow = False
+        if not config.trainable:
+            whole = candidates_of(config, trainer.parameters, slow=False)[0]
+            slow = self._pass_seconds(whole) * LEAST_PASSES > budget.amount - _SECONDS_AFTER
+        candidates = candidates_of(config, trainer.parameters, slow=slow)
+        a_pass = self._pass_seconds(candidates[0])
+        plan = TrialPlan()
+        left = budget.amount - self.spent(start) - _SECONDS_AFTER
+        if trainer.validation and left >= _PASSES_WORTH_TRIALS * a_pass and not config.passes:
+            plan = plan_trials(left, examples, len(candidates), self._cost, curve=config.curve)
+        chosen = self.try_out(candidates, plan)
+        left = budget.amount - self.spent(start) - _SECONDS_AFTER
+        if config.passes:
+            return chosen, [f"{config.passes:g} epochs"]
+        return chosen, plan_runs(left, self._pass_seconds(chosen), trainer.seconds_of_look(chosen), examples)
 
-        def cost(size: int) -> float:
-            return a_pass * (passes_for(size) * size / examples + share) + 1.0
+    def _pass_seconds(self, settings: JobSettings) -> float:
+        return self._trainer.seconds_of_pass(settings) * _OVERHEAD
 
-        spare = left - passes * a_pass * (1 + share)
-        if left >= _PASSES_WORTH_TRIALS * a_pass:
-            spare = max(spare, SHARE_OF_TRIALS * left)
-        wanted = config.curve or len(candidates) > 1
-        plan = plan_trials(spare if wanted and validation else 0.0, examples, len(candidates), cost)
-        chosen = self.halve(candidates, plan)
-        a_pass = self._trainer.seconds_of_pass(chosen) * _OVERHEAD
-        left = budget.amount - self.spent(start) - _SECONDS_AFTER - 2 * share * a_pass
-        if left >= passes * a_pass * (1 + share) or config.passes:
-            return chosen, f"{passes:g} epochs"
-        return chosen, f"{max(1.0, left / (1 + share)):.1f}s"
+    def _cost(self, size: int) -> float:
+        """Return the seconds of a trial of the first candidate."""
+        first = candidates_of(self._trainer.job.config, self._trainer.parameters, slow=False)[0]
+        rows = passes_for(size) * size / len(self._trainer.visited)
+        return rows * self._pass_seconds(first) + self._trainer.seconds_of_look(first) + 1.0
 
-    def halve(self, candidates: Sequence[JobSettings], plan: Sequence[tuple[int, int]]) -> JobSettings:
-        """Run trials as planned, (examples, number of candidates), and return the candidate that is left.
+    def try_out(self, candidates: Sequence[JobSettings], plan: TrialPlan) -> JobSettings:
+        """Run trials as planned, and return the best of the candidates; without a comparison the first.
 
-        A candidate that diverges loses. The winner of the largest part is ahead of what was tried on smaller ones only.
+        A candidate that diverges loses. The winner has a point on each size of the curve.
         """
-        ranked = list(candidates)
-        for size, count in plan:
-            tried = [(self._run(size, settings), settings) for settings in ranked[:count]]
-            order = sorted(tried, key=lambda pair: pair[0].rank)
-            ranked = [settings for _, settings in order]
-        return ranked[0]
+        chosen = candidates[0]
+        if plan.compared:
+            tried = [(self._run(plan.size, settings), settings) for settings in candidates[: plan.compared]]
+            chosen = min(tried, key=lambda pair: pair[0].rank)[1]
+        for size in plan.curve:
+            self._run(size, chosen)
+        return chosen
 
     def _run(self, size: int, settings: JobSettings) -> Trial:
         done = [trial for trial in self.trials if (trial.examples, trial.settings) == (size, settings)]
@@ -188,42 +227,62 @@ class _Search:
             )
 
 
-def candidates_of(config: JobConfig) -> list[JobSettings]:
-    """Return the settings that the recipe leaves open, the likeliest to be good first."""
-    kinds = [config.trainable] if config.trainable else ["upper", "all"]
+def candidates_of(config: JobConfig, parameters: int, *, slow: bool) -> list[JobSettings]:
+    """Return the settings that the recipe leaves open for a model of so many parameters, the likeliest best first.
+
+    A `slow` machine trains the upper blocks alone.
+    """
+    kinds = [config.trainable] if config.trainable else ["upper", "all"] if slow else ["all", "upper", "lora"]
     if config.learning_rate:
         return [JobSettings(kind, config.learning_rate) for kind in kinds]
-    return [JobSettings(kind, RATES[kind] * factor) for factor in FACTORS for kind in kinds]
+    scale = min(HIGHEST_FACTOR, math.sqrt(RATE_PARAMETERS / parameters))
+    first = [JobSettings(kinds[0], RATES[kinds[0]] * scale * factor) for factor in FACTORS]
+    return first + [JobSettings(kind, RATES[kind] * scale) for kind in kinds[1:]]
+
+
+@dataclass(frozen=True)
+class TrialPlan:
+    """Sizes of the learning curve, and how many candidates are compared on how many examples."""
+
+    curve: tuple[int, ...] = ()
+    size: int = 0
+    compared: int = 0
 
 
 def plan_trials(
-    seconds: float, examples: int, candidates: int, cost: Callable[[int], float]
-) -> list[tuple[int, int]]:
-    """Plan trials for so many seconds: (examples, number of candidates), each time half as many on a larger part.
+    seconds: float, examples: int, candidates: int, cost: Callable[[int], float], *, curve: bool
+) -> TrialPlan:
+    """Plan trials for a part of so many seconds; `cost` says what a trial of a size takes.
 
-    One candidate alone gives a learning curve, on as many sizes as there is time for; further candidates join where
-    all sizes are afforded. `cost` says what a trial of a size takes.
+    As many sizes of the curve as `SHARE_OF_CURVE` affords, from the smallest. Candidates are compared on the largest
+    size on which three can be, or all if there are fewer, and on `LEAST_COMPARED` examples at least.
     """
     sizes = [size for size in SIZES if size <= 0.7 * examples]
-    best: list[tuple[int, int]] = []
-    for number in range(1, len(sizes) + 1):
-        plan = [(size, 1) for size in sizes[:number]]
-        if _total(plan, cost) <= seconds:
-            best = plan
-    if len(best) < len(sizes) or not sizes:
-        return best
-    for count in range(2, candidates + 1):
-        plan = [
-            (size, max(1, math.ceil(count / 2**number)) if size > SIZES[0] else count)
-            for number, size in enumerate(sizes)
-        ]
-        if _total(plan, cost) <= seconds:
-            best = plan
-    return best
+    points: list[int] = []
+    for size in sizes if curve else ():
+        if sum(map(cost, [*points, size])) > SHARE_OF_CURVE * seconds:
+            break
+        points.append(size)
+    left = SHARE_OF_TRIALS * seconds - sum(map(cost, points))
+    for size in reversed(sizes):
+        affordable = min(candidates, int(left / cost(size)))
+        if size >= LEAST_COMPARED and affordable >= min(candidates, len(FACTORS)) > 1:
+            return TrialPlan(tuple(points), size, affordable)
+    return TrialPlan(tuple(points))
 
 
-def _total(plan: Sequence[tuple[int, int]], cost: Callable[[int], float]) -> float:
-    return sum(count * cost(size) for size, count in plan)
+def plan_runs(seconds: float, a_pass: float, a_look: float, examples: int) -> list[str]:
+    """Return the budget of each run: as many runs as have `LEAST_PASSES`, which share the time.
+
+    Each run is looked at after each pass, at its end and as the mean of its weights. Where there is more time than
+    `MOST_RUNS` need, they make the passes that so many examples are worth, and the rest is saved.
+    """
+    passes = passes_for(examples)
+    runs = max(1, min(MOST_RUNS, int(seconds / (passes * (a_pass + a_look) + 2 * a_look))))
+    each = (seconds / runs - 2 * a_look) / (1 + a_look / a_pass)
+    if runs == MOST_RUNS and each > 2 * passes * a_pass:
+        return [f"{2 * passes:g} epochs"] * runs
+    return [f"{max(1.0, each):.1f}s"] * runs
 
 
 def _named(settings: JobSettings) -> str:

@@ -59,6 +59,13 @@ class Outcome:
         """Return the figures that weights are compared by."""
         return Score(self.loss, self.right)
 
+    def said(self, when: str) -> str:
+        """Return a line about these figures."""
+        return (
+            f"{when}: {100 * self.right:.1f} in 100 right on {len(self.correct)} of the validation part, "
+            f"loss {self.loss:.3f}"
+        )
+
 
 class Validator(Protocol):
     """Tells what validation says of a model in training, and where progress is told."""
@@ -113,7 +120,7 @@ class RunWatch:
         last = {name: weight.detach().clone() for name, weight in self._weights.items()}
         averaged = self._average.put() and self._validator.validate(self._engine)
         if averaged:
-            self._say("with the mean of the weights of the second half", averaged)
+            self._validator.progress.say(f"  {averaged.said('with the mean of its second half')}")
             if outcome.score.beats(averaged.score):
                 self._put(last)
             else:
@@ -130,18 +137,12 @@ class RunWatch:
             for name, tensor in weights.items():
                 self._weights[name].copy_(tensor)
 
-    def _say(self, when: str, outcome: Outcome) -> None:
-        self._validator.progress.say(
-            f"  {when}: {100 * outcome.right:.1f} in 100 right on {len(outcome.correct)} of the validation part, "
-            f"loss {outcome.loss:.3f}"
-        )
-
     def _look(self, step: int, passes: float, *, last: bool) -> None:
         outcome = self._validator.validate(self._engine)
         self._looked = (step, outcome)
         if outcome is None:
             return
-        self._say(f"after {passes:.1f} passes", outcome)
+        self._validator.progress.say(f"  {outcome.said(f'after {passes:.1f} passes')}")
         _append(
             self._out / "passes.jsonl",
             [{"step": step, "passes": passes, "loss": outcome.loss, "right": outcome.right}],
