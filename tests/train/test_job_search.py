@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from torch import nn
 
 import tinsmith.train.job_search as search_module
 from tinsmith.base.errors import TrainingError
@@ -14,7 +15,14 @@ from tinsmith.base.progress import SilentProgress
 from tinsmith.model.load import load_model
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.job_run import JobSettings, JobTrainer
-from tinsmith.train.job_search import candidates_of, learn_job, passes_for, plan_trials
+from tinsmith.train.job_search import (
+    TrialPlan,
+    candidates_of,
+    learn_job,
+    passes_for,
+    plan_runs,
+    plan_trials,
+)
 from tinsmith.train.job_watch import Outcome
 from tiny_jobs import job, rows, section
 from tiny_model import write_trained
@@ -30,20 +38,30 @@ class _Set:
 class FakeTrainer:
     """Takes its time and gives outcomes by a rule; real runs are in the test below and in test_learn.py."""
 
+    parameters = 135_000_000
+
     def __init__(self, examples: int, a_pass: float, **facts) -> None:
         self.job, self.progress = job(**facts), SilentProgress()
         self.visited, self.a_pass, self.runs = list(range(examples)), a_pass, []
-        self.loss = lambda size, settings: abs(np.log(settings.learning_rate / 2e-4)) / size
+        self.loss = lambda size, settings: abs(np.log(settings.learning_rate / 4e-4)) / size
 
     def seconds_of_pass(self, settings: JobSettings) -> float:
-        return self.a_pass * (2 if settings.trainable == "all" else 1)
+        return self.a_pass * (1 if settings.trainable == "all" else 0.5)
 
-    def run(self, settings, budget, out, *, examples=0, kept=False):
-        self.runs.append((examples, settings, budget))
+    def seconds_of_look(self, settings: JobSettings) -> float:
+        return self.seconds_of_pass(settings) / 30
+
+    def validate_model(self, model) -> Outcome:
+        return Outcome(model.weight.mean().item(), np.array([True, False]))
+
+    def run(self, settings, budget, out, *, examples=0, order=0, kept=False):
+        self.runs.append((examples, settings, budget, order))
         loss = self.loss(examples or len(self.visited), settings)
         if loss == np.inf:
             raise TrainingError("the loss is not finite")
-        return "model", Outcome(loss, np.array([True, False])), 2.0
+        model = nn.Linear(1, 1)
+        nn.init.constant_(model.weight, float(order))
+        return model, Outcome(loss, np.array([True, False])), 2.0
 
 
 @pytest.fixture
@@ -59,10 +77,10 @@ def trainer(monkeypatch: pytest.MonkeyPatch):
         made.learn, made.validation = (_Set(examples * 40), _Set(examples * 4))
         plain = made.run
 
-        def run(settings, budget, out, *, examples=0, kept=False):
+        def run(settings, budget, out, *, examples=0, order=0, kept=False):
             passes = float(budget.split()[0]) if "epochs" in budget else 0.0
             now[0] += passes * made.seconds_of_pass(settings) * (examples or 0) / len(made.visited)
-            return plain(settings, budget, out, examples=examples, kept=kept)
+            return plain(settings, budget, out, examples=examples, order=order, kept=kept)
 
         made.run = run
         return made
@@ -70,39 +88,58 @@ def trainer(monkeypatch: pytest.MonkeyPatch):
     return make
 
 
-def test_a_slow_machine_spends_its_minutes_on_the_run_itself(trainer, tmp_path: Path) -> None:
-    slow = trainer(2000, 500.0)  # two passes fit
+def seconds(budgets: tuple[str, ...]) -> float:
+    return sum(float(budget.removesuffix("s")) for budget in budgets)
+
+
+def test_a_slow_machine_spends_its_minutes_on_one_run_of_the_upper_blocks(trainer, tmp_path: Path) -> None:
+    slow = trainer(2000, 800.0)  # a pass and a half fit, or three of the upper blocks
     learnt = learn_job(slow, tmp_path)
     assert len(slow.runs) == 1
-    assert learnt.settings == candidates_of(slow.job.config)[0]
-    assert 800 < float(learnt.budget.removesuffix("s")) < 1200
+    assert learnt.settings.trainable == "upper"
+    assert 950 < seconds(learnt.budgets) < 1200
 
 
-def test_some_minutes_of_a_longer_budget_give_the_learning_curve(trainer, tmp_path: Path) -> None:
-    learnt = learn_job(trainer(2000, 200.0), tmp_path)  # five passes fit
+def test_a_longer_budget_gives_a_learning_curve_and_several_runs(trainer, tmp_path: Path) -> None:
+    learnt = learn_job(trainer(2000, 120.0), tmp_path)
     assert [trial.examples for trial in learnt.trials] == [50, 100]
     assert {trial.settings for trial in learnt.trials} == {learnt.settings}
-    assert 750 < float(learnt.budget.removesuffix("s")) < 1100
+    assert learnt.settings.trainable == "all"
+    assert len(learnt.budgets) == 2
+    assert 850 < seconds(learnt.budgets) < 1100
     without = learn_job(
-        trainer(2000, 200.0, curve=False, learning_rate=1e-4, trainable="upper"), tmp_path / "2"
+        trainer(2000, 120.0, curve=False, learning_rate=1e-4, trainable="all"), tmp_path / "2"
     )
     assert not without.trials
+
+
+def test_runs_have_orders_of_their_own_and_end_as_their_mean(trainer, tmp_path: Path) -> None:
+    made = trainer(2000, 60.0, curve=False, learning_rate=4e-4, trainable="all")
+    made.loss = lambda size, settings: 2.0
+    learnt = learn_job(made, tmp_path)
+    orders = [order for *_, order in made.runs]
+    assert orders == list(range(len(learnt.budgets)))
+    assert len(orders) > 2
+    assert learnt.model.weight.item() == pytest.approx(np.mean(orders))
+    # Where validation prefers one of the runs, it is the one.
+    made.loss = lambda size, settings: 0.0
+    assert learn_job(made, tmp_path / "2").model.weight.item() in orders
 
 
 def test_a_fast_machine_tries_settings_and_takes_the_planted_best(trainer, tmp_path: Path) -> None:
     fast = trainer(2000, 10.0)
     learnt = learn_job(fast, tmp_path)
-    tried = {trial.settings for trial in learnt.trials}
-    assert len(tried) == len(candidates_of(fast.job.config))
-    assert learnt.settings == JobSettings("upper", 2e-4)
-    # Fewer candidates on each larger part; those that are left have a point on every size.
-    counts = [sum(trial.examples == size for trial in learnt.trials) for size in search_module.SIZES]
-    assert counts == sorted(counts, reverse=True)
-    assert counts[-1] >= 1
+    tried = [trial for trial in learnt.trials if trial.settings != learnt.settings]
+    assert {trial.examples for trial in tried} == {500}
+    assert {trial.settings for trial in learnt.trials} == set(
+        candidates_of(fast.job.config, fast.parameters, slow=False)
+    )
+    assert learnt.settings == JobSettings("all", 4e-4)
+    # The winner has a point on every size of the curve.
     assert {trial.examples for trial in learnt.trials if trial.settings == learnt.settings} == set(
         search_module.SIZES
     )
-    assert learnt.budget == f"{passes_for(2000):g} epochs"
+    assert learnt.budgets == (f"{2 * passes_for(2000):g} epochs",) * search_module.MOST_RUNS
 
 
 def test_a_killed_search_repeats_no_trial(trainer, tmp_path: Path) -> None:
@@ -110,7 +147,7 @@ def test_a_killed_search_repeats_no_trial(trainer, tmp_path: Path) -> None:
     whole, plain = first.run, 3
 
     def run(*arguments, **options):
-        if len(first.runs) == plain:
+        if len(first.runs) == plain:  # in the midst of the trials
             raise KeyboardInterrupt
         return whole(*arguments, **options)
 
@@ -127,32 +164,50 @@ def test_a_killed_search_repeats_no_trial(trainer, tmp_path: Path) -> None:
 def test_a_trial_that_diverges_loses(trainer, tmp_path: Path) -> None:
     fast = trainer(2000, 10.0)
     plain = fast.loss
-    fast.loss = lambda size, settings: np.inf if settings.learning_rate == 2e-4 else plain(size, settings)
+    fast.loss = lambda size, settings: np.inf if settings.learning_rate == 4e-4 else plain(size, settings)
     learnt = learn_job(fast, tmp_path)
-    assert learnt.settings.learning_rate != 2e-4
+    assert learnt.settings.learning_rate != 4e-4
     assert any(trial.loss is None for trial in learnt.trials)
 
 
 def test_budgets_in_passes_are_kept_to_the_letter(trainer, tmp_path: Path) -> None:
-    assert learn_job(trainer(2000, 1.0, budget="3 epochs"), tmp_path).budget == "3 epochs"
-    assert learn_job(trainer(2000, 1.0, passes=2.5), tmp_path / "2").budget == "2.5 epochs"
-    assert learn_job(trainer(2000, 1.0, budget="9 steps"), tmp_path / "3").budget == "9 steps"
+    assert learn_job(trainer(2000, 1.0, budget="3 epochs"), tmp_path).budgets == ("3 epochs",)
+    assert learn_job(trainer(2000, 1.0, passes=2.5), tmp_path / "2").budgets == ("2.5 epochs",)
+    assert learn_job(trainer(2000, 1.0, budget="9 steps"), tmp_path / "3").budgets == ("9 steps",)
+
+
+def test_larger_models_learn_at_lower_rates() -> None:
+    open_ = job(learning_rate=0, trainable="").config
+    small, large = (candidates_of(open_, count, slow=False)[0] for count in (135e6, 4 * 135e6))
+    assert large.learning_rate == pytest.approx(small.learning_rate / 2)
 
 
 def test_few_examples_are_passed_over_more_often() -> None:
-    assert passes_for(50) > passes_for(200) >= passes_for(10_000) >= 1
+    assert passes_for(200) > passes_for(800) > passes_for(10_000) >= 1
 
 
 def test_a_plan_fits_its_seconds() -> None:
     def cost(size: int) -> float:
         return float(size)
 
-    assert plan_trials(0.0, 2000, 6, cost) == []
-    assert plan_trials(1e9, 40, 6, cost) == []  # too few examples for a part of them
-    for seconds in (60, 200, 900, 2000, 5000):
-        plan = plan_trials(seconds, 2000, 6, cost)
-        assert sum(size * count for size, count in plan) <= seconds
-        assert plan
+    assert plan_trials(100.0, 2000, 5, cost, curve=True) == TrialPlan()
+    assert plan_trials(1e9, 40, 5, cost, curve=True) == TrialPlan()  # too few examples for a part of them
+    assert plan_trials(1e9, 2000, 5, cost, curve=False) == TrialPlan((), 500, 5)
+    for most in (400, 1500, 2000, 5000, 9000):
+        plan = plan_trials(most, 2000, 5, cost, curve=True)
+        spent = sum(plan.curve) + plan.size * plan.compared
+        assert spent <= search_module.SHARE_OF_TRIALS * most
+        assert plan.curve
+        assert plan.compared in (0, 3, 4, 5)
+
+
+def test_a_plan_of_runs_fits_its_seconds() -> None:
+    assert plan_runs(5.0, 100.0, 10.0, 2000) == ["1.0s"]
+    for most in (100.0, 500.0, 1000.0, 2000.0):
+        budgets = plan_runs(most, 100.0, 5.0, 2000)
+        each = most / len(budgets)
+        assert float(budgets[0].removesuffix("s")) * 1.05 + 10 == pytest.approx(each, abs=0.1)
+    assert plan_runs(1e5, 100.0, 5.0, 2000) == ["6 epochs"] * search_module.MOST_RUNS
 
 
 def test_the_better_of_two_real_settings_wins(tmp_path: Path) -> None:
@@ -168,6 +223,6 @@ def test_the_better_of_two_real_settings_wins(tmp_path: Path) -> None:
         progress=SilentProgress(),
     )
     search = search_module._Search(trainer, tmp_path / "work")
-    assert search.halve([BAD, GOOD], [(40, 2)]) == GOOD
+    assert search.try_out([BAD, GOOD], TrialPlan((), 40, 2)) == GOOD
     bad, good = search.trials
     assert good.loss < bad.loss - 0.1

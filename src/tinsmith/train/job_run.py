@@ -213,7 +213,7 @@ class JobTrainer:
 
     def _lower_of(self, name: str, engine: Engine) -> LowerStates | None:
         objective = engine.mixture.components[0].objective
-        return self._lower[name] if isinstance(objective, Answer) and objective.has_frozen else None
+        return self._lower.get(name) if isinstance(objective, Answer) and objective.has_frozen else None
 
     def _measured(self, settings: JobSettings) -> JsonObject:
         """Choose precision and micro-batches, and measure the pace, once for each kind of trainable weights.
