@@ -70,7 +70,7 @@ def _models(recipe: Recipe) -> tuple[str, ...]:
 
 STAGE = Stage(
     "examples",
-    version=1,
+    version=2,
     purpose="examples of jobs",
     estimate=_estimate,
     inputs=("refine", "tokenize"),

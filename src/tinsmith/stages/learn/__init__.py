@@ -46,7 +46,7 @@ def _models(recipe: Recipe) -> tuple[str, ...]:
 
 STAGE = Stage(
     "learn",
-    version=1,
+    version=2,
     purpose="learning jobs",
     estimate=_estimate,
     inputs=("examples", "train"),
