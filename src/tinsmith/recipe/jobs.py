@@ -94,7 +94,9 @@ class JobConfig(Section):
         "",
         description="all weights; upper: the upper half of the blocks, twice as fast; lora; empty: all where there is time",
     )
-    learning_rate: float = Field(0.0, ge=0, description="peak; 0: what suits the model's size, or what trials prefer")
+    learning_rate: float = Field(
+        0.0, ge=0, description="peak; 0: what suits the model's size, or what trials prefer"
+    )
     curve: bool = Field(
         True,
         description="learn from 50, 100, 200 and 500 examples too, as far as a part of the budget allows",
