@@ -92,11 +92,9 @@ class JobConfig(Section):
     )
     trainable: Literal["", "upper", "all", "lora"] = Field(
         "",
-        description="all weights; upper: the upper half of the blocks, twice as fast; lora; empty: all where there is time",
+        description="all weights; upper: the upper half of the blocks, twice as fast; lora; empty: all, if there is time",
     )
-    learning_rate: float = Field(
-        0.0, ge=0, description="peak; 0: what suits the model's size, or what trials prefer"
-    )
+    learning_rate: float = Field(0.0, ge=0, description="peak; 0: by the model's size, or what trials prefer")
     curve: bool = Field(
         True,
         description="learn from 50, 100, 200 and 500 examples too, as far as a part of the budget allows",
