@@ -12,6 +12,7 @@ from tinsmith.base.files import JsonObject
 from tinsmith.base.progress import Advance
 from tinsmith.evaluate.scoring.scorer import Scorer, batches
 from tinsmith.evaluate.scoring.tree import Tree
+from tinsmith.jobs.ask import NONE
 from tinsmith.jobs.asks import asks_of, prompt_of
 from tinsmith.jobs.labels import LabelTree
 from tinsmith.jobs.prompt import answer_ids, make_prompt
@@ -77,11 +78,18 @@ def untaught(
 
 
 def shown_before(tokenizer: PreTrainedTokenizerFast, job: Job, shots: Sequence[JsonObject]) -> list[int]:
-    """Return the tokens of examples in the form of the prompt, each with its answer; long inputs are cut."""
+    """Return the tokens of examples in the form of the prompt, each with its answer; long inputs are cut.
+
+    Of an extraction, an example shows the first value that is there. Where an answer is taken from the input, the input
+    is shown as far as the job's context holds it.
+    """
     tokens = [context_token(tokenizer)]
     for shot in shots:
-        (ask,) = asks_of(job, shot, tokenizer)
+        asks = asks_of(job, shot, tokenizer)
+        ask = next((one for one in asks if one.answer != NONE), asks[0])
         room = SHOT_TOKENS + len(encode(tokenizer, ask.question))
+        if job.config.kind != "classify":
+            room = job.config.context
         tokens += make_prompt(tokenizer, ask.text, ask.question, room=room, keep=job.config.keep).ids[1:]
         tokens += [*answer_ids(tokenizer, ask.answer or ""), *encode(tokenizer, "\n")]
     return tokens

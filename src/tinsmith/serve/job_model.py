@@ -29,11 +29,13 @@ from tinsmith.jobs.grammar import choices_grammar
 from tinsmith.jobs.labels import LabelTree
 from tinsmith.jobs.prompt import Prompt, answer_ids
 from tinsmith.jobs.spans import Value
-from tinsmith.jobs.spec import FILE, read_job
+from tinsmith.jobs.spec import FILE, Job, read_job
 from tinsmith.serve.runtime import LlamaServer, find_gguf
 from tinsmith.tokens.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
     from tinsmith.serve.label_reader import LabelReader
 
 SLOTS = 8
@@ -99,17 +101,42 @@ class JobModel:
     def __init__(
         self, directory: Path, format: str | None = None, *, threads: int | None = None, bulk: bool = False
     ) -> None:
-        self.job = read_job(directory)
-        self.gguf = find_gguf(directory, format)
-        self.tokenizer = load_tokenizer(directory / "model")
-        self.tree = LabelTree.of(self.tokenizer, self.job.labels)
-        self.checks = Checks(self.job.config)
-        self._decoy = int(self.tokenizer("a", add_special_tokens=False)["input_ids"][0])
-        context = SLOTS * min(self.job.config.context, _trained_context(self.gguf))
-        self._server = LlamaServer(self.gguf, context=context, slots=SLOTS, threads=threads)
-        self._client: httpx.Client | None = None
+        self._set(
+            read_job(directory), find_gguf(directory, format), load_tokenizer(directory / "model"), threads
+        )
         self._bulk = bulk and self.job.config.kind == "classify" and not self.job.config.several
+
+    @classmethod
+    def untaught(
+        cls, job: Job, gguf: Path, tokenizer: PreTrainedTokenizerFast, shown: Sequence[int] = ()
+    ) -> JobModel:
+        """Return any model that is asked a job, after the token ids of examples if some are `shown`."""
+        model = cls.__new__(cls)
+        model._set(job, gguf, tokenizer, None, tuple(shown))
+        return model
+
+    def _set(
+        self,
+        job: Job,
+        gguf: Path,
+        tokenizer: PreTrainedTokenizerFast,
+        threads: int | None,
+        shown: tuple[int, ...] = (),
+    ) -> None:
+        self.job, self.gguf, self.tokenizer, self._shown = job, gguf, tokenizer, shown
+        self.tree = LabelTree.of(tokenizer, job.labels)
+        self.checks = Checks(job.config)
+        self._decoy = int(tokenizer("a", add_special_tokens=False)["input_ids"][0])
+        context = SLOTS * min(self._room, _trained_context(gguf))
+        self._server = LlamaServer(gguf, context=context, slots=SLOTS, threads=threads)
+        self._client: httpx.Client | None = None
         self._reader: LabelReader | None = None
+        self._bulk = False
+
+    @property
+    def _room(self) -> int:
+        """Return the tokens of examples, prompt and answer together, at most."""
+        return self.job.config.context + len(self._shown)
 
     def __enter__(self) -> JobModel:
         if self._bulk:
@@ -166,11 +193,10 @@ class JobModel:
         self, asks: Sequence[Ask], grammars: Sequence[str], *, seed: int | None = None
     ) -> list[Reply]:
         """Write an answer to each ask under its grammar: the likeliest tokens, or drawn with a seed."""
-        room = self.job.config.context
         drawn = {"temperature": 0.0} if seed is None else {"temperature": 1.0, "seed": seed}
 
         def write(place: int, prompt: Sequence[int]) -> Reply:
-            body = {"n_predict": room - len(prompt), "grammar": grammars[place], "n_probs": 1, **drawn}
+            body = {"n_predict": self._room - len(prompt), "grammar": grammars[place], "n_probs": 1, **drawn}
             return _read_tokens(self._complete(prompt, {**body, "top_k": 0, "top_p": 1.0, "min_p": 0.0}))
 
         return self._in_order(asks, write)
@@ -239,10 +265,15 @@ class JobModel:
             texts.setdefault(ask.text, []).append(place)
 
         def in_turn(places: list[int]) -> list[tuple[int, Answered]]:
-            return [(p, do(p, prompt_of(self.job, self.tokenizer, asks[p]).ids)) for p in places]
+            return [(place, do(place, self._asked(asks[place]))) for place in places]
 
         done = dict(pair for group in self._all_at_once(in_turn, list(texts.values())) for pair in group)
         return [done[place] for place in range(len(asks))]
+
+    def _asked(self, ask: Ask) -> tuple[int, ...]:
+        """Return the token ids of examples, if some are shown, and of a prompt."""
+        ids = prompt_of(self.job, self.tokenizer, ask).ids
+        return (*self._shown, *ids[1:]) if self._shown else ids
 
     def _all_at_once(self, do: Callable[[Given], Answered], items: Sequence[Given]) -> list[Answered]:
         """Do something with each item, with a few more requests under way than the server has slots."""

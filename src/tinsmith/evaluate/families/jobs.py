@@ -218,8 +218,8 @@ def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:
     for job in recipe.jobs:
         size = job_size(job) or JobSize(_LEARNT_ROWS, _TEST_ROWS, job.context / 4)
         labelled = job.kind == "classify" and not job.several
-        # Base and rivals are asked for one label alone, once for each number of examples.
-        others = shots * min(size.asked, recipe.evaluate.job_items) if labelled else 0
+        # Base and rivals are asked once for each number of examples.
+        others = shots * min(size.asked, recipe.evaluate.job_items)
         tokens += max(size.asked, others) * size.asked_tokens
         states = _STATES * (size.learnt + size.asked) * size.tokens / _STATES_OF
         baselines = _WORDS + (0.0 if recipe.model.scratch else states) if labelled else 0.0

@@ -26,7 +26,6 @@ from tinsmith.evaluate.recorded import MATCHING, job_of, read_recorded, recorded
 from tinsmith.evaluate.run import drop_other_subjects
 from tinsmith.evidence.format import plural
 from tinsmith.evidence.schema import GGUF_SUBJECTS, OURS, Gap, Role, Subject, shown_examples
-from tinsmith.jobs.answers import UNREADABLE
 from tinsmith.jobs.spec import Calibration
 from tinsmith.model.load import choose_device
 from tinsmith.recipe import EvaluateConfig, RecordedConfig
@@ -36,6 +35,7 @@ from tinsmith.stages.evaluate import Settings
 from tinsmith.stages.evaluate.job_store import Answers, Asks, JobStore, metered
 from tinsmith.stages.evaluate.job_taught import Teacher
 from tinsmith.stages.evaluate.job_work import JobWork, OpenModel, guessed, read_jobs, scored
+from tinsmith.stages.evaluate.job_writers import answered, ask_untaught, drop_files
 from tinsmith.stages.evaluate.measured import Measured
 from tinsmith.stages.stage import Inputs
 
@@ -59,11 +59,12 @@ def evaluate_jobs(
     """
     works = list(read_jobs(config, inputs, seed))
     write_jsonl(out / "items" / QUESTIONS, (question for work in works for question in work.questions))
-    judging = _Judging(works, config, settings, seed, out / "items", progress)
+    judging = _Judging(works, config, settings, seed, out, progress)
     # First, so that answers to other inputs are refused before any model is opened.
     recorded = judging.read_recorded()
     judging.ask_ours()
     judging.ask_models()
+    drop_files(out)
     judging.ask_baselines()
     judging.teach(inputs["learn"], out)
     judging.subjects += recorded
@@ -82,14 +83,14 @@ class _Judging:
         config: EvaluateConfig,
         settings: Settings,
         seed: int,
-        items: Path,
+        out: Path,
         progress: Progress,
     ) -> None:
         self.works, self.config, self.settings, self.seed = works, config, settings, seed
-        self.progress = progress
+        self.progress, self.out = progress, out
         self.device = choose_device(settings.train.device)
         self.precision = scoring_precision(config.precision, self.device)
-        self.store = JobStore(items, _depends(works, seed), progress)
+        self.store = JobStore(out / "items", _depends(works, seed), progress)
         self.labelled = [work for work in works if work.has_one_label]
         self.subjects: list[Subject] = []
         self.gaps: list[Gap] = []
@@ -117,23 +118,19 @@ class _Judging:
 
     def ask_models(self) -> None:
         """Ask base and rivals without examples and after some; on the way, learn from the base's hidden states."""
-        if len(self.labelled) < len(self.works):
-            others = ", ".join(work.name for work in self.works if not work.has_one_label)
-            what, why = f"Base and rivals were not asked {others}", "they answer with labels alone"
-            self.gaps.append(Gap(kind=FAMILY.kind, what=what, why=why))
         if self.config.endpoints:
             what, why = "Endpoints were not asked the jobs", "they were asked questions on documents alone"
             self.gaps.append(Gap(kind=FAMILY.kind, what=what, why=why))
-        for found in find_others(self.config, self.settings.model) if self.labelled else ():
+        for found in find_others(self.config, self.settings.model):
             with OpenModel(found, self.precision, self.device) as model:
                 described = describe(found, model.tokenizer)
                 for shots in sorted(set(self.config.shots)):
                     subject, name = shown_examples(found.subject, shots), _after(found.name, shots)
                     changes = {"subject": subject, "name": name, "shots": shots}
                     self.subjects.append(described.model_copy(update=changes))
-                    asks = {work.name: partial(self._ask_model, work, model, shots) for work in self.labelled}
+                    asks = {work.name: partial(self._ask_model, work, model, shots) for work in self.works}
                     self.store.put(subject, "model", [model.sha256, shots, self.config.job_items], asks)
-                if described.role is Role.BASE:
+                if described.role is Role.BASE and self.labelled:
                     for baseline in JOB_BASELINES:
                         if baseline.reads_states:
                             asks = {
@@ -143,6 +140,8 @@ class _Judging:
                             self._put_baseline(baseline, [model.sha256, self.config.job_items], asks)
 
     def _ask_model(self, work: JobWork, model: OpenModel, shots: int) -> Answers:
+        if not work.has_one_label:
+            return ask_untaught(work, model, shots, seed=self.seed, out=self.out)
         shown = draw_shots(work.learn, shots, seed=self.seed)
         calibration = untaught(model.scorer, model.tokenizer, work.job, shown, like=work.test[0])
         return scored(work, model, work.judged_by(calibration), *work.few(), shown)
@@ -231,24 +230,12 @@ def _ask_served(work: JobWork, format: str) -> Answers:
     """Ask our file as `tinsmith run` does; the parity gate holds llama.cpp to the same labels."""
     grader = Grader(work.job)
     with JobModel(work.directory, format, bulk=True) as model:
-        if work.has_one_label:
-            prompts = [prompt_ids(model.tokenizer, work.job, row) for row in work.test]
-            with metered() as cost:
-                scores = model.label_scores(prompts)
-            rows = [grader.chosen(*pair) for pair in zip(work.questions, scores, strict=True)]
-        else:
-            asked = [{"input": row["input"], "record": row.get("record", {})} for row in work.test]
-            with metered() as cost:
-                answers = model.answer(asked)
-            rows = [
-                grader.said(
-                    question,
-                    UNREADABLE if found.withheld else found.answer,
-                    sure=found.confidence,
-                    tries=found.tries,
-                )
-                for question, found in zip(work.questions, answers, strict=True)
-            ]
+        if not work.has_one_label:
+            return answered(model, grader, work.test, work.questions)
+        prompts = [prompt_ids(model.tokenizer, work.job, row) for row in work.test]
+        with metered() as cost:
+            scores = model.label_scores(prompts)
+        rows = [grader.chosen(*pair) for pair in zip(work.questions, scores, strict=True)]
     return Answers(rows, cost)
 
 

@@ -1,0 +1,71 @@
+"""Ask a job whose answers are written: our file as it is served, base and rivals in the same server."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tinsmith.base.files import JsonObject
+from tinsmith.evaluate.job_grades import Grader
+from tinsmith.evaluate.job_models import draw_shots, shown_before
+from tinsmith.evaluate.models import EvalModel
+from tinsmith.evidence.items import JobQuestion
+from tinsmith.gguf.writer import write_gguf
+from tinsmith.jobs.answers import UNREADABLE
+from tinsmith.jobs.spec import Calibration
+from tinsmith.serve.job_model import JobModel
+from tinsmith.stages.evaluate.job_store import Answers, metered
+from tinsmith.stages.evaluate.job_work import JobWork, OpenModel
+
+FILES = (
+    "untaught"  # folder of the stage for GGUF files of models that come as directories; nothing of it is kept
+)
+_FORMAT = "f16"  # of these files
+
+
+def answered(
+    model: JobModel, grader: Grader, rows: Sequence[JsonObject], questions: Sequence[JobQuestion]
+) -> Answers:
+    """Return what an open model answers, with its confidence. A withheld answer counts as unreadable."""
+    asked = [{"input": row["input"], "record": row.get("record", {})} for row in rows]
+    with metered() as cost:
+        answers = model.answer(asked)
+    said = [
+        grader.said(
+            question,
+            UNREADABLE if found.withheld else found.answer,
+            sure=found.confidence,
+            tries=found.tries,
+        )
+        for question, found in zip(questions, answers, strict=True)
+    ]
+    return Answers(said, cost)
+
+
+def ask_untaught(work: JobWork, model: OpenModel, shots: int, *, seed: int, out: Path) -> Answers:
+    """Ask a model that did not learn a job, after some examples or without, under the grammars of our own file.
+
+    Raises AssetError for a directory of a family that cannot be written as GGUF.
+    """
+    job = work.job.model_copy(update={"calibration": Calibration()})
+    shown: Sequence[int] = ()
+    if shots:
+        shown = shown_before(model.tokenizer, job, draw_shots(work.learn, shots, seed=seed))
+    gguf = model.model.gguf or _written(model.model, out)
+    with JobModel.untaught(job, gguf, model.tokenizer, shown) as opened:
+        return replace(answered(opened, Grader(job), *work.few()), calibration=job.calibration)
+
+
+def _written(model: EvalModel, out: Path) -> Path:
+    path = out / FILES / f"{model.subject}.gguf"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_gguf(model.path, path, _FORMAT)
+    return path
+
+
+def drop_files(out: Path) -> None:
+    """Remove the GGUF files that were written to ask with."""
+    shutil.rmtree(out / FILES, ignore_errors=True)
