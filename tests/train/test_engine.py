@@ -330,6 +330,14 @@ def test_auto_precision_takes_the_faster_says_so_and_keeps_it(
     assert run(tokens, tmp_path / "bfloat16", config("4 steps", precision="auto")).precision == "bfloat16"
 
 
+def test_precision_is_measured_on_the_sequences_of_a_micro_batch(tmp_path: Path) -> None:
+    engine = make_engine(write_tokens(tmp_path), config(precision="auto", micro_rows=4, batch_tokens=256))
+    whole = engine.mixture.components[0].batches.step(0)[0]
+    assert len(whole.lengths) > 1
+    assert torch.equal(runtime._sample(engine).ids, whole.ids[:, : runtime._SAMPLE_TOKENS])
+    assert runtime._sample(engine, sequences=1).ids.shape[1] == whole.lengths[0]
+
+
 def test_auto_precision_measures_no_bfloat16_where_the_processor_has_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

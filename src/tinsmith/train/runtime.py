@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.files import read_json, write_json
 from tinsmith.base.progress import Progress
@@ -19,7 +21,7 @@ from tinsmith.train.mixture import Mixture, MixtureComponent
 from tinsmith.train.objectives.next_token import NextToken
 
 _COMPILE_PAYS_SECONDS = 2400.0  # compiling takes minutes and gains some percent
-_SAMPLE_TOKENS = 128
+_SAMPLE_TOKENS = 512  # products of fewer tokens run at another pace than those of a micro-batch
 _BFLOAT16_PAYS = 1.1  # bfloat16 rounds, so it must be this many times as fast
 
 
@@ -68,9 +70,8 @@ def _obstacle_to_compiling(processes: int) -> str:
 def _choose(engine: Engine, path: Path, progress: Progress) -> dict[str, Any]:
     if path.exists():
         return dict(read_json(path))
-    sample = _sample(engine).to(engine.ranks.device)
-    check_output_layer(engine.model, sample)
-    precision, pace = _choose_precision(engine, sample, progress)
+    check_output_layer(engine.model, _sample(engine, sequences=1).to(engine.ranks.device))
+    precision, pace = _choose_precision(engine, _sample(engine).to(engine.ranks.device), progress)
     pace /= engine.ranks.size
     compiled = _wants_compiling(engine.config, engine.mixture, pace)
     chosen = asdict(RuntimeChoice(precision, compiled, pace))
@@ -78,17 +79,23 @@ def _choose(engine: Engine, path: Path, progress: Progress) -> dict[str, Any]:
     return chosen
 
 
-def _sample(engine: Engine) -> Batch:
-    """Return the first tokens of the first step, to measure and check with."""
+def _sample(engine: Engine, sequences: int | None = None) -> Batch:
+    """Return the first sequences of the first micro-batch, up to `_SAMPLE_TOKENS`, to measure and check with."""
     first = engine.mixture.components[0].batches.step(0)[0]
-    length = min(_SAMPLE_TOKENS, first.lengths[0])
-    ids = first.ids[0, :length].numpy()
-    return make_batch([(ids, (ids == ids).astype("uint8"))])
+    taken: list[tuple[np.ndarray, np.ndarray]] = []
+    left = _SAMPLE_TOKENS
+    for ids in first.ids[0].split(first.lengths)[:sequences]:
+        part = ids[:left].numpy()
+        taken.append((part, np.ones(len(part), dtype=np.uint8)))
+        left -= len(part)
+        if not left:
+            break
+    return make_batch(taken)
 
 
 def _choose_precision(engine: Engine, sample: Batch, progress: Progress) -> tuple[str, float]:
     """Return the precision and its seconds per token."""
-    wanted, size = engine.config.precision, len(sample.ids[0])
+    wanted, size = engine.config.precision, sample.ids.shape[1]
     component = MixtureComponent("next_token", NextToken(), engine.mixture.components[0].batches)
     engine.time_microbatch(
         component, sample, "float32"
