@@ -4,8 +4,9 @@ import pytest
 import torch
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
+from small_models import tiny_model
 from tinsmith.base.errors import TrainingError
-from tinsmith.train.attention import check_output_layer, isolate_sequences, last_hidden
+from tinsmith.train.attention import check_output_layer, isolate_sequences, last_hidden, target_hidden
 from tiny_training import VOCABULARY, batch_of, document, tiny_llama
 
 
@@ -51,6 +52,44 @@ def test_sliding_windows_are_kept() -> None:
         isolate_sequences(model)
         got = last_hidden(model, batch_of(other, ids))[0, 12:]
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3", "bloom"])
+def test_what_is_shared_is_read_once_and_gives_the_same_states_and_gradients(family: str) -> None:
+    model = tiny_model(family, size=VOCABULARY)
+    if family == "gemma3":
+        model.config.sliding_window = 12
+        for layer in model.model.layers:
+            if layer.self_attn.sliding_window is not None:
+                layer.self_attn.sliding_window = 12
+    isolate_sequences(model)
+    text = document(1, 40)
+    batch = batch_of(
+        [*text, *document(2, 7)], document(3, 20), [*text, *document(4, 5)], [*text, *document(5, 1)]
+    )
+    read: list[int] = []
+    model.get_input_embeddings().register_forward_hook(lambda *call: read.append(call[1][0].numel()))
+    found = []
+    for share in (False, True):
+        model.zero_grad()
+        hidden = target_hidden(model, batch, share=share)
+        hidden.square().sum().backward()
+        found.append(
+            (
+                hidden.detach(),
+                {
+                    name: weight.grad.clone()
+                    for name, weight in model.named_parameters()
+                    if weight.grad is not None
+                },
+            )
+        )
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-4, atol=1e-5)
+    for name, gradient in found[0][1].items():
+        torch.testing.assert_close(found[1][1][name], gradient, rtol=1e-3, atol=1e-3)
+    whole = sum(batch.lengths)
+    # A family with its own attention reads sequence by sequence.
+    assert read == ([*batch.lengths] * 2 if family == "bloom" else [whole, whole - 2 * 40])
 
 
 def test_a_model_that_scales_its_logits_is_refused() -> None:

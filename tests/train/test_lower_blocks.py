@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,10 +12,11 @@ from small_models import tiny_model
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.progress import SilentProgress
 from tinsmith.model.blocks import blocks_of
-from tinsmith.tokens.batches import Batches
+from tinsmith.tokens.batches import Batches, make_batch
+from tinsmith.tokens.shards import ShardWriter, TokenSet
 from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.lower_blocks import LowerStates, freeze_lower
-from tiny_training import write_tokens
+from tiny_training import document, write_tokens
 
 FAMILIES = ["llama", "gpt2", "bloom", "gemma3"]
 
@@ -50,6 +52,30 @@ def test_states_from_disk_give_the_gradients_of_reading_through_frozen_blocks(
     prefix = blocks_of(model)[0]
     assert all(f"{prefix}.0." not in name and "emb" not in name and "wte" not in name for name in through)
     assert any(f"{prefix}.1." in name for name in through)
+
+
+def test_states_of_sequences_that_share_a_beginning_are_those_of_each_alone(tmp_path: Path) -> None:
+    model = tiny_model(size=360)
+    isolate_sequences(model)
+    text = document(1, 40)
+    sequences = [[*text, *document(2, 7)], document(3, 20), [*text, *document(4, 5)]]
+    (tmp_path / "tokens").mkdir()
+    writer = ShardWriter(tmp_path / "tokens")
+    for number, ids in enumerate(sequences):
+        writer.add(str(number), 0, ids, [0] * (len(ids) - 1) + [1], "")
+    writer.close([2, 0, 1], {"context": 64, "vocabulary": 360})
+    tokens = TokenSet(tmp_path / "tokens")
+    states = LowerStates(tokens, freeze_lower(model, 0.5), tmp_path / "cache")
+    read: list[int] = []
+    model.get_input_embeddings().register_forward_hook(lambda *call: read.append(call[1][0].numel()))
+    states.fill(model, SilentProgress())
+    assert 40 + 7 + 20 + 5 in read
+    kept = np.fromfile(tmp_path / "cache" / "states.bin", dtype="<f4").reshape(-1, 64)
+    for number in range(len(tokens.lengths)):
+        ids, marks = tokens.sequence(number)
+        alone = states._compute(model.eval(), make_batch([(ids, marks)])).numpy()
+        start = int(tokens.offsets[number])
+        np.testing.assert_allclose(kept[start : start + len(ids)], alone, rtol=1e-4, atol=1e-5)
 
 
 def test_states_of_another_model_are_refused(tmp_path: Path) -> None:

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tinsmith.base.errors import RecipeError
 from tinsmith.base.files import JsonObject
 from tinsmith.jobs.asks import Ask, asks_of, fits, prompt_of
 from tinsmith.jobs.labels import LabelTree
 from tinsmith.jobs.prompt import answer_ids
 from tinsmith.jobs.spec import Job
+from tinsmith.tokens.batches import Groups
 from tinsmith.tokens.shards import ShardWriter, TokenSet, visiting_order
+from tinsmith.tokens.shared_prefixes import shared_length
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -57,6 +61,19 @@ class AnswerSet:
             tuple(self.asks[number] for number in numbers),
             tuple(self.prompt_lengths[number] for number in numbers),
         )
+
+    def groups(self) -> Groups:
+        """Return the sequences about one text as groups, and the tokens that reading each takes."""
+        members: dict[str, list[int]] = {}
+        for number, ask in enumerate(self.asks):
+            members.setdefault(ask.text, []).append(number)
+        lengths = [
+            shared_length([self.tokens.sequence(number)[0] for number in numbers])
+            if len(numbers) > 1
+            else int(self.tokens.lengths[numbers[0]])
+            for numbers in members.values()
+        ]
+        return Groups([tuple(numbers) for numbers in members.values()], np.array(lengths, dtype=np.int64))
 
     def prompt(self, number: int) -> list[int]:
         """Return the token ids of a sequence's prompt."""

@@ -14,12 +14,31 @@ from tinsmith.tokens.shards import TokenSet
 
 
 @dataclass(frozen=True)
+class Part:
+    """Tokens `start` to `stop` of the sequence `number` of a batch, behind the part `prefix`, or none (-1)."""
+
+    number: int
+    start: int
+    stop: int
+    prefix: int = -1
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Sequences, by number, that are read together; `lengths` (N,) are the tokens that reading a group takes."""
+
+    members: Sequence[tuple[int, ...]]
+    lengths: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Batch:
     """Sequences laid end to end in one row of T tokens, without padding.
 
     `ids` and `positions` are (1, T); positions restart with each of the sequences, whose lengths are `lengths`.
     `target_positions` (S,) are the tokens whose successor is a target, `labels` (S,) those successors. `numbers` are
     the sequences' numbers in their token set. Sequences of one group, such as a preference pair, are adjacent.
+    Where sequences share beginnings, the row holds `parts` of them (`tokens/shared_prefixes.py`).
     """
 
     ids: Tensor
@@ -28,13 +47,14 @@ class Batch:
     target_positions: Tensor
     labels: Tensor
     numbers: tuple[int, ...] = ()
+    parts: tuple[Part, ...] = ()
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch with its tensors on a device."""
         ids, positions, target_positions, labels = (
             tensor.to(device) for tensor in (self.ids, self.positions, self.target_positions, self.labels)
         )
-        return Batch(ids, positions, self.lengths, target_positions, labels, self.numbers)
+        return Batch(ids, positions, self.lengths, target_positions, labels, self.numbers, self.parts)
 
 
 def make_batch(
@@ -56,16 +76,25 @@ class Batches:
     Epochs after the first shuffle the documents again; the first parts of documents still come first.
     """
 
-    def __init__(self, tokens: TokenSet, *, batch_tokens: int, micro_rows: int, seed: int) -> None:
+    def __init__(
+        self, tokens: TokenSet, *, batch_tokens: int, micro_rows: int, seed: int, groups: Groups | None = None
+    ) -> None:
+        """Take the groups of the token set itself, unless others are given."""
         self.tokens, self.seed = tokens, seed
         self.batch_tokens, self.micro_tokens = batch_tokens, micro_rows * tokens.context
-        self._lengths = tokens.lengths.reshape(-1, tokens.group).sum(axis=1)
+        self.groups = groups or _even_groups(tokens)
+        self._lengths = self.groups.lengths
         self._epochs: list[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = []
 
     @property
     def longest(self) -> int:
         """Return the tokens of the longest group of sequences, which a step never divides."""
         return int(self._lengths.max())
+
+    @property
+    def epoch_tokens(self) -> int:
+        """Return the tokens of an epoch."""
+        return int(self._lengths.sum())
 
     def step_tokens(self, step: int) -> int:
         """Return the number of tokens in a step."""
@@ -89,8 +118,7 @@ class Batches:
         return make_batch([self.tokens.sequence(number) for number in numbers], numbers)
 
     def _members(self, groups: Sequence[int]) -> tuple[int, ...]:
-        size = self.tokens.group
-        return tuple(group * size + member for group in groups for member in range(size))
+        return tuple(member for group in groups for member in self.groups.members[group])
 
     def _groups(self, step: int) -> NDArray[np.int64]:
         while not self._epochs or step >= self._epochs[-1][0] + len(self._epochs[-1][2]) - 1:
@@ -102,9 +130,17 @@ class Batches:
         order = np.arange(len(self._lengths))
         if self._epochs:
             shuffled = np.random.default_rng([self.seed, len(self._epochs)]).permutation(len(order))
-            order = np.lexsort((shuffled, self.tokens.orders[:: self.tokens.group]))
+            firsts = [members[0] for members in self.groups.members]
+            order = np.lexsort((shuffled, self.tokens.orders[firsts]))
         first = self._epochs[-1][0] + len(self._epochs[-1][2]) - 1 if self._epochs else 0
         self._epochs.append((first, order, _cuts(self._lengths[order], self.batch_tokens)))
+
+
+def _even_groups(tokens: TokenSet) -> Groups:
+    size = tokens.group
+    starts = range(0, len(tokens.lengths), size)
+    members = [tuple(range(start, start + size)) for start in starts]
+    return Groups(members, tokens.lengths.reshape(-1, size).sum(axis=1))
 
 
 def pack(lengths: Sequence[int] | NDArray[np.int64], limit: int) -> list[list[int]]:

@@ -13,6 +13,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from tinsmith.base.errors import TrainingError
 from tinsmith.model.output_layer import output_layer_error
 from tinsmith.tokens.batches import Batch
+from tinsmith.tokens.shared_prefixes import share_prefixes
 from tinsmith.train.blocked import LONGEST, blocked_attention
 
 NAME = "tinsmith_sequences"
@@ -31,10 +32,12 @@ def attend_within_sequences(
     """Attend causally within each of `lengths` tokens of query (1, heads, T, D). Returns (1, T, heads, D).
 
     One call per sequence: without mask or padding, and only the causal half is computed. Of the options that
-    transformers passes, `lengths`, `scaling`, `dropout` and `sliding_window` are used, and `softcap` is refused.
+    transformers passes, `lengths`, `prefixes`, `scaling`, `dropout` and `sliding_window` are used, and `softcap` is
+    refused. `prefixes` names for each sequence the one that it continues, or -1; empty: none continues another.
     """
     lengths: tuple[int, ...] | None = options.get("lengths")
     assert lengths is not None
+    prefixes: tuple[int, ...] = options.get("prefixes") or (-1,) * len(lengths)
     assert sum(lengths) == query.shape[2]
     assert attention_mask is None
     assert not options.get("softcap")
@@ -43,9 +46,17 @@ def attend_within_sequences(
         "dropout": options.get("dropout", 0.0),
         "window": options.get("sliding_window"),
     }
+    queries, keys, values = (states.split(lengths, dim=2) for states in (query, key, value))
     outputs = [
-        _attend(*states, **settings)
-        for states in zip(*(states.split(lengths, dim=2) for states in (query, key, value)), strict=True)
+        _attend(
+            queries[number],
+            *(
+                torch.cat([states[prefix], states[number]], dim=2) if prefix >= 0 else states[number]
+                for states in (keys, values)
+            ),
+            **settings,
+        )
+        for number, prefix in enumerate(prefixes)
     ]
     return torch.cat(outputs, dim=2).transpose(1, 2).contiguous(), None
 
@@ -53,8 +64,11 @@ def attend_within_sequences(
 def _attend(
     query: Tensor, key: Tensor, value: Tensor, *, scaling: float | None, dropout: float, window: int | None
 ) -> Tensor:
-    """Attend causally, within a window if given. Takes and returns (1, heads, T, D)."""
-    visible = _window(query.shape[2], window, query.device)
+    """Attend causally, within a window if given. Takes and returns (1, heads, T, D).
+
+    Where there are more keys than queries, the queries are the last of them.
+    """
+    visible = _visible(query.shape[2], key.shape[2], window, query.device)
     exact = query.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
     if exact and query.device.type == "cpu" and query.shape[2] <= LONGEST and visible is None and not dropout:
         return blocked_attention(query, key, value, scaling or query.shape[3] ** -0.5)
@@ -90,6 +104,7 @@ def isolated_inputs(model: PreTrainedModel, batch: Batch) -> Iterator[dict[str, 
             "input_ids": batch.ids,
             "position_ids": batch.positions,
             "lengths": batch.lengths,
+            "prefixes": tuple(part.prefix for part in batch.parts),
             "use_cache": False,
         }
     else:
@@ -103,9 +118,19 @@ def last_hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
     return states[0] if len(states) == 1 else torch.cat(states, dim=1)
 
 
-def target_hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
-    """Return the last hidden states (S, H) at a batch's target positions, which predict its labels."""
+def target_hidden(model: PreTrainedModel, batch: Batch, *, share: bool = False) -> Tensor:
+    """Return the last hidden states (S, H) at a batch's target positions, which predict its labels.
+
+    With `share`, beginnings that sequences share are read once, if the family allows it.
+    """
+    if share:
+        batch = shared_if_isolated(model, batch)
     return last_hidden(model, batch)[0, batch.target_positions]
+
+
+def shared_if_isolated(model: PreTrainedModel, batch: Batch) -> Batch:
+    """Return a batch whose shared beginnings are read once, if the model's family can."""
+    return share_prefixes(batch) if model.config._attn_implementation == NAME else batch
 
 
 def check_output_layer(model: PreTrainedModel, sample: Batch) -> None:
@@ -122,8 +147,10 @@ def check_output_layer(model: PreTrainedModel, sample: Batch) -> None:
         )
 
 
-def _window(length: int, window: int | None, device: torch.device) -> Tensor | None:
-    if window is None or length <= window:
+def _visible(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor | None:
+    """Return which keys each query sees (queries, keys), or None where plain causality says it."""
+    if queries == keys and (window is None or keys <= window):
         return None
-    distance = torch.arange(length, device=device)[:, None] - torch.arange(length, device=device)
-    return (distance >= 0) & (distance < window)
+    own = torch.arange(keys - queries, keys, device=device)
+    distance = own[:, None] - torch.arange(keys, device=device)
+    return (distance >= 0) & (distance < (window or keys))

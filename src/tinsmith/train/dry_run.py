@@ -65,8 +65,8 @@ def _find_fitting(engine: Engine, component: MixtureComponent, progress: Progres
         problem = _try(engine, component, batch)
         if not problem:
             return component.batches.micro_tokens
-        tokens, alone = batch.ids.shape[1], len(batch.lengths) <= component.batches.tokens.group
-        if alone:
+        tokens = batch.ids.shape[1]
+        if batch.numbers in component.batches.groups.members:
             raise TrainingError(
                 f"the longest sequence, {tokens} tokens, does not fit into memory: {problem}",
                 where="train",
@@ -83,7 +83,7 @@ def largest_batch(batches: Batches) -> Batch:
     """Return the largest micro-batch to expect: the longest sequences together, or one of the coming epoch."""
     filled = _fill_up(batches, batches.micro_tokens)
     seen, step = 0, 0
-    while seen < batches.tokens.tokens and step < _STEPS_AHEAD:
+    while seen < batches.epoch_tokens and step < _STEPS_AHEAD:
         filled = max(filled, *batches.step(step), key=lambda batch: batch.ids.shape[1])
         seen, step = seen + batches.step_tokens(step), step + 1
     return filled
@@ -91,7 +91,7 @@ def largest_batch(batches: Batches) -> Batch:
 
 def _fill_up(batches: Batches, most: int) -> Batch:
     """Return the longest sequence with the longest others that fit beside it into `most` tokens."""
-    lengths = batches.tokens.lengths.reshape(-1, batches.tokens.group).sum(axis=1)
+    lengths = batches.groups.lengths
     ascending = np.argsort(lengths, kind="stable")
     chosen, end = [int(ascending[-1])], len(ascending) - 1
     room = min(most, batches.batch_tokens) - int(lengths[chosen[0]])

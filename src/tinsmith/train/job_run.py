@@ -95,6 +95,7 @@ class JobTrainer:
             if len(some) < len(whole):
                 self.validation = written("validation", [validated[row] for row in self.drawn])
         self.visited = list(dict.fromkeys(self.learn.rows))  # rows in the order of the first pass
+        self._epoch_tokens = int(self.learn.groups().lengths.sum())  # what is shared counts once
         self._lower: dict[str, LowerStates] = {}
 
     def run(
@@ -123,21 +124,21 @@ class JobTrainer:
         measured = self._measured(settings)
         if not (out / "checkpoints" / _SETTINGS).exists():
             write_json(out / "checkpoints" / _SETTINGS, measured)
-        watch = RunWatch(self, engine, learn.tokens.tokens, out) if kept else None
+        watch = RunWatch(self, engine, engine.mixture.epoch_tokens, out) if kept else None
         log = fit(engine, out=out, progress=self.progress, watch=watch or _nothing)
         outcome = watch.best(log) if watch else self.validate(engine)
-        passes = sum(row["tokens"] for row in log) / learn.tokens.tokens
+        passes = sum(row["tokens"] for row in log) / engine.mixture.epoch_tokens
         return self._finish(engine, settings), outcome, passes
 
     def seconds_of_pass(self, settings: JobSettings) -> float:
         """Measure how long a pass over all rows takes, frozen blocks and validation not included."""
-        return float(self._measured(settings)["seconds_per_token"]) * self.learn.tokens.tokens
+        return float(self._measured(settings)["seconds_per_token"]) * self._epoch_tokens
 
     def seconds_of_look(self, settings: JobSettings) -> float:
         """Estimate how long the validation after a pass takes: reading alone is a third of learning."""
         if self.validation is None:
             return 0.0
-        tokens = self.validation.within(_TOKENS_EACH_PASS).tokens.tokens
+        tokens = int(self.validation.within(_TOKENS_EACH_PASS).groups().lengths.sum())
         return float(self._measured(settings)["seconds_per_token"]) * tokens / 3
 
     @property
@@ -177,7 +178,7 @@ class JobTrainer:
 
     def _section(self, settings: JobSettings, learn: AnswerSet, budget: str, *, kept: bool) -> TrainConfig:
         """Return a training section. The loss of few examples jumps by chance, so a jump means no divergence."""
-        mean = learn.tokens.tokens / len(learn)
+        mean = learn.groups().lengths.sum() / len(learn)
         size = min(EXAMPLES_A_STEP, max(4, len(learn) // 16))
         return self._config.model_copy(
             update={
@@ -206,7 +207,11 @@ class JobTrainer:
                 self._lower[name] = LowerStates(answers.tokens, frozen, self.work / f"lower-{name}")
         objective = Answer(learn, self.choices, self._lower["learn"] if frozen else None)
         batches = Batches(
-            learn.tokens, batch_tokens=config.batch_tokens, micro_rows=config.micro_rows, seed=self.seed
+            learn.tokens,
+            batch_tokens=config.batch_tokens,
+            micro_rows=config.micro_rows,
+            seed=self.seed,
+            groups=learn.groups(),
         )
         mixture = Mixture([MixtureComponent(_NAME, objective, batches)])
         return Engine(model, config, mixture, seed=self.seed, ranks=self._ranks)
@@ -228,16 +233,16 @@ class JobTrainer:
             engine = self._engine(settings, section, self.learn)
             runtime = choose_runtime(engine, path.parent, self.progress)
             component = engine.mixture.components[0]
-            ends = np.cumsum(self.learn.tokens.lengths)
-            some = range(max(1, int(np.searchsorted(ends, _TOKENS_MEASURED, side="right"))))
-            batch = component.batches.batch(some)
+            lengths = component.batches.groups.lengths
+            some = range(max(1, int(np.searchsorted(lengths.cumsum(), _TOKENS_MEASURED, side="right"))))
+            batch, tokens = component.batches.batch(some), int(lengths[: len(some)].sum())
 
             def pace() -> float:
                 seconds = [engine.time_microbatch(component, batch, runtime.precision) for _ in range(2)]
-                return min(seconds) / batch.ids.shape[1]
+                return min(seconds) / tokens
 
             budget = Budget.parse(self.job.config.budget)
-            passes = budget.amount / (pace() * self.learn.tokens.tokens)
+            passes = budget.amount / (pace() * self._epoch_tokens)
             kept = budget.kind != "seconds" or passes >= _PASSES_WORTH_STATES
             self._keep_states(settings, kept=kept)
             engine.prepare(self.work, self.progress)

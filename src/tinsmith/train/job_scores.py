@@ -39,7 +39,7 @@ def label_scores(
     known: list[dict[int, Tensor]] = [{} for _ in range(len(answers))]
     for batch in _batches(answers, device):
         owners, branches, _ = choices.taken([answers.asks[number].answer or "" for number in batch.numbers])
-        hidden = lower.target_hidden(model, batch, answers.tokens) if lower else target_hidden(model, batch)
+        hidden = _hidden(model, batch, answers, lower)
         log_probs = choices.log_probs(model, hidden, branches).cpu().double()
         for place, branch, values in zip(owners, branches, log_probs, strict=True):
             known[batch.numbers[place]][branch] = values
@@ -77,7 +77,7 @@ def answer_scores(
     totals, exact = np.zeros(len(answers)), np.ones(len(answers), dtype=bool)
     absent = np.full(len(answers), np.nan)
     for batch in _batches(answers, model.device):
-        hidden = lower.target_hidden(model, batch, answers.tokens) if lower else target_hidden(model, batch)
+        hidden = _hidden(model, batch, answers, lower)
         ends = torch.tensor(batch.lengths, device=hidden.device).cumsum(0)
         owners = torch.searchsorted(ends, batch.target_positions, right=True).tolist()
         for rows in logit_rows(len(hidden), len(weight)):
@@ -101,7 +101,9 @@ def prior_scores(model: PreTrainedModel, prompt: Sequence[int], choices: Choices
     branches = list(range(len(choices.tree.branches)))
     batch = _branch_batch([list(prompt)] * len(branches), branches, choices, (0,) * len(branches))
     log_probs = (
-        choices.log_probs(model, target_hidden(model, batch.to(model.device)), branches).cpu().double()
+        choices.log_probs(model, target_hidden(model, batch.to(model.device), share=True), branches)
+        .cpu()
+        .double()
     )
     return np.array(_labels(dict(zip(branches, log_probs, strict=True)), choices))
 
@@ -139,7 +141,7 @@ def _read_branches(
         chosen = [missing[index] for index in indices]
         numbers, branches = [number for number, _ in chosen], [branch for _, branch in chosen]
         batch = _branch_batch([prompts[number] for number in numbers], branches, choices, tuple(numbers))
-        hidden = target_hidden(model, batch.to(model.device))
+        hidden = target_hidden(model, batch.to(model.device), share=True)
         log_probs = choices.log_probs(model, hidden, branches).cpu().double()
         for number, branch, values in zip(numbers, branches, log_probs, strict=True):
             known[number][branch] = values
@@ -190,8 +192,15 @@ def _labels(found: dict[int, Tensor], choices: Choices) -> list[float]:
     ]
 
 
+def _hidden(model: PreTrainedModel, batch: Batch, answers: AnswerSet, lower: LowerStates | None) -> Tensor:
+    if lower:
+        return lower.target_hidden(model, batch, answers.tokens)
+    return target_hidden(model, batch, share=True)
+
+
 def _batches(answers: AnswerSet, device: Any) -> Iterator[Batch]:
-    """Yield all sequences, those of like length together."""
-    for numbers in pack(answers.tokens.lengths, _TOKENS_AT_ONCE):
-        sequences = [answers.tokens.sequence(number) for number in numbers]
-        yield make_batch(sequences, tuple(numbers)).to(device)
+    """Yield all sequences, those about one text together."""
+    groups = answers.groups()
+    for chosen in pack(groups.lengths, _TOKENS_AT_ONCE):
+        numbers = tuple(number for group in chosen for number in groups.members[group])
+        yield make_batch([answers.tokens.sequence(number) for number in numbers], numbers).to(device)

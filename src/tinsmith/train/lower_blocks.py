@@ -12,9 +12,9 @@ from transformers import PreTrainedModel
 
 from tinsmith.base.progress import Progress
 from tinsmith.model.blocks import blocks_of, passing_through
-from tinsmith.tokens.batches import Batch, make_batch
+from tinsmith.tokens.batches import Batch, Part, make_batch
 from tinsmith.tokens.shards import TokenSet
-from tinsmith.train.attention import isolated_inputs
+from tinsmith.train.attention import isolated_inputs, shared_if_isolated
 from tinsmith.train.resumable_arrays import ResumableArrays, Rows, digest, fingerprint
 
 MOST_BYTES = 4 * 2**30  # of states on disk; a larger set is read through the frozen blocks in every pass
@@ -88,11 +88,14 @@ class LowerStates:
         `tokens` is the set that the states were computed of, or a subset of it.
         """
         lower = blocks_of(model)[1][: self._count]
-        if self._states is None:
-            parts: list[Tensor | None] = [None] * len(batch.lengths)
-        else:
-            kept = [self._of(tokens, number).to(batch.ids.device) for number in batch.numbers]
-            parts = [state[None] for state in kept]
+        batch = shared_if_isolated(model, batch)
+        pieces = batch.parts or [Part(place, 0, length) for place, length in enumerate(batch.lengths)]
+        parts: list[Tensor | None] = [None] * len(pieces)
+        if self._states is not None:
+            kept = [
+                self._of(tokens, batch.numbers[piece.number])[piece.start : piece.stop] for piece in pieces
+            ]
+            parts = [state.to(batch.ids.device)[None] for state in kept]
         passes = list(isolated_inputs(model, batch))
         if len(passes) == 1 and self._states is not None:
             parts = [torch.cat([part for part in parts if part is not None], dim=1)]
@@ -110,7 +113,8 @@ class LowerStates:
 
     @torch.no_grad()
     def _compute(self, model: PreTrainedModel, batch: Batch) -> Tensor:
-        """Return the states (T, H) after the lower blocks."""
+        """Return the states (T, H) of a batch's sequences after the lower blocks."""
+        whole, batch = batch, shared_if_isolated(model, batch)
         blocks, seen = blocks_of(model)[1], list[Tensor]()
         hook = blocks[self._count - 1].register_forward_hook(
             lambda _, __, output: seen.append(output[0] if self._in_tuples else output)
@@ -121,7 +125,21 @@ class LowerStates:
                     model.base_model(**inputs)
         finally:
             hook.remove()
-        return torch.cat(seen, dim=1)[0].float()
+        found = torch.cat(seen, dim=1)[0].float()
+        if not batch.parts:
+            return found
+        pieces = found.split(batch.lengths)
+        own = {
+            part.number: at for at, part in enumerate(batch.parts) if part.stop == whole.lengths[part.number]
+        }
+        return torch.cat(
+            [
+                torch.cat([pieces[part.prefix], pieces[at]]) if part.prefix >= 0 else pieces[at]
+                for at, part in (
+                    (own[number], batch.parts[own[number]]) for number in range(len(whole.lengths))
+                )
+            ]
+        )
 
 
 def _runs_in_file(tokens: TokenSet) -> list[NDArray[np.int64]]:

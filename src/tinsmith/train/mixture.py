@@ -35,7 +35,7 @@ class Mixture:
     @property
     def epoch_tokens(self) -> int:
         """Count the tokens of all token sets."""
-        return sum(component.batches.tokens.tokens for component in self.components)
+        return sum(component.batches.epoch_tokens for component in self.components)
 
     def step_tokens(self, step: int) -> int:
         """Count the tokens of a step."""

@@ -139,4 +139,4 @@ class Answer(NextToken):
         """Return the last hidden states (S, H) that predict the targets."""
         if self._lower:
             return self._lower.target_hidden(model, batch, self._answers.tokens)
-        return target_hidden(model, batch)
+        return target_hidden(model, batch, share=True)
