@@ -17,11 +17,13 @@ from tinsmith.recipe import Budget, TrainConfig
 from tinsmith.tokens.batches import Batch, make_batch
 from tinsmith.train.attention import check_output_layer
 from tinsmith.train.engine import Engine
+from tinsmith.train.memory import is_out_of_memory
 from tinsmith.train.mixture import Mixture, MixtureComponent
 from tinsmith.train.objectives.next_token import NextToken
 
 _COMPILE_PAYS_SECONDS = 2400.0  # compiling takes minutes and gains some percent
-_SAMPLE_TOKENS = 512  # products of fewer tokens run at another pace than those of a micro-batch
+# Products of fewer tokens run at another pace than those of a micro-batch. Where memory is short, fewer must do.
+_SAMPLE_TOKENS, _LEAST_SAMPLE_TOKENS = 512, 16
 _BFLOAT16_PAYS = 1.1  # bfloat16 rounds, so it must be this many times as fast
 
 
@@ -71,7 +73,7 @@ def _choose(engine: Engine, path: Path, progress: Progress) -> dict[str, Any]:
     if path.exists():
         return dict(read_json(path))
     check_output_layer(engine.model, _sample(engine, sequences=1).to(engine.ranks.device))
-    precision, pace = _choose_precision(engine, _sample(engine).to(engine.ranks.device), progress)
+    precision, pace = _measure(engine, progress)
     pace /= engine.ranks.size
     compiled = _wants_compiling(engine.config, engine.mixture, pace)
     chosen = asdict(RuntimeChoice(precision, compiled, pace))
@@ -79,11 +81,25 @@ def _choose(engine: Engine, path: Path, progress: Progress) -> dict[str, Any]:
     return chosen
 
 
-def _sample(engine: Engine, sequences: int | None = None) -> Batch:
-    """Return the first sequences of the first micro-batch, up to `_SAMPLE_TOKENS`, to measure and check with."""
+def _measure(engine: Engine, progress: Progress) -> tuple[str, float]:
+    """Choose the precision on as many tokens as fit into memory; return it and its seconds per token."""
+    size = _SAMPLE_TOKENS
+    while True:
+        try:
+            return _choose_precision(engine, _sample(engine, size).to(engine.ranks.device), progress)
+        except (RuntimeError, MemoryError) as error:
+            if size <= _LEAST_SAMPLE_TOKENS or not is_out_of_memory(error):
+                raise
+        engine.optimizers.drop_gradients()
+        progress.say(f"  {size} tokens do not fit into memory; measuring on {size // 2}")
+        size //= 2
+
+
+def _sample(engine: Engine, most: int = _SAMPLE_TOKENS, sequences: int | None = None) -> Batch:
+    """Return the first sequences of the first micro-batch, up to `most` tokens, to measure and check with."""
     first = engine.mixture.components[0].batches.step(0)[0]
     taken: list[tuple[np.ndarray, np.ndarray]] = []
-    left = _SAMPLE_TOKENS
+    left = most
     for ids in first.ids[0].split(first.lengths)[:sequences]:
         part = ids[:left].numpy()
         taken.append((part, np.ones(len(part), dtype=np.uint8)))
