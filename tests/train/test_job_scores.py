@@ -101,18 +101,16 @@ def test_the_loss_is_minus_ln_p_of_labels_one_target_an_example(model, tree, ans
     assert moved == choices.tokens
 
 
-def test_smoothing_asks_for_some_of_all_choices(model, tree, answers) -> None:
-    isolate_sequences(model)
-    (batch,) = Batches(answers.tokens, batch_tokens=10_000, micro_rows=20, seed=1).step(0)
+def test_logits_of_labels_are_not_rounded_where_the_rest_is(model, tree) -> None:
     choices = Choices(tree)
-    plain = float(Answer(answers, choices, None).loss(model, batch)[0].detach())
-    smooth = float(Answer(answers, choices, None, smoothing=0.1).loss(model, batch)[0].detach())
-    _, branches, _ = choices.taken([answers.asks[number].answer for number in batch.numbers])
+    width = model.get_input_embeddings().weight.shape[1]
+    hidden = 30 * torch.randn(4, width, generator=torch.Generator().manual_seed(1))
+    branches = [0] * len(hidden)
     with torch.no_grad():
-        hidden = Answer(answers, choices, None).hidden(model, batch)
-        rows_ = choices.log_probs(model, hidden, branches)
-    others = sum(float(row[row.isfinite()].mean()) for row in rows_)
-    assert smooth == pytest.approx(0.9 * plain - 0.1 * others, rel=1e-4)
+        plain = choices.log_probs(model, hidden, branches)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            rounded = choices.log_probs(model, hidden, branches)
+    assert torch.equal(plain, rounded)
 
 
 def test_generated_answers_are_scored_token_by_token(model, tmp_path: Path) -> None:

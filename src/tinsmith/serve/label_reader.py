@@ -44,10 +44,13 @@ class LabelReader:
 
     @torch.inference_mode()
     def _logits(self, prompts: Sequence[Sequence[int]], branch: int) -> list[list[float]]:
-        """Return the logits of a branch's tokens after each prompt."""
+        """Return the logits of a branch's tokens after each prompt.
+
+        These few products are in float32, since bfloat16 rounds logits to sixteenths.
+        """
         tokens = list(self.tree.branches[branch].tokens)
         weight, bias = output_layer(self.model)
-        chosen = weight[tokens], None if bias is None else bias[tokens]
+        chosen = weight[tokens].float(), None if bias is None else bias[tokens].float()
         found: list[list[float]] = [[]] * len(prompts)
         for batch in _batches([len(prompt) for prompt in prompts]):
             longest = len(prompts[batch[-1]])
@@ -55,7 +58,7 @@ class LabelReader:
             ids = torch.tensor([[*prompts[i], *[0] * (longest - len(prompts[i]))] for i in batch])
             hidden = self.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
             last = hidden[range(len(batch)), [len(prompts[i]) - 1 for i in batch]]
-            logits = torch.nn.functional.linear(last, *chosen).float().tolist()
+            logits = torch.nn.functional.linear(last.float(), *chosen).tolist()
             for number, values in zip(batch, logits, strict=True):
                 found[number] = values
         return found

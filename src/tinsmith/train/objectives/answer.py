@@ -53,10 +53,15 @@ class Choices:
                 self._first.setdefault((branch, self.columns[branch][taken]), label)
 
     def log_probs(self, model: PreTrainedModel, hidden: Tensor, branches: Sequence[int]) -> Tensor:
-        """Return ln p (S, tokens) of hidden states (S, H) at some branches; -inf for tokens that lead to no label."""
+        """Return ln p (S, tokens) of hidden states (S, H) at some branches; -inf for tokens that lead to no label.
+
+        These few products are in float32, since bfloat16 rounds logits to sixteenths.
+        """
         weight, bias = output_layer(model)
         columns = torch.tensor(self.tokens, device=hidden.device)
-        logits = linear(hidden, weight[columns], None if bias is None else bias[columns]).float()
+        with torch.autocast(hidden.device.type, enabled=False):
+            shift = None if bias is None else bias[columns].float()
+            logits = linear(hidden.float(), weight[columns].float(), shift)
         allowed = self._allowed[list(branches)].to(hidden.device)
         return logits.masked_fill(~allowed, -torch.inf).log_softmax(dim=-1)
 
@@ -97,10 +102,8 @@ class Answer(NextToken):
     token. `readings` holds, by number of the sequence, what the model held of the label when it was last read.
     """
 
-    def __init__(
-        self, answers: AnswerSet, choices: Choices | None, lower: LowerStates | None, smoothing: float = 0.0
-    ) -> None:
-        self._answers, self._choices, self._lower, self._smoothing = answers, choices, lower, smoothing
+    def __init__(self, answers: AnswerSet, choices: Choices | None, lower: LowerStates | None) -> None:
+        self._answers, self._choices, self._lower = answers, choices, lower
         self.readings: dict[int, Reading] = {}
 
     def prepare(self, model: PreTrainedModel, batches: Batches, cache: Path, progress: Progress) -> None:
@@ -128,12 +131,7 @@ class Answer(NextToken):
         log_probs = self._choices.log_probs(model, hidden, branches)
         taken = log_probs[range(len(columns)), columns]
         self.readings |= dict(zip(batch.numbers, self._choices.read(labels, log_probs.detach()), strict=True))
-        loss = -taken.sum()
-        if self._smoothing:
-            possible = log_probs.isfinite()
-            others = log_probs.masked_fill(~possible, 0.0).sum(dim=1) / possible.sum(dim=1)
-            loss = (1 - self._smoothing) * loss - self._smoothing * others.sum()
-        return loss, {}
+        return -taken.sum(), {}
 
     def hidden(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         """Return the last hidden states (S, H) that predict the targets."""
