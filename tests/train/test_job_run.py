@@ -12,7 +12,7 @@ from tinsmith.base.progress import SilentProgress
 from tinsmith.model.load import load_model
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.job_run import JobSettings, JobTrainer
-from tinsmith.train.job_watch import Outcome
+from tinsmith.train.job_watch import Outcome, Score
 from tiny_jobs import job, rows, section
 from tiny_model import write_trained
 
@@ -47,7 +47,8 @@ def test_a_run_ends_with_the_weights_that_validate_best(
 
     def validate(engine) -> Outcome:
         seen.append(copied(engine.model))
-        return Outcome(0.1 if len(seen) - 1 == best else 0.2, np.array([True]))
+        found = len(seen) - 1 == best
+        return Outcome(0.1 if found else 0.2, np.array([True, found]))
 
     monkeypatch.setattr(trainer, "validate", validate)
     model, outcome, passes = trainer.run(JobSettings("upper", 4e-3), "3 epochs", tmp_path / "run", kept=True)
@@ -73,6 +74,13 @@ def test_every_kind_of_trainable_weights_learns(kind: str, still: bool, base: Pa
     assert all(weight.requires_grad for weight in model.parameters())
     # The starting weights are those of the next run.
     assert all(torch.equal(weight, start[name]) for name, weight in copied(trainer.start).items())
+
+
+def test_earlier_weights_must_be_clearly_better() -> None:
+    later = Score(0.20, 0.60, 400)
+    assert Score(0.19, 0.62, 400).beats(later)
+    assert not Score(0.19, 0.61, 400).beats(later)  # by chance
+    assert not Score(0.21, 0.62, 400).beats(later)
 
 
 def test_more_right_answers_outweigh_a_bolder_loss(

@@ -29,9 +29,10 @@ FACTORS = (1.0, 2.0, 0.5)  # of the rate, in the order in which they are tried
 RUN = "run"  # directory of the first run; further ones have a number
 SIZES = (50, 100, 200, 500)  # examples of a trial, and of the learning curve
 LEAST_COMPARED = 200  # examples of a trial that compares settings; on fewer, chance decides
-LEAST_PASSES, MOST_PASSES = 3, 10
+LEAST_PASSES, MOST_PASSES = 2.0, 10.0
 MOST_RUNS = 4  # whose weights are averaged
 SHARE_OF_CURVE, SHARE_OF_TRIALS = 0.15, 0.35  # of the time, at most
+_PASSES_WORTH_ALL = 3  # with fewer, the upper blocks alone learn
 _PASSES_WORTH_TRIALS = 3  # with fewer, all of the time goes to the run itself
 _SECONDS_AFTER = 20.0  # to write the model
 _OVERHEAD = 1.1  # of a pass, beside its gradients
@@ -39,7 +40,7 @@ _OVERHEAD = 1.1  # of a pass, beside its gradients
 
 def passes_for(examples: int) -> float:
     """Return how many passes over so many examples are worth their time: more over few."""
-    return min(MOST_PASSES, max(LEAST_PASSES, math.ceil(4000 / examples)))
+    return min(MOST_PASSES, max(LEAST_PASSES, 4000 / examples))
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ class _Search:
         slow = False
         if not config.trainable:
             whole = candidates_of(config, trainer.parameters, slow=False)[0]
-            slow = self._pass_seconds(whole) * LEAST_PASSES > budget.amount - _SECONDS_AFTER
+            slow = self._pass_seconds(whole) * _PASSES_WORTH_ALL > budget.amount - _SECONDS_AFTER
         candidates = candidates_of(config, trainer.parameters, slow=slow)
         a_pass = self._pass_seconds(candidates[0])
         plan = TrialPlan()
@@ -272,7 +273,7 @@ def plan_trials(
 
 
 def plan_runs(seconds: float, a_pass: float, a_look: float, examples: int) -> list[str]:
-    """Return the budget of each run: as many runs as have `LEAST_PASSES`, which share the time.
+    """Return the budget of each run: as many runs as can make enough passes, which share the time.
 
     Each run is looked at after each pass, at its end and as the mean of its weights. Where there is more time than
     `MOST_RUNS` need, they make the passes that so many examples are worth, and the rest is saved.

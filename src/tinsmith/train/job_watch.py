@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,14 +30,21 @@ _BEST, _AVERAGE = "best.safetensors", "average.safetensors"
 
 @dataclass(frozen=True)
 class Score:
-    """Loss and share right of weights. Later ones, at a lower rate, are better unless these two say otherwise."""
+    """Loss and share right of weights on so many asks.
+
+    Later weights, at a lower rate or a mean, are better unless validation says otherwise by more than chance does.
+    """
 
     loss: float
     right: float
+    asks: int
 
     def beats(self, later: Score) -> bool:
-        """Say whether these weights are better than later ones: a lower loss, and no fewer answers right."""
-        return self.loss < later.loss and self.right >= later.right
+        """Say whether these weights are better than later ones: a lower loss, and clearly more answers right.
+
+        Clearly is half the standard error of a share of one half.
+        """
+        return self.loss < later.loss and self.right - later.right > 0.25 / math.sqrt(self.asks)
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ class Outcome:
     @property
     def score(self) -> Score:
         """Return the figures that weights are compared by."""
-        return Score(self.loss, self.right)
+        return Score(self.loss, self.right, len(self.correct))
 
     def said(self, when: str) -> str:
         """Return a line about these figures."""
@@ -151,7 +159,7 @@ class RunWatch:
         if not last and not (before and before.beats(outcome.score)):
             weights = {name: weight.detach().contiguous() for name, weight in self._weights.items()}
             with atomic_path(self._out / _BEST) as partial:
-                facts = {"loss": outcome.loss, "right": outcome.right, "passes": passes}
+                facts = {"passes": passes, **asdict(outcome.score)}
                 save_file(weights, partial, {name: repr(value) for name, value in facts.items()})
 
     def _kept(self) -> tuple[Score | None, float]:
@@ -160,7 +168,7 @@ class RunWatch:
             return None, 0.0
         with safe_open(self._out / _BEST, "pt") as file:
             facts = {name: float(value) for name, value in file.metadata().items()}
-        return Score(facts["loss"], facts["right"]), facts["passes"]
+        return Score(facts["loss"], facts["right"], int(facts["asks"])), facts["passes"]
 
 
 def _append(path: Path, rows: Sequence[JsonObject]) -> None:
