@@ -69,8 +69,8 @@ def _attend(
     Where there are more keys than queries, the queries are the last of them.
     """
     visible = _visible(query.shape[2], key.shape[2], window, query.device)
-    exact = query.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    if exact and query.device.type == "cpu" and query.shape[2] <= LONGEST and visible is None and not dropout:
+    windowed = window is not None and key.shape[2] > window
+    if query.device.type == "cpu" and key.shape[2] <= LONGEST and not windowed and not dropout:
         return blocked_attention(query, key, value, scaling or query.shape[3] ** -0.5)
     return scaled_dot_product_attention(
         query,
