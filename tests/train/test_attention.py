@@ -7,6 +7,7 @@ from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 from small_models import tiny_model
 from tinsmith.base.errors import TrainingError
 from tinsmith.train.attention import check_output_layer, isolate_sequences, last_hidden, target_hidden
+from tinsmith.train.blocked import blocked_attention
 from tiny_training import VOCABULARY, batch_of, document, tiny_llama
 
 
@@ -22,6 +23,33 @@ def test_no_document_sees_another() -> None:
     assert torch.equal(first, second)
     assert torch.equal(before, after)
     torch.testing.assert_close(first, before)
+
+
+def test_short_documents_attend_in_few_calls_each_within_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_llama().eval()
+    isolate_sequences(model)
+    documents = [document(number, length) for number, length in enumerate((20, 31, 140, 17, 32, 25, 40))]
+    alone = [last_hidden(model, batch_of(ids))[0] for ids in documents]
+    torch.cat(alone).square().sum().backward()
+    wanted = {
+        name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None
+    }
+    calls: list[int] = []
+
+    def told(query: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        calls.append(query.shape[1])
+        return blocked_attention(query, *rest)
+
+    monkeypatch.setattr("tinsmith.train.attention.blocked_attention", told)
+    model.zero_grad()
+    together = last_hidden(model, batch_of(*documents))[0]
+    # In each of two layers: five documents of 17 to 32 tokens with four heads, and two on their own.
+    assert calls == [20, 4, 4] * 2
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-4, atol=1e-5)
+    together.square().sum().backward()
+    for name, weight in model.named_parameters():
+        if weight.grad is not None:
+            torch.testing.assert_close(weight.grad, wanted[name], rtol=1e-3, atol=1e-4)
 
 
 def test_no_gradient_crosses_documents() -> None:
