@@ -49,9 +49,10 @@ class AnswerSet:
         return self if len(self) <= most else self.chosen(range(most))
 
     def within(self, most: int) -> AnswerSet:
-        """Return the first sequences that have so many tokens together, at least one."""
-        ends = self.tokens.lengths.cumsum()
-        return self.first(max(1, int((ends <= most).sum())))
+        """Return the first sequences that take so many tokens to read, those about one text together; at least one."""
+        groups = self.groups()
+        count = max(1, int((groups.lengths.cumsum() <= most).sum()))
+        return self.chosen(sorted(number for members in groups.members[:count] for number in members))
 
     def chosen(self, numbers: Sequence[int]) -> AnswerSet:
         """Return some sequences, in the given order."""

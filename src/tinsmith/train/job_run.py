@@ -41,8 +41,9 @@ EXAMPLES_A_STEP = 16
 FROZEN_SHARE = 0.5  # of the blocks, where the upper ones are trained
 _TOKENS_AT_ONCE, _TOKENS_MEASURED = 1024, 512
 _MERGE_TOKENS = 128
-# At most, of the validation part: at the end, and after each pass.
-TOKENS_VALIDATED, _TOKENS_EACH_PASS = 60_000, 20_000
+TOKENS_VALIDATED = 60_000  # at most, of the validation part, at the end
+# After each pass, more of them where a pass is long: to read a quarter of its tokens takes a twelfth of its time.
+_TOKENS_EACH_PASS, _SHARE_EACH_PASS = 20_000, 0.25
 _PASSES_WORTH_STATES = 1.5  # with fewer, states of frozen blocks would hardly be read twice
 _SETTINGS = "settings.json"
 
@@ -96,6 +97,8 @@ class JobTrainer:
                 self.validation = written("validation", [validated[row] for row in self.drawn])
         self.visited = list(dict.fromkeys(self.learn.rows))  # rows in the order of the first pass
         self._epoch_tokens = int(self.learn.groups().lengths.sum())  # what is shared counts once
+        most = max(_TOKENS_EACH_PASS, round(_SHARE_EACH_PASS * self._epoch_tokens))
+        self._looked_at = self.validation.within(most) if self.validation else None
         self._lower: dict[str, LowerStates] = {}
 
     def run(
@@ -136,9 +139,9 @@ class JobTrainer:
 
     def seconds_of_look(self, settings: JobSettings) -> float:
         """Estimate how long the validation after a pass takes: reading alone is a third of learning."""
-        if self.validation is None:
+        if self._looked_at is None:
             return 0.0
-        tokens = int(self.validation.within(_TOKENS_EACH_PASS).groups().lengths.sum())
+        tokens = int(self._looked_at.groups().lengths.sum())
         return float(self._measured(settings)["seconds_per_token"]) * tokens / 3
 
     @property
@@ -159,9 +162,9 @@ class JobTrainer:
         return outcome
 
     def _outcome(self, model: PreTrainedModel, lower: LowerStates | None) -> Outcome | None:
-        if self.validation is None:
+        if self._looked_at is None:
             return None
-        asked, trained = self.validation.within(_TOKENS_EACH_PASS), model.training
+        asked, trained = self._looked_at, model.training
         model.eval()
         with torch.no_grad():
             if lower:

@@ -1,0 +1,36 @@
+"""Asks about one text are a group, whose text is read once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from small_models import byte_tokenizer
+from tinsmith.jobs.answer_set import write_answers
+from tinsmith.jobs.spec import Job
+from tinsmith.recipe import JobConfig
+
+PASSAGES = ("It was signed in 1991 by both of them.", "Nobody signed it before the year 2005 came.")
+
+
+def test_asks_about_one_text_are_read_together(tmp_path: Path) -> None:
+    config = JobConfig(name="when", kind="answer", question="{question}", answer="{answer}", context=128)
+    rows = [
+        {"id": f"{number}", "input": PASSAGES[number % 2], "record": {"question": f"Question {number}?"}}
+        | {"answer": {"answer": "1991", "quote": ""}}
+        for number in range(6)
+    ]
+    answers = write_answers(
+        tmp_path / "set", Job(config=config, labels=(), answer_tokens=8), rows, byte_tokenizer(), None, seed=1
+    )
+    groups = answers.groups()
+    assert sorted(number for members in groups.members for number in members) == list(range(6))
+    assert [len({answers.asks[number].text for number in members}) for members in groups.members] == [1, 1]
+    for members, length in zip(groups.members, groups.lengths, strict=True):
+        text = len(answers.asks[members[0]].text)
+        whole = sum(int(answers.tokens.lengths[number]) for number in members)
+        assert length <= whole - 2 * text
+    # Even where only one of them fits, the asks about a text stay together.
+    few = answers.within(1)
+    assert len(few) == 3
+    assert len({ask.text for ask in few.asks}) == 1
+    assert len(answers.within(int(groups.lengths.sum()))) == 6
