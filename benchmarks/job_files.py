@@ -1,11 +1,12 @@
 """Write the files of the benchmark jobs from public data: `python -m benchmarks.job_files DATA OUT`.
 
-DATA holds the folders `cuad` and `tat-qa`. A quarter of the contracts is for the test, of TAT-QA half the documents;
-a hash of the name says which, so that all jobs on contracts keep the same ones apart.
+DATA holds the folders `cuad`, `tat-qa` and `fomc`. A quarter of the contracts is for the test, of TAT-QA half the
+documents; a hash of the name says which, so that all jobs on contracts keep the same ones apart.
 
     clauses-{learn,test}.csv            a marked clause of a contract and its category
     contract_fields-{learn,test}.jsonl  a whole contract and the spans that are marked in it
     tatqa-{learn,test}.jsonl            a table and its paragraphs, a question, and the span that answers it
+    stance-half-wrong.csv               the learning side of the stances, half of its labels changed to another
 """
 
 from __future__ import annotations
@@ -141,19 +142,36 @@ def cell_text(cell: str) -> str:
     return re.sub(r"([$€£¥(]) +(?=[\d(])", r"\1", fold(cell))
 
 
+def half_wrong(data: Path) -> list[Record]:
+    """Return the learning side of the stances; every second row, in an order by hash, has a wrong label."""
+    with (data / "fomc/stance/train.csv").open(encoding="utf-8", newline="") as file:
+        rows: list[Record] = list(csv.DictReader(file))
+    labels = sorted({row["stance"] for row in rows})
+    hashes = [int(hashlib.sha256(f"{number}".encode()).hexdigest(), 16) for number in range(len(rows))]
+    for number in sorted(range(len(rows)), key=hashes.__getitem__)[::2]:
+        others = [label for label in labels if label != rows[number]["stance"]]
+        rows[number]["stance"] = others[hashes[number] % len(others)]
+    return rows
+
+
 def write(out: Path, name: str, rows: list[Record], group: str, parts: int) -> None:
     """Write rows into two files by their group, and say how many."""
     for part in ("learn", "test"):
         chosen = [row for row in rows if is_test(row[group], parts) == (part == "test")]
         if name == "clauses":
-            with (out / f"{name}-{part}.csv").open("w", encoding="utf-8", newline="") as file:
-                writer = csv.DictWriter(file, list(rows[0]))
-                writer.writeheader()
-                writer.writerows(chosen)
+            write_csv(out / f"{name}-{part}.csv", chosen)
         else:
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in chosen)
             (out / f"{name}-{part}.jsonl").write_text("".join(lines), encoding="utf-8")
         print(f"{name}-{part}: {len(chosen)} rows of {len({row[group] for row in chosen})} documents")
+
+
+def write_csv(path: Path, rows: list[Record]) -> None:
+    """Write rows with the fields of the first."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def write_all(data: Path, out: Path) -> None:
@@ -162,6 +180,7 @@ def write_all(data: Path, out: Path) -> None:
     write(out, "clauses", clause_rows(data), "contract", 4)
     write(out, "contract_fields", field_rows(data), "contract", 4)
     write(out, "tatqa", tatqa_rows(data), "document", 2)
+    write_csv(out / "stance-half-wrong.csv", half_wrong(data))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from benchmarks.standings import build_recipe
 from tinsmith.base.files import read_json
 from tinsmith.evidence.schema import OURS_4BIT
 
-JOBS = ("stance", "clauses", "contract_fields", "tatqa")
+JOBS = ("stance", "stance_half_wrong", "clauses", "contract_fields", "tatqa")
 _SEEDS = (1, 2, 3)
 _SEVERAL = ("stance",)  # judged by the mean of several seeds
 

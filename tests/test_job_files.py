@@ -53,6 +53,9 @@ def made(tmp_path_factory):
     ]
     (data / "tat-qa/dataset_raw").mkdir(parents=True)
     (data / "tat-qa/dataset_raw/tatqa_dataset_dev.json").write_text(json.dumps(documents))
+    (data / "fomc/stance").mkdir(parents=True)
+    stances = [f"Text {number}.,{('dovish', 'hawkish', 'neutral')[number % 3]},2020" for number in range(21)]
+    (data / "fomc/stance/train.csv").write_text("\n".join(["text,stance,year", *stances]))
     out = tmp_path_factory.mktemp("out")
     job_files.write_all(data, out)
     return out
@@ -63,6 +66,14 @@ def rows_of(path: Path) -> list[dict]:
         with path.open(newline="") as file:
             return list(csv.DictReader(file))
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_half_of_the_stances_are_wrong_and_still_stances(made):
+    rows = rows_of(made / "stance-half-wrong.csv")
+    labels = ("dovish", "hawkish", "neutral")
+    assert [row["text"] for row in rows] == [f"Text {number}." for number in range(21)]
+    assert sum(row["stance"] != labels[number % 3] for number, row in enumerate(rows)) == 11
+    assert {row["stance"] for row in rows} <= set(labels)
 
 
 @pytest.mark.parametrize(
