@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ def _differences(found: Sequence[dict[str, Any]]) -> list[str]:
     return table(["our 4-bit file minus", "metric", "difference (95%)"], rows)
 
 
-def _mean(found: Iterable[dict[str, Any]], subject: str, metric: str) -> str:
+def _mean(found: Sequence[dict[str, Any]], subject: str, metric: str) -> str:
     values = [
         row["value"]
         for metrics in found
@@ -94,7 +94,8 @@ def _mean(found: Iterable[dict[str, Any]], subject: str, metric: str) -> str:
         if (row["subject"], row["metric"]) == (subject, metric)
     ]
     spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3f}{spread}"
+    fewer = f", {len(values)} seed" if len(values) < len(found) else ""
+    return f"{statistics.mean(values):.3f}{spread}{fewer}"
 
 
 def _interval(row: dict[str, Any] | None) -> str:

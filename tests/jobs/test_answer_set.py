@@ -34,3 +34,16 @@ def test_asks_about_one_text_are_read_together(tmp_path: Path) -> None:
     assert len(few) == 3
     assert len({ask.text for ask in few.asks}) == 1
     assert len(answers.within(int(groups.lengths.sum()))) == 6
+
+
+def test_many_asks_about_one_text_are_several_groups(tmp_path: Path) -> None:
+    config = JobConfig(name="when", kind="answer", question="{question}", answer="{answer}", context=128)
+    rows = [
+        {"id": f"{number}", "input": PASSAGES[0], "record": {"question": f"Question {number}?"}}
+        | {"answer": {"answer": "1991", "quote": ""}}
+        for number in range(20)
+    ]
+    answers = write_answers(
+        tmp_path / "set", Job(config=config, labels=(), answer_tokens=8), rows, byte_tokenizer(), None, seed=1
+    )
+    assert [len(members) for members in answers.groups().members] == [8, 8, 4]

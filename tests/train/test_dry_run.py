@@ -10,9 +10,9 @@ import tinsmith.train.dry_run as dry_run
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.files import read_json, read_jsonl
 from tinsmith.base.progress import SilentProgress
-from tinsmith.tokens.batches import Batch, make_batch
+from tinsmith.tokens.batches import Batch, Groups, make_batch
 from tinsmith.tokens.shards import TokenSet
-from tinsmith.train.dry_run import largest_batch, saved_bytes
+from tinsmith.train.dry_run import fit_into_memory, largest_batch, saved_bytes
 from tinsmith.train.engine import Engine
 from tinsmith.train.loop import fit
 from tinsmith.train.memory import available_bytes, is_out_of_memory
@@ -94,6 +94,21 @@ def test_what_does_not_fit_is_halved_and_stays_so_with_the_same_gradients(
         plain.gradients(step)
         plain.update(row["learning_rate"])
     assert weights_equal(plain.model, resumed.model)
+
+
+def test_where_sequences_count_less_than_their_length_the_search_ends(
+    tokens: TokenSet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    section = config("1 steps", micro_rows=1, batch_tokens=64)
+    engine = make_engine(tokens, section)
+    batches = engine.mixture.components[0].batches
+    members = [tuple(range(start, start + 4)) for start in range(0, 40, 4)]
+    batches.groups = Groups(members, np.full(10, 20))
+    batches._lengths, batches.micro_tokens = batches.groups.lengths, 60
+    limit_tokens(monkeypatch, 70)
+    (tmp_path / "settings.json").write_text('{"micro_tokens": null}')
+    with pytest.raises(TrainingError, match="the longest sequence"):
+        fit_into_memory(engine, tmp_path / "settings.json", Told())
 
 
 def test_where_not_even_one_sequence_fits_the_error_says_what_to_do(

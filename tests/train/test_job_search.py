@@ -43,6 +43,7 @@ class FakeTrainer:
     def __init__(self, examples: int, a_pass: float, **facts) -> None:
         self.job, self.progress = job(**facts), SilentProgress()
         self.visited, self.a_pass, self.runs = list(range(examples)), a_pass, []
+        self.start = nn.Linear(1, 1)
         self.correct = np.array([True, False])
         self.loss = lambda size, settings: abs(np.log(settings.learning_rate / 4e-4)) / size
 
@@ -119,6 +120,10 @@ def test_runs_have_orders_of_their_own_and_end_as_their_mean(trainer, tmp_path: 
     made.loss = lambda size, settings: 2.0
     learnt = learn_job(made, tmp_path)
     orders = [order for *_, order in made.runs]
+    # A killed call runs nothing again that was finished.
+    again = learn_job(made, tmp_path)
+    assert len(made.runs) == len(orders)
+    assert again.model.weight.item() == learnt.model.weight.item()
     assert orders == list(range(len(learnt.budgets)))
     assert len(orders) > 2
     assert learnt.model.weight.item() == pytest.approx(np.mean(orders))
@@ -141,6 +146,40 @@ def test_a_fast_machine_tries_settings_and_takes_the_planted_best(trainer, tmp_p
         search_module.SIZES
     )
     assert learnt.budgets == ("4 epochs",) * search_module.MOST_RUNS
+
+
+def test_where_all_weights_do_not_fit_into_memory_the_upper_ones_learn(trainer, tmp_path: Path) -> None:
+    tight, plain = trainer(2000, 10.0), FakeTrainer.seconds_of_pass
+
+    def measured(settings: JobSettings) -> float:
+        if settings.trainable == "all":
+            raise TrainingError("memory ran out")
+        return plain(tight, settings)
+
+    tight.seconds_of_pass = measured
+    assert learn_job(tight, tmp_path).settings.trainable == "upper"
+    assert {settings.trainable for _, settings, *_ in tight.runs} == {"upper"}
+
+
+def test_a_later_run_that_diverges_is_left_out(trainer, tmp_path: Path) -> None:
+    made = trainer(2000, 60.0, curve=False, learning_rate=4e-4, trainable="all")
+    plain = made.run
+
+    def run(*arguments, order=0, **options):
+        if order == 1:
+            raise TrainingError("the loss is not finite")
+        return plain(*arguments, order=order, **options)
+
+    made.run, made.loss = run, lambda size, settings: 2.0
+    learnt = learn_job(made, tmp_path)
+    orders = [order for *_, order in made.runs]
+    assert 1 not in orders
+    assert learnt.model.weight.item() == pytest.approx(np.mean(orders))
+
+
+def test_little_memory_allows_one_run(trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "available_bytes", lambda: 15 * FakeTrainer.parameters)
+    assert len(learn_job(trainer(2000, 60.0), tmp_path).budgets) == 1
 
 
 def test_a_killed_search_repeats_no_trial(trainer, tmp_path: Path) -> None:

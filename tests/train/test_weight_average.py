@@ -38,6 +38,16 @@ def test_a_killed_run_has_the_same_mean(tmp_path: Path) -> None:
     assert torch.equal(whole, cut)
 
 
+def test_what_an_attempt_without_a_checkpoint_left_is_forgotten(tmp_path: Path) -> None:
+    weight = torch.zeros(1)
+    walk(WeightAverage({"w": weight}, tmp_path / "mean"), weight, range(1, 100), 100)
+    again = WeightAverage({"w": weight}, tmp_path / "mean")
+    again.forget()
+    walk(again, weight, range(1001, 1101), 1100)
+    assert again.put()
+    assert weight.item() > 1000
+
+
 def test_one_state_is_no_mean(tmp_path: Path) -> None:
     weight = torch.zeros(1)
     average = WeightAverage({"w": weight}, tmp_path / "mean")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from tinsmith.tokens.shared_prefixes import shared_length
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
+
+
+MOST_TOGETHER = 8  # asks about one text that are read at once; a step of training is of several texts
 
 
 @dataclass(frozen=True)
@@ -64,10 +68,12 @@ class AnswerSet:
         )
 
     def groups(self) -> Groups:
-        """Return the sequences about one text as groups, and the tokens that reading each takes."""
-        members: dict[str, list[int]] = {}
+        """Return the sequences about one text as groups of bounded size, and the tokens that reading each takes."""
+        members: dict[tuple[str, int], list[int]] = {}
+        seen: Counter[str] = Counter()
         for number, ask in enumerate(self.asks):
-            members.setdefault(ask.text, []).append(number)
+            members.setdefault((ask.text, seen[ask.text] // MOST_TOGETHER), []).append(number)
+            seen[ask.text] += 1
         lengths = [
             shared_length([self.tokens.sequence(number)[0] for number in numbers])
             if len(numbers) > 1

@@ -127,7 +127,7 @@ class JobModel:
         self.tree = LabelTree.of(tokenizer, job.labels)
         self.checks = Checks(job.config)
         self._decoy = int(tokenizer("a", add_special_tokens=False)["input_ids"][0])
-        context = SLOTS * min(self._room, _trained_context(gguf))
+        context = SLOTS * min(self._room, trained_context(gguf))
         self._server = LlamaServer(gguf, context=context, slots=SLOTS, threads=threads)
         self._client: httpx.Client | None = None
         self._reader: LabelReader | None = None
@@ -342,6 +342,7 @@ def _read_tokens(tokens: Sequence[JsonObject]) -> Reply:
     return Reply(line.decode("utf-8", "replace").strip(), math.exp(log_probability), bool(end))
 
 
-def _trained_context(gguf: Path) -> int:
+def trained_context(gguf: Path) -> int:
+    """Return the tokens that a GGUF file's model was trained to read at once."""
     metadata = read_metadata(gguf)
     return int(metadata[f"{metadata['general.architecture']}.context_length"])

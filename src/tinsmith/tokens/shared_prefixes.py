@@ -20,8 +20,10 @@ def share_prefixes(batch: Batch) -> Batch:
     """Return a batch whose sequences begin with what they share, each such part once, followed by their own parts.
 
     `lengths` are then those of its `parts`, `positions` count on from the shared part. Targets keep their order; one
-    within a shared part stays there. A batch in which nothing is shared is returned as it is.
+    within a shared part stays there. A batch in which nothing is shared, or which has parts, is returned as it is.
     """
+    if batch.parts:
+        return batch
     sequences = [ids.numpy() for ids in batch.ids[0].cpu().split(batch.lengths)]
     groups = _groups(sequences)
     if all(length == 0 for _, length in groups):

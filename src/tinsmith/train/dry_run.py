@@ -17,6 +17,7 @@ from tinsmith.base.errors import TrainingError
 from tinsmith.base.files import read_json, write_json
 from tinsmith.base.progress import Progress
 from tinsmith.tokens.batches import Batch, Batches, make_batch
+from tinsmith.train.attention import shared_if_isolated
 from tinsmith.train.engine import Engine
 from tinsmith.train.memory import available_bytes, is_out_of_memory
 from tinsmith.train.mixture import MixtureComponent
@@ -62,6 +63,8 @@ def _find_fitting(engine: Engine, component: MixtureComponent, progress: Progres
     """Return the tokens of a micro-batch: the configured number, halved until it fits."""
     while True:
         batch = largest_batch(component.batches)
+        if component.objective.shares_prefixes:
+            batch = shared_if_isolated(engine.model, batch)
         problem = _try(engine, component, batch)
         if not problem:
             return component.batches.micro_tokens
@@ -72,7 +75,7 @@ def _find_fitting(engine: Engine, component: MixtureComponent, progress: Progres
                 where="train",
                 next_step=_SMALLER,
             )
-        component.batches.micro_tokens = tokens // 2
+        component.batches.micro_tokens = min(tokens, component.batches.micro_tokens) // 2
         progress.say(
             f"  {component.name}: {tokens} tokens at once do not fit into memory ({problem}); trying {tokens // 2} "
             "in more passes, which leaves the step's size unchanged"

@@ -28,6 +28,7 @@ from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.checkpoint import save_trained
 from tinsmith.train.job_run import JobTrainer
+from tinsmith.train.job_runs import FIRST
 from tinsmith.train.job_scores import (
     AnswerScores,
     answer_scores,
@@ -84,8 +85,8 @@ def finish_job(
         write_jsonl(out / "validation.jsonl", validated)
         write_jsonl(out / "search.jsonl", _search_rows(learnt, trainer))
         write_jsonl(out / "curve.jsonl", _curve(learnt, len(trainer.visited)))
-        write_jsonl(out / "suspects.jsonl", _suspects(trainer, work / "run" / READINGS, rows[0]))
-        shutil.copyfile(work / "run" / "log.jsonl", out / "log.jsonl")
+        write_jsonl(out / "suspects.jsonl", _suspects(trainer, work / FIRST / READINGS, rows[0]))
+        shutil.copyfile(work / FIRST / "log.jsonl", out / "log.jsonl")
         save_trained(learnt.model, tokenizer, out / "model")
     job.model_copy(update={"calibration": calibrated}).write(out)
 
@@ -96,7 +97,7 @@ def alike(job: Job) -> Job:
     With it `finish_job` teaches another model alike: the same examples, the same budget, and a search of its own in it,
     since the settings that suit our model may not suit another.
     """
-    free = {"trainable": "", "learning_rate": 0.0, "passes": 0.0}
+    free = {"trainable": "", "learning_rate": 0.0}
     return Job(config=job.config.model_copy(update=free), labels=job.labels)
 
 

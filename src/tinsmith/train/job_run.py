@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from tinsmith.base.errors import RecipeError
 from tinsmith.base.files import JsonObject, read_json, write_json
 from tinsmith.base.progress import Progress
 from tinsmith.jobs.answer_set import AnswerSet, write_answers
@@ -90,16 +91,24 @@ class JobTrainer:
         self.learn = written("learn", learnt)
         self.drawn, self.validation = list(range(len(validated))), None
         if validated:
-            whole = written("validation", validated)
-            some = whole.within(TOKENS_VALIDATED)
-            self.drawn, self.validation = sorted(set(some.rows)), whole
-            if len(some) < len(whole):
-                self.validation = written("validation", [validated[row] for row in self.drawn])
+            self.validation = self._written_if_it_fits(written, validated)
+        if self.validation and len(some := self.validation.within(TOKENS_VALIDATED)) < len(self.validation):
+            self.drawn = sorted(set(some.rows))
+            self.validation = written("validation", [validated[row] for row in self.drawn])
         self.visited = list(dict.fromkeys(self.learn.rows))  # rows in the order of the first pass
         self._epoch_tokens = int(self.learn.groups().lengths.sum())  # what is shared counts once
         most = max(_TOKENS_EACH_PASS, round(_SHARE_EACH_PASS * self._epoch_tokens))
         self._looked_at = self.validation.within(most) if self.validation else None
         self._lower: dict[str, LowerStates] = {}
+
+    def _written_if_it_fits(
+        self, written: Callable[[str, Sequence[JsonObject]], AnswerSet], rows: Sequence[JsonObject]
+    ) -> AnswerSet | None:
+        try:
+            return written("validation", rows)
+        except RecipeError as error:
+            self.progress.say(f"  nothing to validate with: {error.what}")
+            return None
 
     def run(
         self,

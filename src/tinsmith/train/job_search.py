@@ -5,12 +5,12 @@ Trials on parts of the examples are the learning curve of the settings that win.
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from transformers import PreTrainedModel
@@ -19,14 +19,14 @@ from tinsmith.base.errors import TrainingError
 from tinsmith.base.files import JsonObject, read_json, read_whole_rows, write_json
 from tinsmith.recipe import Budget, JobConfig
 from tinsmith.train.job_run import JobSettings, JobTrainer
+from tinsmith.train.job_runs import learn_in_orders
 from tinsmith.train.job_watch import Outcome
-from tinsmith.train.weight_average import WeightMean
+from tinsmith.train.memory import available_bytes
 
 # Peaks for a model of `RATE_PARAMETERS`; the rate falls with the square root of the number of parameters.
 RATES = {"upper": 2e-4, "all": 2e-4, "lora": 5e-4}
 RATE_PARAMETERS, HIGHEST_FACTOR = 135e6, 2.0
 FACTORS = (1.0, 2.0, 0.5)  # of the rate, in the order in which they are tried
-RUN = "run"  # directory of the first run; further ones have a number
 SIZES = (50, 100, 200, 500)  # examples of a trial, and of the learning curve
 LEAST_COMPARED = 200  # examples of a trial that compares settings; on fewer, chance decides
 LEAST_PASSES, MOST_PASSES = 2.0, 10.0
@@ -35,6 +35,7 @@ SHARE_OF_CURVE, SHARE_OF_TRIALS = 0.15, 0.35  # of the time, at most
 _PASSES_WORTH_ALL = 3  # with fewer, the upper blocks alone learn
 _PASSES_WORTH_TRIALS = 3  # with fewer, all of the time goes to the run itself
 _SECONDS_AFTER = 20.0  # to write the model
+_BYTES_OF_RUNS = 16.0  # a parameter, beside a run itself
 _OVERHEAD = 1.1  # of a pass, beside its gradients
 
 
@@ -82,10 +83,9 @@ class Learnt:
 def learn_job(trainer: JobTrainer, out: Path) -> Learnt:
     """Search and train within the job's budget; `out` has the trials and the runs, and a killed call resumes there.
 
-    Several runs, each in an order of its own, end as the mean of their weights (Wortsman et al. 2022,
-    arXiv:2203.05482), unless validation prefers one of them. A budget in steps or passes, or a number of passes in the
-    recipe, is kept to the letter: one run, and without seconds to spare no search. Raises TrainingError where the loss
-    of a run diverges.
+    Several runs, each in an order of its own, end as the mean of their weights. A budget in steps or passes, or a
+    number of passes in the recipe, is kept to the letter: one run, and without seconds to spare no search. Raises
+    TrainingError where the loss of the run diverges.
     """
     config, start = trainer.job.config, time.monotonic()
     search = _Search(trainer, out)
@@ -99,35 +99,10 @@ def learn_job(trainer: JobTrainer, out: Path) -> Learnt:
         f"  {trainer.job.config.name}: {_named(settings)}, for {' and '.join(budgets)} on {len(trainer.visited)} "
         "examples"
     )
-    begun, mean, all_passes = time.monotonic(), WeightMean(), 0.0
-    best: tuple[PreTrainedModel, Outcome | None] | None = None
-    for number, budget in enumerate(budgets):
-        directory = out / (RUN if not number else f"{RUN}-{number + 1}")
-        model, outcome, passes = trainer.run(settings, budget, directory, order=number, kept=True)
-        all_passes += passes
-        if len(budgets) > 1:
-            mean.add(dict(model.named_parameters()))
-        if best is None or (outcome and best[1] and not best[1].score.beats(outcome.score)):
-            best = model, outcome
-    assert best is not None
-    if len(budgets) > 1:
-        best = _averaged(trainer, mean, best)
+    begun = time.monotonic()
+    model, outcome, passes = learn_in_orders(trainer, settings, budgets, out)
     seconds = facts["seconds"] + time.monotonic() - begun
-    return Learnt(best[0], settings, tuple(budgets), all_passes, best[1], tuple(search.trials), seconds)
-
-
-def _averaged(
-    trainer: JobTrainer, mean: WeightMean, best: tuple[PreTrainedModel, Outcome | None]
-) -> tuple[PreTrainedModel, Outcome | None]:
-    """Return the mean of the runs, or the best of them where validation prefers it, with its outcome."""
-    model = copy.deepcopy(best[0])
-    mean.put(dict(model.named_parameters()))
-    outcome = trainer.validate_model(model)
-    if outcome and best[1] and best[1].score.beats(outcome.score):
-        return best
-    if outcome:
-        trainer.progress.say(f"  {outcome.said('with the mean of the weights of the runs')}")
-    return model, outcome
+    return Learnt(model, settings, tuple(budgets), passes, outcome, tuple(search.trials), seconds)
 
 
 class _Search:
@@ -154,30 +129,44 @@ class _Search:
         if budget.kind != "seconds":
             chosen = candidates_of(config, trainer.parameters, slow=False)[0]
             return chosen, [f"{config.passes:g} epochs" if config.passes else config.budget]
-        slow = False
-        if not config.trainable:
-            whole = candidates_of(config, trainer.parameters, slow=False)[0]
-            slow = self._pass_seconds(whole) * _PASSES_WORTH_ALL > budget.amount - _SECONDS_AFTER
-        candidates = candidates_of(config, trainer.parameters, slow=slow)
-        a_pass = self._pass_seconds(candidates[0])
+        candidates = self._affordable(config, budget.amount - _SECONDS_AFTER)
         plan = TrialPlan()
-        left = budget.amount - self.spent(start) - _SECONDS_AFTER
-        if trainer.validation and left >= _PASSES_WORTH_TRIALS * a_pass and not config.passes:
-            plan = plan_trials(left, examples, len(candidates), self._cost, curve=config.curve)
+        # A killed search plans as it did before: what its trials took is not gone.
+        left = budget.amount - _SECONDS_AFTER - self.spent(start) + self._before
+        enough = left >= _PASSES_WORTH_TRIALS * self._pass_seconds(candidates[0])
+        if trainer.validation and enough and not config.passes:
+            cost = partial(self._cost, candidates[0])
+            plan = plan_trials(left, examples, len(candidates), cost, curve=config.curve)
         chosen = self.try_out(candidates, plan)
         left = budget.amount - self.spent(start) - _SECONDS_AFTER
         if config.passes:
             return chosen, [f"{config.passes:g} epochs"]
-        return chosen, plan_runs(left, self._pass_seconds(chosen), trainer.seconds_of_look(chosen), examples)
+        # Each run beside others needs their mean and its own.
+        most = MOST_RUNS if available_bytes() > _BYTES_OF_RUNS * trainer.parameters else 1
+        look = trainer.seconds_of_look(chosen)
+        return chosen, plan_runs(left, self._pass_seconds(chosen), look, examples, most=most)
 
     def _pass_seconds(self, settings: JobSettings) -> float:
         return self._trainer.seconds_of_pass(settings) * _OVERHEAD
 
-    def _cost(self, size: int) -> float:
-        """Return the seconds of a trial of the first candidate."""
-        first = candidates_of(self._trainer.job.config, self._trainer.parameters, slow=False)[0]
+    def _affordable(self, config: JobConfig, seconds: float) -> list[JobSettings]:
+        """Return the candidates: all weights first where there is memory and time for passes, else the upper."""
+        parameters = self._trainer.parameters
+        candidates = candidates_of(config, parameters, slow=False)
+        if config.trainable:
+            return candidates
+        try:
+            if self._pass_seconds(candidates[0]) * _PASSES_WORTH_ALL <= seconds:
+                return candidates
+        except TrainingError as error:
+            self._trainer.progress.say(f"  not all weights: {error.what}")
+            return [one for one in candidates_of(config, parameters, slow=True) if one.trainable != "all"]
+        return candidates_of(config, parameters, slow=True)
+
+    def _cost(self, settings: JobSettings, size: int) -> float:
+        """Return the seconds of a trial on so many examples."""
         rows = passes_for(size) * size / len(self._trainer.visited)
-        return rows * self._pass_seconds(first) + self._trainer.seconds_of_look(first) + 1.0
+        return rows * self._pass_seconds(settings) + self._trainer.seconds_of_look(settings) + 1.0
 
     def try_out(self, candidates: Sequence[JobSettings], plan: TrialPlan) -> JobSettings:
         """Run trials as planned, and return the best of the candidates; without a comparison the first.
@@ -272,16 +261,18 @@ def plan_trials(
     return TrialPlan(tuple(points))
 
 
-def plan_runs(seconds: float, a_pass: float, a_look: float, examples: int) -> list[str]:
-    """Return the budget of each run: as many runs as can make enough passes, which share the time.
+def plan_runs(
+    seconds: float, a_pass: float, a_look: float, examples: int, *, most: int = MOST_RUNS
+) -> list[str]:
+    """Return the budget of each run: as many runs as can make enough passes, `most` of them, which share the time.
 
     Each run is looked at after each pass, at its end and as the mean of its weights. Where there is more time than
-    `MOST_RUNS` need, they make the passes that so many examples are worth, and the rest is saved.
+    they need, they make the passes that so many examples are worth, and the rest is saved.
     """
     passes = passes_for(examples)
-    runs = max(1, min(MOST_RUNS, int(seconds / (passes * (a_pass + a_look) + 2 * a_look))))
+    runs = max(1, min(most, int(seconds / (passes * (a_pass + a_look) + 2 * a_look))))
     each = (seconds / runs - 2 * a_look) / (1 + a_look / a_pass)
-    if runs == MOST_RUNS and each > 2 * passes * a_pass:
+    if runs == most and each > 2 * passes * a_pass:
         return [f"{2 * passes:g} epochs"] * runs
     return [f"{max(1.0, each):.1f}s"] * runs
 

@@ -100,6 +100,9 @@ class RunWatch:
 
     def __call__(self, done: TrainProgress) -> None:
         """Look at a run after a step."""
+        if done.step == 1:  # what a killed attempt without a checkpoint left behind is of other weights
+            (self._out / _BEST).unlink(missing_ok=True)
+            self._average.forget()
         component, passes = self._engine.mixture.components[0], done.tokens // self._epoch
         objective = component.objective
         assert isinstance(objective, Answer)

@@ -60,6 +60,11 @@ class WeightAverage:
                 facts = file.metadata()
             self._terms, self._reached = int(facts["terms"]), int(facts["reached"])
 
+    def forget(self) -> None:
+        """Begin anew."""
+        self._mean, self._terms, self._reached = WeightMean(), 0, 0
+        self._path.unlink(missing_ok=True)
+
     def add(self, done: float) -> None:
         """Add the weights where a term is due, given the share of the run that is done, 0 to 1.
 

@@ -60,16 +60,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_base_and_rivals_answer_the_same_rows_under_the_same_grammar(run: Path, tmp_path: Path) -> None:
+def _evaluated(run: Path, out: Path, **changes) -> dict:
     evaluate(
-        EvaluateConfig(rivals=(str(run / "rival"),), shots=(0, 1), bootstrap=200, job_items=4),
+        EvaluateConfig(rivals=(str(run / "rival"),), bootstrap=200, job_items=4, **changes),
         settings=Settings(ModelConfig(base=str(run / "base")), TrainConfig(), (), MeterConfig()),
         inputs={name: run / name for name in ("examples", "learn", "package")},
         seed=3,
-        out=tmp_path,
+        out=out,
         progress=SilentProgress(),
     )
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    metrics: dict = json.loads((out / "metrics.json").read_text())
+    return metrics
+
+
+def test_base_and_rivals_answer_the_same_rows_under_the_same_grammar(run: Path, tmp_path: Path) -> None:
+    metrics = _evaluated(run, tmp_path, shots=(0, 1))
     asked = ["trained-4bit", "base", "base-1-shot", "rival", "rival-1-shot"]
     assert [row["subject"] for row in metrics["subjects"]] == asked
     right = {row["subject"] for row in metrics["metrics"] if row["metric"] == "job_exact_match:when"}
@@ -84,6 +89,16 @@ def test_base_and_rivals_answer_the_same_rows_under_the_same_grammar(run: Path, 
             assert given in (None, UNREADABLE) or given in passages[row["id"]]
     assert not (tmp_path / FILES).exists()
     assert not metrics.get("gaps")
+
+
+def test_examples_that_do_not_fit_into_a_context_are_a_gap(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tinsmith.stages.evaluate.job_writers.trained_context", lambda gguf: 100)
+    metrics = _evaluated(run, tmp_path, shots=(1,))
+    told = [(gap["what"], gap["why"]) for gap in metrics["gaps"]]
+    assert [what.rpartition(" was not asked ")[2] for what, _ in told] == ["when", "when"]
+    assert all("tokens do not fit into its context of 100" in why for _, why in told)
 
 
 def test_an_example_shows_its_passage_and_its_answer(run: Path) -> None:

@@ -94,5 +94,7 @@ class Teacher:
 def _minutes(works: Sequence[JobWork]) -> float | None:
     """Return the minutes that the jobs may be learnt in; None where a budget is in passes or steps."""
     budgets = [Budget.parse(work.job.config.budget) for work in works]
-    timed = all(budget.kind == "seconds" for budget in budgets)
+    timed = all(budget.kind == "seconds" for budget in budgets) and not any(
+        work.job.config.passes for work in works
+    )
     return sum(budget.amount for budget in budgets) / 60 if timed else None

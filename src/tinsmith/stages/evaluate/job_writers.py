@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from tinsmith.base.errors import AssetError
 from tinsmith.base.files import JsonObject
 from tinsmith.evaluate.job_grades import Grader
 from tinsmith.evaluate.job_models import draw_shots, shown_before
@@ -14,8 +15,8 @@ from tinsmith.evaluate.models import EvalModel
 from tinsmith.evidence.items import JobQuestion
 from tinsmith.gguf.writer import write_gguf
 from tinsmith.jobs.answers import UNREADABLE
-from tinsmith.jobs.spec import Calibration
-from tinsmith.serve.job_model import JobModel
+from tinsmith.jobs.spec import Calibration, Job
+from tinsmith.serve.job_model import JobModel, trained_context
 from tinsmith.stages.evaluate.job_store import Answers, metered
 from tinsmith.stages.evaluate.job_work import JobWork, OpenModel
 
@@ -44,18 +45,36 @@ def answered(
     return Answers(said, cost)
 
 
-def ask_untaught(work: JobWork, model: OpenModel, shots: int, *, seed: int, out: Path) -> Answers:
-    """Ask a model that did not learn a job, after some examples or without, under the grammars of our own file.
+def obstacle(work: JobWork, model: OpenModel, shots: int, *, seed: int, out: Path) -> str:
+    """Say why llama.cpp cannot be asked a job after so many examples, or nothing."""
+    try:
+        gguf = _gguf_of(model, out)
+    except AssetError as error:
+        return error.what
+    room = work.job.config.context + len(_shown(work, model, shots, seed))
+    most = trained_context(gguf)
+    return f"prompts of {room} tokens do not fit into its context of {most}" if room > most else ""
 
-    Raises AssetError for a directory of a family that cannot be written as GGUF.
-    """
-    job = work.job.model_copy(update={"calibration": Calibration()})
-    shown: Sequence[int] = ()
-    if shots:
-        shown = shown_before(model.tokenizer, job, draw_shots(work.learn, shots, seed=seed))
-    gguf = model.model.gguf or _written(model.model, out)
-    with JobModel.untaught(job, gguf, model.tokenizer, shown) as opened:
+
+def ask_untaught(work: JobWork, model: OpenModel, shots: int, *, seed: int, out: Path) -> Answers:
+    """Ask a model that did not learn a job, after some examples or without, under the grammars of our own file."""
+    job, shown = _untaught(work), _shown(work, model, shots, seed)
+    with JobModel.untaught(job, _gguf_of(model, out), model.tokenizer, shown) as opened:
         return replace(answered(opened, Grader(job), *work.few()), calibration=job.calibration)
+
+
+def _untaught(work: JobWork) -> Job:
+    return work.job.model_copy(update={"calibration": Calibration()})
+
+
+def _shown(work: JobWork, model: OpenModel, shots: int, seed: int) -> Sequence[int]:
+    if not shots:
+        return ()
+    return shown_before(model.tokenizer, _untaught(work), draw_shots(work.learn, shots, seed=seed))
+
+
+def _gguf_of(model: OpenModel, out: Path) -> Path:
+    return model.model.gguf or _written(model.model, out)
 
 
 def _written(model: EvalModel, out: Path) -> Path:

@@ -35,7 +35,7 @@ from tinsmith.stages.evaluate import Settings
 from tinsmith.stages.evaluate.job_store import Answers, Asks, JobStore, metered
 from tinsmith.stages.evaluate.job_taught import Teacher
 from tinsmith.stages.evaluate.job_work import JobWork, OpenModel, guessed, read_jobs, scored
-from tinsmith.stages.evaluate.job_writers import answered, ask_untaught, drop_files
+from tinsmith.stages.evaluate.job_writers import answered, ask_untaught, drop_files, obstacle
 from tinsmith.stages.evaluate.measured import Measured
 from tinsmith.stages.stage import Inputs
 
@@ -128,7 +128,8 @@ class _Judging:
                     subject, name = shown_examples(found.subject, shots), _after(found.name, shots)
                     changes = {"subject": subject, "name": name, "shots": shots}
                     self.subjects.append(described.model_copy(update=changes))
-                    asks = {work.name: partial(self._ask_model, work, model, shots) for work in self.works}
+                    works = [work for work in self.works if self._can_ask(work, model, shots, name)]
+                    asks = {work.name: partial(self._ask_model, work, model, shots) for work in works}
                     self.store.put(subject, "model", [model.sha256, shots, self.config.job_items], asks)
                 if described.role is Role.BASE and self.labelled:
                     for baseline in JOB_BASELINES:
@@ -138,6 +139,15 @@ class _Judging:
                                 for work in self.labelled
                             }
                             self._put_baseline(baseline, [model.sha256, self.config.job_items], asks)
+
+    def _can_ask(self, work: JobWork, model: OpenModel, shots: int, name: str) -> bool:
+        """Say whether a model can be asked a job, and note why where it cannot."""
+        if work.has_one_label:
+            return True
+        why = obstacle(work, model, shots, seed=self.seed, out=self.out)
+        if why:
+            self.gaps.append(Gap(kind=FAMILY.kind, what=f"{name} was not asked {work.name}", why=why))
+        return not why
 
     def _ask_model(self, work: JobWork, model: OpenModel, shots: int) -> Answers:
         if not work.has_one_label:

@@ -18,8 +18,9 @@ class Settings:
     precision: str = of_recipe("train.precision")
 
 
-# The starting weights and those in training, with gradients and two moments; budgets in passes or steps are unknown.
-BYTES_PER_PARAMETER = 20.0
+# The starting weights and those in training, with gradients, two moments and means of weights; budgets in passes or
+# steps are unknown.
+BYTES_PER_PARAMETER = 32.0
 SECONDS_OF_OTHER_BUDGETS = 600.0
 ACTIVATION_BYTES = 1e9  # of a micro-batch in a model of 135M parameters
 

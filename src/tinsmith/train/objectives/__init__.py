@@ -17,7 +17,12 @@ from tinsmith.tokens.batches import Batch, Batches
 
 
 class Objective(Protocol):
-    """A loss over batches. It returns sums and counts, and the engine normalises over the whole step."""
+    """A loss over batches. It returns sums and counts, and the engine normalises over the whole step.
+
+    `shares_prefixes` says whether it reads what sequences share once, which takes less memory.
+    """
+
+    shares_prefixes: bool
 
     def prepare(self, model: PreTrainedModel, batches: Batches, cache: Path, progress: Progress) -> None:
         """Compute once, before the first step, what needs the untrained model or a teacher.

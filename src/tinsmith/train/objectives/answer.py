@@ -102,6 +102,8 @@ class Answer(NextToken):
     token. `readings` holds, by number of the sequence, what the model held of the label when it was last read.
     """
 
+    shares_prefixes = True
+
     def __init__(self, answers: AnswerSet, choices: Choices | None, lower: LowerStates | None) -> None:
         self._answers, self._choices, self._lower = answers, choices, lower
         self.readings: dict[int, Reading] = {}
@@ -118,7 +120,7 @@ class Answer(NextToken):
 
     def num_targets(self, batch: Batch) -> int:
         """Count the examples, or the tokens of answers."""
-        return len(batch.lengths) if self._choices else len(batch.labels)
+        return len(batch.numbers) if self._choices else len(batch.labels)
 
     def loss(self, model: PreTrainedModel, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Return the summed cross-entropy."""

@@ -28,6 +28,8 @@ class Dpo:
     supervised tokens are than under the starting model.
     """
 
+    shares_prefixes = False
+
     def __init__(self, config: DpoConfig) -> None:
         self.config = config
 

@@ -18,6 +18,8 @@ from tinsmith.train.objectives import Objective, Setup
 class NextToken:
     """Cross-entropy of the supervised tokens, in nats."""
 
+    shares_prefixes = False
+
     def prepare(self, model: PreTrainedModel, batches: Batches, cache: Path, progress: Progress) -> None:
         """Do nothing: cross-entropy needs only the batches."""
 
