@@ -25,6 +25,14 @@ def test_it_answers_and_stops(bundle):
     assert process.poll() == 0
 
 
+def test_hidden_states_of_long_prompts_are_told(bundle):
+    gguf = bundle / "gguf" / "model-f16.gguf"
+    with LlamaServer(gguf, threads=1, context=1024, hidden_states=700) as server, server.client() as client:
+        reply = client.post("/embeddings", json={"content": [5] * 700})
+    assert reply.status_code == 200, reply.text
+    assert len(reply.json()[0]["embedding"]) == 700
+
+
 def test_it_opens_no_connection_but_its_own(bundle):
     with LlamaServer(bundle / "gguf" / "model-f16.gguf", threads=1) as server:
         found = psutil.Process(server._process.pid).net_connections()

@@ -149,8 +149,9 @@ def _run_gguf(path: Path, trained: Trained, advance: Advance, *, threads: int, a
     differences = list(metadata_differences(read_metadata(path), trained))
     differences += [Difference(OTHER, text) for text in file.differences(trained.rows)]
     context = min(4096, context_length(trained.config))
+    longest = max(len(prompt.ids) for prompt in trained.prompts)
     with (
-        LlamaServer(path, threads=threads, slots=8, context=context, hidden_states=True) as server,
+        LlamaServer(path, threads=threads, slots=8, context=context, hidden_states=longest) as server,
         server.client() as client,
     ):
         side = ServerSide(client, len(trained.side.head.weight))

@@ -52,6 +52,8 @@ def _parameters(settings: dict[str, Any]) -> Any:
     if settings["hidden_states"]:
         params.embedding = True
         params.pooling_type = llama_pooling_type.LLAMA_POOLING_TYPE_NONE
+        # Hidden states of a prompt come from one physical batch, which is 512 tokens unless said otherwise.
+        params.n_batch = params.n_ubatch = max(params.n_ubatch, settings["hidden_states"])
     return params
 
 

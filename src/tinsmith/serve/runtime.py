@@ -33,7 +33,7 @@ class LlamaServer:
 
     `alias` is the model's name in answers (default: the file's). `context` is the number of tokens that all slots
     share (0: the model's own). `threads` defaults to all usable cores. With `hidden_states`, /embeddings returns the
-    last hidden state of each token.
+    last hidden state of each token of prompts of so many tokens.
     Raises AssetError for a file that llama.cpp cannot open, RunError if the server does not get ready.
     """
 
@@ -45,7 +45,7 @@ class LlamaServer:
         context: int = 0,
         threads: int | None = None,
         slots: int = 1,
-        hidden_states: bool = False,
+        hidden_states: int = 0,
     ) -> None:
         self.gguf, self.base_url = gguf, ""
         # Without a key, any web page and any user of this machine could query the model.
