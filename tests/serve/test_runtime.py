@@ -28,7 +28,7 @@ def test_it_answers_and_stops(bundle):
 def test_hidden_states_of_long_prompts_are_told(bundle):
     gguf = bundle / "gguf" / "model-f16.gguf"
     with LlamaServer(gguf, threads=1, context=1024, hidden_states=700) as server, server.client() as client:
-        reply = client.post("/embeddings", json={"content": [5] * 700})
+        reply = client.post("/embeddings", json={"input": [[5] * 700], "embd_normalize": -1})
     assert reply.status_code == 200, reply.text
     assert len(reply.json()[0]["embedding"]) == 700
 
