@@ -6,7 +6,9 @@ import sys
 import psutil
 import pytest
 
+from small_models import byte_tokenizer, tiny_model
 from tinsmith.base.errors import AssetError, BundleError, RunError
+from tinsmith.gguf.writer import write_gguf
 from tinsmith.serve import runtime
 from tinsmith.serve.runtime import LlamaServer, find_gguf
 
@@ -25,8 +27,13 @@ def test_it_answers_and_stops(bundle):
     assert process.poll() == 0
 
 
-def test_hidden_states_of_long_prompts_are_told(bundle):
-    gguf = bundle / "gguf" / "model-f16.gguf"
+def test_hidden_states_of_long_prompts_are_told(tmp_path):
+    model = tiny_model()
+    model.config.max_position_embeddings = 1024
+    model.save_pretrained(tmp_path / "model")
+    byte_tokenizer().save_pretrained(tmp_path / "model")
+    write_gguf(tmp_path / "model", tmp_path / "model.gguf", "f16")
+    gguf = tmp_path / "model.gguf"
     with LlamaServer(gguf, threads=1, context=1024, hidden_states=700) as server, server.client() as client:
         reply = client.post("/embeddings", json={"input": [[5] * 700], "embd_normalize": -1})
     assert reply.status_code == 200, reply.text
