@@ -48,7 +48,7 @@ def test_states_from_disk_give_the_gradients_of_reading_through_frozen_blocks(
     cached = gradients(model, states, part, batch)
     assert cached.keys() == through.keys()
     for name, gradient in through.items():
-        torch.testing.assert_close(cached[name], gradient, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(cached[name], gradient, rtol=1e-4, atol=5e-5)
     prefix = blocks_of(model)[0]
     assert all(f"{prefix}.0." not in name and "emb" not in name and "wte" not in name for name in through)
     assert any(f"{prefix}.1." in name for name in through)

@@ -38,7 +38,7 @@ def expect_bundle(path: Path) -> None:
 
 def _recipe_of(path: Path) -> Path | None:
     """Return the recipe that a path is, or that is in its folder, or in a folder above a run."""
-    if path.suffix == ".toml" or not path.exists():
+    if path.suffix == ".toml" or (path.suffix and not path.exists()):
         return path if path.is_file() else None
     # DIR/recipe.toml, DIR/runs/NAME and DIR/runs/NAME/bundle belong together.
     near = (folder / "recipe.toml" for folder in (path, *list(path.absolute().parents)[:3]))

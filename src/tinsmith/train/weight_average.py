@@ -61,7 +61,7 @@ class WeightAverage:
             self._terms, self._reached = int(facts["terms"]), int(facts["reached"])
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Drop the mean, and start over."""
         self._mean, self._terms, self._reached = WeightMean(), 0, 0
         self._path.unlink(missing_ok=True)
 
