@@ -2,18 +2,16 @@
 
 import csv
 import json
-from pathlib import Path
 
 import pytest
 from sklearn.metrics import f1_score
 
+from helpers import shared_data
 from job_items import make_job, make_questions
 from tinsmith.base.errors import RecipeError
 from tinsmith.evaluate.job_grades import Grader
 from tinsmith.evaluate.recorded import job_of, read_recorded
 from tinsmith.recipe import RecordedConfig
-
-FOMC = Path("/work/shared/data/fomc/stance")
 
 
 @pytest.fixture
@@ -84,10 +82,10 @@ def test_a_recipe_with_several_jobs_says_which_was_asked():
         job_of(RecordedConfig(name="a", file="f", job="three"), jobs, where="w")
 
 
-@pytest.mark.skipif(not FOMC.is_dir(), reason="the published answers are not at hand")
 @pytest.mark.parametrize(("name", "published"), [("gpt-4", 0.672), ("chatgpt", 0.605)])
 def test_published_answers_give_the_published_figure(grader, name, published):
-    with (FOMC / "test.csv").open(encoding="utf-8", newline="") as file:
+    published_split = shared_data("fomc/stance")
+    with (published_split / "test.csv").open(encoding="utf-8", newline="") as file:
         test = list(csv.DictReader(file))
     questions = [
         {
@@ -100,7 +98,7 @@ def test_published_answers_give_the_published_figure(grader, name, published):
         }
         for n, row in enumerate(test)
     ]
-    recorded = RecordedConfig(name=name, file=str(FOMC / f"answers-{name}.csv"))
+    recorded = RecordedConfig(name=name, file=str(published_split / f"answers-{name}.csv"))
     found = read_recorded(recorded, grader, questions)
     assert found.counts["matched"] == len(test) == 496
     assert found.counts["unmatched_rows"] == found.counts["unreadable"] == found.counts["contradicting"] == 0

@@ -182,7 +182,7 @@ def test_another_model_is_taught_alike(learnt: Path) -> None:
     rival = alike(ours)
     assert (ours.config.trainable, ours.config.learning_rate) == ("upper", 4e-3)
     # What suits our model may not suit another: it searches for its own settings, within the same budget.
-    assert len(candidates_of(rival.config, 10_000, slow=False)) == 5
+    assert len(candidates_of(rival.config, 10_000)) == 5
     assert rival.config.budget == ours.config.budget
     assert rival.labels == ours.labels
     # Nothing that our tokens or our answers say comes along.

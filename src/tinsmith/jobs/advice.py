@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from tinsmith.jobs.columns import Column
 from tinsmith.jobs.example import Example, Examples
+from tinsmith.jobs.size import BYTES_PER_TOKEN
 from tinsmith.recipe import JobConfig
 
 Identify = Callable[
@@ -43,7 +44,7 @@ _LANGUAGES = {
     "zh": "Chinese",
     "ja": "Japanese",
 }
-_ENGLISH_BYTES, _OTHER_BYTES = 4.0, 2.6  # of text by token, in a tokenizer for English
+_OTHER_BYTES_PER_TOKEN = 2.6  # of text in another language, in a tokenizer for English
 CONTEXTS = (512, 1024, 2048)  # tokens that are proposed
 MOST_CUT = 0.05  # share of inputs that may be cut before a longer context is proposed
 _AROUND = 32  # tokens of question, label and what is between
@@ -132,7 +133,7 @@ def say_header(columns: dict[str, Column]) -> list[str]:
 
 def tokens_of(text: str, language: str) -> float:
     """Return about how many tokens a text has."""
-    return len(text.encode()) / (_ENGLISH_BYTES if language in ("", "en") else _OTHER_BYTES)
+    return len(text.encode()) / (BYTES_PER_TOKEN if language in ("", "en") else _OTHER_BYTES_PER_TOKEN)
 
 
 def choose_context(

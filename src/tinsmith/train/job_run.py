@@ -180,7 +180,8 @@ class JobTrainer:
                 lower.fill(model, self.progress)
             if self.choices is None:
                 scored = answer_scores(model, asked, self.none, lower)
-                outcome = Outcome(float(-scored.log_probabilities.mean()), scored.exact)
+                loss = -scored.log_probabilities.sum() / scored.tokens.sum()
+                outcome = Outcome(float(loss), scored.exact)
             else:
                 scores = label_scores(model, asked, self.choices, lower)
                 truth = [self.job.labels.index(ask.answer or "") for ask in asked.asks]

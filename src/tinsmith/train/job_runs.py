@@ -47,7 +47,7 @@ def learn_in_orders(trainer: JobTrainer, settings: JobSettings, budgets: Sequenc
         all_passes += passes
         mean.add(dict(model.named_parameters()))
         del model
-        if best is None or (outcome and best[1] and outcome.loss < best[1].loss):
+        if best is None or (outcome and best[1] and outcome.score.rank < best[1].score.rank):
             best = directory, outcome
     assert best is not None
     model = copy.deepcopy(trainer.start)

@@ -60,12 +60,13 @@ def label_scores(
 class AnswerScores:
     """What a model makes of right answers: ln p (N,) of each, and whether each of its tokens is the first choice (N,).
 
-    `none` (N,) is the probability that the answer begins as "none" does.
+    `none` (N,) is the probability that the answer begins as "none" does; `tokens` (N,) counts those of the answers.
     """
 
     log_probabilities: Floats
     exact: NDArray[np.bool_]
     none: Floats
+    tokens: NDArray[np.int64]
 
 
 @torch.no_grad()
@@ -75,6 +76,7 @@ def answer_scores(
     """Score the right answers; `none` is the first token of the answer "none"."""
     weight, bias = output_layer(model)
     totals, exact = np.zeros(len(answers)), np.ones(len(answers), dtype=bool)
+    tokens = np.zeros(len(answers), dtype=np.int64)
     absent = np.full(len(answers), np.nan)
     for batch in _batches(answers, model.device):
         hidden = _hidden(model, batch, answers, lower)
@@ -89,10 +91,11 @@ def answer_scores(
             for owner, value, best, chance in zip(owners[rows], log_probs, first, nothing, strict=True):
                 number = batch.numbers[owner]
                 totals[number] += value
+                tokens[number] += 1
                 exact[number] &= best
                 if np.isnan(absent[number]):
                     absent[number] = chance
-    return AnswerScores(totals, exact, absent)
+    return AnswerScores(totals, exact, absent, tokens)
 
 
 @torch.no_grad()

@@ -20,9 +20,10 @@ from tinsmith.base.files import JsonObject, read_json, read_whole_rows, write_js
 from tinsmith.recipe import Budget, JobConfig
 from tinsmith.train.job_run import JobSettings, JobTrainer
 from tinsmith.train.job_runs import learn_in_orders
-from tinsmith.train.job_watch import Outcome
+from tinsmith.train.job_watch import Outcome, Score
 from tinsmith.train.memory import available_bytes
 
+_WEIGHTS = {"upper": "the upper half of the blocks", "all": "all weights", "lora": "adapters"}
 # Peaks for a model of `RATE_PARAMETERS`; the rate falls with the square root of the number of parameters.
 RATES = {"upper": 2e-4, "all": 2e-4, "lora": 5e-4}
 RATE_PARAMETERS, HIGHEST_FACTOR = 135e6, 2.0
@@ -32,8 +33,8 @@ LEAST_COMPARED = 200  # examples of a trial that compares settings; on fewer, ch
 LEAST_PASSES, MOST_PASSES = 2.0, 10.0
 MOST_RUNS = 4  # whose weights are averaged
 SHARE_OF_CURVE, SHARE_OF_TRIALS = 0.15, 0.35  # of the time, at most
-_PASSES_WORTH_ALL = 3  # with fewer, the upper blocks alone learn
 _PASSES_WORTH_TRIALS = 3  # with fewer, all of the time goes to the run itself
+_ENOUGH = 2.0  # times the passes that examples are worth: no run makes more
 _SECONDS_AFTER = 20.0  # to write the model
 _BYTES_OF_RUNS = 16.0  # a parameter, beside a run itself
 _OVERHEAD = 1.1  # of a pass, beside its gradients
@@ -58,8 +59,10 @@ class Trial:
 
     @property
     def rank(self) -> float:
-        """Return what trials are ordered by, the least first: the loss in nats and the share of wrong answers."""
-        return math.inf if self.loss is None or self.right is None else self.loss + 1 - self.right
+        """Return what trials are ordered by, the least first."""
+        if self.loss is None or self.right is None:
+            return math.inf
+        return Score(self.loss, self.right, self.asks).rank
 
     def row(self) -> JsonObject:
         """Return it as a row of search.jsonl."""
@@ -127,9 +130,9 @@ class _Search:
         start, trainer = time.monotonic(), self._trainer
         budget, examples = Budget.parse(config.budget), len(trainer.visited)
         if budget.kind != "seconds":
-            chosen = candidates_of(config, trainer.parameters, slow=False)[0]
+            chosen = candidates_of(config, trainer.parameters)[0]
             return chosen, [f"{config.passes:g} epochs" if config.passes else config.budget]
-        candidates = self._affordable(config, budget.amount - _SECONDS_AFTER)
+        candidates = self._within_memory(config)
         plan = TrialPlan()
         # A killed search plans as it did before: what its trials took is not gone.
         left = budget.amount - _SECONDS_AFTER - self.spent(start) + self._before
@@ -143,25 +146,28 @@ class _Search:
             return chosen, [f"{config.passes:g} epochs"]
         # Each run beside others needs their mean and its own.
         most = MOST_RUNS if available_bytes() > _BYTES_OF_RUNS * trainer.parameters else 1
+        if most == 1:
+            trainer.progress.say("  one run alone: memory does not hold the mean of several beside it")
         look = trainer.seconds_of_look(chosen)
         return chosen, plan_runs(left, self._pass_seconds(chosen), look, examples, most=most)
 
     def _pass_seconds(self, settings: JobSettings) -> float:
         return self._trainer.seconds_of_pass(settings) * _OVERHEAD
 
-    def _affordable(self, config: JobConfig, seconds: float) -> list[JobSettings]:
-        """Return the candidates: all weights first where there is memory and time for passes, else the upper."""
-        parameters = self._trainer.parameters
-        candidates = candidates_of(config, parameters, slow=False)
-        if config.trainable:
-            return candidates
-        try:
-            if self._pass_seconds(candidates[0]) * _PASSES_WORTH_ALL <= seconds:
+    def _within_memory(self, config: JobConfig) -> list[JobSettings]:
+        """Return the candidates from the first kind of training on that memory holds."""
+        candidates = candidates_of(config, self._trainer.parameters)
+        while True:
+            try:
+                self._pass_seconds(candidates[0])
+            except TrainingError as error:
+                others = [one for one in candidates if one.trainable != candidates[0].trainable]
+                if not others:
+                    raise
+                self._trainer.progress.say(f"  not {_WEIGHTS[candidates[0].trainable]}: {error.what}")
+                candidates = others
+            else:
                 return candidates
-        except TrainingError as error:
-            self._trainer.progress.say(f"  not all weights: {error.what}")
-            return [one for one in candidates_of(config, parameters, slow=True) if one.trainable != "all"]
-        return candidates_of(config, parameters, slow=True)
 
     def _cost(self, settings: JobSettings, size: int) -> float:
         """Return the seconds of a trial on so many examples."""
@@ -217,12 +223,12 @@ class _Search:
             )
 
 
-def candidates_of(config: JobConfig, parameters: int, *, slow: bool) -> list[JobSettings]:
+def candidates_of(config: JobConfig, parameters: int) -> list[JobSettings]:
     """Return the settings that the recipe leaves open for a model of so many parameters, the likeliest best first.
 
-    A `slow` machine trains the upper blocks alone.
+    The upper blocks learn as well as all weights from as many passes, and take half the time for them.
     """
-    kinds = [config.trainable] if config.trainable else ["upper", "all"] if slow else ["all", "upper", "lora"]
+    kinds = [config.trainable] if config.trainable else list(RATES)
     if config.learning_rate:
         return [JobSettings(kind, config.learning_rate) for kind in kinds]
     scale = min(HIGHEST_FACTOR, math.sqrt(RATE_PARAMETERS / parameters))
@@ -272,11 +278,10 @@ def plan_runs(
     passes = passes_for(examples)
     runs = max(1, min(most, int(seconds / (passes * (a_pass + a_look) + 2 * a_look))))
     each = (seconds / runs - 2 * a_look) / (1 + a_look / a_pass)
-    if runs == most and each > 2 * passes * a_pass:
-        return [f"{2 * passes:g} epochs"] * runs
+    if runs == most and each > _ENOUGH * passes * a_pass:
+        return [f"{_ENOUGH * passes:g} epochs"] * runs
     return [f"{max(1.0, each):.1f}s"] * runs
 
 
 def _named(settings: JobSettings) -> str:
-    weights = {"upper": "the upper half of the blocks", "all": "all weights", "lora": "adapters"}
-    return f"{weights[settings.trainable]} at a rate of {settings.learning_rate:.1e}"
+    return f"{_WEIGHTS[settings.trainable]} at a rate of {settings.learning_rate:.1e}"

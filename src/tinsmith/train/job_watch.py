@@ -39,6 +39,14 @@ class Score:
     right: float
     asks: int
 
+    @property
+    def rank(self) -> float:
+        """Return what models are ordered by, the least first: the loss in nats and the share of wrong answers.
+
+        By loss alone a bolder model loses that has more answers right.
+        """
+        return self.loss + 1 - self.right
+
     def beats(self, later: Score) -> bool:
         """Say whether these weights are better than later ones: a lower loss, and clearly more answers right.
 
@@ -49,9 +57,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What validation says of a model: mean loss in nats an ask, and which asks it answers right (N,).
+    """What validation says of a model: mean loss in nats, and which asks it answers right (N,).
 
-    The loss of labels is that at the best temperature, since boldness can be mended and a wrong order cannot.
+    The loss of labels is that of an ask at the best temperature, since boldness can be mended and a wrong order
+    cannot. The loss of written answers is that of a token.
     """
 
     loss: float
