@@ -58,7 +58,7 @@ def test_text_and_label_are_found_and_what_was_found_is_said(init):
     assert proposal.found[0] == "120 records with the columns id, year, text, stance"
     assert "2 labels in stance: " in proposal.found[1]
     assert '# group = "{year}"' in written
-    assert any("`group` is {year}" in warning for warning in proposal.warnings)
+    assert any("consider {year} as `group`" in warning for warning in proposal.warnings)
     assert len(written.splitlines()) < 30
 
 
@@ -157,11 +157,9 @@ def test_values_in_another_spelling_than_the_text_are_told_with_one(init):
 def test_what_a_figure_of_a_lopsided_or_small_set_is_worth_is_said(init):
     _, proposal, _ = init("classify", {"text": text(), "y": one_of(*["no"] * 19, "yes")})
     said = "; ".join(proposal.warnings)
-    assert "of the examples are 'no': who always says it is right as often" in said
-    assert "a test of 24 rows is small" in said
-    assert any(
-        "80% are right, that is known to about 16 points up or down" in found for found in proposal.found
-    )
+    assert "of the examples are 'no': always answering it is right as often" in said
+    assert "a test of 24 rows is too small" in said
+    assert any("80% are right, the figure is known to within 16 points" in found for found in proposal.found)
     _, proposal, _ = init("classify", {"text": text(), "y": one_of("no", "yes")}, count=600, name="2")
     assert not proposal.warnings
 
@@ -171,7 +169,7 @@ def test_another_language_than_that_of_the_base_is_told(init):
     _, proposal, _ = init("classify", columns, count=600, identify=lambda text: ("de", 1.0))
     [warning] = proposal.warnings
     assert warning.startswith(
-        "the texts look like German, and the base smollm2-135m has read hardly anything but English"
+        "the texts look like German, and the base smollm2-135m was trained almost only on English"
     )
     # Lists and forms look like rare languages.
     _, proposal, _ = init("classify", columns, count=600, identify=lambda text: ("vec", 1.0), name="2")
@@ -182,9 +180,7 @@ def test_long_inputs_get_a_longer_context_where_that_is_affordable(init):
     long = {"text": text(700), "y": one_of("a", "b")}
     job, proposal, _ = init("classify", long, count=60)
     assert job.context == 1024
-    assert "`context` is 1024: to learn and to ask takes up to 2 times as long" in "; ".join(
-        proposal.warnings
-    )
+    assert "`context` is 1024: learning and asking take up to 2 times as long" in "; ".join(proposal.warnings)
     job, proposal, written = init("classify", long, count=300, name="2")
     assert job.context == 512
     assert "100% of the inputs are longer than 512 tokens: their start is kept" in "; ".join(
@@ -208,7 +204,7 @@ def test_a_group_is_taken_that_both_files_have_and_shared_ones_are_told(init, tm
 
 def test_a_first_line_that_may_be_data_is_told(init):
     _, proposal, _ = init("classify", {"I am happy": text(), "good": one_of("good", "bad")})
-    assert "'good' is also a value of its column" in proposal.warnings[0]
+    assert "'good' is also a value in its column" in proposal.warnings[0]
 
 
 def test_numbers_of_written_texts_are_held_to_the_input_if_all_examples_are(init):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import torch
 from tinsmith.base.progress import SilentProgress
 from tinsmith.model.load import load_model
 from tinsmith.tokens.tokenizer import load_tokenizer
+from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.job_run import JobSettings, JobTrainer
+from tinsmith.train.job_scores import answer_scores
 from tinsmith.train.job_watch import Outcome, Score
 from tiny_jobs import job, rows, section
 from tiny_model import write_trained
@@ -74,6 +77,38 @@ def test_every_kind_of_trainable_weights_learns(kind: str, still: bool, base: Pa
     assert all(weight.requires_grad for weight in model.parameters())
     # The starting weights are those of the next run.
     assert all(torch.equal(weight, start[name]) for name, weight in copied(trainer.start).items())
+
+
+def test_each_run_has_an_order_of_its_own(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, orders = make(base, tmp_path / "work", validated=0), []
+    plain = trainer._engine
+
+    def engine(settings, config, learn):
+        orders.append(learn.rows)
+        return plain(settings, config, learn)
+
+    trainer.seconds_of_pass(JobSettings("upper", 4e-3))
+    monkeypatch.setattr(trainer, "_engine", engine)
+    for number, order in enumerate((0, 1, 2, 1)):
+        trainer.run(JobSettings("upper", 4e-3), "1 steps", tmp_path / f"run{number}", order=order)
+    first, second, third, again = map(list, orders)
+    assert again == second
+    assert sorted(first) == sorted(second) == sorted(third)
+    assert first != second != third != first
+
+
+def test_the_loss_of_written_answers_is_that_of_a_token(base: Path, tmp_path: Path) -> None:
+    trainer = make(base, tmp_path / "work", kind="write")
+    outcome = trainer.validate_model(copy.deepcopy(trainer.start))
+    model = copy.deepcopy(trainer.start)
+    isolate_sequences(model)
+    scored = answer_scores(model, trainer.validation, trainer.none)
+    assert outcome is not None
+    assert outcome.loss == pytest.approx(
+        -scored.log_probabilities.sum() / int(trainer.validation.tokens.marks.sum()), rel=1e-5
+    )
 
 
 def test_earlier_weights_must_be_clearly_better() -> None:

@@ -71,8 +71,8 @@ def warn_lopsided(job: JobConfig, found: Examples) -> list[str]:
     if share < _LOPSIDED:
         return []
     return [
-        f"{share:.0%} of the examples are {label!r}: who always says it is right as often. Look at the macro F1 in the "
-        "report, which counts each label alike, and add examples of the other labels"
+        f"{share:.0%} of the examples are {label!r}: always answering it is right as often. Look at the macro F1 in "
+        "the report, which weighs each label equally, and add examples of the other labels"
     ]
 
 
@@ -80,18 +80,18 @@ def say_test(job: JobConfig, found: Examples) -> tuple[str, list[str]]:
     """Return how well the test will know a figure, and a warning if that is little."""
     rows, groups = len(found.test), len({example.group for example in found.test})
     if job.kind == "write":
-        return f"{_plural(rows, 'row')} to be asked", []  # no text is simply right or wrong
+        return f"{_plural(rows, 'row')} in the test", []  # no text is simply right or wrong
     half = 196 * math.sqrt(_USUAL_RIGHT * (1 - _USUAL_RIGHT) / max(1, rows))
     said = (
-        f"{_plural(rows, 'row')} to be asked: if about {_USUAL_RIGHT:.0%} are right, that is known to about "
-        f"{half:.0f} points up or down"
+        f"{_plural(rows, 'row')} in the test: if about {_USUAL_RIGHT:.0%} are right, the figure is known to within "
+        f"{half:.0f} points"
     )
     if job.group:
-        said += f", and less well where rows of one group are alike: they are of {_plural(groups, 'group')}"
+        said += f", and less precisely if rows of one group are alike: there are {_plural(groups, 'group')}"
     small = rows < _SMALL_TEST or (bool(job.group) and groups < _FEW_GROUPS)
     of = f" of {_plural(groups, 'group')}" if job.group else ""
     return said, [
-        f"a test of {_plural(rows, 'row')}{of} is small, and will not show small differences: label more rows, or give "
+        f"a test of {_plural(rows, 'row')}{of} is too small to show small differences: label more rows, or give "
         "a larger file with --test"
     ] * small
 
@@ -115,17 +115,17 @@ def warn_language(language: str, base: str) -> list[str]:
     if language in ("", "en") or base not in _ENGLISH_BASES:
         return []
     return [
-        f"the texts look like {_LANGUAGES[language]}, and the base {base} has read hardly anything but English: "
-        "it learns less from the same examples, and words take about twice the tokens. Name a base that "
-        "reads it under [model], as `base = ...`, a directory or a Hugging Face id"
+        f"the texts look like {_LANGUAGES[language]}, and the base {base} was trained almost only on English: "
+        "it learns less from the same examples, and texts take about twice the tokens. Under [model], set `base` "
+        "to a model that knows the language: a directory or a Hugging Face id"
     ]
 
 
 def say_header(columns: dict[str, Column]) -> list[str]:
     """Return a sentence for each name of a column that is also one of its values: it may be no name."""
     return [
-        f"the first line is read as the names of the columns, but {name!r} is also a value of its column: if the first "
-        "line is data, write names above it"
+        f"the first line is read as column names, but {name!r} is also a value in its column: if the first "
+        "line is data, add a line of names above it"
         for name, column in columns.items()
         if name in column.counts
     ]

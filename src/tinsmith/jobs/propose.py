@@ -284,19 +284,19 @@ def _choose_group(proposal: Proposal, columns: dict[str, Column], asked: dict[st
     if sure:
         chosen = sure[0]
         proposal.fields["group"] = f"{{{chosen.name}}}"
-        proposal.comments["group"] = "rows of one are never both learnt from and asked"
+        proposal.comments["group"] = "rows with the same value are never split between learning and test"
         proposal.found.append(
-            f"rows with the same {chosen.name} are taken to belong together ({len(chosen.counts):,} values): none is "
-            "asked whose like was learnt from, so figures are those of new ones; remove `group` if they are unrelated"
+            f"rows with the same {chosen.name} stay on one side ({len(chosen.counts):,} values): no test row shares "
+            "it with a row that is learnt from; remove `group` if such rows are unrelated"
         )
     for column in groups:
         if column not in sure[:1]:
-            meaning = f"{len(column.counts):,} values: rows of one are never both learnt and asked"
+            meaning = f"{len(column.counts):,} values; rows with the same value stay on one side"
             proposal.offers.append(f'group = "{{{column.name}}}"  # {meaning}')
     if groups and not sure and "test" not in proposal.fields:
         names = " or ".join(f"{{{column.name}}}" for column in groups)
         proposal.warnings.append(
-            f"rows that belong together may be on both sides: see whether `group` is {names}"
+            f"rows that belong together may be split between learning and test: consider {names} as `group`"
         )
 
 
@@ -336,8 +336,8 @@ def _choose_context(proposal: Proposal, job: JobConfig, examples: Examples, lang
         times = context // job.context
         proposal.comments["context"] = f"tokens; at {job.context}, {usual:.0%} of the inputs would be cut"
         proposal.warnings.append(
-            f"about {usual:.0%} of the inputs are longer than {job.context} tokens, so `context` is {context}: to "
-            f"learn and to ask takes up to {times} times as long, and more memory; a smaller one is quicker"
+            f"about {usual:.0%} of the inputs are longer than {job.context} tokens, so `context` is {context}: "
+            f"learning and asking take up to {times} times as long, and more memory; a smaller one is faster"
         )
     elif not cut:
         proposal.offers.append(f"context = {context}  # tokens; all inputs fit")

@@ -64,7 +64,7 @@ class JobConfig(Section):
         0.2, gt=0, lt=1, description="share of examples in the test"
     )
     group: str = Field(
-        "", description="template; rows of one group are never both learnt from and asked, such as {meeting}"
+        "", description="template; rows with the same value, such as {meeting}, stay on one side"
     )
     keep: Literal["start", "end"] = Field(
         "start", description="which end of an input is kept if it is longer than the context"
