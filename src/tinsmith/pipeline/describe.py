@@ -38,6 +38,7 @@ from tinsmith.stages.train import published_shape
 _SPREAD_BITS, _SPREAD_EXAM = 0.13, 0.42  # bits per byte; share of right answers
 # The assumed size of a model that only a hub knows.
 UNKNOWN_PARAMETERS = 500_000_000
+_UPPER = 1 / 3  # of the time of a pass over all weights, where the upper blocks learn
 
 
 def describe_plan(recipe: Recipe, until: str | None = None) -> str:
@@ -148,7 +149,7 @@ def describe_job(job: JobConfig) -> str:
 def describe_reading(job: JobConfig, scale: Scale) -> list[str]:
     """Return a line on the rows of a job's files: how many there are, their tokens, and the passes that time allows.
 
-    A pass over all weights is reckoned; over the upper half of the blocks it takes about half as long. Raises
+    Over the upper third of the blocks, a pass takes about a third of the time that it takes over all weights. Raises
     RecipeError for a file that cannot be read.
     """
     size = job_size(job)
@@ -162,10 +163,11 @@ def describe_reading(job: JobConfig, scale: Scale) -> list[str]:
     if budget.kind != "seconds":
         return [line]
     operations = FORWARD_OPERATIONS + ACTIVATION_GRADIENT_OPERATIONS + WEIGHT_GRADIENT_OPERATIONS
-    seconds = size.learnt_tokens * operations * scale.parameters / scale.operations_per_second
+    share = _UPPER if job.trainable in ("", "upper") else 1.0
+    seconds = share * size.learnt_tokens * operations * scale.parameters / scale.operations_per_second
     passes = budget.amount / max(seconds, 1e-9)
-    line += f"; {job.budget} are about {passes:,.1f} passes over all weights" if passes < 50 else ""
-    if passes < 1:
+    line += f"; {job.budget} are about {passes:,.1f} passes" if passes < 50 else ""
+    if passes < 2:
         line += f": too few to learn well; give `budget` at least {math.ceil(2 * seconds / 60)}m, or fewer examples"
     return [line]
 

@@ -92,7 +92,7 @@ class JobConfig(Section):
     )
     trainable: Literal["", "upper", "all", "lora"] = Field(
         "",
-        description="upper: half of the blocks, half of the time; all; lora; empty: upper, or what trials prefer",
+        description="upper: a third of the blocks, the quickest; all; lora; empty: upper, or what trials prefer",
     )
     learning_rate: float = Field(0.0, ge=0, description="peak; 0: by the model's size, or what trials prefer")
     curve: bool = Field(

@@ -23,9 +23,10 @@ from tinsmith.train.job_runs import learn_in_orders
 from tinsmith.train.job_watch import Outcome, Score
 from tinsmith.train.memory import available_bytes
 
-_WEIGHTS = {"upper": "the upper half of the blocks", "all": "all weights", "lora": "adapters"}
-# Peaks for a model of `RATE_PARAMETERS`; the rate falls with the square root of the number of parameters.
-RATES = {"upper": 2e-4, "all": 2e-4, "lora": 5e-4}
+_WEIGHTS = {"upper": "the upper third of the blocks", "all": "all weights", "lora": "adapters"}
+# Peaks for a model of `RATE_PARAMETERS`, from stances of the learning side alone (docs/LOG.md); the rate falls with the
+# square root of the number of parameters.
+RATES = {"upper": 3e-4, "all": 2e-4, "lora": 5e-4}
 RATE_PARAMETERS, HIGHEST_FACTOR = 135e6, 2.0
 FACTORS = (1.0, 2.0, 0.5)  # of the rate, in the order in which they are tried
 SIZES = (50, 100, 200, 500)  # examples of a trial, and of the learning curve
@@ -37,12 +38,12 @@ _PASSES_WORTH_TRIALS = 3  # with fewer, all of the time goes to the run itself
 _ENOUGH = 2.0  # times the passes that examples are worth: no run makes more
 _SECONDS_AFTER = 20.0  # to write the model
 _BYTES_OF_RUNS = 16.0  # a parameter, beside a run itself
-_OVERHEAD = 1.1  # of a pass, beside its gradients
+_OVERHEAD = 1.1  # of a pass, beside its steps
 
 
 def passes_for(examples: int) -> float:
     """Return how many passes over so many examples are worth their time: more over few."""
-    return min(MOST_PASSES, max(LEAST_PASSES, 4000 / examples))
+    return min(MOST_PASSES, max(LEAST_PASSES, 6500 / examples))
 
 
 @dataclass(frozen=True)
