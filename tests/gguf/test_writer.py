@@ -2,6 +2,7 @@
 
 import shutil
 
+import libgguf
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ import gguf
 from tinsmith.base.assets import is_cached, resolve_model
 from tinsmith.base.errors import AssetError
 from tinsmith.gguf import writer
+from tinsmith.gguf.four_bit_levels import as_q4_1
 from tinsmith.gguf.header import read_metadata
 from tinsmith.gguf.metadata import refuse_unwritable_tokenizer
 from tinsmith.gguf.writer import write_gguf
@@ -190,3 +192,46 @@ def test_an_output_matrix_that_repeats_tied_embeddings_is_left_out(trained, tmp_
     save_file(weights, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
     write_gguf(tmp_path / "model", tmp_path / "m.gguf", "f16")
     assert "output.weight" not in {tensor.name for tensor in gguf.GGUFReader(tmp_path / "m.gguf").tensors}
+
+
+def on_16_levels(shape: tuple[int, int], seed: int, levels: int = 16) -> np.ndarray:
+    """Return values as a file of 4 bits holds them: in blocks of 32, a lowest value and equal steps."""
+    draw = np.random.default_rng(seed)
+    blocks = (shape[0], shape[1] // 32, 1)
+    steps = draw.uniform(0.001, 0.02, blocks).astype(np.float16).astype(np.float32)
+    lowest = draw.uniform(-0.2, -0.1, blocks).astype(np.float16).astype(np.float32)
+    return (steps * draw.integers(0, levels, (*blocks[:2], 32)) + lowest).reshape(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(("levels", "dtype", "bound"), [(16, np.float32, 2e-4), (6, np.float16, 4e-4)])
+def test_a_matrix_on_16_levels_is_written_as_it_was(levels, dtype, bound):
+    array = on_16_levels((40, 96), 1, levels).astype(dtype).astype(np.float32)
+    read = gguf.dequantize(as_q4_1(array), gguf.GGMLQuantizationType.Q4_1)
+    assert np.abs(read - array).max() < bound
+    # Quantised in the usual way, a block that does not use all levels is rounded.
+    usual = gguf.dequantize(
+        libgguf.quantize_rows(array, gguf.GGMLQuantizationType.Q5_0), gguf.GGMLQuantizationType.Q5_0
+    )
+    assert np.abs(usual - array).max() > 5 * bound
+    moved = array.copy()
+    moved[-1, -32:] += np.random.default_rng(2).normal(0, 0.01, 32)
+    assert as_q4_1(moved) is None
+    assert as_q4_1(np.ones((2, 64), np.float32)) is not None
+    assert as_q4_1(np.ones((2, 40), np.float32)) is None
+
+
+def test_only_what_was_trained_is_quantised_again(tmp_path):
+    model = tiny_model()
+    held = [name for name, weight in model.named_parameters() if weight.ndim == 2 and "layers.0" in name]
+    with torch.no_grad():
+        for name in held:
+            weight = model.get_parameter(name)
+            weight.copy_(torch.from_numpy(on_16_levels(tuple(weight.shape), 3)))
+    save_model(model, tiny_tokenizer(), tmp_path / "model", "float16")
+    report = write_gguf(tmp_path / "model", tmp_path / "m.gguf", "q4_k_m")
+    assert report.types["Q4_1"] == len(held)
+    assert not any("blk.0" in row["tensor"] for row in report.substituted)
+    opened = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="m.gguf", dtype=torch.float32)
+    for name in held:
+        assert torch.allclose(opened.get_parameter(name), model.get_parameter(name), atol=4e-4)
+    assert "Q4_1" not in write_gguf(tmp_path / "model", tmp_path / "8.gguf", "q8_0").types

@@ -41,8 +41,19 @@ _BASE_TYPES = {
     "q4_k_m": Type.Q4_K,
     "q3_k_m": Type.Q3_K,
 }
+MIXTURES = (
+    "q6_k",
+    "q5_k_m",
+    "q4_k_m",
+)  # for which Q4_1 holds a matrix of a 4-bit base better, in about the bits
 _JOINT_TYPES = {"q5_k_m": Type.Q6_K, "q4_k_m": Type.Q5_K, "q3_k_m": Type.Q4_K}  # for joint QKV matrices
 _SUBSTITUTES = {Type.Q3_K: Type.IQ4_NL, Type.Q4_K: Type.Q5_0, Type.Q5_K: Type.Q5_1, Type.Q6_K: Type.Q8_0}
+QUANTISED = {
+    Type.Q4_K,
+    Type.Q5_K,
+    Type.Q6_K,
+    *map(_SUBSTITUTES.__getitem__, (Type.Q4_K, Type.Q5_K, Type.Q6_K)),
+}
 
 
 def choose_types(

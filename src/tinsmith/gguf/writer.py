@@ -17,8 +17,9 @@ from gguf import GGMLQuantizationType, GGUFWriter, TensorNameMap, get_tensor_nam
 from tinsmith.base.errors import AssetError
 from tinsmith.base.files import atomic_path
 from tinsmith.gguf.families import refuse_unwritable
+from tinsmith.gguf.four_bit_levels import as_q4_1
 from tinsmith.gguf.metadata import add_architecture, add_tokenizer
-from tinsmith.gguf.types import FILE_TYPES, choose_types, quantise
+from tinsmith.gguf.types import FILE_TYPES, MIXTURES, QUANTISED, choose_types, quantise
 
 
 @dataclass
@@ -34,11 +35,16 @@ class GgufReport:
 def write_gguf(model_dir: Path, out_file: Path, format: str, *, name: str = "model") -> GgufReport:
     """Write a saved model as GGUF in a format of `FILE_TYPES`. Raises AssetError for what cannot be written.
 
-    The file appears whole or not at all. Tensor types follow llama.cpp's own mixture for the format.
+    The file appears whole or not at all. Tensor types follow llama.cpp's own mixture for the format. A matrix that
+    still holds what a 4-bit base held is written as it was.
     """
     tensors = CheckpointTensors(model_dir)
     config = tensors.config
     types, substituted = choose_types(tensors.shapes, config.num_hidden_layers, format, model_dir)
+    if format in MIXTURES:
+        kept = {name for name, array in tensors if types[name] in QUANTISED and as_q4_1(array) is not None}
+        types |= dict.fromkeys(kept, GGMLQuantizationType.Q4_1)
+        substituted = [row for row in substituted if row["tensor"] not in kept]
     with atomic_path(out_file) as partial, closing(GGUFWriter(partial, tensors.family.name)) as writer:
         add_architecture(writer, config, name)
         add_tokenizer(writer, config, model_dir)
@@ -97,7 +103,9 @@ def _write_tensors(
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     for name, array in tensors:
-        writer.write_tensor_data(quantise(array, types[name]))
+        packed = as_q4_1(array) if types[name] is GGMLQuantizationType.Q4_1 else quantise(array, types[name])
+        assert packed is not None
+        writer.write_tensor_data(packed)
 
 
 def _gguf_name(names: TensorNameMap, key: str) -> str | None:

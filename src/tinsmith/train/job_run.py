@@ -194,7 +194,7 @@ class JobTrainer:
     def _section(self, settings: JobSettings, learn: AnswerSet, budget: str, *, kept: bool) -> TrainConfig:
         """Return a training section. The loss of few examples jumps by chance, so a jump means no divergence."""
         mean = learn.groups().lengths.sum() / len(learn)
-        size = min(EXAMPLES_A_STEP, max(4, len(learn) // 16))
+        size = examples_a_step(len(learn))
         return self._config.model_copy(
             update={
                 "budget": budget,
@@ -282,6 +282,11 @@ class JobTrainer:
             lora.merge(model, torch.from_numpy(ids)[None])
         model.requires_grad_(True)
         return model
+
+
+def examples_a_step(examples: int) -> int:
+    """Return how many of so many examples make a step: few examples make smaller ones, so that there are some."""
+    return min(EXAMPLES_A_STEP, max(4, examples // 16))
 
 
 def _pace_of_steps(engine: Engine) -> float:

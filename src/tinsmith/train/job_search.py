@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.files import JsonObject, read_json, read_whole_rows, write_json
 from tinsmith.recipe import Budget, JobConfig
-from tinsmith.train.job_run import JobSettings, JobTrainer
+from tinsmith.train.job_run import JobSettings, JobTrainer, examples_a_step
 from tinsmith.train.job_runs import learn_in_orders
 from tinsmith.train.job_watch import Outcome, Score
 from tinsmith.train.memory import available_bytes
@@ -33,11 +33,12 @@ SIZES = (50, 100, 200, 500)  # examples of a trial, and of the learning curve
 LEAST_COMPARED = 200  # examples of a trial that compares settings; on fewer, chance decides
 LEAST_PASSES, MOST_PASSES = 2.0, 10.0
 MOST_RUNS = 4  # whose weights are averaged
-SHARE_OF_CURVE, SHARE_OF_TRIALS = 0.15, 0.35  # of the time, at most
+SHARE_OF_CURVE, SHARE_OF_TRIALS = 0.15, 0.25  # of the time, at most
 _PASSES_WORTH_TRIALS = 3  # with fewer, all of the time goes to the run itself
 _ENOUGH = 2.0  # times the passes that examples are worth: no run makes more
 _SECONDS_AFTER = 20.0  # to write the model
 _BYTES_OF_RUNS = 16.0  # a parameter, beside a run itself
+_STEP = 8.0  # examples that take as long as a step beside its examples
 _OVERHEAD = 1.1  # of a pass, beside its steps
 
 
@@ -171,9 +172,12 @@ class _Search:
                 return candidates
 
     def _cost(self, settings: JobSettings, size: int) -> float:
-        """Return the seconds of a trial on so many examples."""
+        """Return the seconds of a trial on so many examples, whose steps are small and so take longer an example."""
         rows = passes_for(size) * size / len(self._trainer.visited)
-        return rows * self._pass_seconds(settings) + self._trainer.seconds_of_look(settings) + 1.0
+        slower = (1 + _STEP / examples_a_step(size)) / (
+            1 + _STEP / examples_a_step(len(self._trainer.visited))
+        )
+        return rows * slower * self._pass_seconds(settings) + self._trainer.seconds_of_look(settings) + 1.0
 
     def try_out(self, candidates: Sequence[JobSettings], plan: TrialPlan) -> JobSettings:
         """Run trials as planned, and return the best of the candidates; without a comparison the first.
