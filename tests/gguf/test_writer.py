@@ -216,6 +216,9 @@ def test_a_matrix_on_16_levels_is_written_as_it_was(levels, dtype, bound):
     moved = array.copy()
     moved[-1, -32:] += np.random.default_rng(2).normal(0, 0.01, 32)
     assert as_q4_1(moved) is None
+    # What 16 bits cannot hold would be rounded too: an overflow, or a step far below the lowest value.
+    assert as_q4_1(array * np.float32(1e8)) is None
+    assert as_q4_1(array * np.float32(1e-6)) is None
     assert as_q4_1(np.ones((2, 64), np.float32)) is not None
     assert as_q4_1(np.ones((2, 40), np.float32)) is None
 

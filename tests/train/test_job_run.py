@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from tinsmith.base.progress import SilentProgress
 from tinsmith.model.load import load_model
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.attention import isolate_sequences
-from tinsmith.train.job_run import JobSettings, JobTrainer
+from tinsmith.train.engine import Engine
+from tinsmith.train.job_run import JobSettings, JobTrainer, examples_a_step
 from tinsmith.train.job_scores import answer_scores
 from tinsmith.train.job_watch import Outcome, Score
 from tiny_jobs import job, rows, section
@@ -97,6 +99,24 @@ def test_each_run_has_an_order_of_its_own(
     assert again == second
     assert sorted(first) == sorted(second) == sorted(third)
     assert first != second != third != first
+
+
+def test_the_pace_is_that_of_steps_with_their_updates(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An update that takes a quarter of a second takes it in each step of a pass."""
+    update, rates = Engine.update, []
+
+    def slow(engine: Engine, learning_rate: float) -> None:
+        rates.append(learning_rate)
+        time.sleep(0.25)
+        update(engine, learning_rate)
+
+    monkeypatch.setattr(Engine, "update", slow)
+    trainer = make(base, tmp_path / "work", validated=0)
+    steps = 30 / examples_a_step(30)
+    assert trainer.seconds_of_pass(JobSettings("upper", 4e-3)) > 0.2 * steps
+    assert rates == [0.0, 0.0]
 
 
 def test_the_loss_of_written_answers_is_that_of_a_token(base: Path, tmp_path: Path) -> None:

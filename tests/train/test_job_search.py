@@ -258,6 +258,15 @@ def test_a_plan_fits_its_seconds() -> None:
         assert plan.compared in (0, 3, 4, 5)
 
 
+def test_trials_on_few_examples_take_longer_an_example(trainer, tmp_path: Path) -> None:
+    """Their steps are small: on 50 examples four make a step, and an example took twice as long as in steps of 16."""
+    made = trainer(2000, 100.0)
+    made.seconds_of_look = lambda settings: 0.0
+    search = search_module._Search(made, tmp_path)
+    few, usual = ((search._cost(GOOD, size) - 1.0) / (passes_for(size) * size) for size in (50, 500))
+    assert few == pytest.approx(2 * usual)
+
+
 def test_a_plan_of_runs_fits_its_seconds() -> None:
     assert plan_runs(5.0, 100.0, 10.0, 2000) == ["1.0s"]
     for most in (100.0, 500.0, 1000.0, 1500.0):

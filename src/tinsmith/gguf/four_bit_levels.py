@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 32
-_LOOKED_AT = 64  # blocks that are looked at before the others
-_OFF = 0.1  # of a step: how far saving in 16 bits may have moved a value. By chance, no block in 10^20 is so near
+_BLOCK = 32
+_AT_ONCE = 2**16  # blocks
+_OFF = 0.1  # of a step: how far 16-bit weights may be from it. By chance, no block of 10^20 is so near
 
 
 def as_q4_1(array: NDArray[np.float32]) -> NDArray[np.uint8] | None:
@@ -18,34 +18,44 @@ def as_q4_1(array: NDArray[np.float32]) -> NDArray[np.uint8] | None:
 
     Each block is a step and a lowest value in 16 bits, and 32 numbers of steps in 4 bits each.
     """
-    if array.ndim != 2 or array.shape[1] % BLOCK:
+    if array.ndim != 2 or array.shape[1] % _BLOCK:
         return None
-    blocks = array.reshape(-1, BLOCK)
-    if _levels(blocks[:_LOOKED_AT]) is None or (found := _levels(blocks)) is None:
-        return None
-    steps, lowest, numbers = found
-    packed = numbers[:, : BLOCK // 2] | numbers[:, BLOCK // 2 :] << 4
-    parts = [steps.view(np.uint8).reshape(-1, 2), lowest.view(np.uint8).reshape(-1, 2), packed]
-    return np.concatenate(parts, axis=1).reshape(len(array), -1)
+    blocks, packed = array.reshape(-1, _BLOCK), []
+    for start in range(0, len(blocks), _AT_ONCE):
+        part = _pack(blocks[start : start + _AT_ONCE])
+        if part is None:
+            return None
+        packed.append(part)
+    return np.concatenate(packed).reshape(len(array), -1)
+
+
+def _pack(blocks: NDArray[np.float32]) -> NDArray[np.uint8] | None:
+    """Return blocks (N, 32) as bytes (N, 20); None if one of them has no equal steps that 16 bits hold."""
+    lowest, steps, numbers = _levels(blocks)
+    with np.errstate(over="ignore", invalid="ignore"):
+        halves = steps.astype(np.float16), lowest.astype(np.float16)
+        step, low = (half.astype(np.float32)[:, None] for half in halves)
+        if not (
+            np.abs(step * numbers + low - blocks) <= 2 * _OFF * steps[:, None] + 1e-3 * np.abs(low)
+        ).all():
+            return None
+    nibbles = numbers[:, : _BLOCK // 2] | numbers[:, _BLOCK // 2 :] << 4
+    return np.concatenate([*(half.view(np.uint8).reshape(-1, 2) for half in halves), nibbles], axis=1)
 
 
 def _levels(
     blocks: NDArray[np.float32],
-) -> tuple[NDArray[np.float16], NDArray[np.float16], NDArray[np.uint8]] | None:
-    """Return step and lowest value (N,) and the numbers of steps (N, 32) of blocks (N, 32); None if some have none."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
+    """Return lowest values (N,), steps (N,) and numbers of steps (N, 32) of blocks; those without equal steps get 0."""
     lowest = blocks.min(axis=1)
     span = blocks.max(axis=1) - lowest
     steps, numbers = np.zeros_like(span), np.zeros(blocks.shape, np.uint8)
-    open_ = np.flatnonzero(span > 0)
+    left = np.flatnonzero(span > 0)
     for count in range(1, 16):
-        if not len(open_):
-            break
-        step = span[open_] / count
-        exact = (blocks[open_] - lowest[open_, None]) / step[:, None]
+        step = span[left] / count
+        exact = (blocks[left] - lowest[left, None]) / step[:, None]
         nearest = np.rint(exact)
-        fits = np.abs(exact - nearest).max(axis=1) <= _OFF
-        steps[open_[fits]], numbers[open_[fits]] = step[fits], nearest[fits]
-        open_ = open_[~fits]
-    if len(open_):
-        return None
-    return steps.astype(np.float16), lowest.astype(np.float16), numbers
+        fits = np.abs(exact - nearest).max(axis=1, initial=0) <= _OFF
+        steps[left[fits]], numbers[left[fits]] = step[fits], nearest[fits]
+        left = left[~fits]
+    return lowest, steps, numbers

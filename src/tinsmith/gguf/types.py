@@ -9,6 +9,8 @@ The mixtures are llama.cpp's:
 - In these three the output matrix has six bits. In q6_k every matrix has six.
 - Learnt positions stay in 32 bits in every format.
 
+A matrix that still holds what a 4-bit base held stays as it was in formats of four to six bits (four_bit_levels.py).
+
 K-quants come in blocks of 256 values. Where 256 does not divide a row, llama.cpp takes the nearest type in blocks of 32
 that is not smaller. We do the same, tensor by tensor, and report it.
 """
@@ -41,19 +43,10 @@ _BASE_TYPES = {
     "q4_k_m": Type.Q4_K,
     "q3_k_m": Type.Q3_K,
 }
-MIXTURES = (
-    "q6_k",
-    "q5_k_m",
-    "q4_k_m",
-)  # for which Q4_1 holds a matrix of a 4-bit base better, in about the bits
+# Here Q4_1 holds a matrix of a 4-bit base exactly, in at most half a bit a weight more.
+KEEPS_FOUR_BITS = ("q6_k", "q5_k_m", "q4_k_m")
 _JOINT_TYPES = {"q5_k_m": Type.Q6_K, "q4_k_m": Type.Q5_K, "q3_k_m": Type.Q4_K}  # for joint QKV matrices
 _SUBSTITUTES = {Type.Q3_K: Type.IQ4_NL, Type.Q4_K: Type.Q5_0, Type.Q5_K: Type.Q5_1, Type.Q6_K: Type.Q8_0}
-QUANTISED = {
-    Type.Q4_K,
-    Type.Q5_K,
-    Type.Q6_K,
-    *map(_SUBSTITUTES.__getitem__, (Type.Q4_K, Type.Q5_K, Type.Q6_K)),
-}
 
 
 def choose_types(

@@ -19,7 +19,7 @@ from tinsmith.base.files import atomic_path
 from tinsmith.gguf.families import refuse_unwritable
 from tinsmith.gguf.four_bit_levels import as_q4_1
 from tinsmith.gguf.metadata import add_architecture, add_tokenizer
-from tinsmith.gguf.types import FILE_TYPES, MIXTURES, QUANTISED, choose_types, quantise
+from tinsmith.gguf.types import FILE_TYPES, KEEPS_FOUR_BITS, choose_types, quantise
 
 
 @dataclass
@@ -41,8 +41,12 @@ def write_gguf(model_dir: Path, out_file: Path, format: str, *, name: str = "mod
     tensors = CheckpointTensors(model_dir)
     config = tensors.config
     types, substituted = choose_types(tensors.shapes, config.num_hidden_layers, format, model_dir)
-    if format in MIXTURES:
-        kept = {name for name, array in tensors if types[name] in QUANTISED and as_q4_1(array) is not None}
+    if format in KEEPS_FOUR_BITS:
+        kept = {
+            name
+            for name, array in tensors
+            if types[name] is not GGMLQuantizationType.F32 and as_q4_1(array) is not None
+        }
         types |= dict.fromkeys(kept, GGMLQuantizationType.Q4_1)
         substituted = [row for row in substituted if row["tensor"] not in kept]
     with atomic_path(out_file) as partial, closing(GGUFWriter(partial, tensors.family.name)) as writer:

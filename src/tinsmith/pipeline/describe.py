@@ -24,6 +24,7 @@ from tinsmith.pipeline.plan import Step, plan, run_directory
 from tinsmith.recipe import (
     EXAMPLE_FILES,
     OBJECTIVES,
+    UPPER_SHARE,
     Budget,
     EvaluateConfig,
     JobConfig,
@@ -38,7 +39,6 @@ from tinsmith.stages.train import published_shape
 _SPREAD_BITS, _SPREAD_EXAM = 0.13, 0.42  # bits per byte; share of right answers
 # The assumed size of a model that only a hub knows.
 UNKNOWN_PARAMETERS = 500_000_000
-_UPPER = 1 / 3  # of the time of a pass over all weights, where the upper blocks learn
 
 
 def describe_plan(recipe: Recipe, until: str | None = None) -> str:
@@ -163,7 +163,7 @@ def describe_reading(job: JobConfig, scale: Scale) -> list[str]:
     if budget.kind != "seconds":
         return [line]
     operations = FORWARD_OPERATIONS + ACTIVATION_GRADIENT_OPERATIONS + WEIGHT_GRADIENT_OPERATIONS
-    share = _UPPER if job.trainable in ("", "upper") else 1.0
+    share = UPPER_SHARE if job.trainable in ("", "upper") else 1.0
     seconds = share * size.learnt_tokens * operations * scale.parameters / scale.operations_per_second
     passes = budget.amount / max(seconds, 1e-9)
     line += f"; {job.budget} are about {passes:,.1f} passes" if passes < 50 else ""

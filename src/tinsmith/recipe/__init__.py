@@ -31,7 +31,7 @@ from tinsmith.recipe.evaluation import (
     ReportConfig,
 )
 from tinsmith.recipe.filters import C4Config, FineWebConfig, GopherConfig
-from tinsmith.recipe.jobs import JobConfig, JobKind
+from tinsmith.recipe.jobs import UPPER_SHARE, JobConfig, JobKind
 from tinsmith.recipe.objectives import EXAMPLE_FILES, OBJECTIVES, ObjectiveSpec, loss_unit, token_sets
 from tinsmith.recipe.recipe import (
     Recipe,
@@ -61,6 +61,7 @@ __all__ = [
     "OBJECTIVES",
     "PRIVACY_DEFAULTS",
     "PRIVACY_DEFAULTS_WITH_NAMES",
+    "UPPER_SHARE",
     "BoilerplateConfig",
     "BoundsConfig",
     "Budget",

@@ -12,6 +12,8 @@ from tinsmith.recipe.formulas import read_formula
 from tinsmith.recipe.section import FOR_DOCUMENTS, Fraction, ReadWhen, Section
 from tinsmith.recipe.training import Budget
 
+UPPER_SHARE = 1 / 3  # of the blocks that learn with `trainable = "upper"`, and of the time of a pass
+
 JobKind = Literal["classify", "extract", "answer", "write"]
 
 _HAS_FILES = ReadWhen(lambda recipe, job: bool(job.examples), "name files in {here}.examples")

@@ -23,7 +23,7 @@ from tinsmith.jobs.prompt import answer_ids
 from tinsmith.jobs.spec import Job
 from tinsmith.model import lora
 from tinsmith.model.load import choose_device, parameter_count
-from tinsmith.recipe import Budget, LoraConfig, TrainConfig
+from tinsmith.recipe import UPPER_SHARE, Budget, LoraConfig, TrainConfig
 from tinsmith.tokens.batches import Batches
 from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.budget import TrainProgress
@@ -40,7 +40,6 @@ from tinsmith.train.runtime import choose_runtime
 
 _NAME = "answer"  # of the only component
 EXAMPLES_A_STEP = 16
-FROZEN_SHARE = 2 / 3  # of the blocks, where the upper ones are trained
 _TOKENS_AT_ONCE, _TOKENS_MEASURED = 1024, 512
 _MERGE_TOKENS = 128
 TOKENS_VALIDATED = 60_000  # at most, of the validation part, at the end
@@ -48,7 +47,7 @@ TOKENS_VALIDATED = 60_000  # at most, of the validation part, at the end
 _TOKENS_EACH_PASS, _SHARE_EACH_PASS = 20_000, 0.25
 _PASSES_WORTH_STATES = 1.5  # with fewer, states of frozen blocks would hardly be read twice
 _SETTINGS = "settings.json"
-_LONG_STEP = 5.0  # seconds
+_LONG_STEP = 5.0  # seconds; of shorter steps the second is measured
 
 
 @dataclass(frozen=True)
@@ -216,7 +215,7 @@ class JobTrainer:
         if settings.trainable == "lora":
             lora.add(model, LoraConfig(), seed=self.seed)
         elif settings.trainable == "upper":
-            frozen = freeze_lower(model, FROZEN_SHARE)
+            frozen = freeze_lower(model, 1 - UPPER_SHARE)
         for name, answers in (("learn", self.learn), ("validation", self.validation)):
             if frozen and answers is not None and name not in self._lower:
                 self._lower[name] = LowerStates(answers.tokens, frozen, self.work / f"lower-{name}")
@@ -290,9 +289,9 @@ def examples_a_step(examples: int) -> int:
 
 
 def _pace_of_steps(engine: Engine) -> float:
-    """Return the seconds that a token of a whole step takes, its update included; the second step where one is short.
+    """Return the seconds of a token in a whole step, its update included, at a rate of zero.
 
-    The first allocates what the others find.
+    The first step allocates what later ones reuse, so it is measured only where it is long.
     """
     batches, seconds = engine.mixture.components[0].batches, 0.0
     for step in range(2):

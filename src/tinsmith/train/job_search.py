@@ -26,6 +26,7 @@ from tinsmith.train.memory import available_bytes
 _WEIGHTS = {"upper": "the upper third of the blocks", "all": "all weights", "lora": "adapters"}
 # Peaks for a model of `RATE_PARAMETERS`, from stances of the learning side alone (docs/LOG.md); the rate falls with the
 # square root of the number of parameters.
+# The kinds are tried in this order.
 RATES = {"upper": 3e-4, "all": 2e-4, "lora": 5e-4}
 RATE_PARAMETERS, HIGHEST_FACTOR = 135e6, 2.0
 FACTORS = (1.0, 2.0, 0.5)  # of the rate, in the order in which they are tried
@@ -174,10 +175,9 @@ class _Search:
     def _cost(self, settings: JobSettings, size: int) -> float:
         """Return the seconds of a trial on so many examples, whose steps are small and so take longer an example."""
         rows = passes_for(size) * size / len(self._trainer.visited)
-        slower = (1 + _STEP / examples_a_step(size)) / (
-            1 + _STEP / examples_a_step(len(self._trainer.visited))
-        )
-        return rows * slower * self._pass_seconds(settings) + self._trainer.seconds_of_look(settings) + 1.0
+        small, usual = (1 + _STEP / examples_a_step(count) for count in (size, len(self._trainer.visited)))
+        learning = rows * self._pass_seconds(settings) * small / usual
+        return learning + self._trainer.seconds_of_look(settings) + 1.0
 
     def try_out(self, candidates: Sequence[JobSettings], plan: TrialPlan) -> JobSettings:
         """Run trials as planned, and return the best of the candidates; without a comparison the first.
@@ -231,7 +231,7 @@ class _Search:
 def candidates_of(config: JobConfig, parameters: int) -> list[JobSettings]:
     """Return the settings that the recipe leaves open for a model of so many parameters, the likeliest best first.
 
-    The upper blocks learn as well as all weights from as many passes, and take half the time for them.
+    The upper blocks learn as well as all weights from as many passes, and take a third of the time for them.
     """
     kinds = [config.trainable] if config.trainable else list(RATES)
     if config.learning_rate:
