@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,6 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
     What one process measures then depends little on what the others do. And since libraries take as many threads
     as there are cores, results that depend on the number of threads are the same in each.
     """
+    # A shell lets what it starts in the background ignore Ctrl-C, and tests send it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     worker = getattr(config, "workerinput", None)
     if worker and hasattr(os, "sched_setaffinity"):
         cores, processes = sorted(os.sched_getaffinity(0)), worker["workercount"]
