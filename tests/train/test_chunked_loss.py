@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import tinsmith.train.chunked_loss as chunked
-from tinsmith.train.chunked_loss import chunked_cross_entropy, chunked_log_probs, chunked_loss
+from tinsmith.train.chunked_loss import chunked_cross_entropy, chunked_log_probs, chunked_loss, lowered
 
 STATES, WORDS = 50, 97
 
@@ -123,3 +123,34 @@ def test_whole_logits_never_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     chunked_cross_entropy(torch.randn(90, 8), torch.randn(500, 8), torch.zeros(90, dtype=torch.int64))
     assert len(seen) == 23
     assert max(seen) == 4 * 500
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_under_autocast_losses_and_gradients_are_those_of_converted_weights(frozen: bool) -> None:
+    hidden, weight, _ = inputs(bias=False, frozen=frozen)
+    labels = torch.arange(STATES)
+    wanted = [hidden] if frozen else [hidden, weight]
+    for change in (0.0, 0.5):  # weights that have changed are converted again
+        with torch.no_grad():
+            weight += change
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            value = chunked_cross_entropy(hidden, weight, labels)
+            plain = cross_entropy((hidden @ weight.T).float(), labels, reduction="sum")
+        assert float(value.detach()) == pytest.approx(float(plain.detach()), rel=1e-6)
+        got, expected = torch.autograd.grad(value, wanted), torch.autograd.grad(plain, wanted)
+        for mine, theirs in zip(got, expected, strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=2e-2, atol=2e-2)
+
+
+def test_frozen_weights_are_converted_once() -> None:
+    weight = torch.randn(WORDS, 16)
+    assert lowered(weight) is weight
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        first = lowered(weight)
+        assert lowered(weight) is first
+        weight += 1
+        second = lowered(weight)
+        assert second is not first
+        torch.testing.assert_close(second, weight.bfloat16(), rtol=0, atol=0)
+        trained = weight.clone().requires_grad_()
+        assert lowered(trained) is not lowered(trained)

@@ -119,9 +119,26 @@ def test_the_pace_is_that_of_steps_with_their_updates(
     assert rates == [0.0, 0.0]
 
 
+def test_a_finished_model_is_read_above_the_states_of_its_runs(base: Path, tmp_path: Path) -> None:
+    trainer, settings = make(base, tmp_path / "work"), JobSettings("upper", 4e-3)
+    model, during, _ = trainer.run(settings, "1 epochs", tmp_path / "run")
+    with trainer.reading(settings) as lower:
+        assert lower is not None
+        assert lower.ready
+    with trainer.reading(JobSettings("all", 4e-3)) as lower:
+        assert lower is None
+    found = trainer.validate_model(model, settings)
+    assert during is not None
+    assert found is not None
+    assert found.loss == pytest.approx(during.loss, rel=1e-5)
+    whole = trainer.validate_model(model, JobSettings("all", 4e-3))
+    assert whole is not None
+    assert whole.loss == pytest.approx(found.loss, rel=1e-4)
+
+
 def test_the_loss_of_written_answers_is_that_of_a_token(base: Path, tmp_path: Path) -> None:
     trainer = make(base, tmp_path / "work", kind="write")
-    outcome = trainer.validate_model(copy.deepcopy(trainer.start))
+    outcome = trainer.validate_model(copy.deepcopy(trainer.start), JobSettings("all", 1e-3))
     model = copy.deepcopy(trainer.start)
     isolate_sequences(model)
     scored = answer_scores(model, trainer.validation, trainer.none)

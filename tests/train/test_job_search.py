@@ -44,7 +44,7 @@ class FakeTrainer:
         self.job, self.progress = job(**facts), SilentProgress()
         self.visited, self.a_pass, self.runs = list(range(examples)), a_pass, []
         self.start = nn.Linear(1, 1)
-        self.correct = np.array([True, False])
+        self.correct, self.after = np.array([True, False]), 0.0
         self.loss = lambda size, settings: abs(np.log(settings.learning_rate / 6e-4)) / size
 
     def seconds_of_pass(self, settings: JobSettings) -> float:
@@ -53,7 +53,10 @@ class FakeTrainer:
     def seconds_of_look(self, settings: JobSettings) -> float:
         return self.seconds_of_pass(settings) / 30
 
-    def validate_model(self, model) -> Outcome:
+    def seconds_of_calibration(self, settings: JobSettings) -> float:
+        return self.after
+
+    def validate_model(self, model, settings) -> Outcome:
         return Outcome(model.weight.mean().item(), np.array([True, False]))
 
     def run(self, settings, budget, out, *, examples=0, order=0, kept=False):
@@ -100,6 +103,15 @@ def test_a_slow_machine_spends_its_minutes_on_one_run_of_the_upper_blocks(traine
     assert len(slow.runs) == 1
     assert learnt.settings.trainable == "upper"
     assert 950 < seconds(learnt.budgets) < 1200
+
+
+def test_what_calibration_takes_is_left_of_the_budget(trainer, tmp_path: Path) -> None:
+    found = []
+    for after in (0.0, 200.0):
+        slow = trainer(2000, 800.0)
+        slow.after = after
+        found.append(seconds(learn_job(slow, tmp_path / f"{after:g}").budgets))
+    assert found[0] - found[1] > 150
 
 
 def test_a_longer_budget_gives_a_learning_curve_and_several_runs(trainer, tmp_path: Path) -> None:
@@ -171,7 +183,7 @@ def test_runs_are_compared_by_loss_and_right_answers(trainer, tmp_path: Path) ->
         return model, Outcome(0.55, right) if order == 1 else Outcome(0.5, ~right), passes
 
     made.run = run
-    made.validate_model = lambda model: Outcome(0.9, ~right)
+    made.validate_model = lambda model, settings: Outcome(0.9, ~right)
     assert learn_job(made, tmp_path).model.weight.item() == 1.0
 
 

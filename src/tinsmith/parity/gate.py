@@ -19,7 +19,7 @@ Loading the weights back into torch would be simpler, but would not test the pro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,9 +46,10 @@ from tinsmith.parity.differences import (
 )
 from tinsmith.parity.prompts import Prompt, draw_prompts
 from tinsmith.parity.recompute import least_share, out_of_bounds, server_figures
-from tinsmith.parity.sides import DrawPrompts, GgufSide, Head, ServerSide, TorchSide, Trained
+from tinsmith.parity.sides import GgufSide, Head, ServerSide, TorchSide, Trained
 from tinsmith.recipe import PackageConfig
 from tinsmith.serve.runtime import LlamaServer
+from tinsmith.tokens.tokenizer import load_tokenizer
 
 _ANSWERS, _SERVED_ANSWERS = 8, 48
 _CHUNK = 256
@@ -99,14 +100,16 @@ def compare_exports(
     trained: Path,
     saved: Path,
     ggufs: dict[str, Path],
-    draw: DrawPrompts,
+    draw: Callable[[PreTrainedTokenizerFast], list[Prompt]],
     config: PackageConfig,
     progress: Progress,
 ) -> dict[str, Any]:
     """Compare exports with the trained model over the prompts that `draw` makes with its tokenizer."""
     served = min(ggufs, key=lambda name: ggufs[name].stat().st_size)
-    with progress.task("parity", config.parity_prompts * (2 + len(ggufs)), "prompts") as advance:
-        reference = Trained(trained, draw, advance)
+    tokenizer = load_tokenizer(trained)
+    prompts = draw(tokenizer)
+    with progress.task("parity", len(prompts) * (2 + len(ggufs)), "prompts") as advance:
+        reference = Trained(trained, tokenizer, prompts, advance)
         side = TorchSide(load_model(saved), reference.prompts, advance)
         exports = {"saved": Export(side.hidden, side.head, list(saved_differences(saved, reference)))}
         exports |= _run_ggufs(ggufs, served, reference, advance)

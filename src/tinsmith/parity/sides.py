@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,14 +20,11 @@ from tinsmith.gguf.writer import CheckpointTensors
 from tinsmith.model.load import load_model
 from tinsmith.parity.prompts import Prompt
 from tinsmith.tokens.encoding import prefix_ids
-from tinsmith.tokens.tokenizer import load_tokenizer
 
 _BATCH = 16
 _SAMPLED_ROWS = 32
 # Relative error of a tensor's rows. Far above what any format loses (4 bits: 0.1), far below another tensor (1.4).
 _MAX_TENSOR_ERROR = 0.3
-
-DrawPrompts = Callable[[PreTrainedTokenizerFast], list[Prompt]]
 
 
 class Head(NamedTuple):
@@ -72,12 +69,13 @@ class TorchSide:
 class Trained:
     """The trained model that exports are compared with: its answers, tokenizer, stop tokens and sampled weights."""
 
-    def __init__(self, path: Path, draw: DrawPrompts, advance: Advance) -> None:
+    def __init__(
+        self, path: Path, tokenizer: PreTrainedTokenizerFast, prompts: list[Prompt], advance: Advance
+    ) -> None:
         self.config = AutoConfig.from_pretrained(path, local_files_only=True)
-        self.tokenizer: PreTrainedTokenizerFast = load_tokenizer(path)
+        self.tokenizer, self.prompts = tokenizer, prompts
         self.stops = read_stop_tokens(path)
         self.adds_bos = prefix_ids(self.tokenizer) != []
-        self.prompts = draw(self.tokenizer)
         ends = np.cumsum([prompt.positions for prompt in self.prompts])
         self.spans = [slice(int(end) - prompt.positions, int(end)) for prompt, end in zip(self.prompts, ends)]
         # A token of plain letters, which the server is made to sample where only the distribution matters.

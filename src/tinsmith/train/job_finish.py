@@ -27,7 +27,7 @@ from tinsmith.recipe import TrainConfig
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.checkpoint import save_trained
-from tinsmith.train.job_run import JobTrainer
+from tinsmith.train.job_run import GENERATION_COST, JobTrainer
 from tinsmith.train.job_runs import FIRST
 from tinsmith.train.job_scores import (
     AnswerScores,
@@ -41,9 +41,9 @@ from tinsmith.train.job_watch import READINGS
 from tinsmith.train.memory import freed_memory_kept
 
 WORK = "work"  # in a job's directory while it is learnt
-# Validation asks whose answers are generated to calibrate the confidence in them, and tokens read for it at most; a
-# generated token takes as long as several that are read.
-_GENERATED, _GENERATION_COST, _COST_OF_A_TOKEN = 200, 30_000, 8
+# Validation asks whose answers are generated to calibrate the confidence in them; a generated token takes as long as
+# several that are read.
+_GENERATED, _COST_OF_A_TOKEN = 200, 8
 _HONEST_AFTER = 0.5  # passes; what the model held before knew too little of the job
 
 Rows = Sequence[JsonObject]
@@ -79,7 +79,7 @@ def finish_job(
         check_context(model, int(trainer.learn.tokens.lengths.max()), where=f"jobs.{job.config.name}.context")
         learnt = learn_job(trainer, work)
         drawn = [rows[1][row] for row in trainer.drawn]
-        calibrated, validated, notes = _calibrate(trainer, learnt.model, drawn)
+        calibrated, validated, notes = _calibrate(trainer, learnt, drawn)
         for note in notes:
             progress.say(f"  {job.config.name}: {note}")
         write_jsonl(out / "validation.jsonl", validated)
@@ -113,19 +113,21 @@ def job_statistics(out: Path) -> dict[str, float]:
 
 
 def _calibrate(
-    trainer: JobTrainer, model: PreTrainedModel, rows: Rows
+    trainer: JobTrainer, learnt: Learnt, rows: Rows
 ) -> tuple[Calibration, list[JsonObject], list[str]]:
     """Fit the calibration; return it with a row for each validation ask, and notes."""
     job, asked, share = trainer.job, trainer.validation, trainer.job.config.ask_a_person
+    model = learnt.model
     isolate_sequences(model)
     if trainer.choices is None:
-        return _calibrate_answers(trainer, model, rows)
+        return _calibrate_answers(trainer, learnt, rows)
     (empty,) = asks_of(job, {"input": "", "record": _Empty()}, trainer.tokenizer)
     prior = prior_scores(model, prompt_of(job, trainer.tokenizer, empty).ids, trainer.choices)
     if asked is None:
         calibrated, notes = fit_labels(job.labels, np.empty((0, len(prior))), [], prior)
         return calibrated, [], notes
-    scores = label_scores(model, asked, trainer.choices)
+    with trainer.reading(learnt.settings) as lower:
+        scores = label_scores(model, asked, trainer.choices, lower)
     answers = [ask.answer or "" for ask in asked.asks]
     truth = [job.labels.index(answer) for answer in answers]
     calibrated, notes = fit_labels(job.labels, scores, truth, prior, share_right=share)
@@ -142,14 +144,15 @@ def _calibrate(
 
 
 def _calibrate_answers(
-    trainer: JobTrainer, model: PreTrainedModel, rows: Rows
+    trainer: JobTrainer, learnt: Learnt, rows: Rows
 ) -> tuple[Calibration, list[JsonObject], list[str]]:
     """Fit the calibration of generated answers: of the first validation asks, as they are generated token by token."""
-    job, asked = trainer.job, trainer.validation
+    job, asked, model = trainer.job, trainer.validation, learnt.model
     if asked is None:
         calibrated, notes = fit_answers([], [])
         return calibrated, [], notes
-    scored = answer_scores(model, asked, trainer.none)
+    with trainer.reading(learnt.settings) as lower:
+        scored = answer_scores(model, asked, trainer.none, lower)
     totals, exact = scored.log_probabilities, scored.exact
     if job.config.kind == "write":
         # Two good texts need not be alike, so none is right or wrong.
@@ -180,7 +183,7 @@ def _calibrate_answers(
 def _generate(
     trainer: JobTrainer, model: PreTrainedModel, asked: AnswerSet, scored: AnswerScores
 ) -> list[float]:
-    """Return ln p of what the model answers to the first asks, as many as `_GENERATION_COST` allows."""
+    """Return ln p of what the model answers to the first asks, as many as `GENERATION_COST` allows."""
     model.set_attn_implementation("sdpa")
     room, stop, spent, said = (
         answer_room(trainer.job),
@@ -195,7 +198,7 @@ def _generate(
             continue
         prompt = asked.prompt(number)
         spent += len(prompt) + _COST_OF_A_TOKEN * room
-        if said and spent > _GENERATION_COST:
+        if said and spent > GENERATION_COST:
             break
         said.append(greedy_log_probabilities(model, prompt, room, stop))
     return said

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,8 @@ EXAMPLES_A_STEP = 16
 _TOKENS_AT_ONCE, _TOKENS_MEASURED = 1024, 512
 _MERGE_TOKENS = 128
 TOKENS_VALIDATED = 60_000  # at most, of the validation part, at the end
+# Tokens read at the end to calibrate written answers, at most; a generated one counts as several that are read.
+GENERATION_COST = 30_000
 # After each pass, more of them where a pass is long: to read a quarter of its tokens takes a twelfth of its time.
 _TOKENS_EACH_PASS, _SHARE_EACH_PASS = 20_000, 0.25
 _PASSES_WORTH_STATES = 1.5  # with fewer, states of frozen blocks would hardly be read twice
@@ -148,10 +151,20 @@ class JobTrainer:
         return float(self._measured(settings)["seconds_per_token"]) * self._epoch_tokens
 
     def seconds_of_look(self, settings: JobSettings) -> float:
-        """Estimate how long the validation after a pass takes: reading alone is a third of learning."""
-        if self._looked_at is None:
+        """Estimate how long the validation after a pass takes."""
+        return self._seconds_of_reading(settings, self._looked_at)
+
+    def seconds_of_calibration(self, settings: JobSettings) -> float:
+        """Estimate how long calibration takes: to read the validation part, and to generate some answers."""
+        generated = 0 if self.choices or self.validation is None else GENERATION_COST
+        reading = self._seconds_of_reading(settings, self.validation)
+        return reading + float(self._measured(settings)["seconds_per_token"]) * generated
+
+    def _seconds_of_reading(self, settings: JobSettings, answers: AnswerSet | None) -> float:
+        """Reading alone is a third of learning."""
+        if answers is None:
             return 0.0
-        tokens = int(self._looked_at.groups().lengths.sum())
+        tokens = int(answers.groups().lengths.sum())
         return float(self._measured(settings)["seconds_per_token"]) * tokens / 3
 
     @property
@@ -164,12 +177,24 @@ class JobTrainer:
         with engine.autocast():
             return self._outcome(engine.model, self._lower_of("validation", engine))
 
-    def validate_model(self, model: PreTrainedModel) -> Outcome | None:
-        """Return what the validation part says of a finished model, in float32; None without such a part."""
+    def validate_model(self, model: PreTrainedModel, settings: JobSettings) -> Outcome | None:
+        """Return what the validation part says of a finished model; None without such a part."""
         isolate_sequences(model)
-        outcome = self._outcome(model, None)
+        with self.reading(settings) as lower:
+            outcome = self._outcome(model, lower)
         model.set_attn_implementation("sdpa")
         return outcome
+
+    @contextmanager
+    def reading(self, settings: JobSettings) -> Iterator[LowerStates | None]:
+        """Read the validation part as runs do: in their precision, and above the states of frozen blocks.
+
+        Yields those states where a run of this process has computed them.
+        """
+        lower = self._lower.get("validation") if settings.trainable == "upper" else None
+        bfloat16 = self._measured(settings)["precision"] == "bfloat16"
+        with torch.autocast(self._ranks.device.type, dtype=torch.bfloat16, enabled=bfloat16):
+            yield lower if lower and lower.ready else None
 
     def _outcome(self, model: PreTrainedModel, lower: LowerStates | None) -> Outcome | None:
         if self._looked_at is None:
@@ -260,6 +285,9 @@ class JobTrainer:
             kept = budget.kind != "seconds" or passes >= _PASSES_WORTH_STATES
             self._keep_states(settings, kept=kept)
             engine.prepare(self.work, self.progress)
+            if (lower := self._lower_of("validation", engine)) is not None:
+                with engine.autocast():
+                    lower.fill(engine.model, self.progress)
             fit_into_memory(engine, path, self.progress)
             chosen = {**read_json(path), "seconds_per_token": _pace_of_steps(engine)}
             write_json(done, {"kept": kept, "settings": chosen})

@@ -52,7 +52,7 @@ def learn_in_orders(trainer: JobTrainer, settings: JobSettings, budgets: Sequenc
     assert best is not None
     model = copy.deepcopy(trainer.start)
     mean.put(dict(model.named_parameters()))
-    averaged = trainer.validate_model(model)
+    averaged = trainer.validate_model(model, settings)
     if averaged and best[1] and best[1].score.beats(averaged.score):
         _read_weights(model, best[0])
         return model, best[1], all_passes

@@ -17,7 +17,7 @@ from tinsmith.jobs.labels import LEAST_REACH
 from tinsmith.model.output_layer import output_layer
 from tinsmith.tokens.batches import Batch, make_batch, pack
 from tinsmith.train.attention import target_hidden
-from tinsmith.train.chunked_loss import logit_rows
+from tinsmith.train.chunked_loss import logit_rows, lowered
 from tinsmith.train.lower_blocks import LowerStates
 from tinsmith.train.objectives.answer import Choices
 
@@ -75,6 +75,7 @@ def answer_scores(
 ) -> AnswerScores:
     """Score the right answers; `none` is the first token of the answer "none"."""
     weight, bias = output_layer(model)
+    product = lowered(weight)
     totals, exact = np.zeros(len(answers)), np.ones(len(answers), dtype=bool)
     tokens = np.zeros(len(answers), dtype=np.int64)
     absent = np.full(len(answers), np.nan)
@@ -83,7 +84,7 @@ def answer_scores(
         ends = torch.tensor(batch.lengths, device=hidden.device).cumsum(0)
         owners = torch.searchsorted(ends, batch.target_positions, right=True).tolist()
         for rows in logit_rows(len(hidden), len(weight)):
-            logits = torch.nn.functional.linear(hidden[rows], weight, bias).float()
+            logits = torch.nn.functional.linear(hidden[rows], product, bias).float()
             right, total = batch.labels[rows], logits.logsumexp(dim=1)
             log_probs = (logits.gather(1, right[:, None])[:, 0] - total).tolist()
             first = (logits.argmax(dim=1) == right).tolist()

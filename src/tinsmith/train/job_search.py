@@ -152,6 +152,7 @@ class _Search:
         if most == 1:
             trainer.progress.say("  one run alone: memory does not hold the mean of several beside it")
         look = trainer.seconds_of_look(chosen)
+        left -= trainer.seconds_of_calibration(chosen)
         return chosen, plan_runs(left, self._pass_seconds(chosen), look, examples, most=most)
 
     def _pass_seconds(self, settings: JobSettings) -> float:

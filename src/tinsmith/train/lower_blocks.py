@@ -54,6 +54,11 @@ class LowerStates:
         width: int = model.get_input_embeddings().weight.shape[1]
         return self.kept and self._count > 0 and 4 * width * len(self._tokens.ids) <= MOST_BYTES
 
+    @property
+    def ready(self) -> bool:
+        """Say whether the states are at hand."""
+        return self._states is not None
+
     def fill(self, model: PreTrainedModel, progress: Progress) -> None:
         """Compute the states once, and reuse those on disk after a crash. The model attends within sequences.
 
