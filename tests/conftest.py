@@ -96,9 +96,9 @@ def smoke(shared_directory: Path) -> Path:
     return runs / "smoke"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Compute on one thread for the time of a test: tiny models train fastest so."""
+    """Compute on one thread for the time of a file of tests: tiny models train fastest so, and always alike."""
     import torch
 
     before = torch.get_num_threads()

@@ -17,7 +17,6 @@ from tinsmith.jobs.calibration import (
     expected_calibration_error,
     fit_answers,
     fit_labels,
-    fit_none,
     fit_temperature,
     least_confidence,
     needs_a_person,
@@ -109,24 +108,6 @@ def test_generated_answers_get_a_temperature_of_their_own() -> None:
     assert right[given].mean() == pytest.approx(0.8, abs=0.02)
 
 
-def test_the_threshold_of_none_finds_the_texts_that_hold_a_value() -> None:
-    assert 0.3 < fit_none([0.1, 0.3, 0.7, 0.8, 0.9], [0, 0, 1, 1, 1]) < 0.7
-    assert 0.8 < fit_none([0.1, 0.8, 0.82, 0.9], [0, 0, 1, 1]) < 0.82  # a model that says none too readily
-    assert fit_none([0.1, 0.2], [0, 0]) == 0.5
-
-
-def test_the_more_passages_are_asked_the_surer_a_value_has_to_be():
-    absent = np.linspace(0.3, 1.0, 200)
-    present = np.linspace(0.0, 0.6, 100)
-    chances, none = np.concatenate([absent, present]), [True] * 200 + [False] * 100
-
-    def false(asked: float) -> float:
-        return float((absent <= fit_none(chances, none, asked=asked)).mean())
-
-    assert false(2.5) <= 0.02 < false(1) <= 0.05
-    assert fit_none([0.1, 0.3, 0.2, 0.9], [0, 0, 1, 1], asked=6) > 0.3  # one false value of two says little
-
-
 def test_calibration_error_is_that_of_bins_with_equal_numbers() -> None:
     sure, right = [0.1, 0.2, 0.3, 0.9], [0, 1, 0, 1]
     low, high = reliability(sure, right, bins=2)
@@ -142,12 +123,17 @@ def test_asks_are_calibrated_by_what_is_answered_and_not_by_the_right_answer():
     config = JobConfig(name="fee", kind="answer", answer="{fee}")
     written, none = [-0.1, -0.2, -0.3, -0.4], [0.2, 0.7, 0.9, 0.1]
     said, right = as_answered(
-        config, written, [True, True, True, True], none, [False, False, True, True], none_at=0.5
+        config,
+        written,
+        [True, True, True, True],
+        none,
+        [False, False, True, True],
+        [False, True, True, False],
     )
     # A value by its own ln p and that there is one; "none" as surely as that is likely.
     assert said == pytest.approx([-0.1 + math.log(0.8), math.log(0.7), math.log(0.9), -0.4 + math.log(0.9)])
     # Right is what is said: the second says none of a value, the last gives a value where none is right.
     assert right.tolist() == [True, False, True, False]
     labels = config.model_copy(update={"kind": "classify", "several": True})
-    said, right = as_answered(labels, written, [True, False, True, True], none, [False] * 4, none_at=0.5)
+    said, right = as_answered(labels, written, [True, False, True, True], none, [False] * 4, [True] * 4)
     assert (said, right.tolist()) == (written, [True, False, True, True])

@@ -138,7 +138,8 @@ def test_values_have_their_place_in_the_input_and_what_they_say(job):
 
 
 def test_likely_absent_values_are_not_asked_for(job):
-    strict = job.model_copy(update={"calibration": Calibration(none_at=0.05)})
+    names = [field.name for field in fields_of(job.config)]
+    strict = job.model_copy(update={"calibration": Calibration(none_at=dict.fromkeys(names, 0.05))})
     model = Model({"laws of": 0.2, "between": 0.04}, {"law": "laws of Ohio", "signed": "May 2, 2015"})
     (result,) = results(strict, [ROWS[1]], TOKENIZER, model)
     assert result.answer["law"] == []

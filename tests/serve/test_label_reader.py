@@ -20,10 +20,10 @@ def test_logits_of_labels_are_in_float32_where_the_model_is_bfloat16(tmp_path: P
     (scores,) = reader.scores([prompt])
     branch = tree.branches[0]
     with torch.inference_mode():
-        hidden = reader.model.base_model(
+        hidden = reader.reader.model.base_model(
             input_ids=torch.tensor([[*prompt, *branch.prefix]])
         ).last_hidden_state
-        rows = reader.model.get_output_embeddings().weight[list(branch.tokens)]
+        rows = reader.reader.model.get_output_embeddings().weight[list(branch.tokens)]
         exact = (hidden[0, -1].float() @ rows.float().T).log_softmax(0).tolist()
         rounded = (hidden[0, -1] @ rows.T).float().log_softmax(0).tolist()
     assert len(tree.branches) == 1

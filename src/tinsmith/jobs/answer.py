@@ -34,7 +34,7 @@ def results(
     """Ask a model about each row. An answer that its text does not hold is withheld."""
     asked = [ask(job, {"input": row["input"], "record": row.get("record", {})}) for row in rows]
     none = model.none_probabilities(asked) or [0.0] * len(asked)
-    there = [number for number, chance in enumerate(none) if chance <= job.calibration.none_at]
+    there = [number for number, chance in enumerate(none) if not job.calibration.says_none(chance)]
     mark = "" if job.verbatim else QUOTE_MARK
     grammars = [span_grammar(asked[number].text, quote_mark=mark) for number in there]
     replies = dict(zip(there, model.replies([asked[number] for number in there], grammars), strict=True))

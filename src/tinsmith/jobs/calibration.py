@@ -17,7 +17,6 @@ Floats = NDArray[np.float64]
 
 BINS = 10  # of equal numbers of answers
 NOTHING_IS_SURE = 1.01  # a least confidence above every confidence: all answers go to a person
-FALSE_VALUES = 0.05  # of the inputs without a value, so many at most may be given one
 _LEAST = 1e-12  # of a probability whose logarithm is taken
 _LOG_TEMPERATURES = np.linspace(math.log(0.1), math.log(10.0), 401)
 
@@ -120,13 +119,13 @@ def as_answered(
     exact: ArrayLike,
     none: ArrayLike,
     absent: ArrayLike,
-    none_at: float,
+    says_none: ArrayLike,
 ) -> tuple[list[float], NDArray[np.bool_]]:
     """Return ln of the confidence with which asks are answered, and which are answered right (N,), as at run time.
 
     `written` are ln p of what the model writes to the first asks, `exact` (N,) whether that is the right answer, `none`
-    (N,) the probability of "none", `absent` (N,) whether "none" is right. Kinds extract and answer say "none" above
-    `none_at`, as surely as that is likely, and else a value, by its own ln p and that there is one.
+    (N,) the probability of "none", `absent` (N,) whether "none" is right, and `says_none` (N,) whether it is said: by
+    kinds extract and answer, as surely as it is likely. Else they say a value, by its own ln p and that there is one.
 
     One difference is left: here nothing holds the model to the spans of its text. Where it writes something else, the
     grammar at run time has it write a span, which is less likely and as wrong.
@@ -134,33 +133,12 @@ def as_answered(
     right, chances = np.asarray(exact, dtype=bool), np.asarray(none, dtype=float)
     if config.kind not in ("extract", "answer"):
         return list(written), right
-    says_none, is_none = chances > none_at, np.asarray(absent, dtype=bool)
+    says, is_none = np.asarray(says_none, dtype=bool), np.asarray(absent, dtype=bool)
     told = [
         math.log(chance) if nothing else value + math.log(max(1 - chance, _LEAST))
-        for value, chance, nothing in zip(written, chances.tolist(), says_none.tolist())
+        for value, chance, nothing in zip(written, chances.tolist(), says.tolist())
     ]
-    return told, np.where(says_none, is_none, right & ~is_none)
-
-
-def fit_none(chances: ArrayLike, is_none: ArrayLike, *, asked: float = 1.0) -> float:
-    """Return the probability of "none" above which a text is taken to hold no value: `none_at` of a calibration.
-
-    `asked` is the number of passages in which a value of an input is asked for: where there is none, each may give a
-    false one. Of the thresholds that give a false value to at most `FALSE_VALUES` of such inputs, or to one ask, it
-    takes the one with the best F1 of the texts that hold a value; of equal ones the middle. 0.5 where the validation
-    asks are all of one kind.
-    """
-    values, absent = np.asarray(chances, dtype=float), np.asarray(is_none, dtype=bool)
-    if absent.all() or not absent.any():
-        return 0.5
-    edges = np.unique(np.concatenate([[0.0], values, [1.0]]))
-    places = (edges[1:] + edges[:-1]) / 2
-    found = np.array([((values <= place) & ~absent).sum() for place in places])
-    false = np.array([((values <= place) & absent).sum() for place in places])
-    scores = 2 * found / (found + false + (~absent).sum())
-    scores[false > max(1.0, FALSE_VALUES / asked * absent.sum())] = -1.0
-    best = np.flatnonzero(scores == scores.max())
-    return float(places[best[len(best) // 2]])
+    return told, np.where(says, is_none, right & ~is_none)
 
 
 def least_confidence(sure: ArrayLike, correct: ArrayLike, share_right: float) -> tuple[float, list[str]]:

@@ -113,7 +113,7 @@ def results(
     for row in asked:
         for field in fields:
             likely = sorted((one for one in row if one.field == field.name), key=lambda one: none[id(one)])
-            likely = [one for one in likely if none[id(one)] <= job.calibration.none_at]
+            likely = [one for one in likely if not job.calibration.says_none(none[id(one)], field.name)]
             # Where a model does not tell its probabilities, all its answers are compared.
             tells = bool(likely) and none[id(likely[0])] > 0
             wanted += likely[:1] if tells and not field.several else likely

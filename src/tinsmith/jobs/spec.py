@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from tinsmith.base.files import read_json, write_json
 from tinsmith.jobs.look import Look
+from tinsmith.jobs.none_thresholds import EITHER
 from tinsmith.recipe import JobConfig
 from tinsmith.tokens.templates import fill
 
@@ -29,8 +30,18 @@ class Calibration(BaseModel):
     prior: dict[str, float] = {}  # ln p of each label without any input
     # Below this confidence an answer goes to a person; 0 gives all answers.
     least_confidence: float = 0.0
-    # Above this probability of "none" there is no value in the text: kinds extract and answer.
-    none_at: float = 0.5
+    # By field of an extraction: above this probability of "none" the text holds no value; "" is any other field.
+    none_at: dict[str, float] = {}
+
+    @field_validator("none_at", mode="before")
+    @classmethod
+    def _one_for_all(cls, stored: Any) -> Any:
+        """Read the one threshold that earlier bundles hold."""
+        return {"": stored} if isinstance(stored, float) else stored
+
+    def says_none(self, chance: float, field: str = "") -> bool:
+        """Say whether a probability of "none" means that there is no value."""
+        return chance > self.none_at.get(field, self.none_at.get("", EITHER))
 
 
 class Job(BaseModel):

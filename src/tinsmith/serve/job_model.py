@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from tinsmith.serve.label_reader import LabelReader
+    from tinsmith.serve.prompt_reader import PromptReader
 
 SLOTS = 8
 # Lifts the tokens of a branch above all others; float32 keeps 1e-5 of a logit beside it.
@@ -94,7 +95,8 @@ def choose_job(bundle: Path, name: str = "") -> Path:
 class JobModel:
     """A job of a bundle, ready to answer, for a `with` block. It is a `JobAnswerer` for the kinds that write.
 
-    With `bulk`, labels are read in PyTorch, many prompts at once, and no server is started for them.
+    With `bulk`, labels and probabilities of "none" are read in PyTorch, many prompts at once; llama.cpp's server is
+    started only for what is written.
     Raises BundleError where the directory holds no such file, AssetError for one that llama.cpp cannot open.
     """
 
@@ -104,7 +106,9 @@ class JobModel:
         self._set(
             read_job(directory), find_gguf(directory, format), load_tokenizer(directory / "model"), threads
         )
-        self._bulk = bulk and self.job.config.kind == "classify" and not self.job.config.several
+        one_label = self.job.config.kind == "classify" and not self.job.config.several
+        self._reads_labels = bulk and one_label
+        self._reads_none = bulk and self.job.config.kind in ("extract", "answer")
 
     @classmethod
     def untaught(
@@ -130,8 +134,9 @@ class JobModel:
         context = SLOTS * min(self._room, trained_context(gguf))
         self._server = LlamaServer(gguf, context=context, slots=SLOTS, threads=threads)
         self._client: httpx.Client | None = None
-        self._reader: LabelReader | None = None
-        self._bulk = False
+        self._labels: LabelReader | None = None
+        self._reader: PromptReader | None = None
+        self._reads_labels = self._reads_none = False
 
     @property
     def _room(self) -> int:
@@ -139,11 +144,15 @@ class JobModel:
         return self.job.config.context + len(self._shown)
 
     def __enter__(self) -> JobModel:
-        if self._bulk:
+        if self._reads_labels:
             from tinsmith.serve.label_reader import LabelReader
 
-            self._reader = LabelReader(self.gguf, self.tree)
+            self._labels = LabelReader(self.gguf, self.tree)
             return self
+        if self._reads_none:
+            from tinsmith.serve.prompt_reader import PromptReader
+
+            self._reader = PromptReader(self.gguf)
         self._server.__enter__()
         self._client = self._server.client()
         return self
@@ -171,15 +180,17 @@ class JobModel:
     def label_scores(self, prompts: Sequence[Sequence[int]]) -> list[dict[str, float]]:
         """Return ln p of each label after each prompt of token ids, before calibration."""
         return (
-            self._reader.scores(prompts) if self._reader else self._all_at_once(self._label_scores, prompts)
+            self._labels.scores(prompts) if self._labels else self._all_at_once(self._label_scores, prompts)
         )
 
     def none_probabilities(self, asks: Sequence[Ask]) -> list[float]:
         """Return for each ask the probability that its answer begins with the first token of " none".
 
-        Where that token is not among the likeliest, the least of these is given: it is at most that likely.
+        The server tells the likeliest tokens only: where that token is not among them, the least of these is given.
         """
         token = answer_ids(self.tokenizer, NONE)[0]
+        if self._reader:
+            return self._reader.probabilities([self._asked(ask) for ask in asks], token)
 
         def of_one(prompt: Sequence[int]) -> float:
             body = {"n_predict": 1, "temperature": 0.0, "n_probs": _LIKELIEST, "logit_bias": self._sampled}

@@ -25,7 +25,7 @@ def share_prefixes(batch: Batch) -> Batch:
     if batch.parts:
         return batch
     sequences = [ids.numpy() for ids in batch.ids[0].cpu().split(batch.lengths)]
-    groups = _groups(sequences)
+    groups = alike_groups(sequences)
     if all(length == 0 for _, length in groups):
         return batch
     parts: list[Part] = []
@@ -60,11 +60,11 @@ def share_prefixes(batch: Batch) -> Batch:
 def shared_length(sequences: Sequence[_Ids]) -> int:
     """Return the tokens of sequences when those that begin alike share their beginnings."""
     return sum(map(len, sequences)) - sum(
-        length * (len(members) - 1) for members, length in _groups(sequences)
+        length * (len(members) - 1) for members, length in alike_groups(sequences)
     )
 
 
-def _groups(sequences: Sequence[_Ids]) -> list[tuple[list[int], int]]:
+def alike_groups(sequences: Sequence[_Ids]) -> list[tuple[list[int], int]]:
     """Divide sequences, by number, into groups that begin alike, with the tokens that all of a group share."""
     order = sorted(range(len(sequences)), key=lambda number: sequences[number].tolist())
     groups: list[tuple[list[int], int]] = []

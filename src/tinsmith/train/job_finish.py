@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from tinsmith.base.files import JsonObject, read_jsonl, read_whole_rows, write_jsonl
@@ -18,9 +19,11 @@ from tinsmith.gguf.families import refuse_unwritable
 from tinsmith.jobs.answer_set import AnswerSet
 from tinsmith.jobs.ask import NONE
 from tinsmith.jobs.asks import answer_room, asks_of, prompt_of
-from tinsmith.jobs.calibration import as_answered, confidence, fit_answers, fit_labels, fit_none
+from tinsmith.jobs.calibration import as_answered, confidence, fit_answers, fit_labels
+from tinsmith.jobs.none_thresholds import NoneChances, fit_none
 from tinsmith.jobs.prepare import prepare
 from tinsmith.jobs.prompt import answer_ids
+from tinsmith.jobs.schema import fields_of
 from tinsmith.jobs.spec import Calibration, Job
 from tinsmith.model.load import check_context, load_model
 from tinsmith.recipe import TrainConfig
@@ -160,14 +163,16 @@ def _calibrate_answers(
         if job.config.ask_a_person:
             notes = ["ask_a_person is not applied to texts: the checks of the job withhold them"]
     else:
-        looks = job.look.fields.values() if job.look else ()
-        passages = float(np.mean([look.asked for look in looks])) if looks else 1.0
         absent = [ask.answer == NONE for ask in asked.asks]
-        threshold = fit_none(scored.none, absent, asked=passages)
+        none_at = fit_none(_none_chances(job, asked, rows, scored.none))
+        fitted = Calibration(none_at=none_at)
+        nothing = [
+            fitted.says_none(chance, ask.field) for chance, ask in zip(scored.none, asked.asks, strict=True)
+        ]
         written = _generate(trainer, model, asked.first(_GENERATED), scored)
-        said, exact = as_answered(job.config, written, exact, scored.none, absent, threshold)
+        said, exact = as_answered(job.config, written, exact, scored.none, absent, nothing)
         calibrated, notes = fit_answers(said, exact[: len(said)], share_right=job.config.ask_a_person)
-        calibrated = calibrated.model_copy(update={"none_at": threshold})
+        calibrated = calibrated.model_copy(update={"none_at": none_at})
     found: list[JsonObject] = [
         {"id": rows[row]["id"], "field": ask.field, "answer": ask.answer, "log_probability": float(total)}
         | {"none": float(none), "correct": bool(right)}
@@ -178,6 +183,25 @@ def _calibrate_answers(
     # What `run --ask-a-person` chooses a threshold by; log_probability is that of the right answer.
     found = [row | {"said": said[at]} if at < len(said) else row for at, row in enumerate(found)]
     return calibrated, found, notes
+
+
+def _none_chances(
+    job: Job, asked: AnswerSet, rows: Rows, chances: Sequence[float] | NDArray[np.float64]
+) -> dict[str, NoneChances]:
+    """Return by field what probability of "none" each ask of the validation part was given; "" is kind answer."""
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row, ask, chance in zip(asked.rows, asked.asks, chances, strict=True):
+        held = ask.field and rows[row]["answer"].get(ask.field)
+        kind = "present" if ask.answer != NONE else "elsewhere" if held else "absent"
+        found[ask.field][kind].append(float(chance))
+    looks = job.look.fields if job.look else {}
+    several = {field.name: field.several for field in fields_of(job.config)} if looks else {}
+    return {
+        name: NoneChances(
+            **chances_of, asked=looks[name].asked if looks else 1, several=several.get(name, False)
+        )
+        for name, chances_of in found.items()
+    }
 
 
 def _generate(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tinsmith.base.errors import AssetError
 from tinsmith.base.files import JsonObject
+from tinsmith.base.progress import Progress
 from tinsmith.evaluate.job_grades import Grader
 from tinsmith.evaluate.job_models import draw_shots, shown_before
 from tinsmith.evaluate.models import EvalModel
@@ -16,7 +17,7 @@ from tinsmith.evidence.items import JobQuestion
 from tinsmith.gguf.writer import write_gguf
 from tinsmith.jobs.answers import UNREADABLE
 from tinsmith.jobs.spec import Calibration, Job
-from tinsmith.serve.job_model import JobModel, trained_context
+from tinsmith.serve.job_model import JobAnswer, JobModel, trained_context
 from tinsmith.stages.evaluate.job_store import Answers, metered
 from tinsmith.stages.evaluate.job_work import JobWork, OpenModel
 
@@ -24,15 +25,23 @@ FILES = (
     "untaught"  # folder of the stage for GGUF files of models that come as directories; nothing of it is kept
 )
 _FORMAT = "f16"  # of these files
+_ROWS_AT_ONCE = 32  # after which progress is told
 
 
 def answered(
-    model: JobModel, grader: Grader, rows: Sequence[JsonObject], questions: Sequence[JobQuestion]
+    model: JobModel,
+    grader: Grader,
+    rows: Sequence[JsonObject],
+    questions: Sequence[JobQuestion],
+    progress: Progress,
 ) -> Answers:
     """Return what an open model answers, with its confidence. A withheld answer counts as unreadable."""
     asked = [{"input": row["input"], "record": row.get("record", {})} for row in rows]
-    with metered() as cost:
-        answers = model.answer(asked)
+    answers: list[JobAnswer] = []
+    with metered() as cost, progress.task("rows", len(asked), "rows") as advance:
+        for start in range(0, len(asked), _ROWS_AT_ONCE):
+            answers += model.answer(asked[start : start + _ROWS_AT_ONCE])
+            advance(len(answers) - start)
     said = [
         grader.said(
             question,
@@ -56,11 +65,13 @@ def obstacle(work: JobWork, model: OpenModel, shots: int, *, seed: int, out: Pat
     return f"prompts of {room} tokens do not fit into its context of {most}" if room > most else ""
 
 
-def ask_untaught(work: JobWork, model: OpenModel, shots: int, *, seed: int, out: Path) -> Answers:
+def ask_untaught(
+    work: JobWork, model: OpenModel, shots: int, *, seed: int, out: Path, progress: Progress
+) -> Answers:
     """Ask a model that did not learn a job, after some examples or without, under the grammars of our own file."""
     job, shown = _untaught(work), _shown(work, model, shots, seed)
     with JobModel.untaught(job, _gguf_of(model, out), model.tokenizer, shown) as opened:
-        return replace(answered(opened, Grader(job), *work.few()), calibration=job.calibration)
+        return replace(answered(opened, Grader(job), *work.few(), progress), calibration=job.calibration)
 
 
 def _untaught(work: JobWork) -> Job:

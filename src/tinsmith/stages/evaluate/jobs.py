@@ -103,7 +103,7 @@ class _Judging:
         format = files[0].stem.removeprefix("model-")
         ours = EvalModel(GGUF_SUBJECTS[format], f"{name} ({format})", files[0], licence)
         self.subjects.append(describe(ours, open_tokenizer(_trained(self.works[0]))))
-        served = {work.name: partial(_ask_served, work, format) for work in self.works}
+        served = {work.name: partial(_ask_served, work, format, self.progress) for work in self.works}
         self.store.put(ours.subject, "ours", list(map(sha256_file, files)), served)
         if self.labelled:
             trained = EvalModel(OURS, name, self.labelled[0].directory / "model", licence)
@@ -151,7 +151,7 @@ class _Judging:
 
     def _ask_model(self, work: JobWork, model: OpenModel, shots: int) -> Answers:
         if not work.has_one_label:
-            return ask_untaught(work, model, shots, seed=self.seed, out=self.out)
+            return ask_untaught(work, model, shots, seed=self.seed, out=self.out, progress=self.progress)
         shown = draw_shots(work.learn, shots, seed=self.seed)
         calibration = untaught(model.scorer, model.tokenizer, work.job, shown, like=work.test[0])
         return scored(work, model, work.judged_by(calibration), *work.few(), shown)
@@ -236,12 +236,12 @@ def _after(name: str, shots: int) -> str:
     return f"{name}, {plural(shots, 'example')}" if shots else name
 
 
-def _ask_served(work: JobWork, format: str) -> Answers:
+def _ask_served(work: JobWork, format: str, progress: Progress) -> Answers:
     """Ask our file as `tinsmith run` does; the parity gate holds llama.cpp to the same labels."""
     grader = Grader(work.job)
     with JobModel(work.directory, format, bulk=True) as model:
         if not work.has_one_label:
-            return answered(model, grader, work.test, work.questions)
+            return answered(model, grader, work.test, work.questions, progress)
         prompts = [prompt_ids(model.tokenizer, work.job, row) for row in work.test]
         with metered() as cost:
             scores = model.label_scores(prompts)
