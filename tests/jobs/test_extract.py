@@ -9,6 +9,7 @@ from tinsmith.base.errors import RecipeError
 from tinsmith.jobs.ask import Reply
 from tinsmith.jobs.asks import asks_of, prompt_of, results
 from tinsmith.jobs.extract import place_values
+from tinsmith.jobs.grammar import LINE
 from tinsmith.jobs.look import fit_look
 from tinsmith.jobs.prepare import prepare
 from tinsmith.jobs.schema import fields_of
@@ -134,7 +135,17 @@ def test_values_have_their_place_in_the_input_and_what_they_say(job):
     assert result.fields["signed"][0].normal == "2015-05-02"
     assert result.confidence == pytest.approx(0.8 * 0.9)
     assert result.notes == ("parties: not in the text: Zed",)
-    assert all('"Ohio"' in grammar for grammar, ask in zip(model.grammars, model.asked) if ask.field == "law")
+    assert model.grammars == [LINE] * 3
+
+
+def test_only_what_the_text_does_not_hold_is_written_again_under_its_grammar(job):
+    written = {"law": "laws of Utah", "signed": "May 2, 2015", "parties": "Zed; Yve"}
+    model = Model({"laws of": 0.2, "between": 0.1}, written)
+    results(job, [ROWS[1]], TOKENIZER, model)
+    assert [ask.field for ask in model.asked[3:]] == ["law", "parties"]
+    assert model.grammars[:3] == [LINE] * 3
+    assert '"Ohio"' in model.grammars[3]
+    assert '"Acme"' in model.grammars[4]
 
 
 def test_likely_absent_values_are_not_asked_for(job):
@@ -263,7 +274,7 @@ def test_an_answer_in_other_words_needs_a_quote_of_the_text():
     text = "The plan is closed to new members."
     result, model = answered(text, "No << closed to new members", verbatim=False)
     assert result.answer == {"answer": "No", "quote": "closed to new members"}
-    assert "<<" in model.grammars[0]
+    assert model.grammars == [LINE]
     for written in ("No", "No << open to all", "<< closed"):
         result, _ = answered(text, written, verbatim=False)
         assert result.answer is None

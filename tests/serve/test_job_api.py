@@ -95,6 +95,21 @@ def test_a_chat_with_a_job_gives_its_label(client):
     assert (empty["content"], empty["refusal"]) == (None, "no text in text")
 
 
+def test_examples_before_the_question_change_no_answer(client):
+    """A job has learnt its examples, and reads one prompt: three more in a chat neither help nor harm."""
+    text = "The fee is due."
+    expected = client.post("/v1/jobs/kind", json={"input": text}).json()
+    shown = [
+        {"role": role, "content": content}
+        for role, content in (("user", "Pay now."), ("assistant", LABELS[0]))
+        for _ in range(3)
+    ]
+    messages = [*shown, {"role": "user", "content": text}]
+    reply = client.post("/v1/chat/completions", json={"model": "kind", "messages": messages}).json()
+    assert reply["job"]["answer"] == expected["answer"]
+    assert reply["job"]["confidence"] == pytest.approx(expected["confidence"], abs=1e-9)
+
+
 def schema_of(name, *labels):
     schema = {"type": "object", "properties": {name: {"type": "string", "enum": list(labels)}}}
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}

@@ -46,14 +46,36 @@ def test_shared_beginnings_change_nothing_but_what_is_read(
             torch.testing.assert_close(state, alone, rtol=1e-4, atol=1e-4)
 
 
-def test_behind_a_window_nothing_is_shared(base: Path) -> None:
+def test_behind_a_window_nothing_is_shared(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reader, given = PromptReader(base, torch.float32), prompts(base)
     states = reader.last_states(given)
     reader.model.config.sliding_window = 8
-    windowed = PromptReader.__new__(PromptReader)
-    windowed.__dict__ |= reader.__dict__ | {"_shares": False}
-    windowed._read_shared = None  # type: ignore[method-assign]
+    monkeypatch.setattr("tinsmith.serve.prompt_reader.load_model", lambda *_, **__: reader.model)
+    windowed = PromptReader(base, torch.float32)
+    assert not windowed.caches
+    monkeypatch.setattr(windowed, "_read_shared", None)
     torch.testing.assert_close(windowed.last_states(given), states, rtol=1e-4, atol=1e-4)
+
+
+def test_lines_are_those_of_plain_greedy_writing(base: Path) -> None:
+    """Prompts of different lengths are read together, and lines end at different times."""
+    given, model = prompts(base), load_model(base).eval()
+    plain: list[list[int]] = []
+    with torch.inference_mode():
+        for prompt in given:
+            ids = list(prompt)
+            for _ in range(8):
+                ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+            plain.append(ids[len(prompt) :])
+    stop = plain[0][3]
+    most = [8, 2, *[8] * (len(given) - 2)]
+    lines = PromptReader(base, torch.float32).lines(given, most, lambda number, tokens: tokens[-1][0] == stop)
+    for line, whole, room in zip(lines, plain, most, strict=True):
+        end = whole.index(stop) + 1 if stop in whole else len(whole)
+        assert [token for token, _ in line] == whole[: min(end, room)]
+    with torch.inference_mode():
+        log_p = model(torch.tensor([given[1]])).logits[0, -1].log_softmax(0).max()
+    assert lines[1][0][1] == pytest.approx(float(log_p), rel=1e-4)
 
 
 def test_probabilities_are_those_of_the_whole_vocabulary(base: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tinsmith.jobs.ask import NONE, Ask, JobAnswerer, Reply, Result
-from tinsmith.jobs.grammar import span_grammar
+from tinsmith.jobs.grammar import held_replies, span_grammar
 from tinsmith.jobs.spans import FoldedText, fold, sentence_around
 from tinsmith.jobs.spec import Job
 
@@ -37,7 +37,13 @@ def results(
     there = [number for number, chance in enumerate(none) if not job.calibration.says_none(chance)]
     mark = "" if job.verbatim else QUOTE_MARK
     grammars = [span_grammar(asked[number].text, quote_mark=mark) for number in there]
-    replies = dict(zip(there, model.replies([asked[number] for number in there], grammars), strict=True))
+
+    def fits(place: int, reply: Reply) -> bool:
+        found = read_answer(reply, asked[there[place]].text, none=0.0)
+        return found.answer is not None and not found.withheld
+
+    written = held_replies(model, [asked[number] for number in there], grammars, fits)
+    replies = dict(zip(there, written, strict=True))
     return [
         read_answer(replies[number], one.text, none=chance) if number in replies else Result(None, chance)
         for number, (one, chance) in enumerate(zip(asked, none, strict=True))

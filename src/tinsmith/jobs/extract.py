@@ -8,7 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from tinsmith.jobs.ask import SEPARATOR, Ask, JobAnswerer, Reply, Result
-from tinsmith.jobs.grammar import span_grammar
+from tinsmith.jobs.grammar import held_replies, span_grammar
 from tinsmith.jobs.look import LookedAt
 from tinsmith.jobs.passages import Passage, passages
 from tinsmith.jobs.schema import Field, fields_of
@@ -119,7 +119,13 @@ def results(
             wanted += likely[:1] if tells and not field.several else likely
     by_name = {field.name: field for field in fields}
     grammars = [span_grammar(one.text, several=by_name[one.field].several) for one in wanted]
-    replies = dict(zip(map(id, wanted), model.replies(wanted, grammars), strict=True))
+
+    def fits(place: int, reply: Reply) -> bool:
+        field = by_name[wanted[place].field]
+        # Of a list, what the text does not hold is left out.
+        return reply.ended and bool(read_spans(reply.text, FoldedText(wanted[place].text), field)[0])
+
+    replies = dict(zip(map(id, wanted), held_replies(model, wanted, grammars, fits), strict=True))
     return [_merge(fields, [(one, none[id(one)], replies.get(id(one))) for one in row]) for row in asked]
 
 

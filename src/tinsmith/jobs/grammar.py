@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from tinsmith.jobs.ask import NONE, SEPARATOR
+from tinsmith.jobs.ask import NONE, SEPARATOR, Ask, JobAnswerer, Reply
 from tinsmith.jobs.spans import fold, whole
 
 LINE = 'root ::= " " [^ \\n] [^\\n]* "\\n"\n'  # any text of one line
@@ -29,6 +29,23 @@ def span_grammar(text: str, *, several: bool = False, quote_mark: str = "") -> s
     more = f" ({literal(SEPARATOR)} span)*" if several else ""
     free = f" | [^ \\n] [^\\n]* {literal(quote_mark)} span" if quote_mark else ""
     return "\n".join([f'root ::= " " (span{more}{free}) "\\n"', *rules]) + "\n"
+
+
+def held_replies(
+    model: JobAnswerer, asks: Sequence[Ask], grammars: Sequence[str], fits: Callable[[int, Reply], bool]
+) -> list[Reply]:
+    """Return the answers to asks under their grammars; `fits` says whether the answer to an ask is within its grammar.
+
+    Grammars of spans slow llama.cpp down, so each answer is first written as a free line. If that is within the
+    grammar, it is what the grammar would have given: the likeliest of more tokens was allowed each time. A model that
+    learnt its job rarely writes anything else.
+    """
+    replies = list(model.replies(asks, [LINE] * len(asks)))
+    others = [place for place, reply in enumerate(replies) if not fits(place, reply)]
+    held = model.replies([asks[place] for place in others], [grammars[place] for place in others])
+    for place, reply in zip(others, held, strict=True):
+        replies[place] = reply
+    return replies
 
 
 def choices_grammar(labels: Sequence[str], most: int = 0) -> str:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,9 +26,10 @@ from tinsmith.jobs.ask import NONE, SEPARATOR, Ask, Reply, Result
 from tinsmith.jobs.asks import asks_of, prompt_of, results
 from tinsmith.jobs.calibration import answer_confidence, confidence, needs_a_person
 from tinsmith.jobs.checks import Checks
-from tinsmith.jobs.grammar import choices_grammar
+from tinsmith.jobs.grammar import LINE, choices_grammar
 from tinsmith.jobs.labels import LabelTree
 from tinsmith.jobs.prompt import Prompt, answer_ids
+from tinsmith.jobs.schema import fields_of
 from tinsmith.jobs.spans import Value
 from tinsmith.jobs.spec import FILE, Job, read_job
 from tinsmith.serve.runtime import LlamaServer, find_gguf
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from tinsmith.serve.label_reader import LabelReader
-    from tinsmith.serve.prompt_reader import PromptReader
+    from tinsmith.serve.prompt_reader import PromptReader, Written
 
 SLOTS = 8
 # Lifts the tokens of a branch above all others; float32 keeps 1e-5 of a logit beside it.
@@ -204,6 +206,13 @@ class JobModel:
         self, asks: Sequence[Ask], grammars: Sequence[str], *, seed: int | None = None
     ) -> list[Reply]:
         """Write an answer to each ask under its grammar: the likeliest tokens, or drawn with a seed."""
+        if (
+            self._reader
+            and self._reader.caches
+            and seed is None
+            and all(grammar == LINE for grammar in grammars)
+        ):
+            return self._lines(self._reader, asks)
         drawn = {"temperature": 0.0} if seed is None else {"temperature": 1.0, "seed": seed}
 
         def write(place: int, prompt: Sequence[int]) -> Reply:
@@ -211,6 +220,39 @@ class JobModel:
             return _read_tokens(self._complete(prompt, {**body, "top_k": 0, "top_p": 1.0, "min_p": 0.0}))
 
         return self._in_order(asks, write)
+
+    def _lines(self, reader: PromptReader, asks: Sequence[Ask]) -> list[Reply]:
+        """Write a line after each ask, many at once. A list ends where it begins to repeat itself."""
+        prompts = [self._asked(ask) for ask in asks]
+        fields = fields_of(self.job.config) if self.job.config.kind == "extract" else ()
+        lists = {field.name for field in fields if field.several}
+
+        def text_of(tokens: Sequence[Written]) -> str:
+            return self.tokenizer.decode([token for token, _ in tokens]).strip()
+
+        def repeated(number: int, tokens: Sequence[Written]) -> list[str]:
+            """Return the values of a list, if its last whole one stands there before."""
+            *whole, _ = text_of(tokens).split(SEPARATOR) if asks[number].field in lists else [""]
+            return whole if len(set(whole)) < len(whole) else []
+
+        def ends(number: int, tokens: Sequence[Written]) -> bool:
+            return tokens[-1][0] in self._line_ends or bool(repeated(number, tokens))
+
+        replies = []
+        for number, tokens in enumerate(
+            reader.lines(prompts, [self._room - len(ids) for ids in prompts], ends)
+        ):
+            values, whole_line = repeated(number, tokens), tokens[-1][0] in self._line_ends
+            text = SEPARATOR.join(dict.fromkeys(values)) or text_of(tokens).partition("\n")[0]
+            likely = math.exp(sum(log_p for _, log_p in tokens))
+            replies.append(Reply(text.strip(), likely, whole_line or bool(values)))
+        return replies
+
+    @cached_property
+    def _line_ends(self) -> frozenset[int]:
+        """Return the tokens that hold a line end."""
+        pieces = self.tokenizer.batch_decode([[token] for token in range(len(self.tokenizer))])
+        return frozenset(token for token, piece in enumerate(pieces) if "\n" in piece)
 
     @property
     def _sampled(self) -> list[list[float]]:

@@ -1,4 +1,4 @@
-"""Read many prompts in PyTorch, which only reads and writes nothing: what several of them begin with is read once.
+"""Read many prompts at once in PyTorch, and write a line after each: what several begin with is read once.
 
 Reading is matrix products alone. PyTorch does these faster than the llama.cpp of the package index, which is built for
 AVX2, and more so where the processor multiplies bfloat16 (benchmarks/job_speed.py). The weights are those of the
@@ -7,7 +7,7 @@ file; llama.cpp also rounds what it multiplies them by.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,10 @@ from tinsmith.model.output_layer import output_layer
 from tinsmith.tokens.shared_prefixes import alike_groups
 
 _TOKENS_AT_ONCE = 2048
+_TOKENS_BEFORE_LINES = 8192  # of prompts after which is written together: a step takes hardly longer for many
 
 Ids = Sequence[int]
+Written = tuple[int, float]  # a token, and ln p of it
 
 
 class PromptReader:
@@ -33,14 +35,14 @@ class PromptReader:
         fast = torch.bfloat16 if has_bfloat16(torch.device("cpu")) else torch.float32
         self.model = load_model(path, dtype=dtype or fast).eval()
         # Behind a window, a cache of padded beginnings would lose tokens to the padding.
-        self._shares = getattr(self.model.config, "sliding_window", None) is None
+        self.caches = getattr(self.model.config, "sliding_window", None) is None
 
     @torch.inference_mode()
     def last_states(self, prompts: Sequence[Ids]) -> Tensor:
         """Return the last hidden state (N, H) of each prompt, in float32."""
         found = torch.zeros(len(prompts), output_layer(self.model)[0].shape[1])
         alone, shared = list(range(len(prompts))), list[tuple[list[int], int]]()
-        if self._shares:
+        if self.caches:
             groups = alike_groups([np.array(prompt) for prompt in prompts])
             alone = [number for members, length in groups if not length for number in members]
             shared = [group for group in groups if group[1]]
@@ -64,6 +66,47 @@ class PromptReader:
         found: list[float] = []
         for states in self.last_states(prompts).split(_TOKENS_AT_ONCE // 8):
             found += torch.nn.functional.linear(states, weight, bias).softmax(dim=1)[:, token].tolist()
+        return found
+
+    @torch.inference_mode()
+    def lines(
+        self, prompts: Sequence[Ids], most: Sequence[int], ends: Callable[[int, Sequence[Written]], bool]
+    ) -> list[list[Written]]:
+        """Write the likeliest tokens after each prompt: as many as `most` allows, or until it `ends`.
+
+        `ends` is given the number of the prompt and what was written so far.
+
+        Only for models that `caches` are right for.
+        """
+        weight, bias = output_layer(self.model)
+        found: list[list[Written]] = [[] for _ in prompts]
+        lengths = {number: len(prompt) for number, prompt in enumerate(prompts)}
+        for batch in _batches(lengths, _TOKENS_BEFORE_LINES):
+            states, (cache, mask) = self._read([prompts[number] for number in batch], keep=True)
+            places = mask.sum(dim=1)
+            while True:
+                logits = torch.nn.functional.linear(states.to(weight.dtype), weight, bias).float()
+                chosen = logits.log_softmax(dim=1).max(dim=1)
+                written = zip(batch, chosen.indices.tolist(), chosen.values.tolist(), strict=True)
+                going = []
+                for place, (number, token, log_p) in enumerate(written):
+                    found[number].append((token, log_p))
+                    if not ends(number, found[number]) and len(found[number]) < most[number]:
+                        going.append(place)
+                if not going:
+                    break
+                batch = [batch[place] for place in going]
+                tokens = chosen.indices[going]
+                cache.batch_select_indices(torch.tensor(going))  # type: ignore[attr-defined]
+                mask = torch.cat([mask[going], torch.ones(len(going), 1, dtype=mask.dtype)], dim=1)
+                places = places[going]
+                states = self.model.base_model(
+                    input_ids=tokens[:, None],
+                    attention_mask=mask,
+                    position_ids=places[:, None],
+                    past_key_values=cache,
+                ).last_hidden_state[:, -1]
+                places = places + 1
         return found
 
     def _read(self, prompts: Sequence[Ids], *, keep: bool = False) -> tuple[Tensor, tuple[object, Tensor]]:
@@ -100,11 +143,11 @@ def _padded(prompts: Sequence[Ids]) -> tuple[Tensor, Tensor]:
     return ids, mask
 
 
-def _batches(lengths: dict[int, int]) -> Iterator[list[int]]:
+def _batches(lengths: dict[int, int], most: int = _TOKENS_AT_ONCE) -> Iterator[list[int]]:
     """Yield numbers in order of length, in batches of bounded size, padding included."""
     batch: list[int] = []
     for number in sorted(lengths, key=lengths.__getitem__):
-        if batch and (len(batch) + 1) * lengths[number] > _TOKENS_AT_ONCE:
+        if batch and (len(batch) + 1) * lengths[number] > most:
             yield batch
             batch = []
         batch.append(number)

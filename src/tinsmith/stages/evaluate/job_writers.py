@@ -25,7 +25,7 @@ FILES = (
     "untaught"  # folder of the stage for GGUF files of models that come as directories; nothing of it is kept
 )
 _FORMAT = "f16"  # of these files
-_ROWS_AT_ONCE = 32  # after which progress is told
+_ROWS_AT_ONCE = 16  # after which progress is told
 
 
 def answered(
