@@ -12,6 +12,7 @@ from tinsmith.base.errors import BundleError
 from tinsmith.gguf.writer import write_gguf
 from tinsmith.jobs.ask import Ask, Result
 from tinsmith.jobs.asks import asks_of, prompt_of
+from tinsmith.jobs.grammar import LINE
 from tinsmith.jobs.labels import LEAST_REACH, LabelTree
 from tinsmith.jobs.prompt import answer_ids
 from tinsmith.jobs.spans import Value
@@ -217,3 +218,61 @@ def test_how_likely_none_is(directory, model):
             row = torch_model(input_ids=torch.tensor([ids])).logits[0, -1].double().softmax(-1)
         least = float(row.sort(descending=True).values[31])
         assert got == pytest.approx(max(float(row[none]), least), rel=0.02)
+
+
+def extraction() -> Job:
+    parties = {"type": "array", "items": {"type": "string"}}
+    schema = {"properties": {"law": {"type": "string"}, "parties": parties}}
+    config = JobConfig(name="kind", kind="extract", json_schema=schema, context=128)
+    return Job(config=config, answer_tokens=24)
+
+
+class ScriptedReader:
+    """Writes given lines token by token until it is told to end."""
+
+    caches = True
+
+    def __init__(self, lines: list[list[int]]) -> None:
+        self.scripted, self.written = lines, []
+
+    def lines(self, prompts, most, ends):
+        for number, (tokens, room) in enumerate(zip(self.scripted, most, strict=True)):
+            kept = []
+            for token in tokens[:room]:
+                kept.append((token, -0.01))
+                if ends(number, kept):
+                    break
+            self.written.append(kept)
+        return self.written
+
+
+def test_a_list_ends_where_it_repeats_itself(tmp_path):
+    with_fields = JobModel(write_job(tmp_path / "jobs" / "kind", extraction()), bulk=True)
+    tokenizer = with_fields.tokenizer
+    lines = [" red; blue; red; blue; red; blue; red", " red; blue\n", " red; red; red\n"]
+    reader = ScriptedReader([tokenizer.encode(line, add_special_tokens=False) for line in lines])
+    with_fields._reader = reader
+    fields = ("parties", "parties", "law")
+    asks = [Ask("red blue", "Which?", field=field) for field in fields]
+    replies = with_fields.replies(asks, [LINE] * 3)
+    assert [(reply.text, reply.ended) for reply in replies] == [
+        ("red; blue", True),
+        ("red; blue", True),
+        ("red; red; red", True),  # of a field with one value the line is the value
+    ]
+    assert len(reader.written[0]) < len(reader.scripted[0])
+    assert replies[1].confidence == pytest.approx(math.exp(-0.01 * len(reader.scripted[1])))
+
+
+def test_an_extraction_is_answered_in_bulk_as_by_the_server(tmp_path):
+    directory = write_job(tmp_path / "jobs" / "kind", extraction())
+    rows = [{"input": "one two red blue. " * count + "duty fee"} for count in (1, 2, 12)]
+    found = []
+    for bulk in (False, True):
+        with JobModel(directory, "f16", threads=1, bulk=bulk) as running:
+            found.append(running.answer(rows))
+    for served, read in zip(*found, strict=True):
+        assert served.answer.keys() == read.answer.keys()
+        for name, values in read.answer.items():
+            assert all(value in row["input"] for row in rows[2:] for value in values)
+            assert bool(values) == bool(served.answer[name])
