@@ -1,6 +1,7 @@
 """A good export passes the gate; each way to spoil one fails it, by its header and by its answers."""
 
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ from tinsmith.base.progress import SilentProgress
 from tinsmith.gguf.writer import write_gguf
 from tinsmith.model.export import save_model
 from tinsmith.parity import gate as parity
-from tinsmith.parity.gate import check_parity
+from tinsmith.parity.gate import check_parity, compare_exports
 from tinsmith.parity.prompts import draw_prompts
 from tinsmith.parity.recompute import server_figures
 from tinsmith.parity.sides import GgufSide, ServerSide
@@ -43,6 +44,34 @@ def saved(trained, tmp_path_factory):
     out = tmp_path_factory.mktemp("saved") / "model"
     save_model(tiny_model(), tiny_tokenizer(adds_bos=True), out, "bfloat16")
     return out
+
+
+class Counting(SilentProgress):
+    """Counts what is announced and what is done, by task."""
+
+    def __init__(self):
+        self.announced, self.done = {}, {}
+
+    @contextmanager
+    def task(self, what, total, unit):
+        self.announced[what], self.done[what] = total, 0
+
+        def advance(amount):
+            self.done[what] += amount
+
+        yield advance
+
+
+def test_its_progress_is_over_the_prompts_that_were_drawn(trained, saved, tmp_path):
+    """A job has fewer prompts than the recipe allows, and 26 minutes were announced where one was needed."""
+    write_gguf(trained, tmp_path / "model.gguf", "f16")
+    progress = Counting()
+
+    def draw(tokenizer):
+        return draw_prompts(TEXTS, tokenizer, count=24, positions=300, seed=3)
+
+    compare_exports(trained, saved, {"f16": tmp_path / "model.gguf"}, draw, PackageConfig(), progress)
+    assert progress.announced["parity"] == progress.done["parity"] == 3 * 24
 
 
 def gate(trained, saved, ggufs, prompts=24, positions=300, **options):
