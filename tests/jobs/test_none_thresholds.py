@@ -56,3 +56,7 @@ def test_one_input_without_a_value_does_not_close_a_field() -> None:
     """Its passage may hold a value that nobody marked."""
     clear = NoneChances(present=spread(0.0, 0.5, 50), absent=[0.0, *spread(0.8, 1.0, 49)])
     assert fit_none({"clear": clear})["clear"] > 0.4
+
+
+def test_where_no_threshold_holds_the_bound_one_is_given_all_the_same() -> None:
+    assert 0 < of_one(present=spread(0.0, 0.5, 30), absent=[0.0] * 20) < 1

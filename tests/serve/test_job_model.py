@@ -230,7 +230,7 @@ def extraction() -> Job:
 class ScriptedReader:
     """Writes given lines token by token until it is told to end."""
 
-    caches = True
+    can_go_on = True
 
     def __init__(self, lines: list[list[int]]) -> None:
         self.scripted, self.written = lines, []

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from tinsmith.model.families import FAMILIES
 from tinsmith.model.load import load_model
 from tinsmith.serve.prompt_reader import PromptReader
 from tinsmith.tokens.tokenizer import load_tokenizer
-from tiny_model import write_trained
+from tiny_model import tiny_family, write_trained
 
 TEXTS = ["one two red blue " * 6, "green two one red " * 9, "blue blue one " * 8]
 QUESTIONS = ["fee", "duty of two", "one or red or blue"]
@@ -52,7 +53,7 @@ def test_behind_a_window_nothing_is_shared(base: Path, monkeypatch: pytest.Monke
     reader.model.config.sliding_window = 8
     monkeypatch.setattr("tinsmith.serve.prompt_reader.load_model", lambda *_, **__: reader.model)
     windowed = PromptReader(base, torch.float32)
-    assert not windowed.caches
+    assert not windowed.can_go_on
     monkeypatch.setattr(windowed, "_read_shared", None)
     torch.testing.assert_close(windowed.last_states(given), states, rtol=1e-4, atol=1e-4)
 
@@ -76,6 +77,28 @@ def test_lines_are_those_of_plain_greedy_writing(base: Path) -> None:
     with torch.inference_mode():
         log_p = model(torch.tensor([given[1]])).logits[0, -1].log_softmax(0).max()
     assert lines[1][0][1] == pytest.approx(float(log_p), rel=1e-4)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_reads_together_what_it_reads_alone(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_family(family).eval()
+    monkeypatch.setattr("tinsmith.serve.prompt_reader.load_model", lambda *_, **__: model)
+    one, other = ([7 * place % step + 1 for place in range(step)] for step in (31, 43))
+    given = [[*one, 5, 6], [*one, 7, 8, 9], [*other, 3], [*other, 4, 2], [1, 2, 3]]
+    reader = PromptReader(Path("unused"), torch.float32)
+    assert reader.can_go_on == (family != "gemma3")
+    lines = reader.lines(given, [4] * 5, lambda number, tokens: False) if reader.can_go_on else []
+    with torch.inference_mode():
+        for prompt, state in zip(given, reader.last_states(given), strict=True):
+            alone = model.base_model(input_ids=torch.tensor([prompt])).last_hidden_state[0, -1]
+            torch.testing.assert_close(state, alone, rtol=1e-4, atol=1e-4)
+        for prompt, line in zip(given, lines, strict=bool(lines)):
+            ids = list(prompt)
+            for token, _ in line:
+                assert token == int(model(torch.tensor([ids])).logits[0, -1].argmax())
+                ids.append(token)
 
 
 def test_probabilities_are_those_of_the_whole_vocabulary(base: Path) -> None:

@@ -124,8 +124,8 @@ def as_answered(
     """Return ln of the confidence with which asks are answered, and which are answered right (N,), as at run time.
 
     `written` are ln p of what the model writes to the first asks, `exact` (N,) whether that is the right answer, `none`
-    (N,) the probability of "none", `absent` (N,) whether "none" is right, and `says_none` (N,) whether it is said: by
-    kinds extract and answer, as surely as it is likely. Else they say a value, by its own ln p and that there is one.
+    (N,) the probability of "none", `absent` (N,) whether "none" is right, `says_none` (N,) whether it is said. Kinds
+    extract and answer are as sure of "none" as it is likely, and of a value by its own ln p and that there is one.
 
     One difference is left: here nothing holds the model to the spans of its text. Where it writes something else, the
     grammar at run time has it write a span, which is less likely and as wrong.

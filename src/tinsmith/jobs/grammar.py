@@ -34,11 +34,10 @@ def span_grammar(text: str, *, several: bool = False, quote_mark: str = "") -> s
 def held_replies(
     model: JobAnswerer, asks: Sequence[Ask], grammars: Sequence[str], fits: Callable[[int, Reply], bool]
 ) -> list[Reply]:
-    """Return the answers to asks under their grammars; `fits` says whether the answer to an ask is within its grammar.
+    """Write each answer as a free line first, and only those that do not fit again under their grammars.
 
-    Grammars of spans slow llama.cpp down, so each answer is first written as a free line. If that is within the
-    grammar, it is what the grammar would have given: the likeliest of more tokens was allowed each time. A model that
-    learnt its job rarely writes anything else.
+    `fits` is given the number of an ask and its answer. Grammars of spans are slow. A likeliest line that stays within
+    its grammar is what the same model writes under it, since no token that it chose was forbidden.
     """
     replies = list(model.replies(asks, [LINE] * len(asks)))
     others = [place for place, reply in enumerate(replies) if not fits(place, reply)]

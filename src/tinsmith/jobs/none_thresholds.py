@@ -1,4 +1,4 @@
-"""From which probability of "none" on a text is taken to hold no value: one threshold for each field."""
+"""Thresholds of "none": above its own probability of "none", a field counts as absent from a text."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ FALSE_VALUES = 0.05  # of the inputs without a value, so many at most may be giv
 _FALSE_PRICES = np.geomspace(0.5, 5000.0, 60)  # of such a value, in values found
 _EXTRA_PRICE = 0.5  # of one value too many, where there are others: what F1 takes off for it
 _TINY = 1e-9
-EITHER = 0.5  # the threshold where validation has texts of one kind only
+EITHER = 0.5
 
 
 @dataclass(frozen=True)
 class NoneChances:
-    """The probabilities of "none" that validation asks about one field were given.
+    """The probabilities of "none" that a model gave to the validation asks about one field.
 
     `present`: of passages that hold a value; `elsewhere`: of others whose input holds one; `absent`: of inputs without
     one, a passage each. At work, `asked` passages of an input are asked; with `several`, the values of all are given.
@@ -33,9 +33,10 @@ class NoneChances:
 def fit_none(fields: Mapping[str, NoneChances]) -> dict[str, float]:
     """Return for each field the probability of "none" above which a text is taken to hold no value.
 
-    The thresholds find the most values among those that give a false one to `FALSE_VALUES` of the inputs without a
-    value at most, over all fields together: a field whose values are easily told apart spends little of it. Of equal
-    ones, the middle. Each field also counts one input of the mean field, so that few examples do not decide alone.
+    Together they find as many values as they can while at most `FALSE_VALUES` of the inputs without a value, over all
+    fields, are given one. So a field whose values are easy to tell apart leaves room for the others. Of equally good
+    thresholds it takes the middle. Each field also counts one input with the chances of all fields: few examples do
+    not decide alone. `EITHER` where validation has texts of one kind only.
     """
     present = np.sort([chance for field in fields.values() for chance in field.present])
     absent = np.sort([chance for field in fields.values() for chance in field.absent])
@@ -50,7 +51,7 @@ def fit_none(fields: Mapping[str, NoneChances]) -> dict[str, float]:
         left = allowed - sum(table.false[chosen[name]] for name, table in tables.items())
         if left >= 0:
             break
-    # A price leaves a rest unspent, where the next threshold of a field is too dear: it is spent on the best one left.
+    # One price for all fields leaves some of the allowance unspent: the best thresholds that it still affords get it.
     while True:
         gains = {name: table.gain(chosen[name], left) for name, table in tables.items()}
         name = max(gains, key=lambda name: gains[name][0])
@@ -92,9 +93,12 @@ class _Table:
         return _middle_of_best(self.found - price * self.false - _EXTRA_PRICE * self.extra)
 
     def gain(self, now: int, left: float) -> tuple[float, int]:
-        """Return what the best threshold gives over the present one for at most `left` false values more, and it."""
+        """Return by how much the best threshold with at most `left` more false values beats the present one, and it."""
         worth = self.found - _FALSE_PRICES[0] * self.false - _EXTRA_PRICE * self.extra
-        best = _middle_of_best(np.where(self.false - self.false[now] <= left, worth, -np.inf))
+        affordable = self.false - self.false[now] <= left
+        if not affordable.any():
+            return 0.0, now
+        best = _middle_of_best(np.where(affordable, worth, -np.inf))
         gained = float(worth[best] - worth[now])
         return (gained if gained > _TINY else 0.0), best
 

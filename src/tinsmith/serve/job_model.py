@@ -208,7 +208,7 @@ class JobModel:
         """Write an answer to each ask under its grammar: the likeliest tokens, or drawn with a seed."""
         if (
             self._reader
-            and self._reader.caches
+            and self._reader.can_go_on
             and seed is None
             and all(grammar == LINE for grammar in grammars)
         ):

@@ -34,15 +34,15 @@ class PromptReader:
     def __init__(self, path: Path, dtype: torch.dtype | None = None) -> None:
         fast = torch.bfloat16 if has_bfloat16(torch.device("cpu")) else torch.float32
         self.model = load_model(path, dtype=dtype or fast).eval()
-        # Behind a window, a cache of padded beginnings would lose tokens to the padding.
-        self.caches = getattr(self.model.config, "sliding_window", None) is None
+        # A cache with a sliding window would drop tokens of a prompt in favour of padding.
+        self.can_go_on = getattr(self.model.config, "sliding_window", None) is None
 
     @torch.inference_mode()
     def last_states(self, prompts: Sequence[Ids]) -> Tensor:
         """Return the last hidden state (N, H) of each prompt, in float32."""
         found = torch.zeros(len(prompts), output_layer(self.model)[0].shape[1])
         alone, shared = list(range(len(prompts))), list[tuple[list[int], int]]()
-        if self.caches:
+        if self.can_go_on:
             groups = alike_groups([np.array(prompt) for prompt in prompts])
             alone = [number for members, length in groups if not length for number in members]
             shared = [group for group in groups if group[1]]
@@ -76,7 +76,7 @@ class PromptReader:
 
         `ends` is given the number of the prompt and what was written so far.
 
-        Only for models that `caches` are right for.
+        Only for models that `can_go_on`: those whose cache of padded prompts is exact.
         """
         weight, bias = output_layer(self.model)
         found: list[list[Written]] = [[] for _ in prompts]

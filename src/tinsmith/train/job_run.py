@@ -161,7 +161,7 @@ class JobTrainer:
         return reading + float(self._measured(settings)["seconds_per_token"]) * generated
 
     def _seconds_of_reading(self, settings: JobSettings, answers: AnswerSet | None) -> float:
-        """Reading alone is a third of learning."""
+        """Estimate the seconds of a forward pass over answers, which takes a third of learning from them."""
         if answers is None:
             return 0.0
         tokens = int(answers.groups().lengths.sum())
