@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from tinsmith.tokens.encoding import encode
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-WITHOUT = 1  # passages without a value that examples keep, by field, beside those with one
+WITHOUT = 2  # passages without a value that an example keeps of a field, at most, beside those with one
 SLACK = 4  # tokens between the parts of a prompt
 
 
@@ -30,15 +30,13 @@ def asks(job: Job, row: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> l
     texts = [text[part.start : part.end] for part in parts]
     look = job.look if len(texts) > 1 else None
     ranked = look.rank(texts) if look else {}
-    folded = [FoldedText(part) for part in texts] if "answer" in row else []
-    wanted: list[tuple[int, Field, list[str] | None]] = []
-    for field in fields:
-        order = ranked.get(field.name, list(range(len(texts))))
-        asked = look.fields[field.name].asked if look else len(order)
-        if "answer" in row:
-            wanted += [(at, field, spans) for at, spans in _learnt(row, field, folded, order, asked)]
-        else:
-            wanted += [(at, field, None) for at in order[:asked]]
+    orders = {field.name: ranked.get(field.name, list(range(len(texts)))) for field in fields}
+    most = {field.name: look.fields[field.name].asked if look else len(texts) for field in fields}
+    wanted: list[tuple[int, Field, list[str] | None]]
+    if "answer" in row:
+        wanted = list(_learnt(row, fields, [FoldedText(part) for part in texts], orders, most))
+    else:
+        wanted = [(at, field, None) for field in fields for at in orders[field.name][: most[field.name]]]
     # All fields of a passage follow each other, so that its tokens are read once.
     return [
         Ask(
@@ -168,11 +166,26 @@ def _distinct(values: list[Value], *, several: bool) -> list[Value]:
 
 
 def _learnt(
-    row: dict[str, Any], field: Field, folded: Sequence[FoldedText], order: Sequence[int], asked: int
-) -> list[tuple[int, list[str]]]:
-    """Return the passages that an example teaches of a field: those with a value, and a few likely ones without."""
-    placed = place_values(row["answer"].get(field.name, []), folded)
-    without = [at for at in order if at not in placed.held and at not in placed.doubtful][:asked]
-    few = Random(f"{row['id']} {field.name}").sample(without, min(WITHOUT, len(without)))
-    one = None if field.several else 1
-    return [(at, spans[:one]) for at, spans in placed.held.items()] + [(at, []) for at in few]
+    row: dict[str, Any],
+    fields: Sequence[Field],
+    folded: Sequence[FoldedText],
+    orders: Mapping[str, Sequence[int]],
+    most: Mapping[str, int],
+) -> Iterator[tuple[int, Field, list[str]]]:
+    """Yield what an example teaches: the passages with a value of each field, and a few likely ones without.
+
+    The likeliest passages of a field stand first in `orders`; it is asked in `most` of them. Those without a value are
+    read for another field where there are such, since their tokens are read once; one may be read for this field alone.
+    """
+    placed = {field.name: place_values(row["answer"].get(field.name, []), folded) for field in fields}
+    read = {at for one in placed.values() for at in one.held}
+    for field in fields:
+        one, values = placed[field.name], None if field.several else 1
+        yield from ((at, field, spans[:values]) for at, spans in one.held.items())
+        without = [at for at in orders[field.name] if at not in one.held and at not in one.doubtful]
+        without = without[: most[field.name]]
+        Random(f"{row['id']} {field.name}").shuffle(without)
+        likely = sorted(without, key=lambda at: at not in read)
+        chosen = [at for place, at in enumerate(likely[:WITHOUT]) if place == 0 or at in read]
+        read.update(chosen)
+        yield from ((at, field, []) for at in chosen)
