@@ -22,6 +22,7 @@ from tinsmith.evidence.schema import OURS_4BIT
 JOBS = ("stance", "stance_half_wrong", "clauses", "contract_fields", "tatqa")
 _SEEDS = (1, 2, 3)
 _SEVERAL = ("stance",)  # judged by the mean of several seeds
+_NO_FIGURE = "–"
 
 
 def run(*, data: str, jobs: Sequence[str] = JOBS, quick: bool) -> None:
@@ -57,21 +58,21 @@ def _metrics(job: str, seed: int, *overrides: str) -> dict[str, Any]:
 
 
 def _table(found: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a table with each subject's headline figure: the first seed's interval, and the mean of all seeds."""
+    """Return a table with each subject's figures: the mean of all seeds, its range, and the first seed's interval."""
     first = found[0]
     (summary,) = first["jobs"]
     headline = summary["headline"]
-    names = {row["subject"]: row["name"] for row in first["subjects"]}
-    shown = [row for row in first["metrics"] if row.get("task") == summary["job"]]
-    metrics = list(dict.fromkeys(row["metric"] for row in shown))
-    metrics = [headline, *(metric for metric in metrics if metric != headline and metric.count(":") == 1)]
+    shown = [row["metric"] for row in first["metrics"] if row.get("task") == summary["job"]]
+    metrics = list(dict.fromkeys([headline, *(metric for metric in shown if metric.count(":") == 1)]))
     rows = []
-    for subject in names:
-        figures = {row["metric"]: row for row in shown if row["subject"] == subject}
-        if headline in figures:
-            cells = [_interval(figures.get(metric)) for metric in metrics]
-            rows.append([names[subject], _mean(found, subject, headline), *cells])
-    return table(["subject", f"{headline}, mean of {len(found)} seeds", *metrics], rows)
+    for subject in first["subjects"]:
+        cells = [_cell(found, subject["subject"], metric) for metric in metrics]
+        if cells[0] != _NO_FIGURE:
+            rows.append([subject["name"], *cells])
+        alone = [_cell(found, subject["subject"], f"{metric}:without_words") for metric in metrics]
+        if alone[0] != _NO_FIGURE:
+            rows.append([f"{subject['name']}, its words left out", *alone])
+    return table(["subject", *metrics], rows)
 
 
 def _differences(found: Sequence[dict[str, Any]]) -> list[str]:
@@ -86,19 +87,17 @@ def _differences(found: Sequence[dict[str, Any]]) -> list[str]:
     return table(["our 4-bit file minus", "metric", "difference (95%)"], rows)
 
 
-def _mean(found: Sequence[dict[str, Any]], subject: str, metric: str) -> str:
-    values = [
-        row["value"]
+def _cell(found: Sequence[dict[str, Any]], subject: str, metric: str) -> str:
+    """Return the mean of all seeds, with the first seed's interval and, of several, their range."""
+    rows = [
+        row
         for metrics in found
         for row in metrics["metrics"]
         if (row["subject"], row["metric"]) == (subject, metric)
     ]
-    spread = f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else ""
-    fewer = f", {len(values)} seed" if len(values) < len(found) else ""
-    return f"{statistics.mean(values):.3f}{spread}{fewer}"
-
-
-def _interval(row: dict[str, Any] | None) -> str:
-    if row is None:
-        return "–"
-    return f"{row['value']:.3f}" + (f" ({row['low']:.3f} to {row['high']:.3f})" if "low" in row else "")
+    if not rows:
+        return _NO_FIGURE
+    values = [row["value"] for row in rows]
+    interval = f" ({rows[0]['low']:.3f} to {rows[0]['high']:.3f})" if "low" in rows[0] else ""
+    seeds = f", {len(values)} seeds {min(values):.3f} to {max(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{interval}{seeds}"

@@ -18,12 +18,14 @@ from tinsmith.jobs.calibration import (
     fit_answers,
     fit_labels,
     fit_temperature,
+    fit_word_weight,
     least_confidence,
     needs_a_person,
     reliability,
     share_curve,
 )
 from tinsmith.jobs.spec import Calibration, Job
+from tinsmith.jobs.word_model import WordModel
 from tinsmith.recipe import JobConfig
 
 LABELS = ("a", "b", "c")
@@ -54,7 +56,7 @@ def test_a_planted_temperature_is_recovered(temperature: float) -> None:
 def test_a_few_right_answers_do_not_make_certain() -> None:
     scores, truth = np.array([[2.0, 0.0, 0.0]] * 5), np.zeros(5, int)
     sure = confidence(
-        job(temperature=fit_temperature(scores, truth)), dict(zip(LABELS, scores[0], strict=True))
+        job(temperature=fit_temperature(scores, truth)), dict(zip(LABELS, scores[0], strict=True)), ""
     )
     assert 0.79 < sure["a"] < 0.99
 
@@ -73,9 +75,35 @@ def test_a_prior_is_taken_off_only_where_it_helps() -> None:
     assert "no validation rows" in notes[0]
 
 
+def test_a_word_model_counts_as_much_as_it_knows() -> None:
+    generator = np.random.default_rng(5)
+    truth = generator.integers(0, 3, 600)
+    # Two witnesses who see the truth through noise of their own, the second twice as well, but timid.
+    model, words = (3.0 * np.eye(3)[truth] + generator.normal(0, noise, (600, 3)) for noise in (3.0, 1.5))
+    scores, told = (
+        values - np.log(np.exp(values).sum(axis=1, keepdims=True)) for values in (model, 0.1 * words)
+    )
+    fitted, _ = fit_labels(LABELS, scores, truth, np.zeros(3), words=told)
+    # The best weight is the ratio of what noise of equal spread leaves of each: 4, and 10 for the timid tone.
+    assert fitted.word_weight == pytest.approx(40, rel=0.5)
+    assert fit_word_weight(scores, generator.normal(0, 1, (600, 3)), truth) == 0.0
+    assert fit_labels(LABELS, scores, truth, np.zeros(3))[0].word_weight == 0.0
+
+
+def test_confidence_applies_the_word_model_by_hand() -> None:
+    words = WordModel(labels=("c", "a", "b"), bias=(1.0, 0.0, 0.0), terms={"rise": (1.0, 0.0, 2.0, 0.0)})
+    asked = job(temperature=2.0, word_weight=4.0).model_copy(update={"words": words})
+    even = dict.fromkeys(LABELS, -1.0)
+    scores = np.array([math.exp(4.0 / 2 * score) for score in (2.0, 0.0, 1.0)])
+    assert list(confidence(asked, even, "A rise").values()) == pytest.approx(scores / scores.sum())
+    assert confidence(asked, even, "Other words")["c"] > 0.5
+    unasked = asked.model_copy(update={"calibration": Calibration()})
+    assert list(confidence(unasked, even, "A rise").values()) == pytest.approx([1 / 3] * 3)
+
+
 def test_confidence_applies_prior_and_temperature_by_hand() -> None:
     fitted = job(temperature=2.0, prior_weight=1.0, prior={"a": -1.0, "b": -2.0, "c": -3.0})
-    sure = confidence(fitted, {"a": -1.0, "b": -1.0, "c": -1.0})
+    sure = confidence(fitted, {"a": -1.0, "b": -1.0, "c": -1.0}, "")
     weights = [math.exp(0.0), math.exp(0.5), math.exp(1.0)]
     assert list(sure.values()) == pytest.approx([weight / sum(weights) for weight in weights])
     assert answer_confidence(fitted, -2.0) == pytest.approx(math.exp(-1.0))

@@ -16,6 +16,7 @@ from tinsmith.model.load import load_model
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.job_run import JobSettings, JobTrainer
 from tinsmith.train.job_search import (
+    Learnt,
     TrialPlan,
     candidates_of,
     learn_job,
@@ -93,13 +94,18 @@ def trainer(monkeypatch: pytest.MonkeyPatch):
     return make
 
 
+def learnt_now(made: FakeTrainer, out: Path, *, after: float = 0.0) -> Learnt:
+    """Learn a job whose budget began so many seconds ago."""
+    return learn_job(made, out, search_module.time.monotonic() - after)
+
+
 def seconds(budgets: tuple[str, ...]) -> float:
     return sum(float(budget.removesuffix("s")) for budget in budgets)
 
 
 def test_a_slow_machine_spends_its_minutes_on_one_run_of_the_upper_blocks(trainer, tmp_path: Path) -> None:
     slow = trainer(2000, 800.0)  # three passes over the upper blocks fit
-    learnt = learn_job(slow, tmp_path)
+    learnt = learnt_now(slow, tmp_path)
     assert len(slow.runs) == 1
     assert learnt.settings.trainable == "upper"
     assert 950 < seconds(learnt.budgets) < 1200
@@ -110,18 +116,26 @@ def test_what_calibration_takes_is_left_of_the_budget(trainer, tmp_path: Path) -
     for after in (0.0, 200.0):
         slow = trainer(2000, 800.0)
         slow.after = after
-        found.append(seconds(learn_job(slow, tmp_path / f"{after:g}").budgets))
+        found.append(seconds(learnt_now(slow, tmp_path / f"{after:g}").budgets))
     assert found[0] - found[1] > 150
 
 
+def test_what_came_before_is_of_the_budget(trainer, tmp_path: Path) -> None:
+    found = [
+        seconds(learnt_now(trainer(2000, 800.0), tmp_path / f"{after:g}", after=after).budgets)
+        for after in (0.0, 200.0)
+    ]
+    assert 150 < found[0] - found[1] < 250
+
+
 def test_a_longer_budget_gives_a_learning_curve_and_several_runs(trainer, tmp_path: Path) -> None:
-    learnt = learn_job(trainer(2000, 160.0), tmp_path)
+    learnt = learnt_now(trainer(2000, 160.0), tmp_path)
     assert [trial.examples for trial in learnt.trials] == [50, 100]
     assert {trial.settings for trial in learnt.trials} == {learnt.settings}
     assert learnt.settings.trainable == "upper"
     assert len(learnt.budgets) == 3
     assert 850 < seconds(learnt.budgets) < 1100
-    without = learn_job(
+    without = learnt_now(
         trainer(2000, 120.0, curve=False, learning_rate=1e-4, trainable="all"), tmp_path / "2"
     )
     assert not without.trials
@@ -130,10 +144,10 @@ def test_a_longer_budget_gives_a_learning_curve_and_several_runs(trainer, tmp_pa
 def test_runs_have_orders_of_their_own_and_end_as_their_mean(trainer, tmp_path: Path) -> None:
     made = trainer(2000, 60.0, curve=False, learning_rate=4e-4, trainable="all")
     made.loss = lambda size, settings: 2.0
-    learnt = learn_job(made, tmp_path)
+    learnt = learnt_now(made, tmp_path)
     orders = [order for *_, order in made.runs]
     # A killed call runs nothing again that was finished.
-    again = learn_job(made, tmp_path)
+    again = learnt_now(made, tmp_path)
     assert len(made.runs) == len(orders)
     assert again.model.weight.item() == learnt.model.weight.item()
     assert orders == list(range(len(learnt.budgets)))
@@ -141,12 +155,12 @@ def test_runs_have_orders_of_their_own_and_end_as_their_mean(trainer, tmp_path: 
     assert learnt.model.weight.item() == pytest.approx(np.mean(orders))
     # Where validation prefers one of the runs, it is the one.
     made.loss, made.correct = lambda size, settings: 0.0, np.array([True, True])
-    assert learn_job(made, tmp_path / "2").model.weight.item() in orders
+    assert learnt_now(made, tmp_path / "2").model.weight.item() in orders
 
 
 def test_a_fast_machine_tries_settings_and_takes_the_planted_best(trainer, tmp_path: Path) -> None:
     fast = trainer(2000, 10.0)
-    learnt = learn_job(fast, tmp_path)
+    learnt = learnt_now(fast, tmp_path)
     tried = [trial for trial in learnt.trials if trial.settings != learnt.settings]
     assert {trial.examples for trial in tried} == {500}
     assert {trial.settings for trial in learnt.trials} == set(candidates_of(fast.job.config, fast.parameters))
@@ -167,10 +181,10 @@ def test_where_the_upper_blocks_do_not_fit_into_memory_adapters_learn(trainer, t
         return plain(tight, settings)
 
     tight.seconds_of_pass = measured
-    assert learn_job(tight, tmp_path).settings.trainable == "lora"
+    assert learnt_now(tight, tmp_path).settings.trainable == "lora"
     tight.seconds_of_pass = lambda settings: measured(GOOD)
     with pytest.raises(TrainingError, match="memory ran out"):
-        learn_job(tight, tmp_path / "2")
+        learnt_now(tight, tmp_path / "2")
 
 
 def test_runs_are_compared_by_loss_and_right_answers(trainer, tmp_path: Path) -> None:
@@ -184,7 +198,7 @@ def test_runs_are_compared_by_loss_and_right_answers(trainer, tmp_path: Path) ->
 
     made.run = run
     made.validate_model = lambda model, settings: Outcome(0.9, ~right)
-    assert learn_job(made, tmp_path).model.weight.item() == 1.0
+    assert learnt_now(made, tmp_path).model.weight.item() == 1.0
 
 
 def test_a_later_run_that_diverges_is_left_out(trainer, tmp_path: Path) -> None:
@@ -197,7 +211,7 @@ def test_a_later_run_that_diverges_is_left_out(trainer, tmp_path: Path) -> None:
         return plain(*arguments, order=order, **options)
 
     made.run, made.loss = run, lambda size, settings: 2.0
-    learnt = learn_job(made, tmp_path)
+    learnt = learnt_now(made, tmp_path)
     orders = [order for *_, order in made.runs]
     assert 1 not in orders
     assert learnt.model.weight.item() == pytest.approx(np.mean(orders))
@@ -207,7 +221,7 @@ def test_little_memory_allows_one_run(trainer, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(search_module, "available_bytes", lambda: 15 * FakeTrainer.parameters)
     little, said = trainer(2000, 60.0), []
     little.progress = SimpleNamespace(say=said.append)
-    assert len(learn_job(little, tmp_path).budgets) == 1
+    assert len(learnt_now(little, tmp_path).budgets) == 1
     assert any("memory does not hold the mean of several" in line for line in said)
 
 
@@ -222,9 +236,9 @@ def test_a_killed_search_repeats_no_trial(trainer, tmp_path: Path) -> None:
 
     first.run = run
     with pytest.raises(KeyboardInterrupt):
-        learn_job(first, tmp_path)
+        learnt_now(first, tmp_path)
     again = trainer(2000, 10.0)
-    learnt = learn_job(again, tmp_path)
+    learnt = learnt_now(again, tmp_path)
     trials = [run for run in again.runs if run[0]]
     assert len(trials) + plain == len(learnt.trials)
     assert len({(trial.examples, trial.settings) for trial in learnt.trials}) == len(learnt.trials)
@@ -234,15 +248,15 @@ def test_a_trial_that_diverges_loses(trainer, tmp_path: Path) -> None:
     fast = trainer(2000, 10.0)
     plain = fast.loss
     fast.loss = lambda size, settings: np.inf if settings.learning_rate == 6e-4 else plain(size, settings)
-    learnt = learn_job(fast, tmp_path)
+    learnt = learnt_now(fast, tmp_path)
     assert learnt.settings.learning_rate != 6e-4
     assert any(trial.loss is None for trial in learnt.trials)
 
 
 def test_budgets_in_passes_are_kept_to_the_letter(trainer, tmp_path: Path) -> None:
-    assert learn_job(trainer(2000, 1.0, budget="3 epochs"), tmp_path).budgets == ("3 epochs",)
-    assert learn_job(trainer(2000, 1.0, passes=2.5), tmp_path / "2").budgets == ("2.5 epochs",)
-    assert learn_job(trainer(2000, 1.0, budget="9 steps"), tmp_path / "3").budgets == ("9 steps",)
+    assert learnt_now(trainer(2000, 1.0, budget="3 epochs"), tmp_path).budgets == ("3 epochs",)
+    assert learnt_now(trainer(2000, 1.0, passes=2.5), tmp_path / "2").budgets == ("2.5 epochs",)
+    assert learnt_now(trainer(2000, 1.0, budget="9 steps"), tmp_path / "3").budgets == ("9 steps",)
 
 
 def test_larger_models_learn_at_lower_rates() -> None:

@@ -95,7 +95,7 @@ class Grader:
 
     def chosen(self, question: JobQuestion, log_p: Mapping[str, float]) -> JobRow:
         """Return the row of a model that gives each label a ln p; the job's calibration makes it a confidence."""
-        scores = confidence(self.job, log_p)
+        scores = confidence(self.job, log_p, question["input"])
         prediction = likeliest(scores)
         row = self.said(question, prediction, sure=scores[prediction])
         row["log_p"], row["scores"] = dict(log_p), scores

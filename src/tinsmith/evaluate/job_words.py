@@ -32,6 +32,12 @@ def say_job(job: JobSummary, results: Results) -> list[Finding]:
             f"does; without them {_hundred(apart)} are right."
         )
         found.append(Finding(verdict=job.job, text=text, outcome=UNCLEAR))
+    if alone := results.row(f"{job.headline}:without_words", job.subject):
+        text = (
+            "Beside the language model a linear model over words counts, learnt from the same examples; without it "
+            f"{_hundred(alone)} in 100 are right."
+        )
+        found.append(Finding(verdict=job.job, text=text, outcome=UNCLEAR))
     for recorded in job.recorded:
         lost = (
             *(recorded.unmatched_rows, recorded.ambiguous, recorded.without_answer),

@@ -18,15 +18,31 @@ Floats = NDArray[np.float64]
 BINS = 10  # of equal numbers of answers
 NOTHING_IS_SURE = 1.01  # a least confidence above every confidence: all answers go to a person
 _LEAST = 1e-12  # of a probability whose logarithm is taken
+_WORTH_IT = 0.01  # nats of loss, which prior and word model must save to count
+WORD_WEIGHTS = tuple(2.0**power for power in np.arange(-3, 5.5, 0.5).tolist())
 _LOG_TEMPERATURES = np.linspace(math.log(0.1), math.log(10.0), 401)
 
 
-def confidence(job: Job, log_probabilities: Mapping[str, float]) -> dict[str, float]:
-    """Return the calibrated probability of each label from its ln p; they sum to 1."""
-    labels, fitted = list(log_probabilities), job.calibration
-    prior = [fitted.prior.get(label, 0.0) for label in labels]
-    scores = np.array([log_probabilities[label] for label in labels]) - fitted.prior_weight * np.array(prior)
-    return dict(zip(labels, np.exp(_log_softmax(scores / fitted.temperature)).tolist(), strict=True))
+def confidence(job: Job, log_probabilities: Mapping[str, float], text: str) -> dict[str, float]:
+    """Return the calibrated probability of each label from its ln p and the input's text; they sum to 1."""
+    told = job.words.log_p(text) if job.words and job.calibration.word_weight else {}
+    return calibrated_shares(job.calibration, log_probabilities, told)
+
+
+def calibrated_shares(
+    fitted: Calibration, log_probabilities: Mapping[str, float], told: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the calibrated probability of each label from its ln p and that of the word model, if it counts."""
+    scores = np.array(
+        [
+            value
+            - fitted.prior_weight * fitted.prior.get(label, 0.0)
+            + fitted.word_weight * told.get(label, 0.0)
+            for label, value in log_probabilities.items()
+        ]
+    )
+    shares = np.exp(_log_softmax(scores / fitted.temperature)).tolist()
+    return dict(zip(log_probabilities, shares, strict=True))
 
 
 def answer_confidence(job: Job, log_probability: float) -> float:
@@ -70,12 +86,13 @@ def fit_labels(
     truth: ArrayLike,
     prior: ArrayLike,
     *,
+    words: ArrayLike | None = None,
     share_right: float = 0.0,
 ) -> tuple[Calibration, list[str]]:
-    """Fit temperature, prior and least confidence to the ln p `scores` (N, L) of validation rows.
+    """Fit temperature, prior, word weight and least confidence to the ln p `scores` (N, L) of validation rows.
 
-    `prior` (L,) is ln p of the labels without any input; it is taken off only where that lowers the loss by more than a
-    hundredth of a nat. Returns notes on what could not be reached.
+    `prior` (L,) is ln p of the labels without any input, `words` (N, L) is ln p by a word model. Each counts only where
+    that lowers the loss by more than a hundredth of a nat. Returns notes on what could not be reached.
     """
     values, right = np.asarray(scores, dtype=float), np.asarray(truth, dtype=int)
     before = np.asarray(prior, dtype=float)
@@ -83,12 +100,27 @@ def fit_labels(
     if not len(right):
         return Calibration(**known), ["there are no validation rows, so confidence is not calibrated"]
     plain, without = calibrated_loss(values, right), calibrated_loss(values - before, right)
-    weight = 1.0 if without < plain - 0.01 else 0.0
+    weight = 1.0 if without < plain - _WORTH_IT else 0.0
     shifted = values - weight * before
+    word_weight = 0.0 if words is None else fit_word_weight(shifted, words, right)
+    if words is not None:
+        shifted = shifted + word_weight * np.asarray(words, dtype=float)
     temperature = fit_temperature(shifted, right)
     sure = np.exp(_log_softmax(shifted / temperature))
     least, notes = least_confidence(sure.max(axis=1), sure.argmax(axis=1) == right, share_right)
-    return Calibration(temperature=temperature, prior_weight=weight, least_confidence=least, **known), notes
+    fitted = {"temperature": temperature, "prior_weight": weight, "word_weight": word_weight}
+    return Calibration(**fitted, least_confidence=least, **known), notes
+
+
+def fit_word_weight(scores: ArrayLike, words: ArrayLike, truth: ArrayLike) -> float:
+    """Return the weight of ln p by a word model (N, L) beside `scores` (N, L) with the least loss of `truth` (N,).
+
+    It is 0 unless the word model lowers the loss by more than a hundredth of a nat.
+    """
+    values, told = np.asarray(scores, dtype=float), np.asarray(words, dtype=float)
+    losses = {weight: calibrated_loss(values + weight * told, truth) for weight in (0.0, *WORD_WEIGHTS)}
+    best = min(losses, key=losses.__getitem__)
+    return best if losses[best] < losses[0.0] - _WORTH_IT else 0.0
 
 
 def fit_answers(

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tinsmith.base.files import read_json, write_json
 from tinsmith.jobs.look import Look
 from tinsmith.jobs.none_thresholds import EITHER
+from tinsmith.jobs.word_model import WordModel, read_words
 from tinsmith.recipe import JobConfig
 from tinsmith.tokens.templates import fill
 
@@ -20,7 +21,8 @@ FILE = "job.json"
 class Calibration(BaseModel):
     """How scores become confidence, fitted on the validation part.
 
-    A label's probability is softmax((ln p(label | input) - prior_weight * ln p(label | no input)) / temperature).
+    A label's probability is softmax((ln p(label | input) - prior_weight * ln p(label | no input)
+    + word_weight * ln q(label | words)) / temperature), where q is the job's word model.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -28,6 +30,7 @@ class Calibration(BaseModel):
     temperature: float = 1.0
     prior_weight: float = 0.0
     prior: dict[str, float] = {}  # ln p of each label without any input
+    word_weight: float = 0.0  # of the word model; 0: it is not asked
     # Below this confidence an answer goes to a person; 0 gives all answers.
     least_confidence: float = 0.0
     # By field of an extraction: above this probability of "none" the text holds no value; "" is any other field.
@@ -56,13 +59,16 @@ class Job(BaseModel):
     most_labels: int = 0  # with several labels: of an answer, at most; 0: any number
     verbatim: bool = False  # kind answer: no example answers in other words than its text, with a quote
     look: Look | None = None  # of an extraction from long inputs
+    words: WordModel | None = Field(default=None, exclude=True)  # of one label; in a file of its own
 
     def question(self, record: Mapping[str, Any]) -> str:
         """Return the question about a record; a field without a value is empty."""
         return fill(self.config.asked, record)
 
     def write(self, directory: Path) -> None:
-        """Write `job.json` into a directory."""
+        """Write `job.json` into a directory, and before it `words.json` if there is a word model."""
+        if self.words:
+            self.words.write(directory)
         write_json(directory / FILE, self.model_dump(mode="json"))
 
 
@@ -75,6 +81,10 @@ def answer_room(job: Job) -> int:
 
 
 def read_job(directory: Path) -> Job:
-    """Read `job.json` of a directory."""
+    """Read `job.json` of a directory, and its word model if its answers depend on one.
+
+    Raises BundleError where that is missing or damaged.
+    """
     stored: dict[str, Any] = read_json(directory / FILE)
-    return Job.model_validate(stored)
+    job = Job.model_validate(stored)
+    return job.model_copy(update={"words": read_words(directory)}) if job.calibration.word_weight else job

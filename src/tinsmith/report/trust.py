@@ -78,7 +78,7 @@ ON_TRUST = (
         asked_from="data/parity.json",
     ),
     OnTrust(
-        ("jobs/*/model/*", "jobs/*/gguf/*", "jobs/*/job.json"),
+        ("jobs/*/model/*", "jobs/*/gguf/*", "jobs/*/job.json", "jobs/*/words.json"),
         "that these weights and this calibration were learnt from the examples",
     ),
     OnTrust(

@@ -261,7 +261,7 @@ class JobModel:
         return [[self._decoy, 1000.0]]
 
     def _classified(self, row: JsonObject, prompt: Prompt, scores: dict[str, float]) -> JobAnswer:
-        shares = confidence(self.job, scores)
+        shares = confidence(self.job, scores, row["input"])
         best = max(shares, key=shares.__getitem__)
         why = self.checks.broken(row, best)
         answer = self._settled(

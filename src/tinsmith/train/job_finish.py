@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,12 +20,13 @@ from tinsmith.gguf.families import refuse_unwritable
 from tinsmith.jobs.answer_set import AnswerSet
 from tinsmith.jobs.ask import NONE
 from tinsmith.jobs.asks import answer_room, asks_of, prompt_of
-from tinsmith.jobs.calibration import as_answered, confidence, fit_answers, fit_labels
+from tinsmith.jobs.calibration import as_answered, calibrated_shares, fit_answers, fit_labels
 from tinsmith.jobs.none_thresholds import NoneChances, fit_none
 from tinsmith.jobs.prepare import prepare
 from tinsmith.jobs.prompt import answer_ids
 from tinsmith.jobs.schema import fields_of
 from tinsmith.jobs.spec import Calibration, Job
+from tinsmith.jobs.word_model import WordModel, fit_words
 from tinsmith.model.load import check_context, load_model
 from tinsmith.recipe import TrainConfig
 from tinsmith.tokens.tokenizer import load_tokenizer
@@ -68,7 +70,7 @@ def finish_job(
     validation.jsonl; a killed call resumes. Of `config`, device, precision, checkpoint_seconds and rollbacks count.
     Raises AssetError for a model that cannot be opened or exported, RecipeError and TrainingError.
     """
-    work, tokenizer = out / WORK, load_tokenizer(start)
+    began, work, tokenizer = time.monotonic(), out / WORK, load_tokenizer(start)
     job, unlearnt = prepare(job, rows[0], tokenizer, seed=seed)
     for what, count in unlearnt.items():
         if count:
@@ -80,9 +82,11 @@ def finish_job(
             job, model, tokenizer, rows, config=config, seed=seed, work=work, progress=progress
         )
         check_context(model, int(trainer.learn.tokens.lengths.max()), where=f"jobs.{job.config.name}.context")
-        learnt = learn_job(trainer, work)
+        words = _words(job, rows, seed)
+        learnt = learn_job(trainer, work, began)
         drawn = [rows[1][row] for row in trainer.drawn]
-        calibrated, validated, notes = _calibrate(trainer, learnt, drawn)
+        told = words[1][trainer.drawn] if words else None
+        calibrated, validated, notes = _calibrate(trainer, learnt, drawn, told)
         for note in notes:
             progress.say(f"  {job.config.name}: {note}")
         write_jsonl(out / "validation.jsonl", validated)
@@ -91,7 +95,16 @@ def finish_job(
         write_jsonl(out / "suspects.jsonl", _suspects(trainer, work / FIRST / READINGS, rows[0]))
         shutil.copyfile(work / FIRST / "log.jsonl", out / "log.jsonl")
         save_trained(learnt.model, tokenizer, out / "model")
-    job.model_copy(update={"calibration": calibrated}).write(out)
+    counted = words[0] if words and calibrated.word_weight else None
+    job.model_copy(update={"calibration": calibrated, "words": counted}).write(out)
+
+
+def _words(job: Job, rows: tuple[Rows, Rows], seed: int) -> tuple[WordModel, NDArray[np.float64]] | None:
+    """Fit the word model of a job with one label; it comes with ln p of the validation rows' labels (N, L)."""
+    if job.config.kind != "classify" or job.config.several:
+        return None
+    learn, validation = (([row["input"] for row in part], [row["answer"] for row in part]) for part in rows)
+    return fit_words(job.labels, learn, validation, seed)
 
 
 def alike(job: Job) -> Job:
@@ -116,9 +129,12 @@ def job_statistics(out: Path) -> dict[str, float]:
 
 
 def _calibrate(
-    trainer: JobTrainer, learnt: Learnt, rows: Rows
+    trainer: JobTrainer, learnt: Learnt, rows: Rows, told: NDArray[np.float64] | None
 ) -> tuple[Calibration, list[JsonObject], list[str]]:
-    """Fit the calibration; return it with a row for each validation ask, and notes."""
+    """Fit the calibration; return it with a row for each validation ask, and notes.
+
+    `told` (N, L) is what the word model tells of the validation `rows`.
+    """
     job, asked, share = trainer.job, trainer.validation, trainer.job.config.ask_a_person
     model = learnt.model
     isolate_sequences(model)
@@ -133,11 +149,12 @@ def _calibrate(
         scores = label_scores(model, asked, trainer.choices, lower)
     answers = [ask.answer or "" for ask in asked.asks]
     truth = [job.labels.index(answer) for answer in answers]
-    calibrated, notes = fit_labels(job.labels, scores, truth, prior, share_right=share)
-    fitted = job.model_copy(update={"calibration": calibrated})
+    words = None if told is None else told[list(asked.rows)]
+    calibrated, notes = fit_labels(job.labels, scores, truth, prior, words=words, share_right=share)
     labelled: list[JsonObject] = []
-    for row, answer, values in zip(asked.rows, answers, scores, strict=True):
-        sure = confidence(fitted, dict(zip(job.labels, values.tolist(), strict=True)))
+    for place, (row, answer) in enumerate(zip(asked.rows, answers, strict=True)):
+        own, beside = scores[place], np.zeros(len(job.labels)) if words is None else words[place]
+        sure = calibrated_shares(calibrated, *(dict(zip(job.labels, one.tolist())) for one in (own, beside)))
         chosen = max(sure, key=sure.__getitem__)
         labelled.append(
             {"id": rows[row]["id"], "answer": answer, "prediction": chosen, "confidence": sure[chosen]}

@@ -86,19 +86,19 @@ class Learnt:
     seconds: float  # of the search and the runs together, and of no attempt that was killed
 
 
-def learn_job(trainer: JobTrainer, out: Path) -> Learnt:
+def learn_job(trainer: JobTrainer, out: Path, began: float) -> Learnt:
     """Search and train within the job's budget; `out` has the trials and the runs, and a killed call resumes there.
 
     Several runs, each in an order of its own, end as the mean of their weights. A budget in steps or passes, or a
-    number of passes in the recipe, is kept to the letter: one run, and without seconds to spare no search. Raises
-    TrainingError where the loss of the run diverges.
+    number of passes in the recipe, is kept to the letter: one run, and without seconds to spare no search. The budget
+    counts from `began`, a reading of the monotonic clock. Raises TrainingError where the loss of the run diverges.
     """
-    config, start = trainer.job.config, time.monotonic()
+    config = trainer.job.config
     search = _Search(trainer, out)
     decided = out / "decision.json"
     if not decided.exists():
-        settings, budgets = search.decide(config)
-        write_json(decided, {**asdict(settings), "budgets": budgets, "seconds": search.spent(start)})
+        settings, budgets = search.decide(config, began)
+        write_json(decided, {**asdict(settings), "budgets": budgets, "seconds": search.spent(began)})
     facts = read_json(decided)
     settings, budgets = JobSettings(facts["trainable"], facts["learning_rate"]), facts["budgets"]
     trainer.progress.say(
@@ -128,9 +128,9 @@ class _Search:
         """Return the seconds since `start`, and those of trials before a kill."""
         return self._before + time.monotonic() - start
 
-    def decide(self, config: JobConfig) -> tuple[JobSettings, list[str]]:
+    def decide(self, config: JobConfig, start: float) -> tuple[JobSettings, list[str]]:
         """Return the settings of the runs and the budget of each, after the trials that the budget allows."""
-        start, trainer = time.monotonic(), self._trainer
+        trainer = self._trainer
         budget, examples = Budget.parse(config.budget), len(trainer.visited)
         if budget.kind != "seconds":
             chosen = candidates_of(config, trainer.parameters)[0]

@@ -59,6 +59,7 @@ def figures(context: FigureContext) -> Figures:
             continue
         found = _metrics(table, context)
         metrics += found
+        metrics += _without_words(table, context)
         asked = {subject: facts["jobs"].get(name) for subject, facts in about.items()}
         for subject, facts in asked.items():
             metrics += _cost_rows(name, subject, facts, context.meter) if facts else ()
@@ -88,6 +89,30 @@ def _metrics(table: JobTable, context: FigureContext) -> list[MetricRow]:
                     found.append(
                         FAMILY.row(metric, names, subject, estimate, items, task=table.name, slice="unshared")
                     )
+    return found
+
+
+def _without_words(table: JobTable, context: FigureContext) -> list[MetricRow]:
+    """Return what our files answer where only the language model is asked, if a word model counts beside it."""
+    if not table.job.calibration.word_weight:
+        return []
+    alone = table.job.calibration.model_copy(update={"word_weight": 0.0})
+    grader = Grader(table.job.model_copy(update={"calibration": alone}))
+    asked, bootstrap = (
+        {question["id"]: question for question in table.questions},
+        context.bootstrap(len(table.places)),
+    )
+    found = []
+    for subject in (OURS_4BIT, OURS):
+        rows = [grader.chosen(asked[row["id"]], row["log_p"] or {}) for row in table.rows.get(subject, ())]
+        for metric, statistic, items in metrics_of(table, rows) if rows else ():
+            if metric in table.compared:
+                names, estimate = (table.name, "without_words"), bootstrap.estimate(statistic)
+                found.append(
+                    FAMILY.row(
+                        metric, names, subject, estimate, items, task=table.name, slice="without_words"
+                    )
+                )
     return found
 
 
@@ -183,7 +208,7 @@ def _check_row(items: Items, judge: Grader, subject: str, row: JobRow, question:
     expected: dict[str, object] = {name: question[name] for name in ("answer", "group", "shared")}  # type: ignore[literal-required]
     job, prediction = judge.job, row["prediction"]
     if row["log_p"] is not None:
-        scores = confidence(job, row["log_p"])
+        scores = confidence(job, row["log_p"], question["input"])
         stored = row["scores"] or {}
         if scores.keys() != stored.keys() or any(abs(scores[each] - stored[each]) > _SAME for each in scores):
             raise _row_error(items, job, subject, row, "scores", row["scores"], scores)

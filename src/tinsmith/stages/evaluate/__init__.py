@@ -130,7 +130,7 @@ def _asks(recipe: Recipe) -> tuple[Outbound, ...]:
 
 STAGE = Stage(
     "evaluate",
-    version=8,
+    version=9,
     purpose="measuring",
     estimate=_estimate,
     inputs=("ingest", "split", "refine", "tokenize", "train", "examples", "learn", "package"),

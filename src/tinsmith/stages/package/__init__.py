@@ -36,7 +36,7 @@ def _estimate(recipe: Recipe, scale: Scale) -> Cost:
 
 STAGE = Stage(
     "package",
-    version=2,
+    version=3,
     purpose="exports and parity",
     estimate=_estimate,
     inputs=("split", "tokenize", "train", "examples", "learn"),

@@ -12,6 +12,7 @@ from tinsmith.base.files import atomic_path, read_jsonl, write_json, write_jsonl
 from tinsmith.base.progress import Progress
 from tinsmith.gguf.writer import GgufReport, write_gguf
 from tinsmith.jobs.spec import FILE as JOB_FILE
+from tinsmith.jobs.word_model import FILE as WORDS_FILE
 from tinsmith.model.export import save_model
 from tinsmith.model.load import load_model
 from tinsmith.parity.gate import check_parity
@@ -31,7 +32,7 @@ def package(
 ) -> dict[str, float]:
     """Write `model/`, `gguf/model-FORMAT.gguf`, `parity.json` and `items/parity.jsonl` if documents were learnt.
 
-    Each job has the same below `jobs/JOB/`, with its `job.json`; its items are `parity.jsonl`.
+    Each job has the same below `jobs/JOB/`, with its `job.json` and `words.json`; its items are `parity.jsonl`.
     Raises AssetError for a model that a format cannot store, CorpusError without usable held-out text, ParityError if
     an export differs from the trained model by more than its bounds.
     """
@@ -62,7 +63,7 @@ def _package_job(
 ) -> dict[str, float]:
     """Export the model of a job, and ask it rows that it did not learn from."""
     reports = _export(config, learnt / "model", learnt / "model", out, progress)
-    for name in (JOB_FILE, "validation.jsonl"):
+    for name in (JOB_FILE, WORDS_FILE, "validation.jsonl"):
         if (learnt / name).exists():
             shutil.copyfile(learnt / name, out / name)
     rows = [row for part in ("validation", "test") for row in read_jsonl(examples / f"{part}.jsonl")]
