@@ -19,7 +19,7 @@ from tinsmith.serve.job_model import JobModel
 from tinsmith.stages.learn import Settings
 from tinsmith.train.job_finish import alike, finish_job
 from tinsmith.train.job_search import candidates_of
-from tiny_jobs import LABELS, job, rows, section, write_examples
+from tiny_jobs import LABELS, WORDS, job, rows, section, write_examples
 from tiny_model import write_trained
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -115,6 +115,39 @@ def test_a_killed_run_ends_with_the_same_weights(learnt: Path) -> None:
     assert all((whole[name] == resumed[name]).all() for name in whole)
     for name in ("job.json", "suspects.jsonl", "validation.jsonl"):
         assert (out / name).read_text() == (learnt / "out" / "way" / name).read_text()
+
+
+def test_words_beyond_the_context_count_beside_the_model(learnt: Path, tmp_path: Path) -> None:
+    """Of inputs that the language model sees the start of alone, the words tell the label."""
+    filler = " ".join(WORDS[:4] * 20)
+    parts = tuple(
+        [{**row, "input": f"{filler} {row['input']}"} for row in rows(count, seed=seed)]
+        for count, seed in ((120, 0), (60, 1))
+    )
+    finish_job(
+        job(budget="1 epochs", ask_a_person=0.9),
+        learnt / "base",
+        parts,
+        tmp_path,
+        config=section(),
+        seed=7,
+        progress=SilentProgress(),
+    )
+    fitted = read_job(tmp_path)
+    assert fitted.calibration.word_weight > 0
+    validated = list(read_jsonl(tmp_path / "validation.jsonl"))
+    assert sum(row["correct"] for row in validated) / len(validated) > 0.9
+    write_gguf(tmp_path / "model", tmp_path / "gguf" / "model-f16.gguf", "f16")
+    asked = [{"input": f"{filler} {row['input']}"} for row in rows(30, seed=2)]
+    with JobModel(tmp_path, "f16", threads=1, bulk=True) as model:
+        answers = model.answer(asked)
+        alone = model.job.model_copy(update={"words": None})
+        model.job = alone
+        without = model.answer(asked)
+    right = [row["answer"] for row in rows(30, seed=2)]
+    assert sum(answer.answer == label for answer, label in zip(answers, right, strict=True)) > 26
+    assert sum(answer.answer == label for answer, label in zip(without, right, strict=True)) < 20
+    assert not any(answer.ask_a_person for answer in answers)
 
 
 def test_generated_answers_are_calibrated_too(learnt: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 BINS = 10  # of equal numbers of answers
 NOTHING_IS_SURE = 1.01  # a least confidence above every confidence: all answers go to a person
 _LEAST = 1e-12  # of a probability whose logarithm is taken
-_WORTH_IT = 0.01  # nats of loss, which prior and word model must save to count
+_WORTH_IT = 0.01  # nats of loss, which the prior must save to count
 WORD_WEIGHTS = tuple(2.0**power for power in np.arange(-3, 5.5, 0.5).tolist())
 _LOG_TEMPERATURES = np.linspace(math.log(0.1), math.log(10.0), 401)
 
@@ -91,7 +91,7 @@ def fit_labels(
 ) -> tuple[Calibration, list[str]]:
     """Fit temperature, prior, word weight and least confidence to the ln p `scores` (N, L) of validation rows.
 
-    `prior` (L,) is ln p of the labels without any input, `words` (N, L) is ln p by a word model. Each counts only where
+    `prior` (L,) is ln p of the labels without any input, `words` (N, L) is ln p by a word model. The prior counts only where
     that lowers the loss by more than a hundredth of a nat. Returns notes on what could not be reached.
     """
     values, right = np.asarray(scores, dtype=float), np.asarray(truth, dtype=int)
@@ -115,12 +115,12 @@ def fit_labels(
 def fit_word_weight(scores: ArrayLike, words: ArrayLike, truth: ArrayLike) -> float:
     """Return the weight of ln p by a word model (N, L) beside `scores` (N, L) with the least loss of `truth` (N,).
 
-    It is 0 unless the word model lowers the loss by more than a hundredth of a nat.
+    It is 0 unless the loss is lower by more than one parameter explains by chance (Akaike 1974).
     """
     values, told = np.asarray(scores, dtype=float), np.asarray(words, dtype=float)
     losses = {weight: calibrated_loss(values + weight * told, truth) for weight in (0.0, *WORD_WEIGHTS)}
     best = min(losses, key=losses.__getitem__)
-    return best if losses[best] < losses[0.0] - _WORTH_IT else 0.0
+    return best if losses[best] < losses[0.0] - 1 / len(told) else 0.0
 
 
 def fit_answers(

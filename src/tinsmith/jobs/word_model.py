@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -24,17 +24,19 @@ from tinsmith.base.files import write_atomic
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
 FILE = "words.json"  # beside job.json
 WORD = re.compile(r"\w+")
-MOST_TERMS = 30_000  # words and pairs of words, the most frequent
+PART = "~"  # begins a term that is a part of a word; no word holds it
+PART_LENGTHS = (3, 4, 5)  # characters of such parts, the space before and after a word included
+MOST_TERMS = 30_000  # words and pairs of words, and as many parts of words: the most frequent
 MOST_WEIGHTS = 1_000_000  # of all terms and labels, about 8 bytes each in the file
 LEAST_EXAMPLES = (
     2  # that hold a term: what one example alone holds tells nothing of others, and may be private
 )
 MOST_EXAMPLES = 30_000  # that it learns from
-STRENGTHS = (1.0, 4.0, 16.0, 64.0)  # C of logistic regression
-USUAL_STRENGTH = 4.0  # where no validation part chooses
+STRENGTH = 16.0  # C of logistic regression; its tone is set by its weight beside the language model
 _ABSENT = -20.0  # bias of a label that no example has
 _DIGITS = 4  # of what is stored
 
@@ -42,7 +44,7 @@ Floats = NDArray[np.float64]
 
 
 class WordModel(BaseModel):
-    """Logistic regression on TF-IDF of words and pairs of neighbours."""
+    """Logistic regression on TF-IDF of words, pairs of neighbours, and parts of words."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -66,12 +68,12 @@ class WordModel(BaseModel):
     def log_p(self, text: str) -> dict[str, float]:
         """Return ln p of each label of an input."""
         rows, idf, weights = self._numbers
-        counts = Counter(rows[term] for term in terms_of(text) if term in rows)
         scores = np.array(self.bias)
-        if counts:
-            found = list(counts)
-            values = (1 + np.log(list(counts.values()))) * idf[found]
-            scores = scores + (values / np.linalg.norm(values)) @ weights[found]
+        for terms in (terms_of(text), parts_of(text)):
+            if counts := Counter(rows[term] for term in terms if term in rows):
+                found = list(counts)
+                values = (1 + np.log(list(counts.values()))) * idf[found]
+                scores = scores + (values / np.linalg.norm(values)) @ weights[found]
         scores = scores - scores.max()
         told = scores - math.log(np.exp(scores).sum())
         return dict(zip(self.labels, told.tolist(), strict=True))
@@ -101,56 +103,68 @@ def terms_of(text: str) -> list[str]:
     return words + [f"{first} {second}" for first, second in pairwise(words)]
 
 
+def parts_of(text: str) -> list[str]:
+    """Return the parts of the words of a text in lower case: what tells in every spelling, and without spaces."""
+    padded = (f" {word.lower()} " for word in WORD.findall(text))
+    return [
+        PART + word[start : start + length]
+        for word in padded
+        for length in PART_LENGTHS
+        for start in range(len(word) - length + 1)
+    ]
+
+
 def fit_words(
     labels: tuple[str, ...],
     learn: tuple[Sequence[str], Sequence[str]],
     validation: tuple[Sequence[str], Sequence[str]],
     seed: int,
 ) -> tuple[WordModel, Floats] | None:
-    """Fit a model to texts and their labels, as strong as makes the labels of validation texts likeliest.
+    """Fit a model to texts and their labels.
 
     Returns the model, learnt from both parts, and ln p of the labels (N, L) of validation texts, by the model learnt
     from the first part alone. Returns None where there is nothing to tell apart.
     """
-    from scipy.sparse import vstack
-    from sklearn.feature_extraction.text import TfidfVectorizer
+    from scipy.sparse import hstack, vstack
 
     rows = np.random.default_rng(seed).permutation(len(learn[0]))[:MOST_EXAMPLES]
     texts, truth = [learn[0][row] for row in rows], _numbered(labels, [learn[1][row] for row in rows])
     if len(np.unique(truth)) < 2:
         return None
-    vectors = TfidfVectorizer(
-        analyzer=terms_of,
-        min_df=LEAST_EXAMPLES,
-        max_features=min(MOST_TERMS, MOST_WEIGHTS // len(labels)),
-        sublinear_tf=True,
-    )
+    vectors = [_vectors(analyzer, len(labels)) for analyzer in (terms_of, parts_of)]
     try:
-        matrix = vectors.fit_transform(texts)
+        matrix = hstack([one.fit_transform(texts) for one in vectors], format="csr")
     except ValueError:  # no word stands in two texts
         return None
-    right, strength, told = _numbered(labels, validation[1]), USUAL_STRENGTH, np.empty((0, len(labels)))
+    right, told = _numbered(labels, validation[1]), np.empty((0, len(labels)))
     if len(right):
-        asked = vectors.transform(validation[0])
-        tried = {each: _log_p(_fit(matrix, truth, each, len(labels)), asked) for each in STRENGTHS}
-        strength = max(tried, key=lambda each: tried[each][np.arange(len(right)), right].mean())
-        told = tried[strength]
+        asked = hstack([one.transform(validation[0]) for one in vectors], format="csr")
+        told = _log_p(_fit(matrix, truth, len(labels)), asked)
         matrix, truth = vstack([matrix, asked], format="csr"), np.concatenate([truth, right])
-    weights, bias = _fit(matrix, truth, strength, len(labels))
-    table = np.column_stack([vectors.idf_, weights]).round(_DIGITS).tolist()
-    terms = zip(vectors.get_feature_names_out().tolist(), map(tuple, table), strict=True)
-    return WordModel(labels=labels, bias=tuple(bias.round(_DIGITS).tolist()), terms=dict(terms)), told
+    weights, bias = _fit(matrix, truth, len(labels))
+    idf = np.concatenate([one.idf_ for one in vectors])
+    terms = [term for one in vectors for term in one.get_feature_names_out().tolist()]
+    table = np.column_stack([idf, weights]).round(_DIGITS).tolist()
+    rows_of = dict(zip(terms, map(tuple, table), strict=True))
+    return WordModel(labels=labels, bias=tuple(bias.round(_DIGITS).tolist()), terms=rows_of), told
+
+
+def _vectors(analyzer: Callable[[str], list[str]], labels: int) -> TfidfVectorizer:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    most = min(MOST_TERMS, MOST_WEIGHTS // (2 * labels))
+    return TfidfVectorizer(analyzer=analyzer, min_df=LEAST_EXAMPLES, max_features=most, sublinear_tf=True)
 
 
 def _numbered(labels: tuple[str, ...], answers: Sequence[str]) -> NDArray[np.int64]:
     return np.array([labels.index(answer) for answer in answers], dtype=np.int64)
 
 
-def _fit(matrix: csr_matrix, truth: NDArray[np.int64], strength: float, labels: int) -> tuple[Floats, Floats]:
+def _fit(matrix: csr_matrix, truth: NDArray[np.int64], labels: int) -> tuple[Floats, Floats]:
     """Return the weights (F, L) and biases (L,) of a logistic regression."""
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(C=strength, max_iter=300, tol=1e-3).fit(matrix, truth)
+    model = LogisticRegression(C=STRENGTH, max_iter=300, tol=1e-3).fit(matrix, truth)
     weights, bias = np.zeros((matrix.shape[1], labels)), np.full(labels, _ABSENT)
     if len(model.classes_) == 2:  # one column tells them apart
         bias[model.classes_], weights[:, model.classes_[1]] = [0.0, model.intercept_[0]], model.coef_[0]

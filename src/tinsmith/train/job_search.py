@@ -38,6 +38,7 @@ SHARE_OF_CURVE, SHARE_OF_TRIALS = 0.15, 0.25  # of the time, at most
 _PASSES_WORTH_TRIALS = 3  # with fewer, all of the time goes to the run itself
 _ENOUGH = 2.0  # times the passes that examples are worth: no run makes more
 _SECONDS_AFTER = 20.0  # to write the model
+_SPARE = 0.04  # of a budget, since the pace of a machine changes
 _BYTES_OF_RUNS = 16.0  # a parameter, beside a run itself
 _STEP = 8.0  # examples that take as long as a step beside its examples
 _OVERHEAD = 1.1  # of a pass, beside its steps
@@ -138,13 +139,14 @@ class _Search:
         candidates = self._within_memory(config)
         plan = TrialPlan()
         # A killed search plans as it did before: what its trials took is not gone.
-        left = budget.amount - _SECONDS_AFTER - self.spent(start) + self._before
+        usable = (1 - _SPARE) * budget.amount - _SECONDS_AFTER
+        left = usable - self.spent(start) + self._before
         enough = left >= _PASSES_WORTH_TRIALS * self._pass_seconds(candidates[0])
         if trainer.validation and enough and not config.passes:
             cost = partial(self._cost, candidates[0])
             plan = plan_trials(left, examples, len(candidates), cost, curve=config.curve)
         chosen = self.try_out(candidates, plan)
-        left = budget.amount - self.spent(start) - _SECONDS_AFTER
+        left = usable - self.spent(start)
         if config.passes:
             return chosen, [f"{config.passes:g} epochs"]
         # Each run beside others needs their mean and its own.

@@ -7,7 +7,7 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 from family_figures import CONFIG, by_metric, make_context
 from job_items import LABELS, UNKNOWN, make_job, make_questions, said_rows, store_job, sure_rows
 from tinsmith.base.errors import BundleError
-from tinsmith.base.files import read_jsonl, write_json, write_jsonl
+from tinsmith.base.files import read_json, read_jsonl, write_json, write_jsonl
 from tinsmith.evaluate.families.jobs import FAMILY
 from tinsmith.evaluate.job_figures import JobTable, metrics_of
 from tinsmith.evaluate.job_grades import Grader
@@ -16,6 +16,7 @@ from tinsmith.evidence.family import Results
 from tinsmith.evidence.outcome import find_duels
 from tinsmith.evidence.schema import Role
 from tinsmith.jobs.calibration import expected_calibration_error
+from tinsmith.jobs.word_model import fit_words
 
 ROLES = {"trained": None, "trained-4bit": None, "base": None, "gpt-4": Role.RIVAL, "tfidf": Role.BASELINE}
 
@@ -143,6 +144,46 @@ def test_1000_items_cost_what_was_measured_or_recorded(stored):
     assert ours["job_joules:stance"].low == pytest.approx(20 * 1000 / 60)
     assert (other["job_price:stance"].value, other["job_price:stance"].unit) == (2.5, "EUR")
     assert "job_seconds:stance" not in other
+
+
+@pytest.fixture
+def with_words(tmp_path, questions):
+    """A job whose labels stand in the texts, and a language model that knows half of them."""
+    questions = [row | {"input": f"{row['input']} It is {row['answer']}."} for row in questions]
+    texts = ([row["input"] for row in questions], [row["answer"] for row in questions])
+    words, _ = fit_words(LABELS, texts, ([], []), seed=0)
+    plain = make_job()
+    calibration = plain.calibration.model_copy(update={"word_weight": 50.0})
+    job = plain.model_copy(update={"words": words, "calibration": calibration})
+    log_p = [row["log_p"] for row in sure_rows(plain, questions, right=0.3)]
+    rows = [Grader(job).chosen(*pair) for pair in zip(questions, log_p, strict=True)]
+    rows = {"trained-4bit": rows, "tfidf": said_rows(job, questions, right=0.5)}
+    store_job(tmp_path, job, questions, rows, {"tfidf": "baseline"})
+    return tmp_path
+
+
+def test_what_the_language_model_answers_alone_stands_beside(with_words):
+    context = make_context(with_words, ROLES)
+    FAMILY.check(context.items)
+    ours = by_metric(FAMILY.figures(context), "trained-4bit")
+    assert ours["job_accuracy:stance"].value == 1.0
+    assert 0.3 < ours["job_accuracy:stance:without_words"].value < 0.8
+    assert "job_accuracy:stance:without_words" not in by_metric(FAMILY.figures(context), "tfidf")
+    *_, last = _findings(with_words)
+    alone = round(100 * ours["job_accuracy:stance:without_words"].value)
+    assert last == (
+        "Beside the language model a linear model over words counts, learnt from the same examples; without it "
+        f"{alone} in 100 are right."
+    )
+
+
+def test_a_forged_word_model_is_found(with_words):
+    path = with_words / "jobs" / "stance" / "words.json"
+    stored = read_json(path)
+    stored["terms"]["hawkish"][1] += 50
+    write_json(path, stored)
+    with pytest.raises(BundleError, match="scores is"):
+        FAMILY.check(make_context(with_words, ROLES).items)
 
 
 def _findings(folder):

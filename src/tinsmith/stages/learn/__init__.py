@@ -47,7 +47,7 @@ def _models(recipe: Recipe) -> tuple[str, ...]:
 
 STAGE = Stage(
     "learn",
-    version=5,
+    version=6,
     purpose="learning jobs",
     estimate=_estimate,
     inputs=("examples", "train"),
