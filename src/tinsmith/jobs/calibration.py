@@ -91,8 +91,8 @@ def fit_labels(
 ) -> tuple[Calibration, list[str]]:
     """Fit temperature, prior, word weight and least confidence to the ln p `scores` (N, L) of validation rows.
 
-    `prior` (L,) is ln p of the labels without any input, `words` (N, L) is ln p by a word model. The prior counts only where
-    that lowers the loss by more than a hundredth of a nat. Returns notes on what could not be reached.
+    `prior` (L,) is ln p of the labels without any input, `words` (N, L) is ln p by a word model. The prior counts only
+    where that lowers the loss by more than a hundredth of a nat. Returns notes on what could not be reached.
     """
     values, right = np.asarray(scores, dtype=float), np.asarray(truth, dtype=int)
     before = np.asarray(prior, dtype=float)
