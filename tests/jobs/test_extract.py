@@ -8,7 +8,7 @@ from small_models import byte_tokenizer
 from tinsmith.base.errors import RecipeError
 from tinsmith.jobs.ask import Reply
 from tinsmith.jobs.asks import asks_of, prompt_of, results
-from tinsmith.jobs.extract import place_values
+from tinsmith.jobs.extract import _learnt, place_values
 from tinsmith.jobs.grammar import LINE
 from tinsmith.jobs.look import fit_look
 from tinsmith.jobs.prepare import prepare
@@ -103,6 +103,30 @@ def test_examples_teach_each_field_where_it_stands_and_where_it_does_not(job):
     starts = [ask.start for ask in asks]
     assert starts == sorted(starts)  # all fields of a passage follow each other
     assert {ask.field: ask.answer for ask in asks_of(job, ROWS[0], TOKENIZER)}["law"] == "none"
+
+
+def test_passages_without_a_value_are_read_for_another_field_where_there_are_such(job):
+    fields = fields_of(job.config)
+    names = [field.name for field in fields]
+    texts = [FoldedText(text) for text in ("laws of Ohio", "between Acme Inc.", *["other words"] * 4)]
+    row = {"id": "r", "answer": {"law": ["laws of Ohio"], "parties": ["Acme Inc."]}}
+
+    def learnt_of(row: dict, *order: int) -> list:
+        orders, most = dict.fromkeys(names, order), dict.fromkeys(names, len(order))
+        return list(_learnt(row, fields, texts, orders, most))
+
+    learnt = learnt_of(row, *range(6))
+    without = {
+        name: {at for at, field, spans in learnt if field.name == name and not spans} for name in names
+    }
+    # Each may stay with the two passages that hold a value, and none is read for one field alone.
+    assert 1 in without["law"]
+    assert 0 in without["parties"]
+    assert {at for at, *_ in learnt} == {0, 1}
+    # Where none is read anyway, one is.
+    empty = learnt_of({"id": "r", "answer": {}}, 2, 3, 4)
+    assert len({at for at, *_ in empty}) == 1
+    assert {field.name for _, field, _ in empty} == set(names)
 
 
 def test_an_input_is_asked_about_in_few_passages(job):

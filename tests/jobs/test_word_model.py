@@ -97,8 +97,9 @@ def test_a_job_is_read_back_with_its_word_model(tmp_path: Path) -> None:
     assert "inflation" not in (tmp_path / "job.json").read_text()
     assert read_job(tmp_path).words == model
     assert WordModel.model_validate_json((tmp_path / FILE).read_bytes()) == model
-    # Where it does not count, it is not looked for.
-    job.model_copy(update={"calibration": Calibration(), "words": None}).write(tmp_path)
+    # Where it does not count, it is still there: a rival's answers may depend on it.
+    job.model_copy(update={"calibration": Calibration()}).write(tmp_path)
+    assert read_job(tmp_path).words == model
     (tmp_path / FILE).unlink()
     assert read_job(tmp_path).words is None
 

@@ -141,8 +141,8 @@ def test_words_beyond_the_context_count_beside_the_model(learnt: Path, tmp_path:
     asked = [{"input": f"{filler} {row['input']}"} for row in rows(30, seed=2)]
     with JobModel(tmp_path, "f16", threads=1, bulk=True) as model:
         answers = model.answer(asked)
-        alone = model.job.model_copy(update={"words": None})
-        model.job = alone
+        calibration = model.job.calibration.model_copy(update={"word_weight": 0.0})
+        model.job = model.job.model_copy(update={"calibration": calibration})
         without = model.answer(asked)
     right = [row["answer"] for row in rows(30, seed=2)]
     assert sum(answer.answer == label for answer, label in zip(answers, right, strict=True)) > 26

@@ -34,8 +34,8 @@ def say_job(job: JobSummary, results: Results) -> list[Finding]:
         found.append(Finding(verdict=job.job, text=text, outcome=UNCLEAR))
     if alone := results.row(f"{job.headline}:without_words", job.subject):
         text = (
-            "Beside the language model a linear model over words counts, learnt from the same examples; without it "
-            f"{_hundred(alone)} in 100 are right."
+            "A linear model over words, learnt from the same examples, also counts in each answer. "
+            f"The language model alone gets {_hundred(alone)} in 100 right."
         )
         found.append(Finding(verdict=job.job, text=text, outcome=UNCLEAR))
     for recorded in job.recorded:

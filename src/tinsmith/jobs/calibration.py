@@ -25,19 +25,19 @@ _LOG_TEMPERATURES = np.linspace(math.log(0.1), math.log(10.0), 401)
 
 def confidence(job: Job, log_probabilities: Mapping[str, float], text: str) -> dict[str, float]:
     """Return the calibrated probability of each label from its ln p and the input's text; they sum to 1."""
-    told = job.words.log_p(text) if job.words and job.calibration.word_weight else {}
-    return calibrated_shares(job.calibration, log_probabilities, told)
+    if not job.calibration.word_weight:
+        return calibrated_shares(job.calibration, log_probabilities, dict.fromkeys(log_probabilities, 0.0))
+    assert job.words is not None
+    return calibrated_shares(job.calibration, log_probabilities, job.words.log_p(text))
 
 
 def calibrated_shares(
-    fitted: Calibration, log_probabilities: Mapping[str, float], told: Mapping[str, float]
+    fitted: Calibration, log_probabilities: Mapping[str, float], words: Mapping[str, float]
 ) -> dict[str, float]:
-    """Return the calibrated probability of each label from its ln p and that of the word model, if it counts."""
+    """Return the calibrated probability of each label from its ln p and ln p by the word model."""
     scores = np.array(
         [
-            value
-            - fitted.prior_weight * fitted.prior.get(label, 0.0)
-            + fitted.word_weight * told.get(label, 0.0)
+            value - fitted.prior_weight * fitted.prior.get(label, 0.0) + fitted.word_weight * words[label]
             for label, value in log_probabilities.items()
         ]
     )

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from tinsmith.base.files import read_json, write_json
 from tinsmith.jobs.look import Look
 from tinsmith.jobs.none_thresholds import EITHER
+from tinsmith.jobs.word_model import FILE as WORDS
 from tinsmith.jobs.word_model import WordModel, read_words
 from tinsmith.recipe import JobConfig
 from tinsmith.tokens.templates import fill
@@ -81,10 +82,12 @@ def answer_room(job: Job) -> int:
 
 
 def read_job(directory: Path) -> Job:
-    """Read `job.json` of a directory, and its word model if its answers depend on one.
+    """Read `job.json` of a directory, and its word model if it has one.
 
-    Raises BundleError where that is missing or damaged.
+    Raises BundleError where that is damaged, or missing though answers depend on it.
     """
     stored: dict[str, Any] = read_json(directory / FILE)
     job = Job.model_validate(stored)
-    return job.model_copy(update={"words": read_words(directory)}) if job.calibration.word_weight else job
+    if job.calibration.word_weight or (directory / WORDS).is_file():
+        job = job.model_copy(update={"words": read_words(directory)})
+    return job

@@ -46,7 +46,7 @@ Floats = NDArray[np.float64]
 class WordModel(BaseModel):
     """Logistic regression on TF-IDF of words, pairs of neighbours, and parts of words."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     labels: tuple[str, ...]
     bias: tuple[float, ...]  # by label

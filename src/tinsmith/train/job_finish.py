@@ -95,8 +95,7 @@ def finish_job(
         write_jsonl(out / "suspects.jsonl", _suspects(trainer, work / FIRST / READINGS, rows[0]))
         shutil.copyfile(work / FIRST / "log.jsonl", out / "log.jsonl")
         save_trained(learnt.model, tokenizer, out / "model")
-    counted = words[0] if words and calibrated.word_weight else None
-    job.model_copy(update={"calibration": calibrated, "words": counted}).write(out)
+    job.model_copy(update={"calibration": calibrated, "words": words[0] if words else None}).write(out)
 
 
 def _words(job: Job, rows: tuple[Rows, Rows], seed: int) -> tuple[WordModel, NDArray[np.float64]] | None:

@@ -16,6 +16,7 @@ from tinsmith.evidence.family import Results
 from tinsmith.evidence.outcome import find_duels
 from tinsmith.evidence.schema import Role
 from tinsmith.jobs.calibration import expected_calibration_error
+from tinsmith.jobs.spec import Calibration, read_job
 from tinsmith.jobs.word_model import fit_words
 
 ROLES = {"trained": None, "trained-4bit": None, "base": None, "gpt-4": Role.RIVAL, "tfidf": Role.BASELINE}
@@ -172,9 +173,28 @@ def test_what_the_language_model_answers_alone_stands_beside(with_words):
     *_, last = _findings(with_words)
     alone = round(100 * ours["job_accuracy:stance:without_words"].value)
     assert last == (
-        "Beside the language model a linear model over words counts, learnt from the same examples; without it "
-        f"{alone} in 100 are right."
+        "A linear model over words, learnt from the same examples, also counts in each answer. "
+        f"The language model alone gets {alone} in 100 right."
     )
+
+
+def test_words_may_count_for_a_rival_that_learnt_alike_and_not_for_us(with_words, questions):
+    job = read_job(with_words / "jobs" / "stance")
+    ours = job.model_copy(update={"calibration": Calibration()})
+    asked = list(read_jsonl(with_words / "jobs.jsonl"))
+    log_p = dict.fromkeys(LABELS, -1.1)
+    rows = {
+        "trained-4bit": [Grader(ours).chosen(question, log_p) for question in asked],
+        "gpt-4": [Grader(job).chosen(question, log_p) for question in asked],
+    }
+    store_job(with_words, ours, asked, rows)
+    facts = UNKNOWN | {"calibration": job.calibration.model_dump(mode="json")}
+    write_json(
+        with_words / "job-gpt-4.json", {"fingerprint": "", "system": "model", "jobs": {"stance": facts}}
+    )
+    context = make_context(with_words, ROLES)
+    FAMILY.check(context.items)
+    assert by_metric(FAMILY.figures(context), "gpt-4")["job_accuracy:stance"].value == 1.0
 
 
 def test_a_forged_word_model_is_found(with_words):

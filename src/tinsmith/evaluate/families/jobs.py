@@ -82,38 +82,47 @@ def _metrics(table: JobTable, context: FigureContext) -> list[MetricRow]:
             found.append(FAMILY.row(metric, (table.name,), subject, estimate, items, task=table.name))
         apart = [row for row in rows if not row["shared"]]
         if len(apart) < len(rows) and len({row["group"] for row in apart}) > 1:
-            for metric, statistic, items in metrics_of(table, apart):
-                if metric in table.compared:
-                    estimate = bootstrap.estimate(statistic)
-                    names = (table.name, "unshared")
-                    found.append(
-                        FAMILY.row(metric, names, subject, estimate, items, task=table.name, slice="unshared")
-                    )
+            found += _slice(table, context, subject, apart, "unshared")
     return found
 
 
 def _without_words(table: JobTable, context: FigureContext) -> list[MetricRow]:
-    """Return what our files answer where only the language model is asked, if a word model counts beside it."""
+    """Return what our language model answers alone, if a word model counts beside it."""
     if not table.job.calibration.word_weight:
         return []
     alone = table.job.calibration.model_copy(update={"word_weight": 0.0})
     grader = Grader(table.job.model_copy(update={"calibration": alone}))
-    asked, bootstrap = (
-        {question["id"]: question for question in table.questions},
-        context.bootstrap(len(table.places)),
-    )
+    asked = {question["id"]: question for question in table.questions}
     found = []
     for subject in (OURS_4BIT, OURS):
-        rows = [grader.chosen(asked[row["id"]], row["log_p"] or {}) for row in table.rows.get(subject, ())]
-        for metric, statistic, items in metrics_of(table, rows) if rows else ():
-            if metric in table.compared:
-                names, estimate = (table.name, "without_words"), bootstrap.estimate(statistic)
-                found.append(
-                    FAMILY.row(
-                        metric, names, subject, estimate, items, task=table.name, slice="without_words"
-                    )
-                )
+        rows = [
+            grader.chosen(asked[row["id"]], log_p)
+            for row in table.rows.get(subject, ())
+            if (log_p := row["log_p"]) is not None
+        ]
+        if rows:
+            found += _slice(table, context, subject, rows, "without_words")
     return found
+
+
+def _slice(
+    table: JobTable, context: FigureContext, subject: str, rows: Sequence[JobRow], name: str
+) -> list[MetricRow]:
+    """Return the metrics in which subjects are compared, over rows that are a slice of a subject's."""
+    bootstrap = context.bootstrap(len(table.places))
+    return [
+        FAMILY.row(
+            metric,
+            (table.name, name),
+            subject,
+            bootstrap.estimate(statistic),
+            items,
+            task=table.name,
+            slice=name,
+        )
+        for metric, statistic, items in metrics_of(table, rows)
+        if metric in table.compared
+    ]
 
 
 def _comparisons(table: JobTable, context: FigureContext) -> list[Comparison]:
