@@ -10,7 +10,7 @@ from tinsmith.jobs.ask import Reply
 from tinsmith.jobs.asks import asks_of, prompt_of, results
 from tinsmith.jobs.extract import _learnt, place_values
 from tinsmith.jobs.grammar import LINE
-from tinsmith.jobs.look import fit_look
+from tinsmith.jobs.look import FieldLook, Look, fit_look
 from tinsmith.jobs.prepare import prepare
 from tinsmith.jobs.schema import fields_of
 from tinsmith.jobs.spans import FoldedText
@@ -103,6 +103,14 @@ def test_examples_teach_each_field_where_it_stands_and_where_it_does_not(job):
     starts = [ask.start for ask in asks]
     assert starts == sorted(starts)  # all fields of a passage follow each other
     assert {ask.field: ask.answer for ask in asks_of(job, ROWS[0], TOKENIZER)}["law"] == "none"
+
+
+def test_passages_that_are_as_likely_keep_their_order_whatever_the_order_of_their_words():
+    """Sets of words have another order in each process, and 0.1 + 0.2 + 0.3 another sum in another order."""
+    weights = {f"word{n}": (0.1, 0.2, 0.3)[n % 3] for n in range(36)}
+    look = Look(fields={"law": FieldLook(weights=weights, asked=1, recall=1.0)})
+    texts = [f"word{n} x word{n + 1} x word{n + 2}" for n in range(0, 36, 3)]
+    assert look.rank(texts)["law"] == list(range(12))
 
 
 def test_passages_without_a_value_are_read_for_another_field_where_there_are_such(job):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +44,9 @@ class Look(BaseModel):
         words = [words_of(text, at, len(texts)) for at, text in enumerate(texts)]
         ranked = {}
         for name, look in self.fields.items():
-            scores = [sum(look.weights[word] for word in passage & look.weights.keys()) for passage in words]
+            scores = [
+                math.fsum(look.weights[word] for word in passage & look.weights.keys()) for passage in words
+            ]
             ranked[name] = sorted(range(len(texts)), key=lambda at: -scores[at])
         return ranked
 
