@@ -238,3 +238,17 @@ def test_only_what_was_trained_is_quantised_again(tmp_path):
     for name in held:
         assert torch.allclose(opened.get_parameter(name), model.get_parameter(name), atol=4e-4)
     assert "Q4_1" not in write_gguf(tmp_path / "model", tmp_path / "8.gguf", "q8_0").types
+
+
+def test_what_was_trained_on_four_bits_has_six_or_more(tmp_path):
+    model = tiny_model()
+    for name, weight in model.named_parameters():
+        if weight.ndim == 2 and "layers.1" not in name:
+            weight.data = torch.from_numpy(on_16_levels(tuple(weight.shape), 3))
+    save_model(model, tiny_tokenizer(), tmp_path / "model", "float32")
+    report = write_gguf(tmp_path / "model", tmp_path / "m.gguf", "q4_k_m")
+    assert set(report.types) == {"F32", "Q4_1", "Q8_0"}
+    assert {(row["format"], row["wanted"], row["used"]) for row in report.substituted} == {("q4_k_m", "Q6_K", "Q8_0")}
+    opened = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="m.gguf", dtype=torch.float32)
+    with torch.no_grad():
+        assert (opened(IDS).logits - model(IDS).logits).abs().max() < 0.2

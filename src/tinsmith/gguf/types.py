@@ -10,6 +10,8 @@ The mixtures are llama.cpp's:
 - Learnt positions stay in 32 bits in every format.
 
 A matrix that still holds what a 4-bit base held stays as it was in formats of four to six bits (four_bit_levels.py).
+Where most weights do, as after training a third of the blocks, the others have six bits: for few bytes, what was learnt
+is hardly rounded.
 
 K-quants come in blocks of 256 values. Where 256 does not divide a row, llama.cpp takes the nearest type in blocks of 32
 that is not smaller. We do the same, tensor by tensor, and report it.

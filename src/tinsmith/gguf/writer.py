@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -36,7 +37,7 @@ def write_gguf(model_dir: Path, out_file: Path, format: str, *, name: str = "mod
     """Write a saved model as GGUF in a format of `FILE_TYPES`. Raises AssetError for what cannot be written.
 
     The file appears whole or not at all. Tensor types follow llama.cpp's own mixture for the format. A matrix that
-    still holds what a 4-bit base held is written as it was.
+    still holds what a 4-bit base held is written as it was; where those are the most, the trained ones have six bits.
     """
     tensors = CheckpointTensors(model_dir)
     config = tensors.config
@@ -49,6 +50,11 @@ def write_gguf(model_dir: Path, out_file: Path, format: str, *, name: str = "mod
         }
         types |= dict.fromkeys(kept, GGMLQuantizationType.Q4_1)
         substituted = [row for row in substituted if row["tensor"] not in kept]
+        trained = {name: shape for name, shape in tensors.shapes.items() if name not in kept}
+        if _size(trained) < _size(tensors.shapes) / 2:
+            finer, rows = choose_types(trained, config.num_hidden_layers, "q6_k", model_dir)
+            types |= finer
+            substituted = [{**row, "format": format} for row in rows]
     with atomic_path(out_file) as partial, closing(GGUFWriter(partial, tensors.family.name)) as writer:
         add_architecture(writer, config, name)
         add_tokenizer(writer, config, model_dir)
@@ -110,6 +116,10 @@ def _write_tensors(
         packed = as_q4_1(array) if types[name] is GGMLQuantizationType.Q4_1 else quantise(array, types[name])
         assert packed is not None
         writer.write_tensor_data(packed)
+
+
+def _size(shapes: dict[str, tuple[int, ...]]) -> int:
+    return sum(math.prod(shape) for shape in shapes.values())
 
 
 def _gguf_name(names: TensorNameMap, key: str) -> str | None:
