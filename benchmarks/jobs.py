@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import statistics
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,19 +75,29 @@ def _table(found: Sequence[dict[str, Any]]) -> list[str]:
         alone = [_cell(found, subject["subject"], f"{metric}:without_words") for metric in metrics]
         if alone[0] != _NO_FIGURE:
             rows.append([f"{subject['name']}, its words left out", *alone])
-    return table(["subject", *metrics], rows)
+    return table(["subject", *map(_shown, metrics)], rows)
 
 
 def _differences(found: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a table of our 4-bit file against each subject in the first seed, paired over rows."""
     first = found[0]
+    pairs: dict[str, dict[str, str]] = defaultdict(dict)
+    for row in first["comparisons"]:
+        if row["a"] == OURS_4BIT:
+            shown = f"{row['difference']:+.3f} ({row['low']:.3f} to {row['high']:.3f})"
+            pairs[row["b"]][row["metric"]] = shown
+    metrics = list(dict.fromkeys(metric for row in pairs.values() for metric in row))
     names = {row["subject"]: row["name"] for row in first["subjects"]}
-    (summary,) = first["jobs"]
     rows = [
-        [names[row["b"]], row["metric"], f"{row['difference']:+.3f} ({row['low']:.3f} to {row['high']:.3f})"]
-        for row in first["comparisons"]
-        if row["a"] == OURS_4BIT and row["metric"] == summary["headline"]
+        [names[subject], *(row.get(metric, _NO_FIGURE) for metric in metrics)]
+        for subject, row in pairs.items()
     ]
-    return table(["our 4-bit file minus", "metric", "difference (95%)"], rows)
+    return table(["our 4-bit file minus (95%)", *map(_shown, metrics)], rows)
+
+
+def _shown(metric: str) -> str:
+    """Return a metric without the job's name: job_weighted_f1:stance is weighted f1."""
+    return metric.removeprefix("job_").partition(":")[0].replace("_", " ")
 
 
 def _cell(found: Sequence[dict[str, Any]], subject: str, metric: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ from tinsmith.train.objectives.answer import Answer, Choices
 from tinsmith.train.runtime import choose_runtime
 
 _NAME = "answer"  # of the only component
-EXAMPLES_A_STEP = 16
+EXAMPLES_A_STEP, _LEAST_STEPS = 16, 300  # a run with time for fewer steps makes them of fewer examples
 _TOKENS_AT_ONCE, _TOKENS_MEASURED = 1024, 512
 _MERGE_TOKENS = 128
 TOKENS_VALIDATED = 60_000  # at most, of the validation part, at the end
@@ -135,9 +136,10 @@ class JobTrainer:
         learn = self.learn if not examples else self.learn.of_rows(set(self.visited[:examples]))
         if order:
             learn = learn.chosen(np.random.default_rng((self.seed, order)).permutation(len(learn)).tolist())
-        config = self._section(settings, learn, budget, kept=kept)
-        engine = self._engine(settings, config, learn)
         measured = self._measured(settings)
+        passes = _passes(Budget.parse(budget), measured["seconds_per_token"], learn)
+        config = self._section(settings, learn, budget, kept=kept, passes=passes)
+        engine = self._engine(settings, config, learn)
         if not (out / "checkpoints" / _SETTINGS).exists():
             write_json(out / "checkpoints" / _SETTINGS, measured)
         watch = RunWatch(self, engine, engine.mixture.epoch_tokens, out) if kept else None
@@ -215,10 +217,12 @@ class JobTrainer:
         model.train(trained)
         return outcome
 
-    def _section(self, settings: JobSettings, learn: AnswerSet, budget: str, *, kept: bool) -> TrainConfig:
+    def _section(
+        self, settings: JobSettings, learn: AnswerSet, budget: str, *, kept: bool, passes: float = math.inf
+    ) -> TrainConfig:
         """Return a training section. The loss of few examples jumps by chance, so a jump means no divergence."""
         mean = learn.groups().lengths.sum() / len(learn)
-        size = examples_a_step(len(learn))
+        size = examples_a_step(len(learn), passes)
         return self._config.model_copy(
             update={
                 "budget": budget,
@@ -311,9 +315,22 @@ class JobTrainer:
         return model
 
 
-def examples_a_step(examples: int) -> int:
-    """Return how many of so many examples make a step: few examples make smaller ones, so that there are some."""
-    return min(EXAMPLES_A_STEP, max(4, examples // 16))
+def examples_a_step(examples: int, passes: float = math.inf) -> int:
+    """Return how many of so many examples make a step.
+
+    Few examples make smaller steps, and so do few passes over them, so that there are some: 282 steps of 8 examples
+    taught more than 120 of 16 (docs/LOG.md).
+    """
+    usual = min(EXAMPLES_A_STEP, examples // 16)
+    return max(4, round(min(usual, examples * passes / _LEAST_STEPS)))
+
+
+def _passes(budget: Budget, seconds_per_token: float, learn: AnswerSet) -> float:
+    """Return the passes over `learn` that a budget allows; infinite for one in steps or tokens."""
+    if budget.kind == "epochs":
+        return budget.amount
+    seconds = seconds_per_token * float(learn.groups().lengths.sum())
+    return budget.amount / seconds if budget.kind == "seconds" else math.inf
 
 
 def _pace_of_steps(engine: Engine) -> float:

@@ -178,7 +178,8 @@ class _Search:
     def _cost(self, settings: JobSettings, size: int) -> float:
         """Return the seconds of a trial on so many examples, whose steps are small and so take longer an example."""
         rows = passes_for(size) * size / len(self._trainer.visited)
-        small, usual = (1 + _STEP / examples_a_step(count) for count in (size, len(self._trainer.visited)))
+        steps = examples_a_step(size, passes_for(size)), examples_a_step(len(self._trainer.visited))
+        small, usual = (1 + _STEP / step for step in steps)
         learning = rows * self._pass_seconds(settings) * small / usual
         return learning + self._trainer.seconds_of_look(settings) + 1.0
 

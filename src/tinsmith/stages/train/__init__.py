@@ -21,7 +21,7 @@ from tinsmith.stages.stage import Stage
 # Weights, gradients and two moments in float32; with adapters the weights, and little else.
 TRAINING_BYTES_PER_PARAMETER = {"all": 16.0, "lora": 4.2}
 LOGITS_AT_ONCE = 1 << 25
-ACTIVATION_BYTES_PER_TOKEN = 1e6  # of a model of 135M parameters
+ACTIVATION_BYTES_PER_TOKEN = 2.5e6  # of a model of 135M parameters
 
 
 @dataclass(frozen=True)
