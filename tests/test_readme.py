@@ -1,8 +1,11 @@
 """What the README says of rooms, versions, assets and figures is so, and its recipe is one that loads."""
 
 import re
+import statistics
 import tomllib
 from pathlib import Path
+
+import pytest
 
 from tinsmith.base.assets import KNOWN, Part
 from tinsmith.base.files import read_json
@@ -77,26 +80,54 @@ def rows_of(text: str) -> dict[str, list[str]]:
     return {re.sub(r" \(.*\)", "", first.replace("*", "")): row for first, *row in rows}
 
 
+def result_section() -> str:
+    return (ROOT / "README.md").read_text(encoding="utf-8").partition("## The result")[2].partition("## ")[0]
+
+
 def test_the_figures_are_those_of_the_evidence_page():
-    """The README repeats the demo's figures: a new run changes both pages or neither."""
-    demo = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8").partition("## The demo")[2]
-    result = (
-        (ROOT / "README.md").read_text(encoding="utf-8").partition("## The result")[2].partition("## ")[0]
-    )
-    measured = rows_of(demo.partition("### ")[0])
-    shown = {name: row for name, row in rows_of(result).items() if row[0][:1].isdigit()}
+    """The README repeats figures of the evidence page: a new run changes both pages or neither."""
+    evidence = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    shown = re.findall(r"-?\d\.\d{3} \(-?\d\.\d{3} to \d\.\d{3}\)", result_section())
     assert len(shown) == 5
-    for name, row in shown.items():
-        bits, _, _, size, speed, _ = measured[name.removesuffix(", not trained here")]
-        assert row == [bits, size, speed]
-    draw = result.partition("the two draw: ")[2]
-    figures = re.findall(
-        r"\d\.\d{3} \(-?\d\.\d{3} to \d\.\d{3}\)", result.replace(draw, draw.partition(")")[2])
-    )
-    assert len(figures) == 8
-    assert all(figure in demo for figure in figures)
-    assert "64% against 60%" in result
-    assert (measured["TF-IDF with logistic regression"][1], measured["ours"][1]) == ("64%", "60%")
+    assert all(figure in evidence for figure in shown)
+    ours, linear, _, gemma = rows_of(result_section())["category of a licence, right of 100"]
+    job = rows_of(evidence.partition("## The demo")[2].partition("The documents, ")[0])
+    assert job["ours, 4 bits"][0] == ours
+    assert job["TF-IDF with logistic regression"][0].partition(" ")[0] == linear.strip("*")
+    assert job["Gemma-3-270M, without and with 3 examples"][0].partition(",")[0] == gemma
+    bits = rows_of(evidence.partition("The documents, ")[2].partition("### ")[0])
+    for name in ("ours", "SmolLM2-135M, its base", "Gemma-3-270M, twice its size"):
+        assert bits[name][0].partition(" ")[0] in result_section()
+
+
+@pytest.mark.parametrize(
+    ("job", "row", "headline"),
+    [
+        ("stance", "stance of FOMC sentences, weighted F1", "job_weighted_f1:stance"),
+        ("clauses", "clause of a contract, right of 100", "job_accuracy:clauses"),
+    ],
+)
+def test_the_figures_of_jobs_are_those_that_were_measured(job, row, headline):
+    metrics = read_json(ROOT / "benchmarks" / "results" / f"jobs-{job}.json")["metrics"]
+    ours, linear, gpt_4, gemma = rows_of(result_section())[row]
+
+    def measured(*subjects: str) -> list[str]:
+        """Return the mean over seeds of each subject's headline, as the README writes it."""
+        means = [
+            statistics.mean(
+                found["value"]
+                for one in metrics
+                for found in one["metrics"]
+                if (found["subject"], found["metric"]) == (subject, headline)
+            )
+            for subject in subjects
+        ]
+        return [f"{mean:.3f}" if "f1" in headline else f"{100 * mean:.0f}" for mean in means]
+
+    assert [ours.split(" ")[0].strip("*"), linear.strip("*")] == measured("trained-4bit", "tfidf")
+    assert gemma == max(measured("gemma-3-270m", "gemma-3-270m-3-shot"), key=float)
+    if gpt_4 != "–":
+        assert [gpt_4] == measured("gpt-4")
 
 
 def test_what_is_found_of_personal_data_is_the_figure_on_unseen_templates():

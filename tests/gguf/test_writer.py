@@ -248,7 +248,9 @@ def test_what_was_trained_on_four_bits_has_six_or_more(tmp_path):
     save_model(model, tiny_tokenizer(), tmp_path / "model", "float32")
     report = write_gguf(tmp_path / "model", tmp_path / "m.gguf", "q4_k_m")
     assert set(report.types) == {"F32", "Q4_1", "Q8_0"}
-    assert {(row["format"], row["wanted"], row["used"]) for row in report.substituted} == {("q4_k_m", "Q6_K", "Q8_0")}
+    assert {(row["format"], row["wanted"], row["used"]) for row in report.substituted} == {
+        ("q4_k_m", "Q6_K", "Q8_0")
+    }
     opened = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="m.gguf", dtype=torch.float32)
     with torch.no_grad():
         assert (opened(IDS).logits - model(IDS).logits).abs().max() < 0.2

@@ -121,18 +121,16 @@ def test_the_pace_is_that_of_steps_with_their_updates(
     assert rates == [0.0, 0.0]
 
 
-def test_few_passes_make_smaller_steps(
-    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_few_passes_make_smaller_steps(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [examples_a_step(count) for count in (30, 100, 1254)] == [4, 6, 16]
     assert [examples_a_step(1254, passes) for passes in (0.5, 1.8, 4.0)] == [4, 8, 16]
     seen: list[float] = []
-    monkeypatch.setattr(
-        job_run, "examples_a_step", lambda count, passes=math.inf: seen.append(passes) or 4
-    )
+    monkeypatch.setattr(job_run, "examples_a_step", lambda count, passes=math.inf: seen.append(passes) or 4)
     trainer, settings = make(base, tmp_path / "work", validated=0), JobSettings("upper", 4e-3)
     a_pass = trainer.seconds_of_pass(settings)
-    for number, (budget, passes) in enumerate({"2 epochs": 2.0, "1 steps": math.inf, "0.3s": 0.3 / a_pass}.items()):
+    for number, (budget, passes) in enumerate(
+        {"2 epochs": 2.0, "1 steps": math.inf, "0.3s": 0.3 / a_pass}.items()
+    ):
         trainer.run(settings, budget, tmp_path / f"run{number}")
         assert seen[-1] == pytest.approx(passes)
 

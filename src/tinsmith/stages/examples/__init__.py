@@ -22,14 +22,19 @@ class Settings:
 
 # Of each row: it is rendered, judged, divided, counted in tokens where it is long, and written.
 SECONDS_PER_ROW, COPIES = 5e-4, 2.5
+# Of documents that are examples, a byte: their tokens are counted, and the encodings of many are in memory at once.
+_SECONDS_PER_BYTE, _MEMORY_PER_BYTE = 7e-7, 100.0
 
 
 def _estimate(recipe: Recipe, scale: Scale) -> Cost:
     sizes = [size for job in recipe.jobs if (size := job_size(job))]
     rows = sum(size.learnt + size.asked for size in sizes)
     read = sum((size.learnt + size.asked) * size.tokens * BYTES_PER_TOKEN for size in sizes)
+    documents = scale.corpus_bytes * sum(not job.examples for job in recipe.jobs)
+    seconds = 2 + SECONDS_PER_ROW * rows + _SECONDS_PER_BYTE * documents
     # All rows are in memory at once.
-    return Cost(2 + SECONDS_PER_ROW * rows, 1e5 + COPIES * read, BASE_MEMORY_BYTES + 4 * COPIES * read)
+    memory = BASE_MEMORY_BYTES + 4 * COPIES * read + _MEMORY_PER_BYTE * documents
+    return Cost(seconds, 1e5 + COPIES * (read + documents), memory)
 
 
 def _file_stamps(recipe: Recipe) -> list[str] | None:
