@@ -11,6 +11,7 @@ from tinsmith.jobs.asks import asks_of, prompt_of, results
 from tinsmith.jobs.extract import _learnt, place_values
 from tinsmith.jobs.grammar import LINE
 from tinsmith.jobs.look import FieldLook, Look, fit_look
+from tinsmith.jobs.none_scale import NoneScale
 from tinsmith.jobs.prepare import prepare
 from tinsmith.jobs.schema import fields_of
 from tinsmith.jobs.spans import FoldedText
@@ -110,7 +111,7 @@ def test_passages_that_are_as_likely_keep_their_order_whatever_the_order_of_thei
     weights = {f"word{n}": (0.1, 0.2, 0.3)[n % 3] for n in range(36)}
     look = Look(fields={"law": FieldLook(weights=weights, asked=1, recall=1.0)})
     texts = [f"word{n} x word{n + 1} x word{n + 2}" for n in range(0, 36, 3)]
-    assert look.rank(texts)["law"] == list(range(12))
+    assert len(set(look.scores(texts)["law"])) == 1
 
 
 def test_passages_without_a_value_are_read_for_another_field_where_there_are_such(job):
@@ -188,6 +189,18 @@ def test_likely_absent_values_are_not_asked_for(job):
     assert result.answer["law"] == []
     assert result.answer["signed"] == ["May 2, 2015"]
     assert {ask.field for ask in model.asked} == {"signed", "parties"}
+
+
+@pytest.mark.parametrize(("weight", "found"), [(0.0, False), (5.0, True)])
+def test_the_first_look_counts_beside_a_model_that_cannot_tell(job, weight, found):
+    looks = {name: look.model_copy(update={"asked": 3}) for name, look in job.look.fields.items()}
+    fitted = Calibration(none_scale=NoneScale(look=weight))
+    sees = job.model_copy(update={"look": Look(fields=looks), "calibration": fitted})
+    model = Model({}, {})
+    model.none_probabilities = lambda asks: [0.5] * len(asks)
+    results(sees, [ROWS[1]], TOKENIZER, model)
+    (asked,) = [ask.text for ask in model.asked[:3] if ask.field == "law"]
+    assert ("laws of Ohio" in asked) == found
 
 
 def test_what_the_text_does_not_hold_is_never_a_value(job):

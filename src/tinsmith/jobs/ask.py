@@ -19,6 +19,7 @@ class Ask:
     answer: str | None = None
     field: str = ""  # of an extraction
     start: int = 0  # where `text` begins in the input, in characters
+    look: float = 0.0  # the first look's score of the passage for the field: higher where it may hold a value
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ def asks(job: Job, row: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> l
     text, fields = row["input"], fields_of(job.config)
     parts = cut(job, text, tokenizer, fields)
     texts = [text[part.start : part.end] for part in parts]
-    look = job.look if len(texts) > 1 else None
-    ranked = look.rank(texts) if look else {}
-    orders = {field.name: ranked.get(field.name, list(range(len(texts)))) for field in fields}
+    look = job.look
+    scores = look.scores(texts) if look else {field.name: [0.0] * len(texts) for field in fields}
+    orders = {name: _likeliest_first(of) for name, of in scores.items()}
     most = {field.name: look.fields[field.name].asked if look else len(texts) for field in fields}
     wanted: list[tuple[int, Field, list[str] | None]]
     if "answer" in row:
@@ -45,9 +45,14 @@ def asks(job: Job, row: dict[str, Any], tokenizer: PreTrainedTokenizerFast) -> l
             None if spans is None else listed_spans(spans),
             field.name,
             parts[at].start,
+            scores[field.name][at],
         )
         for at, field, spans in sorted(wanted, key=lambda item: item[0])
     ]
+
+
+def _likeliest_first(scores: Sequence[float]) -> list[int]:
+    return sorted(range(len(scores)), key=lambda at: -scores[at])
 
 
 def cut(job: Job, text: str, tokenizer: PreTrainedTokenizerFast, fields: Sequence[Field]) -> list[Passage]:
@@ -100,13 +105,14 @@ def results(
 ) -> list[Result]:
     """Ask a model for each field of each row, and merge what it found in the passages.
 
-    First it says for every ask how likely "none" is. Only where that is below the job's threshold is a value asked
-    for: of a single value in the likeliest passage, of a list in all.
+    First it says for every ask how likely "none" is, and the first look beside it. Only where that is below the job's
+    threshold is a value asked for: of a single value in the likeliest passage, of a list in all.
     """
     fields = fields_of(job.config)
     asked = [asks(job, {"input": row["input"]}, tokenizer) for row in rows]
     every = [one for row in asked for one in row]
-    none = dict(zip(map(id, every), model.none_probabilities(every) or [0.0] * len(every), strict=True))
+    told, scale = model.none_probabilities(every), job.calibration.none_scale
+    none = {id(one): scale.chance(told[place], one) if told else 0.0 for place, one in enumerate(every)}
     wanted: list[Ask] = []
     for row in asked:
         for field in fields:

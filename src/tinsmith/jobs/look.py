@@ -39,16 +39,15 @@ class Look(BaseModel):
 
     fields: dict[str, FieldLook]
 
-    def rank(self, texts: Sequence[str]) -> dict[str, list[int]]:
-        """Return for each field the passages of one input, the likeliest first."""
+    def scores(self, texts: Sequence[str]) -> dict[str, list[float]]:
+        """Return for each field a score of each passage of one input: the higher, the likelier it holds a value."""
         words = [words_of(text, at, len(texts)) for at, text in enumerate(texts)]
-        ranked = {}
-        for name, look in self.fields.items():
-            scores = [
+        return {
+            name: [
                 math.fsum(look.weights[word] for word in passage & look.weights.keys()) for passage in words
             ]
-            ranked[name] = sorted(range(len(texts)), key=lambda at: -scores[at])
-        return ranked
+            for name, look in self.fields.items()
+        }
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tinsmith.base.files import read_json, write_json
 from tinsmith.jobs.look import Look
+from tinsmith.jobs.none_scale import NoneScale
 from tinsmith.jobs.none_thresholds import EITHER
 from tinsmith.jobs.word_model import FILE as WORDS
 from tinsmith.jobs.word_model import WordModel, read_words
@@ -34,6 +35,8 @@ class Calibration(BaseModel):
     word_weight: float = 0.0  # of the word model; 0: it is not asked
     # Below this confidence an answer goes to a person; 0 gives all answers.
     least_confidence: float = 0.0
+    # Of an extraction: how likely "none" is.
+    none_scale: NoneScale = NoneScale()
     # By field of an extraction: above this probability of "none" the text holds no value; "" is any other field.
     none_at: dict[str, float] = {}
 

@@ -21,6 +21,7 @@ from tinsmith.jobs.answer_set import AnswerSet
 from tinsmith.jobs.ask import NONE
 from tinsmith.jobs.asks import answer_room, asks_of, prompt_of
 from tinsmith.jobs.calibration import as_answered, calibrated_shares, fit_answers, fit_labels
+from tinsmith.jobs.none_scale import NoneScale, fit_none_scale
 from tinsmith.jobs.none_thresholds import NoneChances, fit_none
 from tinsmith.jobs.prepare import prepare
 from tinsmith.jobs.prompt import answer_ids
@@ -172,7 +173,7 @@ def _calibrate_answers(
         return calibrated, [], notes
     with trainer.reading(learnt.settings) as lower:
         scored = answer_scores(model, asked, trainer.none, lower)
-    totals, exact = scored.log_probabilities, scored.exact
+    totals, exact, none = scored.log_probabilities, scored.exact, scored.none.tolist()
     if job.config.kind == "write":
         # Two good texts need not be alike, so none is right or wrong.
         calibrated, notes, said = Calibration(), [], list[float]()
@@ -180,21 +181,18 @@ def _calibrate_answers(
             notes = ["ask_a_person is not applied to texts: the checks of the job withhold them"]
     else:
         absent = [ask.answer == NONE for ask in asked.asks]
-        none_at = fit_none(_none_chances(job, asked, rows, scored.none))
-        fitted = Calibration(none_at=none_at)
-        nothing = [
-            fitted.says_none(chance, ask.field) for chance, ask in zip(scored.none, asked.asks, strict=True)
-        ]
+        scale = fit_none_scale(asked.asks, none) if job.look else NoneScale()
+        none = [scale.chance(told, ask) for told, ask in zip(none, asked.asks, strict=True)]
+        fitted = Calibration(none_at=fit_none(_none_chances(job, asked, rows, none)))
+        nothing = [fitted.says_none(chance, ask.field) for chance, ask in zip(none, asked.asks, strict=True)]
         written = _generate(trainer, model, asked.first(_GENERATED), scored)
-        said, exact = as_answered(job.config, written, exact, scored.none, absent, nothing)
+        said, exact = as_answered(job.config, written, exact, none, absent, nothing)
         calibrated, notes = fit_answers(said, exact[: len(said)], share_right=job.config.ask_a_person)
-        calibrated = calibrated.model_copy(update={"none_at": none_at})
+        calibrated = calibrated.model_copy(update={"none_at": fitted.none_at, "none_scale": scale})
     found: list[JsonObject] = [
         {"id": rows[row]["id"], "field": ask.field, "answer": ask.answer, "log_probability": float(total)}
-        | {"none": float(none), "correct": bool(right)}
-        for row, ask, total, none, right in zip(
-            asked.rows, asked.asks, totals, scored.none, exact, strict=True
-        )
+        | {"none": chance, "correct": bool(right)}
+        for row, ask, total, chance, right in zip(asked.rows, asked.asks, totals, none, exact, strict=True)
     ]
     # What `run --ask-a-person` chooses a threshold by; log_probability is that of the right answer.
     found = [row | {"said": said[at]} if at < len(said) else row for at, row in enumerate(found)]

@@ -130,7 +130,7 @@ def _asks(recipe: Recipe) -> tuple[Outbound, ...]:
 
 STAGE = Stage(
     "evaluate",
-    version=9,
+    version=10,
     purpose="measuring",
     estimate=_estimate,
     inputs=("ingest", "split", "refine", "tokenize", "train", "examples", "learn", "package"),

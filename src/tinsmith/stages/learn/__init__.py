@@ -47,7 +47,7 @@ def _models(recipe: Recipe) -> tuple[str, ...]:
 
 STAGE = Stage(
     "learn",
-    version=8,
+    version=9,
     purpose="learning jobs",
     estimate=_estimate,
     inputs=("examples", "train"),
