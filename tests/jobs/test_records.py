@@ -1,4 +1,4 @@
-"""Records are read in order from any table, and what is no record is named with its line."""
+"""Records are read in order from any table, and what is not a record is named with its line."""
 
 import gzip
 import json

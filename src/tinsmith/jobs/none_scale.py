@@ -1,4 +1,4 @@
-"""How likely a passage holds no value: what the language model says of "none", and the first look beside it."""
+"""How likely a passage holds no value, from the language model and from the words of the passage."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LEAST = 1e-9  # of a probability whose log-odds are taken
 
 
 class NoneScale(BaseModel):
-    """The log-odds of "none" in an extraction: those of the model times `model`, the look's score, and a bias by field.
+    """How the log-odds of "none" are put together: the model's times `model`, less the look's score, and a field's bias.
 
-    The higher the look's score, the likelier a passage holds a value. By itself it changes nothing.
+    The higher the look's score, the likelier the passage holds a value. The default leaves the model's as they are.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -26,22 +26,22 @@ class NoneScale(BaseModel):
     look: float = 0.0
     bias: dict[str, float] = {}
 
-    def chance(self, told: float, ask: Ask) -> float:
-        """Return the probability of "none" of an ask, where the language model told `told`."""
-        odds = self.model * _log_odds(told) - self.look * ask.look + self.bias.get(ask.field, 0.0)
+    def chance(self, by_model: float, ask: Ask) -> float:
+        """Return the probability of "none" for an ask, given the language model's own."""
+        odds = self.model * _log_odds(by_model) - self.look * ask.look + self.bias.get(ask.field, 0.0)
         return 1 / (1 + math.exp(-max(-500.0, min(500.0, odds))))
 
 
-def fit_none_scale(asks: Sequence[Ask], told: ArrayLike) -> NoneScale:
-    """Fit a scale to validation asks and the probabilities of "none" (N,) that the language model told.
+def fit_none_scale(asks: Sequence[Ask], by_model: ArrayLike) -> NoneScale:
+    """Fit a scale to validation asks and the language model's probabilities of "none" (N,).
 
-    It changes nothing unless the look lowers the loss by more than one parameter explains by chance (Akaike 1974).
+    Returns the default unless the look lowers the loss by more than one parameter explains by chance (Akaike 1974).
     """
     absent = np.array([ask.answer == NONE for ask in asks])
     if len(np.unique(absent)) < 2:
         return NoneScale()
     fields = sorted({ask.field for ask in asks})
-    model = np.array([_log_odds(chance) for chance in np.asarray(told, dtype=float).tolist()])
+    model = np.array([_log_odds(chance) for chance in np.asarray(by_model, dtype=float).tolist()])
     look = np.array([-ask.look for ask in asks])
     of_field = np.array([[float(ask.field == field) for field in fields] for ask in asks])
     alone, _ = _fit(np.column_stack([model, of_field]), absent)

@@ -318,8 +318,7 @@ class JobTrainer:
 def examples_a_step(examples: int, passes: float = math.inf) -> int:
     """Return how many of so many examples make a step.
 
-    Few examples make smaller steps, and so do few passes over them, so that there are some: 282 steps of 8 examples
-    taught more than 120 of 16 (docs/LOG.md).
+    Few examples make smaller steps, and so do few passes over them: a handful of large steps teaches little.
     """
     usual = min(EXAMPLES_A_STEP, examples // 16)
     return max(4, round(min(usual, examples * passes / _LEAST_STEPS)))
