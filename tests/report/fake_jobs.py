@@ -25,7 +25,7 @@ NAMES = {
     "majority": "commonest answer",
     "tfidf": "TF-IDF with logistic regression",
     "naive_bayes": "naive Bayes on words",
-    "hidden_states": "frozen base with logistic regression",
+    "hidden_states": "hidden states of the base with logistic regression",
 }
 RIGHT = {
     "trained": 0.62,

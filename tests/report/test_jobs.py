@@ -74,6 +74,7 @@ def test_where_a_linear_model_wins_the_first_words_say_to_use_it(tmp_path: Path)
     first_words, sure, _ = read_json(bundle / "evidence.json")["first"]["sentences"]
     assert first_words.startswith("Use the linear model: it gives the right stance for 9")
     assert first_words.endswith(" of 100 texts, this model for 73.")
+    assert sure.startswith("This model is shown to be better than ")
     assert "a linear model over words" in sure
     assert sure.endswith("are shown to be better.")
     assert 'class="verdict worse"' in (bundle / "report.html").read_text()

@@ -223,5 +223,10 @@ JOB_BASELINES = (
     JobBaseline("majority", "commonest answer", majority),
     JobBaseline("tfidf", "TF-IDF with logistic regression", tfidf),
     JobBaseline("naive_bayes", "naive Bayes on words", naive_bayes),
-    JobBaseline("hidden_states", "frozen base with logistic regression", hidden_states, reads_states=True),
+    JobBaseline(
+        "hidden_states",
+        "hidden states of the base with logistic regression",
+        hidden_states,
+        reads_states=True,
+    ),
 )

@@ -133,7 +133,8 @@ def _sure(result: JobResult) -> str:
         return "Nobody else was asked, so how good that is remains unknown."
     if better == total:
         return f"That it is better than {_each(total)} is shown."
-    parts = [f"It is shown to be better than {better or 'none'} of {total} others"]
+    ours = "This model" if result.job.simpler else "It"  # the sentence before may speak of the simpler one
+    parts = [f"{ours} is shown to be better than {better or 'none'} of {total} others"]
     # With losses beside what is not shown, fewer names, so that the picture fits a phone below them.
     most = 1 if groups[UNCLEAR] and groups[WORSE] else _NAMED
     if groups[UNCLEAR]:
