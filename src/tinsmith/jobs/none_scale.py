@@ -15,7 +15,7 @@ _LEAST = 1e-9  # of a probability whose log-odds are taken
 
 
 class NoneScale(BaseModel):
-    """How the log-odds of "none" are put together: the model's times `model`, less the look's score, and a field's bias.
+    """How the log-odds of "none" add up: the model's times `model`, less the look's score, and a field's bias.
 
     The higher the look's score, the likelier the passage holds a value. The default leaves the model's as they are.
     """
