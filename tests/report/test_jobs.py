@@ -55,7 +55,7 @@ def sentences(evidence: Evidence, **of_job: Any) -> tuple[str, ...]:
 def test_the_first_screen_speaks_of_the_job(told: Evidence) -> None:
     right, sure, costs = told.first.sentences
     assert right == (
-        "It gives the right stance for 73 of 100 texts; gpt-4 for 67, a linear model over words for 55."
+        "It gives the right stance for 73 of 100 texts; gpt-4 for 67, a linear model over words (TF-IDF) for 55."
     )
     assert sure == "It is shown to be better than 7 of 8 others; against gpt-4 the difference may be chance."
     assert costs.startswith(
@@ -86,8 +86,8 @@ def test_where_a_linear_model_wins_the_first_words_say_to_use_it(tmp_path: Path)
         ({}, "That it is better than each of the 8 others is shown."),
         (
             {"gpt_4": "worse", "tfidf": "not shown to be better"},
-            "It is shown to be better than 6 of 8 others; against a linear model over words the difference may be "
-            "chance; gpt-4 is shown to be better.",
+            "It is shown to be better than 6 of 8 others; against a linear model over words (TF-IDF) the "
+            "difference may be chance; gpt-4 is shown to be better.",
         ),
         (
             {
