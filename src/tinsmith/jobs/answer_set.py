@@ -97,7 +97,7 @@ def write_answers(
     *,
     seed: int,
 ) -> AnswerSet:
-    """Write the asks of rows whose answer is known, shuffled by `seed`, and open them.
+    """Write the asks of rows whose answer is known, those about one text together; open them, shuffled by `seed`.
 
     An ask whose answer does not fit behind its prompt is left out and counted: cut, it would teach answers that never
     end. Raises RecipeError if the question leaves no room for an input, or no answer fits; TrainingError where no row
@@ -106,20 +106,15 @@ def write_answers(
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     writer, found, cut = ShardWriter(directory), list[tuple[int, Ask, int]](), 0
-    for number, row in enumerate(rows):
-        for ask in asks_of(job, row, tokenizer):
-            if ask.answer is None:
-                continue
-            prompt = prompt_of(job, tokenizer, ask).ids
-            path, places = _targets(tokenizer, ask.answer, tree)
-            if tree is None and not fits(job, prompt, path):
-                cut += 1
-                continue
-            marks = [0] * len(prompt) + [int(place in places) for place in range(len(path))]
-            writer.add(
-                f"{number}.{len(found)}", 0, [*prompt, *path], marks, ask.answer if tree else ask.field
-            )
-            found.append((number, ask, len(prompt)))
+    for name, number, ask, answer in _by_text(job, rows, tokenizer):
+        prompt = prompt_of(job, tokenizer, ask).ids
+        path, places = _targets(tokenizer, answer, tree)
+        if tree is None and not fits(job, prompt, path):
+            cut += 1
+            continue
+        marks = [0] * len(prompt) + [int(place in places) for place in range(len(path))]
+        writer.add(name, 0, [*prompt, *path], marks, answer if tree else ask.field)
+        found.append((number, ask, len(prompt)))
     if cut and not found:
         raise RecipeError(
             f"none of {cut} answers fits into the context of {job.config.context} tokens",
@@ -131,6 +126,22 @@ def write_answers(
     writer.close(order, {"context": max(job.config.context, longest), "vocabulary": len(tokenizer)})
     numbers, asks, lengths = zip(*(found[place] for place in order), strict=True) if found else ((), (), ())
     return AnswerSet(TokenSet(directory), numbers, asks, lengths, cut)
+
+
+def _by_text(
+    job: Job, rows: Sequence[JsonObject], tokenizer: PreTrainedTokenizerFast
+) -> list[tuple[str, int, Ask, str]]:
+    """Return the asks whose answer is known, with a name, the row's number and the answer; those about one text follow
+    each other, so that what they share is read once.
+    """
+    texts: dict[str, int] = {}
+    found = [
+        (f"{number}.{place}", number, ask, ask.answer)
+        for number, row in enumerate(rows)
+        for place, ask in enumerate(asks_of(job, row, tokenizer))
+        if ask.answer is not None
+    ]
+    return sorted(found, key=lambda known: texts.setdefault(known[2].text, len(texts)))
 
 
 def _targets(

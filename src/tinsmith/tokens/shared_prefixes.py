@@ -72,7 +72,7 @@ def alike_groups(sequences: Sequence[_Ids]) -> list[tuple[list[int], int]]:
         if groups:
             members, length = groups[-1]
             # At least one token of each sequence stays its own.
-            alike = _alike(sequences[members[-1]], sequences[number])
+            alike = shared_beginning(sequences[members[-1]], sequences[number])
             alike = min(alike, len(sequences[members[-1]]) - 1, len(sequences[number]) - 1)
             if alike >= max(LEAST_SHARED, length // 2):
                 groups[-1] = ([*members, number], min(alike, length) if length else alike)
@@ -81,7 +81,7 @@ def alike_groups(sequences: Sequence[_Ids]) -> list[tuple[list[int], int]]:
     return groups
 
 
-def _alike(one: _Ids, other: _Ids) -> int:
+def shared_beginning(one: _Ids, other: _Ids) -> int:
     """Return how many tokens two sequences share at their beginnings."""
     most = min(len(one), len(other))
     differ = np.flatnonzero(one[:most] != other[:most])

@@ -42,15 +42,17 @@ from tinsmith.train.runtime import choose_runtime
 
 _NAME = "answer"  # of the only component
 EXAMPLES_A_STEP, _LEAST_STEPS = 16, 300  # a run with time for fewer steps makes them of fewer examples
-_TOKENS_AT_ONCE, _TOKENS_MEASURED = 1024, 512
+_TOKENS_AT_ONCE, _TOKENS_MEASURED, _TOKENS_READ = 1024, 512, 2048
 _MERGE_TOKENS = 128
 TOKENS_VALIDATED = 60_000  # at most, of the validation part, at the end
 # Tokens read at the end to calibrate written answers, at most; a generated one counts as several that are read.
 GENERATION_COST = 30_000
-# After each pass, more of them where a pass is long: to read a quarter of its tokens takes a twelfth of its time.
-_TOKENS_EACH_PASS, _SHARE_EACH_PASS = 20_000, 0.25
+# To choose between weights, more of them where a pass is long: to read a tenth of its tokens takes a thirtieth of its
+# time.
+_TOKENS_EACH_PASS, _SHARE_EACH_PASS = 20_000, 0.1
 _PASSES_WORTH_STATES = 1.5  # with fewer, states of frozen blocks would hardly be read twice
 _SETTINGS = "settings.json"
+_MEASURED = "measured.json"
 _LONG_STEP = 5.0  # seconds; of shorter steps the second is measured
 
 
@@ -158,16 +160,22 @@ class JobTrainer:
 
     def seconds_of_calibration(self, settings: JobSettings) -> float:
         """Estimate how long calibration takes: to read the validation part, and to generate some answers."""
-        generated = 0 if self.choices or self.validation is None else GENERATION_COST
         reading = self._seconds_of_reading(settings, self.validation)
-        return reading + float(self._measured(settings)["seconds_per_token"]) * generated
+        if self.choices or self.validation is None:
+            return reading
+        # What is generated goes through all blocks.
+        blocks = 1 / UPPER_SHARE if settings.trainable == "upper" else 1.0
+        return reading + self._pace_of_reading(settings) * blocks * GENERATION_COST
 
     def _seconds_of_reading(self, settings: JobSettings, answers: AnswerSet | None) -> float:
-        """Estimate the seconds of a forward pass over answers, which takes a third of learning from them."""
-        if answers is None:
-            return 0.0
-        tokens = int(answers.groups().lengths.sum())
-        return float(self._measured(settings)["seconds_per_token"]) * tokens / 3
+        """Estimate the seconds of a forward pass over answers."""
+        tokens = int(answers.groups().lengths.sum()) if answers else 0
+        return self._pace_of_reading(settings) * tokens
+
+    def _pace_of_reading(self, settings: JobSettings) -> float:
+        """Return the seconds of a token in validation; 0 without such a part."""
+        self._measured(settings)
+        return float(read_json(self._pace_directory(settings) / _MEASURED)["seconds_per_token_read"])
 
     @property
     def parameters(self) -> int:
@@ -177,13 +185,13 @@ class JobTrainer:
     def validate(self, engine: Engine) -> Outcome | None:
         """Return what the validation part says of a model in training; None without such a part."""
         with engine.autocast():
-            return self._outcome(engine.model, self._lower_of("validation", engine))
+            return self._outcome(engine.model, self._looked_at, self._lower_of("validation", engine))
 
     def validate_model(self, model: PreTrainedModel, settings: JobSettings) -> Outcome | None:
         """Return what the validation part says of a finished model; None without such a part."""
         isolate_sequences(model)
         with self.reading(settings) as lower:
-            outcome = self._outcome(model, lower)
+            outcome = self._outcome(model, self._looked_at, lower)
         model.set_attn_implementation("sdpa")
         return outcome
 
@@ -198,10 +206,12 @@ class JobTrainer:
         with torch.autocast(self._ranks.device.type, dtype=torch.bfloat16, enabled=bfloat16):
             yield lower if lower and lower.ready else None
 
-    def _outcome(self, model: PreTrainedModel, lower: LowerStates | None) -> Outcome | None:
-        if self._looked_at is None:
+    def _outcome(
+        self, model: PreTrainedModel, asked: AnswerSet | None, lower: LowerStates | None
+    ) -> Outcome | None:
+        if asked is None:
             return None
-        asked, trained = self._looked_at, model.training
+        trained = model.training
         model.eval()
         with torch.no_grad():
             if lower:
@@ -268,8 +278,8 @@ class JobTrainer:
 
         States of frozen blocks are kept where the budget has time to read them again.
         """
-        path = self.work / f"pace-{settings.trainable}" / _SETTINGS
-        done = path.with_name("measured.json")
+        path = self._pace_directory(settings) / _SETTINGS
+        done = path.with_name(_MEASURED)
         if not done.exists():
             path.unlink(missing_ok=True)
             section = self._section(settings, self.learn, "1 steps", kept=False)
@@ -294,11 +304,24 @@ class JobTrainer:
                     lower.fill(engine.model, self.progress)
             fit_into_memory(engine, path, self.progress)
             chosen = {**read_json(path), "seconds_per_token": _pace_of_steps(engine)}
-            write_json(done, {"kept": kept, "settings": chosen})
+            reading = self._measured_reading(engine)
+            write_json(done, {"kept": kept, "settings": chosen, "seconds_per_token_read": reading})
         found = read_json(done)
         self._keep_states(settings, kept=found["kept"])
         facts: JsonObject = found["settings"]
         return facts
+
+    def _pace_directory(self, settings: JobSettings) -> Path:
+        return self.work / f"pace-{settings.trainable}"
+
+    def _measured_reading(self, engine: Engine) -> float:
+        if self.validation is None:
+            return 0.0
+        some, lower = self.validation.within(_TOKENS_READ), self._lower_of("validation", engine)
+        with engine.autocast():
+            start = time.perf_counter()
+            self._outcome(engine.model, some, lower)
+        return (time.perf_counter() - start) / int(some.groups().lengths.sum())
 
     def _keep_states(self, settings: JobSettings, *, kept: bool) -> None:
         if settings.trainable == "upper" and "learn" in self._lower:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tinsmith.base.progress import Progress
 from tinsmith.model.blocks import blocks_of, passing_through
 from tinsmith.tokens.batches import Batch, Part, make_batch
 from tinsmith.tokens.shards import TokenSet
+from tinsmith.tokens.shared_prefixes import LEAST_SHARED, shared_beginning
 from tinsmith.train.attention import isolated_inputs, shared_if_isolated
 from tinsmith.train.resumable_arrays import ResumableArrays, Rows, digest, fingerprint
 
@@ -148,9 +150,16 @@ class LowerStates:
 
 
 def _runs_in_file(tokens: TokenSet) -> list[NDArray[np.int64]]:
-    """Divide the sequences, in the order of the file of tokens, into runs of about `_TOKENS_AT_ONCE` tokens."""
+    """Divide the sequences, in the order of the file, into runs of about `_TOKENS_AT_ONCE` tokens that are read.
+
+    What a sequence shares with the one before it is read once.
+    """
     order = np.argsort(tokens.offsets, kind="stable")
-    ends = np.cumsum(tokens.lengths[order])
+    read = tokens.lengths[order].astype(np.int64)
+    for place, (before, number) in enumerate(pairwise(order.tolist()), start=1):
+        shared = shared_beginning(tokens.sequence(before)[0], tokens.sequence(number)[0])
+        read[place] -= min(shared, read[place] - 1) if shared >= LEAST_SHARED else 0
+    ends = np.cumsum(read)
     runs = (ends - 1) // _TOKENS_AT_ONCE
     return [order[runs == run] for run in np.unique(runs)]
 
