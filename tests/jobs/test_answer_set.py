@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from small_models import byte_tokenizer
 from tinsmith.jobs.answer_set import write_answers
 from tinsmith.jobs.spec import Job
@@ -29,6 +31,9 @@ def test_asks_about_one_text_are_read_together(tmp_path: Path) -> None:
         text = len(answers.asks[members[0]].text)
         whole = sum(int(answers.tokens.lengths[number]) for number in members)
         assert length <= whole - 2 * text
+    # In the file they follow each other, so that frozen blocks read their text once too.
+    in_file = np.argsort([answers.tokens.offsets[number] for number in range(6)])
+    assert [answers.asks[number].text for number in in_file] == [PASSAGES[0]] * 3 + [PASSAGES[1]] * 3
     # Even where only one of them fits, the asks about a text stay together.
     few = answers.within(1)
     assert len(few) == 3

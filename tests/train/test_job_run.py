@@ -13,11 +13,12 @@ import torch
 
 from tinsmith.base.progress import SilentProgress
 from tinsmith.model.load import load_model
+from tinsmith.recipe import UPPER_SHARE
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train import job_run
 from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.engine import Engine
-from tinsmith.train.job_run import JobSettings, JobTrainer, examples_a_step
+from tinsmith.train.job_run import GENERATION_COST, JobSettings, JobTrainer, examples_a_step
 from tinsmith.train.job_scores import answer_scores
 from tinsmith.train.job_watch import Outcome, Score
 from tiny_jobs import job, rows, section
@@ -181,6 +182,21 @@ def test_more_right_answers_outweigh_a_bolder_loss(
     monkeypatch.setattr(trainer.progress, "say", said.append, raising=False)
     _, outcome, _ = trainer.run(JobSettings("upper", 4e-3), "2 epochs", tmp_path / "run", kept=True)
     assert outcome is outcomes[1]
+
+
+def test_reading_takes_what_was_measured(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(JobTrainer, "_measured_reading", lambda self, engine: 0.5)
+    settings = JobSettings("upper", 4e-3)
+    labels = make(base, tmp_path / "labels")
+    assert labels.validation is not None
+    tokens = int(labels.validation.groups().lengths.sum())
+    assert labels.seconds_of_look(settings) == labels.seconds_of_calibration(settings) == 0.5 * tokens
+    # What is written token by token goes through the frozen blocks too.
+    written = make(base, tmp_path / "written", kind="write")
+    more = written.seconds_of_calibration(settings) - written.seconds_of_look(settings)
+    assert more == pytest.approx(0.5 * GENERATION_COST / UPPER_SHARE)
+    whole = written.seconds_of_calibration(JobSettings("all", 4e-3)) - written.seconds_of_look(settings)
+    assert whole == pytest.approx(0.5 * GENERATION_COST)
 
 
 def test_states_are_kept_only_where_they_are_read_again(base: Path, tmp_path: Path) -> None:

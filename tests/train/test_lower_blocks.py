@@ -78,6 +78,26 @@ def test_states_of_sequences_that_share_a_beginning_are_those_of_each_alone(tmp_
         np.testing.assert_allclose(kept[start : start + len(ids)], alone, rtol=1e-4, atol=1e-5)
 
 
+def test_what_sequences_share_counts_once_where_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tinsmith.train.lower_blocks._TOKENS_AT_ONCE", 100)
+    model, read = tiny_model(size=360), []
+    isolate_sequences(model)
+    text = document(1, 40)
+    (tmp_path / "tokens").mkdir()
+    writer = ShardWriter(tmp_path / "tokens")
+    for number in range(8):
+        ids = [*text, 200 + number, 201 + number]
+        writer.add(str(number), 0, ids, [0] * (len(ids) - 1) + [1])
+    writer.close(range(8), {"context": 64, "vocabulary": 360})
+    states = LowerStates(TokenSet(tmp_path / "tokens"), freeze_lower(model, 0.5), tmp_path / "cache")
+    model.get_input_embeddings().register_forward_hook(lambda *call: read.append(call[1][0].numel()))
+    states.fill(model, SilentProgress())
+    assert max(read) == len(text) + 8 * 2  # all in one batch, their text once
+    assert len([tokens for tokens in read if tokens > 2]) == 1
+
+
 def test_states_of_another_model_are_refused(tmp_path: Path) -> None:
     tokens = write_tokens(tmp_path / "tokens", documents=3)
     for seed in range(2):
