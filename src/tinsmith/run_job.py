@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import itertools
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -111,7 +112,10 @@ def with_share(job: Job, directory: Path, share: float) -> Job:
             where=where,
             next_step="build it again with this version",
         )
-    sure = [row["confidence"] if "confidence" in row else answer_confidence(job, row["said"]) for row in rows]
+    sure = [
+        row["confidence"] if "confidence" in row else answer_confidence(job, math.exp(row["said"]))
+        for row in rows
+    ]
     least, _ = least_confidence(sure, [row["correct"] for row in rows], share)
     calibration = job.calibration.model_copy(update={"least_confidence": least})
     return job.model_copy(update={"calibration": calibration})

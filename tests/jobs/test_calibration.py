@@ -106,7 +106,7 @@ def test_confidence_applies_prior_and_temperature_by_hand() -> None:
     sure = confidence(fitted, {"a": -1.0, "b": -1.0, "c": -1.0}, "")
     weights = [math.exp(0.0), math.exp(0.5), math.exp(1.0)]
     assert list(sure.values()) == pytest.approx([weight / sum(weights) for weight in weights])
-    assert answer_confidence(fitted, -2.0) == pytest.approx(math.exp(-1.0))
+    assert answer_confidence(fitted, math.exp(-2.0)) == pytest.approx(math.exp(-1.0))
 
 
 def test_the_threshold_gives_the_most_answers_that_are_right_often_enough() -> None:
@@ -130,10 +130,36 @@ def test_generated_answers_get_a_temperature_of_their_own() -> None:
     generator = np.random.default_rng(1)
     chances = generator.uniform(0.05, 0.95, 4000)
     right = generator.random(4000) < chances
-    fitted, _ = fit_answers(2.0 * np.log(chances), right, share_right=0.8)
+    fitted, sure, _ = fit_answers(2.0 * np.log(chances), right, share_right=0.8)
     assert fitted.temperature == pytest.approx(2.0, rel=0.1)
+    np.testing.assert_allclose(sure, chances, atol=0.05)
     given = chances >= fitted.least_confidence
     assert right[given].mean() == pytest.approx(0.8, abs=0.02)
+
+
+def test_values_get_odds_of_their_own_by_how_right_they_are() -> None:
+    generator = np.random.default_rng(2)
+    values = np.arange(4000) % 2 == 0
+    # Long values are all unlikely, and yet their words are mostly right; "none" is as right as it is likely.
+    told = np.where(values, generator.uniform(-12, -4, 4000), np.log(generator.uniform(0.6, 0.99, 4000)))
+    odds = 0.3 * told + 3.0
+    right = np.where(values, 1 / (1 + np.exp(-odds)), generator.random(4000) < np.exp(told))
+    fitted, sure, _ = fit_answers(told, right, values=values)
+    assert fitted.value_odds == pytest.approx((0.3, 3.0), rel=0.05)
+    assert fitted.temperature == pytest.approx(1.0, rel=0.15)
+    np.testing.assert_allclose(sure[values], right[values], atol=0.02)
+    asked = job().model_copy(update={"calibration": fitted})
+    assert answer_confidence(asked, math.exp(-8.0), value=True) == pytest.approx(
+        1 / (1 + math.exp(-0.6)), abs=0.02
+    )
+    assert answer_confidence(asked, math.exp(-8.0)) < 0.01
+    # Few values have none of their own; where likelier ones are no better, all have the mean.
+    few, _, _ = fit_answers(told[:12], right[:12], values=values[:12])
+    assert few.value_odds is None
+    turned, sure, _ = fit_answers(told[values], 1 - right[values], values=values[values])
+    assert turned.value_odds is not None
+    assert turned.value_odds[0] == 0.0
+    assert sure == pytest.approx(np.full(2000, (1 - right[values]).mean()), abs=0.01)
 
 
 def test_calibration_error_is_that_of_bins_with_equal_numbers() -> None:

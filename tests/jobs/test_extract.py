@@ -1,13 +1,14 @@
 """Kinds extract and answer: from examples to asks, and from what a model wrote to results."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from small_models import byte_tokenizer
 from tinsmith.base.errors import RecipeError
-from tinsmith.jobs.ask import Reply
-from tinsmith.jobs.asks import asks_of, prompt_of, results
+from tinsmith.jobs.ask import Ask, Reply
+from tinsmith.jobs.asks import asks_of, how_right, prompt_of, results
 from tinsmith.jobs.extract import _learnt, place_values
 from tinsmith.jobs.grammar import LINE
 from tinsmith.jobs.look import FieldLook, Look, fit_look
@@ -166,9 +167,21 @@ def test_values_have_their_place_in_the_input_and_what_they_say(job):
         for value in values:
             assert ROWS[1]["input"][value.start : value.end] == value.text
     assert result.fields["signed"][0].normal == "2015-05-02"
-    assert result.confidence == pytest.approx(0.8 * 0.9)
+    assert result.confidence == pytest.approx((0.8 * 0.9 + 2 * 0.9 * 0.9) / 3)
     assert result.notes == ("parties: not in the text: Zed",)
     assert model.grammars == [LINE] * 3
+
+
+def test_values_and_none_are_as_sure_as_validation_says(job):
+    calibration = Calibration(temperature=2.0, value_odds=(0.5, 1.0))
+    calibrated = job.model_copy(update={"calibration": calibration})
+    model = Model({"laws of": 0.2}, {"law": "laws of Ohio"})
+    (result,) = results(calibrated, [ROWS[1]], TOKENIZER, model)
+    (law,) = result.fields["law"]
+    sure = 1 / (1 + math.exp(-(0.5 * math.log(0.8 * 0.9) + 1.0)))
+    assert law.confidence == pytest.approx(sure)
+    # The row is as sure as its fields on average; nothing was found for the other two.
+    assert result.confidence == pytest.approx((sure + 2 * math.sqrt(0.99)) / 3)
 
 
 def test_only_what_the_text_does_not_hold_is_written_again_under_its_grammar(job):
@@ -313,6 +326,27 @@ def test_an_answer_stands_with_the_sentence_around_it():
     assert model.asked[0].question == "How much?"
     assert "<<" not in model.grammars[0]
     assert result.confidence == pytest.approx(0.81)
+
+
+def test_an_answer_to_a_question_is_as_sure_as_validation_says():
+    calibration = Calibration(temperature=2.0, value_odds=(1.0, 2.0))
+    job = Job(config=ANSWER, verbatim=True, calibration=calibration)
+    for none, sure in ((0.1, 1 / (1 + math.exp(-(math.log(0.81) + 2.0)))), (0.9, math.sqrt(0.9))):
+        model = Model({}, {})
+        model.none_probabilities = lambda asks, none=none: [none] * len(asks)
+        model.written = {"": "5 euros"}
+        row = {"input": "The fee is 5 euros.", "record": {"question": "How much?"}}
+        assert results(job, [row], TOKENIZER, model)[0].confidence == pytest.approx(sure)
+
+
+def test_how_right_is_a_written_answer(job):
+    parties = Ask("", "", "Acme Inc.; Bolt LLC", "parties")
+    assert how_right(job, parties, "Acme Inc.; Bolt LLC\nmore") == 1.0
+    assert how_right(job, parties, "Acme Inc.") == pytest.approx(2 * 2 / 6)
+    assert how_right(job, replace(parties, answer="none"), "Acme Inc.") == 0.0
+    question = Job(config=ANSWER)
+    assert how_right(question, Ask("", "", "5 euros << The fee is 5 euros."), "5 Euros << The fee") == 1.0
+    assert how_right(question, Ask("", "", "5 euros"), "6 euros") == 0.0
 
 
 def test_an_answer_in_other_words_needs_a_quote_of_the_text():

@@ -71,10 +71,10 @@ def test_an_answer_that_was_cut_is_withheld() -> None:
 def test_of_a_list_that_was_cut_the_whole_values_are_kept() -> None:
     text = {"type": "string"}
     schema = {"type": "object", "properties": {"law": text, "parties": {"type": "array", "items": text}}}
-    fields = fields_of(JobConfig(name="a", kind="extract", json_schema=schema))
-    asks = [Ask("Ohio Acme Inc. and Bolt LLC", "?", field=field.name) for field in fields]
+    job = Job(config=JobConfig(name="a", kind="extract", json_schema=schema))
+    asks = [Ask("Ohio Acme Inc. and Bolt LLC", "?", field=field.name) for field in fields_of(job.config)]
     replies = [Reply("Ohio", ended=False), Reply("Acme Inc.; Bolt", ended=False)]
-    found = extract._merge(fields, [(ask, 0.1, reply) for ask, reply in zip(asks, replies, strict=True)])
+    found = extract._merge(job, [(ask, 0.1, reply) for ask, reply in zip(asks, replies, strict=True)])
     assert found.answer == {"law": [], "parties": ["Acme Inc."]}
     assert found.notes == (
         "law: the answer does not fit into the context: Ohio",

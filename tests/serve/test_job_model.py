@@ -170,11 +170,11 @@ def test_less_sure_answers_go_to_a_person_whatever_their_kind(directory):
     for several in (False, True):
         config = JobConfig(name="a", kind="classify", answer="{a}", several=several)
         model.job = Job(config=config, calibration=least)
-        for probability, asked in ((0.16, True), (0.36, False)):
-            answer = model._settled(Result(["x"], probability), 0)
-            assert (answer.confidence, answer.ask_a_person) == (pytest.approx(probability**0.5), asked)
-    values = {"fee": [Value("7", 0, 1, 0.16)], "party": [Value("A", 2, 3, 0.81), Value("B", 4, 5, 0.36)]}
-    answer = model._settled(Result({"fee": ["7"], "party": ["A", "B"]}, 0.16, fields=values), 0)
+        for sure, asked in ((0.4, True), (0.6, False)):
+            answer = model._settled(Result(["x"], sure), 0)
+            assert (answer.confidence, answer.ask_a_person) == (sure, asked)
+    values = {"fee": [Value("7", 0, 1, 0.4)], "party": [Value("A", 2, 3, 0.9), Value("B", 4, 5, 0.6)]}
+    answer = model._settled(Result({"fee": ["7"], "party": ["A", "B"]}, 0.4, fields=values), 0)
     assert answer.ask_a_person
     found = [(value.confidence, value.ask_a_person) for own in answer.fields.values() for value in own]
     assert found == [

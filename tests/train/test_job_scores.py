@@ -17,7 +17,7 @@ from tinsmith.jobs.labels import LabelTree
 from tinsmith.jobs.prompt import answer_ids
 from tinsmith.tokens.batches import Batches
 from tinsmith.train.attention import isolate_sequences
-from tinsmith.train.job_scores import answer_scores, greedy_log_probabilities, label_scores, prior_scores
+from tinsmith.train.job_scores import answer_scores, greedy_answer, label_scores, prior_scores
 from tinsmith.train.objectives.answer import Answer, Choices
 from tiny_jobs import LABELS, job, rows
 from tiny_model import tiny_model, tiny_tokenizer
@@ -137,7 +137,7 @@ def test_generated_answers_are_scored_token_by_token(model, tmp_path: Path) -> N
         )
     stop = answer_ids(TOKENIZER, "x")[-1]
     ids = answers.prompt(0)
-    log_probability = greedy_log_probabilities(model, ids, 4, stop)
+    written, log_probability = greedy_answer(model, ids, 4, stop)
     plain = 0.0
     for _ in range(4):
         row = model(input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(-1)
@@ -146,6 +146,7 @@ def test_generated_answers_are_scored_token_by_token(model, tmp_path: Path) -> N
         if ids[-1] == stop:
             break
     assert log_probability == pytest.approx(plain, rel=1e-3)
+    assert written == ids[len(answers.prompt(0)) :]
 
 
 def test_inputs_are_cut_and_answers_that_do_not_fit_are_left_out_and_counted(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tinsmith.jobs.ask import NONE, Ask, JobAnswerer, Reply, Result
+from tinsmith.jobs.calibration import answer_confidence
 from tinsmith.jobs.grammar import held_replies, span_grammar
 from tinsmith.jobs.spans import FoldedText, fold, sentence_around
 from tinsmith.jobs.spec import Job
@@ -44,14 +46,18 @@ def results(
 
     written = held_replies(model, [asked[number] for number in there], grammars, fits)
     replies = dict(zip(there, written, strict=True))
-    return [
+    found = [
         read_answer(replies[number], one.text, none=chance) if number in replies else Result(None, chance)
         for number, (one, chance) in enumerate(zip(asked, none, strict=True))
+    ]
+    return [
+        replace(one, confidence=answer_confidence(job, one.confidence, value=number in replies))
+        for number, one in enumerate(found)
     ]
 
 
 def read_answer(reply: Reply, text: str, *, none: float) -> Result:
-    """Read what a model wrote about a text; `none` is the probability it gave to "none"."""
+    """Read what a model wrote about a text; `none` is the probability it gave to "none". Confidence is as yet raw."""
     written, folded = fold(reply.text), FoldedText(text)
     confidence = (1 - none) * reply.confidence
     if written in ("", NONE):

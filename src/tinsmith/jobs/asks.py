@@ -9,6 +9,8 @@ from tinsmith.jobs import answer, extract, write
 from tinsmith.jobs.ask import NONE, SEPARATOR, Ask, JobAnswerer, Reply, Result
 from tinsmith.jobs.checks import Checks, settle
 from tinsmith.jobs.prompt import Prompt, make_prompt
+from tinsmith.jobs.schema import fields_of
+from tinsmith.jobs.scoring import exact_match, spans_f1
 from tinsmith.jobs.spec import Job, answer_room
 
 if TYPE_CHECKING:
@@ -70,6 +72,17 @@ class _Seeded:
         self, asks: Sequence[Ask], grammars: Sequence[str], *, seed: int | None = None
     ) -> list[Reply]:
         return self.model.replies(asks, grammars, seed=self.seed)
+
+
+def how_right(job: Job, ask: Ask, written: str) -> float:
+    """Return how right a written answer to an ask is: of an extraction the F1 of its values, 0 to 1, else 0 or 1."""
+    right, said = ask.answer or "", written.strip().partition("\n")[0].strip()
+    if job.config.kind == "extract":
+        several = any(field.several for field in fields_of(job.config) if field.name == ask.field)
+        return spans_f1(said.split(SEPARATOR), right.split(SEPARATOR), several=several)
+    if job.config.kind == "answer":
+        return float(exact_match(said.partition(answer.QUOTE_MARK)[0], right.partition(answer.QUOTE_MARK)[0]))
+    return float(said == right)
 
 
 def prompt_of(job: Job, tokenizer: PreTrainedTokenizerFast, ask: Ask) -> Prompt:

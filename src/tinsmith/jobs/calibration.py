@@ -18,6 +18,7 @@ Floats = NDArray[np.float64]
 BINS = 10  # of equal numbers of answers
 NOTHING_IS_SURE = 1.01  # a least confidence above every confidence: all answers go to a person
 _LEAST = 1e-12  # of a probability whose logarithm is taken
+_LEAST_VALUES = 10  # written values that odds of their own are fitted to
 _WORTH_IT = 0.01  # nats of loss, which the prior must save to count
 WORD_WEIGHTS = tuple(2.0**power for power in np.arange(-3, 5.5, 0.5).tolist())
 _LOG_TEMPERATURES = np.linspace(math.log(0.1), math.log(10.0), 401)
@@ -45,9 +46,22 @@ def calibrated_shares(
     return dict(zip(log_probabilities, shares, strict=True))
 
 
-def answer_confidence(job: Job, log_probability: float) -> float:
-    """Return the calibrated confidence in a generated answer from the ln p of all its tokens together."""
-    return math.exp(min(0.0, log_probability) / job.calibration.temperature)
+def answer_confidence(job: Job, probability: float, *, value: bool = False) -> float:
+    """Return the calibrated confidence in a generated answer from the probability of all its tokens together.
+
+    A `value` that was written has odds of its own: it is long, so its probability says less than that of "none".
+    """
+    told = np.array([math.log(min(1.0, max(probability, _LEAST)))])
+    return float(_answer_shares(job.calibration, told, np.array([value]))[0])
+
+
+def _answer_shares(fitted: Calibration, log_probabilities: Floats, values: NDArray[np.bool_]) -> Floats:
+    """Return calibrated confidences (N,) from ln p (N,) of answers and whether each is a value (N,)."""
+    shares: Floats = np.exp(log_probabilities / fitted.temperature)
+    if fitted.value_odds is None:
+        return shares
+    slope, offset = fitted.value_odds
+    return np.where(values, 1 / (1 + np.exp(-(slope * log_probabilities + offset))), shares)
 
 
 def needs_a_person(job: Job, sure: float) -> bool:
@@ -124,53 +138,85 @@ def fit_word_weight(scores: ArrayLike, words: ArrayLike, truth: ArrayLike) -> fl
 
 
 def fit_answers(
-    log_probabilities: ArrayLike, correct: ArrayLike, *, share_right: float = 0.0
-) -> tuple[Calibration, list[str]]:
-    """Fit temperature and least confidence to the ln p (N,) of generated validation answers, right or not."""
-    values, right = (
-        np.minimum(np.asarray(log_probabilities, dtype=float), -1e-6),
-        np.asarray(correct, dtype=bool),
-    )
+    log_probabilities: ArrayLike,
+    correct: ArrayLike,
+    *,
+    values: ArrayLike | None = None,
+    share_right: float = 0.0,
+) -> tuple[Calibration, Floats, list[str]]:
+    """Fit temperature, odds of values and least confidence to generated validation answers.
+
+    Takes their ln p (N,), how right each is (N,), 0 to 1, and whether it is a value (N,) rather than "none"; without
+    `values`, or with too few of them, one temperature serves all. Returns their confidences (N,) and notes too.
+    """
+    told, right = (np.asarray(given, dtype=float) for given in (log_probabilities, correct))
+    told = np.clip(told, math.log(_LEAST), -1e-6)
     if not len(right):
-        return Calibration(), ["there are no validation rows, so confidence is not calibrated"]
+        return Calibration(), told, ["there are no validation rows, so confidence is not calibrated"]
+    wrote = np.zeros(len(right), dtype=bool) if values is None else np.asarray(values, dtype=bool)
+    odds = _fit_odds(told[wrote], right[wrote]) if wrote.sum() >= _LEAST_VALUES else None
+    others = ~wrote if odds else np.ones(len(right), dtype=bool)
+    fitted = Calibration(
+        temperature=_fit_answer_temperature(told[others], right[others]) if others.any() else 1.0,
+        value_odds=odds,
+    )
+    sure = _answer_shares(fitted, told, wrote)
+    least, notes = least_confidence(sure, right, share_right)
+    return fitted.model_copy(update={"least_confidence": least}), sure, notes
 
+
+def _fit_answer_temperature(told: Floats, right: Floats) -> float:
     def loss(log: float) -> float:
-        scaled = values / math.exp(log)
+        scaled = told / math.exp(log)
         wrong = np.log(-np.expm1(scaled))
-        return float(-np.where(right, scaled, wrong).mean() + log * log / (2 * len(right)))
+        return float(-(right * scaled + (1 - right) * wrong).mean() + log * log / (2 * len(right)))
 
-    log = _LOG_TEMPERATURES[int(np.argmin([loss(log) for log in _LOG_TEMPERATURES]))]
-    temperature = float(math.exp(log))
-    least, notes = least_confidence(np.exp(values / temperature), right, share_right)
-    return Calibration(temperature=temperature, least_confidence=least), notes
+    return float(math.exp(_LOG_TEMPERATURES[int(np.argmin([loss(log) for log in _LOG_TEMPERATURES]))]))
+
+
+def _fit_odds(told: Floats, right: Floats) -> tuple[float, float]:
+    """Return slope and offset of a logistic regression of how right values are on their ln p (after Platt 1999).
+
+    Where the likelier ones are not the better ones, all have the mean.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if 0 < right.sum() < len(right):
+        answers = np.concatenate([np.ones(len(right)), np.zeros(len(right))])
+        weights = np.concatenate([right, 1 - right])
+        fitted = LogisticRegression(C=1.0, max_iter=1000).fit(np.tile(told, 2)[:, None], answers, weights)
+        if fitted.coef_[0, 0] > 0:
+            return round(float(fitted.coef_[0, 0]), 6), round(float(fitted.intercept_[0]), 6)
+    share = (right.sum() + 1) / (len(right) + 2)
+    return 0.0, round(math.log(share / (1 - share)), 6)
 
 
 def as_answered(
     config: JobConfig,
     written: Sequence[float],
-    exact: ArrayLike,
+    right: ArrayLike,
     none: ArrayLike,
     absent: ArrayLike,
     says_none: ArrayLike,
-) -> tuple[list[float], NDArray[np.bool_]]:
-    """Return ln of the confidence with which asks are answered, and which are answered right (N,), as at run time.
+) -> tuple[list[float], Floats]:
+    """Return ln of the confidence with which asks are answered, and how right that is (N,), 0 to 1, as at run time.
 
-    `written` are ln p of what the model writes to the first asks, `exact` (N,) whether that is the right answer, `none`
-    (N,) the probability of "none", `absent` (N,) whether "none" is right, `says_none` (N,) whether it is said. Kinds
-    extract and answer are as sure of "none" as it is likely, and of a value by its own ln p and that there is one.
+    `written` are ln p of what the model writes to the first asks, `right` (N,) how right that is, `none` (N,) the
+    probability of "none", `absent` (N,) whether "none" is right, `says_none` (N,) whether it is said. Kinds extract and
+    answer are as sure of "none" as it is likely, and of a value by its own ln p and that there is one.
 
     One difference is left: here nothing holds the model to the spans of its text. Where it writes something else, the
     grammar at run time has it write a span, which is less likely and as wrong.
     """
-    right, chances = np.asarray(exact, dtype=bool), np.asarray(none, dtype=float)
+    graded, chances = np.asarray(right, dtype=float), np.asarray(none, dtype=float)
     if config.kind not in ("extract", "answer"):
-        return list(written), right
+        return list(written), graded
     says, is_none = np.asarray(says_none, dtype=bool), np.asarray(absent, dtype=bool)
     told = [
         math.log(chance) if nothing else value + math.log(max(1 - chance, _LEAST))
         for value, chance, nothing in zip(written, chances.tolist(), says.tolist())
     ]
-    return told, np.where(says, is_none, right & ~is_none)
+    return told, np.where(says, is_none, np.where(is_none, 0.0, graded))
 
 
 def least_confidence(sure: ArrayLike, correct: ArrayLike, share_right: float) -> tuple[float, list[str]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from tinsmith.jobs.ask import SEPARATOR, Ask, JobAnswerer, Reply, Result
+from tinsmith.jobs.calibration import answer_confidence
 from tinsmith.jobs.grammar import held_replies, span_grammar
 from tinsmith.jobs.look import LookedAt
 from tinsmith.jobs.passages import Passage, passages
@@ -130,14 +132,17 @@ def results(
         return reply.ended and bool(read_spans(reply.text, FoldedText(wanted[place].text), field)[0])
 
     replies = dict(zip(map(id, wanted), held_replies(model, wanted, grammars, fits), strict=True))
-    return [_merge(fields, [(one, none[id(one)], replies.get(id(one))) for one in row]) for row in asked]
+    return [_merge(job, [(one, none[id(one)], replies.get(id(one))) for one in row]) for row in asked]
 
 
-def _merge(fields: Sequence[Field], found: Sequence[tuple[Ask, float, Reply | None]]) -> Result:
-    """Merge the answers of a row's passages into one result for each field."""
+def _merge(job: Job, found: Sequence[tuple[Ask, float, Reply | None]]) -> Result:
+    """Merge the answers of a row's passages into one result for each field.
+
+    The row is as sure as its fields are on average, so that its confidence is the share of them expected to be right.
+    """
     values: dict[str, list[Value]] = {}
-    sure, reasons = [1.0], []
-    for field in fields:
+    sure, reasons = list[float](), []
+    for field in fields_of(job.config):
         mine = [item for item in found if item[0].field == field.name]
         values[field.name] = []
         for ask, none, reply in mine:
@@ -151,15 +156,16 @@ def _merge(fields: Sequence[Field], found: Sequence[tuple[Ask, float, Reply | No
             spans, reason = read_spans(said, FoldedText(ask.text), field)
             if reason:
                 reasons.append(f"{field.name}: {reason}")
-            confidence = (1 - none) * reply.confidence
+            confidence = answer_confidence(job, (1 - none) * reply.confidence, value=True)
             values[field.name] += [
                 value_of(field, span, offset=ask.start, confidence=confidence) for span in spans
             ]
         values[field.name] = _distinct(values[field.name], several=field.several)
+        given = [value.confidence for value in values[field.name]]
         least = min((none for _, none, _ in mine), default=1.0)
-        sure.append(min((value.confidence for value in values[field.name]), default=least))
+        sure.append(fmean(given) if given else answer_confidence(job, least))
     answer = {name: [value.text for value in found] for name, found in values.items()}
-    return Result(answer, min(sure), fields=values, notes=tuple(reasons))
+    return Result(answer, fmean(sure), fields=values, notes=tuple(reasons))
 
 
 def _distinct(values: list[Value], *, several: bool) -> list[Value]:

@@ -35,6 +35,8 @@ class Calibration(BaseModel):
     word_weight: float = 0.0  # of the word model; 0: it is not asked
     # Below this confidence an answer goes to a person; 0 gives all answers.
     least_confidence: float = 0.0
+    # Slope and offset: ln of the odds that a written value is right, given its ln p; none: the temperature alone.
+    value_odds: tuple[float, float] | None = None
     # Of an extraction: turns the model's probability of "none" and the look's score into one probability.
     none_scale: NoneScale = NoneScale()
     # By field of an extraction: above this probability of "none" the text holds no value; "" is any other field.

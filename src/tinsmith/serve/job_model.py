@@ -264,9 +264,7 @@ class JobModel:
         shares = confidence(self.job, scores, row["input"])
         best = max(shares, key=shares.__getitem__)
         why = self.checks.broken(row, best)
-        answer = self._settled(
-            Result(None if why else best, shares[best], why), prompt.left_out, sure=shares[best]
-        )
+        answer = self._settled(Result(None if why else best, shares[best], why), prompt.left_out)
         return replace(answer, probabilities=shares)
 
     def _several(self, rows: Sequence[JsonObject]) -> list[JobAnswer]:
@@ -276,14 +274,12 @@ class JobModel:
         for row, reply in zip(rows, self.replies(asks, [grammar] * len(asks)), strict=True):
             labels = [label for label in reply.text.split(SEPARATOR) if label != NONE]
             why = self.checks.broken(row, labels) if reply.ended else "the labels do not fit into the context"
-            found.append(
-                self._settled(Result(None if why else labels, reply.confidence, why), self._left_out(row))
-            )
+            sure = answer_confidence(self.job, reply.confidence)
+            found.append(self._settled(Result(None if why else labels, sure, why), self._left_out(row)))
         return found
 
-    def _settled(self, result: Result, left_out: int, *, sure: float | None = None) -> JobAnswer:
-        if sure is None:
-            sure = self._calibrated(result.confidence)
+    def _settled(self, result: Result, left_out: int) -> JobAnswer:
+        sure = result.confidence
         asked = bool(result.withheld) or needs_a_person(self.job, sure)
         return JobAnswer(
             result.answer,
@@ -297,12 +293,8 @@ class JobModel:
         )
 
     def _judged(self, value: Value) -> Value:
-        """Return a value of an extraction with its calibrated confidence, and whether a person should look at it."""
-        sure = self._calibrated(value.confidence)
-        return replace(value, confidence=sure, ask_a_person=needs_a_person(self.job, sure))
-
-    def _calibrated(self, probability: float) -> float:
-        return answer_confidence(self.job, math.log(max(probability, _LEAST)))
+        """Return a value of an extraction, and whether a person should look at it."""
+        return replace(value, ask_a_person=needs_a_person(self.job, value.confidence))
 
     def _prompt(self, row: JsonObject) -> Prompt:
         return prompt_of(self.job, self.tokenizer, asks_of(self.job, row, self.tokenizer)[0])

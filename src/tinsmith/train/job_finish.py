@@ -19,7 +19,7 @@ from tinsmith.base.progress import Progress
 from tinsmith.gguf.families import refuse_unwritable
 from tinsmith.jobs.answer_set import AnswerSet
 from tinsmith.jobs.ask import NONE
-from tinsmith.jobs.asks import answer_room, asks_of, prompt_of
+from tinsmith.jobs.asks import answer_room, asks_of, how_right, prompt_of
 from tinsmith.jobs.calibration import as_answered, calibrated_shares, fit_answers, fit_labels
 from tinsmith.jobs.none_scale import NoneScale, fit_none_scale
 from tinsmith.jobs.none_thresholds import NoneChances, fit_none
@@ -38,7 +38,7 @@ from tinsmith.train.job_runs import FIRST
 from tinsmith.train.job_scores import (
     AnswerScores,
     answer_scores,
-    greedy_log_probabilities,
+    greedy_answer,
     label_scores,
     prior_scores,
 )
@@ -169,14 +169,14 @@ def _calibrate_answers(
     """Fit the calibration of generated answers: of the first validation asks, as they are generated token by token."""
     job, asked, model = trainer.job, trainer.validation, learnt.model
     if asked is None:
-        calibrated, notes = fit_answers([], [])
+        calibrated, _, notes = fit_answers([], [])
         return calibrated, [], notes
     with trainer.reading(learnt.settings) as lower:
         scored = answer_scores(model, asked, trainer.none, lower)
-    totals, exact, none = scored.log_probabilities, scored.exact, scored.none.tolist()
+    totals, right, none = scored.log_probabilities, scored.exact.astype(float), scored.none.tolist()
     if job.config.kind == "write":
         # Two good texts need not be alike, so none is right or wrong.
-        calibrated, notes, said = Calibration(), [], list[float]()
+        calibrated, notes, said, sure = Calibration(), [], list[float](), np.empty(0)
         if job.config.ask_a_person:
             notes = ["ask_a_person is not applied to texts: the checks of the job withhold them"]
     else:
@@ -185,17 +185,24 @@ def _calibrate_answers(
         none = [scale.chance(told, ask) for told, ask in zip(none, asked.asks, strict=True)]
         fitted = Calibration(none_at=fit_none(_none_chances(job, asked, rows, none)))
         nothing = [fitted.says_none(chance, ask.field) for chance, ask in zip(none, asked.asks, strict=True)]
-        written = _generate(trainer, model, asked.first(_GENERATED), scored)
-        said, exact = as_answered(job.config, written, exact, none, absent, nothing)
-        calibrated, notes = fit_answers(said, exact[: len(said)], share_right=job.config.ask_a_person)
+        written, grades = _generate(trainer, model, asked.first(_GENERATED), scored)
+        right[: len(grades)] = grades
+        said, right = as_answered(job.config, written, right, none, absent, nothing)
+        values = None if job.config.kind == "classify" else ~np.array(nothing[: len(said)])
+        calibrated, sure, notes = fit_answers(
+            said, right[: len(said)], values=values, share_right=job.config.ask_a_person
+        )
         calibrated = calibrated.model_copy(update={"none_at": fitted.none_at, "none_scale": scale})
     found: list[JsonObject] = [
         {"id": rows[row]["id"], "field": ask.field, "answer": ask.answer, "log_probability": float(total)}
-        | {"none": chance, "correct": bool(right)}
-        for row, ask, total, chance, right in zip(asked.rows, asked.asks, totals, none, exact, strict=True)
+        | {"none": chance, "correct": float(grade)}
+        for row, ask, total, chance, grade in zip(asked.rows, asked.asks, totals, none, right, strict=True)
     ]
     # What `run --ask-a-person` chooses a threshold by; log_probability is that of the right answer.
-    found = [row | {"said": said[at]} if at < len(said) else row for at, row in enumerate(found)]
+    found[: len(said)] = [
+        row | {"said": log_p, "confidence": float(chance)}
+        for row, log_p, chance in zip(found, said, sure, strict=False)
+    ]
     return calibrated, found, notes
 
 
@@ -220,26 +227,29 @@ def _none_chances(
 
 def _generate(
     trainer: JobTrainer, model: PreTrainedModel, asked: AnswerSet, scored: AnswerScores
-) -> list[float]:
-    """Return ln p of what the model answers to the first asks, as many as `GENERATION_COST` allows."""
+) -> tuple[list[float], list[float]]:
+    """Return ln p of what the model answers to the first asks, and how right that is, 0 to 1.
+
+    It answers as many as `GENERATION_COST` allows.
+    """
     model.set_attn_implementation("sdpa")
-    room, stop, spent, said = (
-        answer_room(trainer.job),
-        answer_ids(trainer.tokenizer, "x")[-1],
-        0,
-        list[float](),
-    )
+    job, tokenizer = trainer.job, trainer.tokenizer
+    room, stop, spent = answer_room(job), answer_ids(tokenizer, "x")[-1], 0
+    said, right = list[float](), list[float]()
     for number in range(len(asked)):
         if scored.exact[number]:
             # A right answer whose tokens are all the first choice is what the model would write.
             said.append(float(scored.log_probabilities[number]))
+            right.append(1.0)
             continue
         prompt = asked.prompt(number)
         spent += len(prompt) + _COST_OF_A_TOKEN * room
         if said and spent > GENERATION_COST:
             break
-        said.append(greedy_log_probabilities(model, prompt, room, stop))
-    return said
+        ids, log_p = greedy_answer(model, prompt, room, stop)
+        said.append(log_p)
+        right.append(how_right(job, asked.asks[number], tokenizer.decode(ids)))
+    return said, right
 
 
 class _Empty(dict[str, str]):

@@ -113,8 +113,10 @@ def prior_scores(model: PreTrainedModel, prompt: Sequence[int], choices: Choices
 
 
 @torch.no_grad()
-def greedy_log_probabilities(model: PreTrainedModel, prompt: Sequence[int], most: int, stop: int) -> float:
-    """Return ln p of the answer that a model gives when it always takes the likeliest token, up to `stop`."""
+def greedy_answer(
+    model: PreTrainedModel, prompt: Sequence[int], most: int, stop: int
+) -> tuple[list[int], float]:
+    """Return the answer that a model gives when it always takes the likeliest token, up to `stop`, and its ln p."""
     ids = torch.tensor([list(prompt)], device=model.device)
     made = model.generate(
         ids,
@@ -128,7 +130,7 @@ def greedy_log_probabilities(model: PreTrainedModel, prompt: Sequence[int], most
     )
     chosen = made.sequences[0, len(prompt) :].tolist()
     rows = [logits[0].float().log_softmax(dim=-1) for logits in made.logits]
-    return sum(float(row[token]) for row, token in zip(rows, chosen, strict=True))
+    return chosen, sum(float(row[token]) for row, token in zip(rows, chosen, strict=True))
 
 
 def _read_branches(
