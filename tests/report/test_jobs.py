@@ -55,7 +55,8 @@ def sentences(evidence: Evidence, **of_job: Any) -> tuple[str, ...]:
 def test_the_first_screen_speaks_of_the_job(told: Evidence) -> None:
     right, sure, costs = told.first.sentences
     assert right == (
-        "It gives the right stance for 73 of 100 texts; gpt-4 for 67, a linear model over words (TF-IDF) for 55."
+        "It gives the right stance for 73 of 100 texts; gpt-4 for 67, a linear model over words (naive Bayes) for "
+        "55."
     )
     assert sure == "It is shown to be better than 7 of 8 others; against gpt-4 the difference may be chance."
     assert costs.startswith(

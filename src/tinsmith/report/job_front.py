@@ -50,8 +50,8 @@ class JobResult:
         named = known.name if known else subject
         if known and known.shots:
             named = named.replace(", ", " with ")
-        if subject == "tfidf":
-            return "a linear model over words (TF-IDF)"  # the picture beside it has the technical name
+        if subject in LINEAR:  # the picture beside it has the technical name
+            return f"a linear model over words ({'TF-IDF' if subject == 'tfidf' else 'naive Bayes'})"
         return f"the base {named}" if self.role(subject) is Role.BASE else named
 
     def role(self, subject: str) -> Role:
