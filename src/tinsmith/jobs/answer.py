@@ -57,7 +57,7 @@ def results(
 
 
 def read_answer(reply: Reply, text: str, *, none: float) -> Result:
-    """Read what a model wrote about a text; `none` is the probability it gave to "none". Confidence is as yet raw."""
+    """Read what a model wrote about a text; `none` is its probability of "none". Nothing is calibrated yet."""
     written, folded = fold(reply.text), FoldedText(text)
     confidence = (1 - none) * reply.confidence
     if written in ("", NONE):

@@ -131,8 +131,9 @@ def write_answers(
 def _by_text(
     job: Job, rows: Sequence[JsonObject], tokenizer: PreTrainedTokenizerFast
 ) -> list[tuple[str, int, Ask, str]]:
-    """Return the asks whose answer is known, with a name, the row's number and the answer; those about one text follow
-    each other, so that what they share is read once.
+    """Return the asks whose answer is known: name, number of the row, ask and answer.
+
+    Those about one text follow each other, so that what they share is read once.
     """
     texts: dict[str, int] = {}
     found = [

@@ -33,7 +33,7 @@ class Reply:
 
 @dataclass(frozen=True)
 class Result:
-    """The answer to a row in the form of the job's examples, how sure it is, calibrated, and why it is withheld, if so.
+    """The answer to a row in the form of the job's examples, its confidence, and why it is withheld, if it is.
 
     `withheld` is empty for an answer that is given. `fields` of an extraction: by name, a list of values as
     `tinsmith.jobs.spans.Value`.

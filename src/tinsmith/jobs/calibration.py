@@ -49,7 +49,7 @@ def calibrated_shares(
 def answer_confidence(job: Job, probability: float, *, value: bool = False) -> float:
     """Return the calibrated confidence in a generated answer from the probability of all its tokens together.
 
-    A `value` that was written has odds of its own: it is long, so its probability says less than that of "none".
+    A written `value` has a curve of its own: it is long, so the product says less of it than of "none".
     """
     told = np.array([math.log(min(1.0, max(probability, _LEAST)))])
     return float(_answer_shares(job.calibration, told, np.array([value]))[0])
