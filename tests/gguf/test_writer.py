@@ -223,6 +223,27 @@ def test_a_matrix_on_16_levels_is_written_as_it_was(levels, dtype, bound):
     assert as_q4_1(np.ones((2, 40), np.float32)) is None
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_what_a_short_training_moved_is_not_rounded_away(dtype):
+    # A second of training moves weights by hundredths of a step, all in one direction: most of what it taught.
+    steps = np.float32(2**-7)
+    array = steps * np.random.default_rng(1).integers(-8, 8, (40, 96)).astype(np.float32)
+    array[:, ::32], array[:, 1::32] = -8 * steps, 7 * steps
+    assert as_q4_1(array) is not None
+    moved = (array + np.float32(0.02) * steps).astype(dtype).astype(np.float32)
+    moved[:, 5] = array[:, 5]
+    assert as_q4_1(moved) is None
+    # Saved in bfloat16, the same change lies within what saving rounds.
+    saved = torch.from_numpy(moved).to(torch.bfloat16).to(torch.float32).numpy()
+    read = gguf.dequantize(as_q4_1(saved), gguf.GGMLQuantizationType.Q4_1)
+    assert np.abs(read - saved).max() < 0.06 * steps
+
+
+def test_a_block_of_the_outer_levels_alone_is_written_exactly():
+    block = np.tile(np.array([0, 1, 14, 15], np.float32), 8)[None]  # fourteen steps would nearly fit
+    assert np.array_equal(gguf.dequantize(as_q4_1(block), gguf.GGMLQuantizationType.Q4_1), block)
+
+
 def test_only_what_was_trained_is_quantised_again(tmp_path):
     model = tiny_model()
     held = [name for name, weight in model.named_parameters() if weight.ndim == 2 and "layers.0" in name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from safetensors.torch import load_file
@@ -16,6 +17,7 @@ from tinsmith.jobs.spec import Calibration, read_job
 from tinsmith.recipe import ModelConfig
 from tinsmith.serve.job_model import JobModel
 from tinsmith.stages.learn import Settings
+from tinsmith.train import job_finish
 from tinsmith.train.job_finish import alike, finish_job
 from tinsmith.train.job_search import candidates_of
 from tiny_jobs import LABELS, WORDS, job, rows, section, write_examples
@@ -147,6 +149,34 @@ def test_words_beyond_the_context_count_beside_the_model(learnt: Path, tmp_path:
     assert sum(answer.answer == label for answer, label in zip(answers, right, strict=True)) > 26
     assert sum(answer.answer == label for answer, label in zip(without, right, strict=True)) < 20
     assert not any(answer.ask_a_person for answer in answers)
+
+
+@pytest.mark.parametrize(("most", "asked"), [(0, 1), (2 * (4 + 8 * 16), 2), (10**6, 5)])
+def test_answers_are_generated_within_their_tokens(
+    most: int, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_finish, "answer_room", lambda job: 16)
+    monkeypatch.setattr(job_finish, "answer_ids", lambda tokenizer, text: [0])
+    monkeypatch.setattr(job_finish, "how_right", lambda job, ask, text: 0.5)
+    monkeypatch.setattr(job_finish, "greedy_answer", lambda model, prompt, room, stop: ([1], -1.0))
+    tokenizer = SimpleNamespace(decode=lambda ids: "")
+    trainer = SimpleNamespace(job=None, tokenizer=tokenizer, tokens_of_generation=lambda settings: most)
+    learnt = SimpleNamespace(settings=None, model=SimpleNamespace(set_attn_implementation=lambda name: None))
+    asks = _Asks([None] * 6)
+    scored = SimpleNamespace(exact=[False, True, *[False] * 4], log_probabilities=[-0.5] * 6)
+    said, right = job_finish._generate(trainer, learnt, asks, scored)
+    assert said[:3] == [-1.0, -0.5, -1.0][: len(said)]
+    assert right.count(0.5) == asked
+    assert len(said) == len(right)
+
+
+class _Asks(list):
+    """Asks with prompts of four tokens."""
+
+    asks = (None,) * 6
+
+    def prompt(self, number: int) -> list[int]:
+        return [1] * 4
 
 
 def test_generated_answers_are_calibrated_too(learnt: Path, tmp_path: Path) -> None:

@@ -197,6 +197,10 @@ def test_reading_takes_what_was_measured(base: Path, tmp_path: Path, monkeypatch
     assert more == pytest.approx(0.5 * GENERATION_COST / UPPER_SHARE)
     whole = written.seconds_of_calibration(JobSettings("all", 4e-3)) - written.seconds_of_look(settings)
     assert whole == pytest.approx(0.5 * GENERATION_COST)
+    # A short budget keeps a tenth for it: four tokens of half a second through thrice the blocks are six seconds.
+    brief = make(base, tmp_path / "brief", kind="write", budget="60s")
+    assert brief.tokens_of_generation(settings) == 4
+    assert brief.seconds_of_calibration(settings) - brief.seconds_of_look(settings) == pytest.approx(6.0)
 
 
 def test_states_are_kept_only_where_they_are_read_again(base: Path, tmp_path: Path) -> None:

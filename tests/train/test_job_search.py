@@ -259,6 +259,16 @@ def test_budgets_in_passes_are_kept_to_the_letter(trainer, tmp_path: Path) -> No
     assert learnt_now(trainer(2000, 1.0, budget="9 steps"), tmp_path / "3").budgets == ("9 steps",)
 
 
+def test_a_budget_that_leaves_little_to_learn_is_told(trainer, tmp_path: Path) -> None:
+    for budget, after, told in (("100s", 70.0, ["21 of the 100"]), ("100s", 60.0, []), ("20m", 0.0, [])):
+        made, said = trainer(2000, 800.0, budget=budget), []
+        made.after, made.progress = after, SimpleNamespace(say=said.append)
+        learnt_now(made, tmp_path / f"{budget}-{after}")
+        warnings = [line for line in said if "warning" in line]
+        assert len(warnings) == len(told)
+        assert all(text in line for text, line in zip(told, warnings, strict=True))
+
+
 def test_larger_models_learn_at_lower_rates() -> None:
     open_ = job(learning_rate=0, trainable="").config
     small, large = (candidates_of(open_, count)[0] for count in (135e6, 4 * 135e6))

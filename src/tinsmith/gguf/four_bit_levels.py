@@ -10,33 +10,49 @@ from numpy.typing import NDArray
 
 _BLOCK = 32
 _AT_ONCE = 2**16  # blocks
-_OFF = 0.1  # of a step: how far 16-bit weights may be from it. By chance, no block of 10^20 is so near
+_MOST_OFF = 0.1  # of a step, whatever the rounding of weights. By chance, no block of 10^20 is so near
+# By how much of its size a format rounds a value at most. In 32 bits the arithmetic of reading a file is allowed for.
+_BFLOAT16, _FLOAT16, _FLOAT32 = 2.0**-8, 2.0**-11, 2.0**-20
 
 
 def as_q4_1(array: NDArray[np.float32]) -> NDArray[np.uint8] | None:
     """Return a matrix (rows, columns) as bytes (rows, columns / 32 * 20) of Q4_1, or None where that would round it.
 
-    Each block is a step and a lowest value in 16 bits, and 32 numbers of steps in 4 bits each.
+    Each block is a step and a lowest value in 16 bits, and 32 numbers of steps in 4 bits each. Values may lie off a
+    step by what saving them in their own precision rounds: a short training moves them by little more, and is kept.
     """
     if array.ndim != 2 or array.shape[1] % _BLOCK:
         return None
-    blocks, packed = array.reshape(-1, _BLOCK), []
+    rounding, blocks, packed = _rounding_of(array), array.reshape(-1, _BLOCK), []
     for start in range(0, len(blocks), _AT_ONCE):
-        part = _pack(blocks[start : start + _AT_ONCE])
+        part = _pack(blocks[start : start + _AT_ONCE], rounding)
         if part is None:
             return None
         packed.append(part)
     return np.concatenate(packed).reshape(len(array), -1)
 
 
-def _pack(blocks: NDArray[np.float32]) -> NDArray[np.uint8] | None:
+def _rounding_of(array: NDArray[np.float32]) -> float:
+    """Return by how much of its size a value was rounded: by the shortest format that holds all values exactly."""
+    if not (np.ascontiguousarray(array).view(np.uint32) & 0xFFFF).any():
+        return _BFLOAT16
+    with np.errstate(over="ignore"):
+        halves = array.astype(np.float16).astype(np.float32)
+    return _FLOAT16 if np.array_equal(halves, array) else _FLOAT32
+
+
+def _pack(blocks: NDArray[np.float32], rounding: float) -> NDArray[np.uint8] | None:
     """Return blocks (N, 32) as bytes (N, 20); None if one of them has no equal steps that 16 bits hold."""
-    lowest, steps, numbers = _levels(blocks)
+    lowest, steps, numbers = _levels(blocks, rounding)
     with np.errstate(over="ignore", invalid="ignore"):
         halves = steps.astype(np.float16), lowest.astype(np.float16)
         step, low = (half.astype(np.float32)[:, None] for half in halves)
+        off = np.abs(step * numbers + low - blocks)
+        largest = np.abs(blocks).max(axis=1, initial=0, keepdims=True)
+        held = (2 * rounding + 2 * _FLOAT16) * largest  # a step and a lowest value in 16 bits are rounded too
+        # Written so that NaN fails; a block of one value has no step.
         if not (
-            np.abs(step * numbers + low - blocks) <= 2 * _OFF * steps[:, None] + 1e-3 * np.abs(low)
+            off <= np.where(steps[:, None] > 0, np.minimum(held, 2 * _MOST_OFF * steps[:, None]), held)
         ).all():
             return None
     nibbles = numbers[:, : _BLOCK // 2] | numbers[:, _BLOCK // 2 :] << 4
@@ -44,18 +60,22 @@ def _pack(blocks: NDArray[np.float32]) -> NDArray[np.uint8] | None:
 
 
 def _levels(
-    blocks: NDArray[np.float32],
+    blocks: NDArray[np.float32], rounding: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
     """Return lowest values (N,), steps (N,) and numbers of steps (N, 32) of blocks; those without equal steps get 0."""
     lowest = blocks.min(axis=1)
     span = blocks.max(axis=1) - lowest
+    # The lowest and the highest value, which a step is told from, are rounded as well.
+    allowed = 3 * rounding * np.abs(blocks).max(axis=1, initial=0)
     steps, numbers = np.zeros_like(span), np.zeros(blocks.shape, np.uint8)
-    left = np.flatnonzero(span > 0)
+    nearest_yet = np.full_like(span, np.inf)
+    some = np.flatnonzero(span > 0)
     for count in range(1, 16):
-        step = span[left] / count
-        exact = (blocks[left] - lowest[left, None]) / step[:, None]
+        step = span[some] / count
+        exact = (blocks[some] - lowest[some, None]) / step[:, None]
         nearest = np.rint(exact)
-        fits = np.abs(exact - nearest).max(axis=1, initial=0) <= _OFF
-        steps[left[fits]], numbers[left[fits]] = step[fits], nearest[fits]
-        left = left[~fits]
+        off = np.abs(exact - nearest).max(axis=1, initial=0)
+        fits = (off <= np.minimum(allowed[some] / step, _MOST_OFF)) & (off * step < nearest_yet[some])
+        steps[some[fits]], numbers[some[fits]] = step[fits], nearest[fits]
+        nearest_yet[some[fits]] = (off * step)[fits]
     return lowest, steps, numbers

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
 
 from tinsmith.base.files import JsonObject, read_jsonl, read_whole_rows, write_jsonl
 from tinsmith.base.progress import Progress
@@ -33,7 +32,7 @@ from tinsmith.recipe import TrainConfig
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.checkpoint import save_trained
-from tinsmith.train.job_run import GENERATION_COST, JobTrainer
+from tinsmith.train.job_run import JobTrainer
 from tinsmith.train.job_runs import FIRST
 from tinsmith.train.job_scores import (
     AnswerScores,
@@ -185,7 +184,7 @@ def _calibrate_answers(
         none = [scale.chance(told, ask) for told, ask in zip(none, asked.asks, strict=True)]
         fitted = Calibration(none_at=fit_none(_none_chances(job, asked, rows, none)))
         nothing = [fitted.says_none(chance, ask.field) for chance, ask in zip(none, asked.asks, strict=True)]
-        written, grades = _generate(trainer, model, asked.first(_GENERATED), scored)
+        written, grades = _generate(trainer, learnt, asked.first(_GENERATED), scored)
         right[: len(grades)] = grades
         said, right = as_answered(job.config, written, right, none, absent, nothing)
         values = None if job.config.kind == "classify" else ~np.array(nothing[: len(said)])
@@ -226,12 +225,13 @@ def _none_chances(
 
 
 def _generate(
-    trainer: JobTrainer, model: PreTrainedModel, asked: AnswerSet, scored: AnswerScores
+    trainer: JobTrainer, learnt: Learnt, asked: AnswerSet, scored: AnswerScores
 ) -> tuple[list[float], list[float]]:
     """Return ln p of what the model answers to the first asks, and how right that is, 0 to 1.
 
-    It answers as many as `GENERATION_COST` allows.
+    It answers one, and as many more as the budget has tokens for.
     """
+    model, most = learnt.model, trainer.tokens_of_generation(learnt.settings)
     model.set_attn_implementation("sdpa")
     job, tokenizer = trainer.job, trainer.tokenizer
     room, stop, spent = answer_room(job), answer_ids(tokenizer, "x")[-1], 0
@@ -244,7 +244,7 @@ def _generate(
             continue
         prompt = asked.prompt(number)
         spent += len(prompt) + _COST_OF_A_TOKEN * room
-        if said and spent > GENERATION_COST:
+        if said and spent > most:
             break
         ids, log_p = greedy_answer(model, prompt, room, stop)
         said.append(log_p)

@@ -45,8 +45,9 @@ EXAMPLES_A_STEP, _LEAST_STEPS = 16, 300  # a run with time for fewer steps makes
 _TOKENS_AT_ONCE, _TOKENS_MEASURED, _TOKENS_READ = 1024, 512, 2048
 _MERGE_TOKENS = 128
 TOKENS_VALIDATED = 60_000  # at most, of the validation part, at the end
-# Tokens read at the end to calibrate written answers, at most; a generated one counts as several that are read.
-GENERATION_COST = 30_000
+# Tokens read at the end to calibrate written answers, at most; a generated one counts as several that are read. They
+# take a tenth of the budget at most.
+GENERATION_COST, SHARE_GENERATED = 30_000, 0.1
 # To choose between weights, more of them where a pass is long: to read a tenth of its tokens takes a thirtieth of its
 # time.
 _TOKENS_EACH_PASS, _SHARE_EACH_PASS = 20_000, 0.1
@@ -163,9 +164,19 @@ class JobTrainer:
         reading = self._seconds_of_reading(settings, self.validation)
         if self.choices or self.validation is None:
             return reading
-        # What is generated goes through all blocks.
+        return reading + self._pace_through_all_blocks(settings) * self.tokens_of_generation(settings)
+
+    def tokens_of_generation(self, settings: JobSettings) -> int:
+        """Return how many tokens may be read to calibrate written answers: fewer in a short budget."""
+        budget, pace = Budget.parse(self.job.config.budget), self._pace_through_all_blocks(settings)
+        if budget.kind != "seconds" or not pace:
+            return GENERATION_COST
+        return min(GENERATION_COST, int(SHARE_GENERATED * budget.amount / pace))
+
+    def _pace_through_all_blocks(self, settings: JobSettings) -> float:
+        """Return the seconds of a token that is generated: it goes through the frozen blocks too."""
         blocks = 1 / UPPER_SHARE if settings.trainable == "upper" else 1.0
-        return reading + self._pace_of_reading(settings) * blocks * GENERATION_COST
+        return self._pace_of_reading(settings) * blocks
 
     def _seconds_of_reading(self, settings: JobSettings, answers: AnswerSet | None) -> float:
         """Estimate the seconds of a forward pass over answers."""

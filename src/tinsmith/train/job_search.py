@@ -37,8 +37,9 @@ MOST_RUNS = 4  # whose weights are averaged
 SHARE_OF_CURVE, SHARE_OF_TRIALS = 0.15, 0.25  # of the time, at most
 _PASSES_WORTH_TRIALS = 3  # with fewer, all of the time goes to the run itself
 _ENOUGH = 2.0  # times the passes that examples are worth: no run makes more
-_SECONDS_AFTER = 20.0  # to write the model
+_SECONDS_AFTER, _SHARE_AFTER = 20.0, 0.05  # to write the model: so many seconds, or a share of a short budget
 _SPARE = 0.04  # of a budget, since the pace of a machine changes
+_HARDLY = 0.25  # of a budget: a run with less is told
 _BYTES_OF_RUNS = 16.0  # a parameter, beside a run itself
 _STEP = 8.0  # examples that take as long as a step beside its examples
 _OVERHEAD = 1.1  # of a pass, beside its steps
@@ -139,7 +140,7 @@ class _Search:
         candidates = self._within_memory(config)
         plan = TrialPlan()
         # A killed search plans as it did before: what its trials took is not gone.
-        usable = (1 - _SPARE) * budget.amount - _SECONDS_AFTER
+        usable = (1 - _SPARE) * budget.amount - min(_SECONDS_AFTER, _SHARE_AFTER * budget.amount)
         left = usable - self.spent(start) + self._before
         enough = left >= _PASSES_WORTH_TRIALS * self._pass_seconds(candidates[0])
         if trainer.validation and enough and not config.passes:
@@ -155,6 +156,11 @@ class _Search:
             trainer.progress.say("  one run alone: memory does not hold the mean of several beside it")
         look = trainer.seconds_of_look(chosen)
         left -= trainer.seconds_of_calibration(chosen)
+        if left < _HARDLY * budget.amount:
+            trainer.progress.say(
+                f"  warning: {max(1.0, left):.0f} of the {budget.amount:.0f} seconds of jobs.{config.name}.budget are "
+                "left to learn; loading, measuring and calibration take the others: give it more"
+            )
         return chosen, plan_runs(left, self._pass_seconds(chosen), look, examples, most=most)
 
     def _pass_seconds(self, settings: JobSettings) -> float:

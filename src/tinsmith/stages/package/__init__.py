@@ -36,7 +36,7 @@ def _estimate(recipe: Recipe, scale: Scale) -> Cost:
 
 STAGE = Stage(
     "package",
-    version=4,
+    version=5,
     purpose="exports and parity",
     estimate=_estimate,
     inputs=("split", "tokenize", "train", "examples", "learn"),
