@@ -9,6 +9,7 @@ from tinsmith.base.files import JsonObject, read_json, write_json
 from tinsmith.evaluate.families import families
 from tinsmith.report.evidence import build_evidence
 from tinsmith.report.page import rebuild_report
+from tinsmith.report.sent import read_sent
 from tinsmith.stages import PURPOSES
 
 
@@ -56,3 +57,18 @@ def test_a_changed_record_is_found(bundle: Path, tmp_path: Path) -> None:
     write_json(path, record)
     stored = read_json(copy / "evidence.json")["sent"]
     assert build_evidence(copy, families()).to_json()["sent"] != stored
+
+
+def test_a_build_of_jobs_alone_asks_in_one_stage(tmp_path: Path) -> None:
+    row = {
+        "where": "evaluate.endpoints.0",
+        "host": "h",
+        "request": "r",
+        "documents": ["j/e.csv:1"],
+        "bytes": 9,
+    }
+    write_json(tmp_path / "evaluate.json", {"requests": [row], "left_out": {}})
+    assert read_sent(tmp_path, has_documents=True) is None
+    sent = read_sent(tmp_path, has_documents=False)
+    assert sent is not None
+    assert [(host.host, host.documents, host.bytes) for host in sent.hosts] == [("h", 1, 9)]

@@ -10,7 +10,7 @@ import csv
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase, translate
 from functools import lru_cache
 from pathlib import Path
@@ -308,6 +308,11 @@ def _lower_keys(meta: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return {str(key).lower(): value for key, value in metadata.items()} if isinstance(metadata, dict) else {}
+
+
+def stated_access(record: Mapping[str, Any]) -> str:
+    """Return the access label that the fields of a record state; empty where they state none."""
+    return _first_label({name.lower(): value for name, value in record.items()}, _ACCESS_KEYS)
 
 
 def _first_label(metadata: dict[str, Any], keys: tuple[str, ...]) -> str:

@@ -19,7 +19,7 @@ from tinsmith.evidence.items import Item, ItemKind
 SYSTEM = "You answer questions about documents. Answer as briefly as you can, without explaining."
 STOPPED = "stopped"  # the reason of questions after an endpoint gave up
 NOT_ASKED = frozenset({"budget", "time", STOPPED, "withheld"})
-_OWN_ANSWERS = frozenset({"refused", "empty"})  # the system gave nothing usable, by its own fault
+OWN_FAILURES = frozenset({"refused", "empty"})  # the system gave nothing usable, by its own fault
 _GAP = "____"
 _GAP_QUESTION = f"Question: What text belongs in the gap ({_GAP})?"
 _EARLIER_GAP_QUESTION = f"Question: What stands in the gap ({_GAP})?"  # in bundles of an earlier version
@@ -193,7 +193,7 @@ def grade_answer(choices: Sequence[str], accepted: Sequence[str], raw: str, *, f
 
 def is_counted(row: GeneratedRow) -> bool:
     """Say whether a question counts: answered, or refused by the system; not if budget or connection failed."""
-    return not row["failure"] or row["failure"] in _OWN_ANSWERS
+    return not row["failure"] or row["failure"] in OWN_FAILURES
 
 
 def read_open(path: Path) -> list[OpenItem]:

@@ -88,7 +88,7 @@ class Grader:
             said = next((line.strip() for line in text.splitlines() if line.strip()), "")
             return None if said.casefold().strip(" .") in _NOTHING else {"answer": said, "quote": ""}
         if config.kind == "write":
-            return text or UNREADABLE
+            return (_object_in(text) if config.json_schema else text) or UNREADABLE
         if config.several:
             return read_labels(labels, raw) or ([] if read_label([NONE], raw) else UNREADABLE)
         return read_label(labels, raw)
@@ -136,12 +136,18 @@ class Grader:
         return prediction != UNREADABLE and (sure is None or not needs_a_person(self.job, sure))
 
 
+def _object_in(text: str) -> str:
+    """Return what stands from the first brace of a text to the last, so without words or fences around it."""
+    return text[text.find("{") : text.rfind("}") + 1] if "{" in text else text
+
+
 def _read_fields(job: Job, text: str) -> JobAnswer:
     """Return the values of each field of a JSON object; empty where the text holds none."""
-    start, end = text.find("{"), text.rfind("}")
     try:
-        stored = json.loads(text[start : end + 1])
+        stored = json.loads(_object_in(text))
     except (ValueError, RecursionError):
+        return UNREADABLE
+    if not isinstance(stored, dict):
         return UNREADABLE
     found: dict[str, list[str]] = {}
     for field in fields_of(job.config):

@@ -117,6 +117,7 @@ def _wanted(items: Items, recipe: Recipe) -> dict[str, set[str]]:
         files = [possible for possible in wanted.values() if possible == {served}]
         wanted |= {} if files else {"the file of a job": {served}}
         wanted |= {recorded.name: {recorded.name} for recorded in config.recorded}
+        wanted |= {endpoint.name: {endpoint.name} for endpoint in config.endpoints}
     if not any(job.kind == "classify" and not job.several for job in recipe.jobs):
         return wanted
     others = {} if recipe.model.scratch else {"its base": {BASE}}
@@ -321,7 +322,10 @@ def _check_audits(where: Path, stored: Metrics, items: Items, recipe: Recipe) ->
 
 def _check_systems(where: Path, stored: Metrics, items: Items, recipe: Recipe) -> None:
     """Raise BundleError unless our model and every endpoint of the recipe were asked the same questions in words."""
-    if not recipe.evaluate.asked_in_words:
+    files = [items.folder / name for name in ("questions.jsonl", "open.jsonl")]
+    if not recipe.evaluate.asked_in_words or not any(
+        path.is_file() and path.stat().st_size for path in files
+    ):
         return
     systems = [system.subject for system in stored.generated.systems] if stored.generated else []
     for endpoint in recipe.evaluate.endpoints:

@@ -161,7 +161,8 @@ class JobRow(TypedDict):
 class JobAsked(TypedDict):
     """How a subject was asked about one job: seconds and joules of all `rows`, or a recorded price of 1,000 answers.
 
-    `calibration` is what made its scores of ln p; `recorded` counts the rows of a file of answers.
+    `calibration` is what made its scores of ln p; `recorded` counts the rows of a file of answers; `lost` counts by
+    reason the rows to which an endpoint gave no answer.
     """
 
     rows: int
@@ -171,6 +172,7 @@ class JobAsked(TypedDict):
     price_per_1000: float | None
     calibration: JsonObject | None
     recorded: JsonObject | None
+    lost: NotRequired[dict[str, int]]
 
 
 class JobAbout(TypedDict):

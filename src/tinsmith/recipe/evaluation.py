@@ -27,6 +27,10 @@ _FOR_QUESTIONS = ReadWhen(
     lambda recipe, evaluate: bool(recipe.tasks or evaluate.built_items or evaluate.questions),
     "write a task, or set evaluate.built_items or evaluate.questions",
 )
+_FOR_QUESTIONS_OR_JOBS = ReadWhen(
+    lambda recipe, evaluate: bool(recipe.jobs or recipe.tasks or evaluate.built_items or evaluate.questions),
+    "write a job or a task, or set evaluate.built_items or evaluate.questions",
+)
 _FOR_REPLACED = ReadWhen(
     lambda recipe, evaluate: "replace" in (PRIVACY_DEFAULTS | recipe.curate.privacy.actions).values(),
     "let curate.privacy.actions replace something",
@@ -100,7 +104,11 @@ class EndpointConfig(LLMConfig):
         "openai", description="openai is any OpenAI-compatible endpoint"
     )
     model: str = Field(min_length=1, description="the model's name at the endpoint")
-    max_tokens: int = Field(64, ge=1, description="limit of an answer; reasoning models need a few thousand")
+    max_tokens: int = Field(
+        64,
+        ge=1,
+        description="limit of an answer; reasoning models need a few thousand; a job's answer gets what it needs",
+    )
 
 
 class BoundsConfig(Section):
@@ -193,9 +201,9 @@ class EvaluateConfig(Section):
         ge=0,
         description="most questions per task answered in free text; 0 is none, or 50 with endpoints",
     )
-    endpoints: Annotated[tuple[EndpointConfig, ...], _FOR_QUESTIONS] = Field(
+    endpoints: Annotated[tuple[EndpointConfig, ...], _FOR_QUESTIONS_OR_JOBS] = Field(
         (),
-        description="systems behind an API that answer in free text, each with name, kind and model",
+        description="systems behind an API that answer questions and jobs in free text, each with name, kind and model",
     )
     trained_rivals: Annotated[tuple[str, ...], _FOR_JOBS] = Field(
         (), description="models that learn each job from the same examples within the same budget as ours"
@@ -210,7 +218,7 @@ class EvaluateConfig(Section):
     job_items: Annotated[int, _FOR_JOBS] = Field(
         500,
         ge=2,
-        description="most test rows of a job that base and rivals are asked, drawn by seed",
+        description="most test rows of a job that base, rivals and endpoints are asked, drawn by seed",
     )
     general: tuple[GeneralConfig, ...] = Field(
         (), description="tests of general ability, to see what training made the model forget"

@@ -95,7 +95,7 @@ def _build(bundle: Path, recipe: Recipe, families: Sequence[Family], by_interval
         curation=read_curation(data / "curation"),
         files=_read(data / "files.json", Files),
         documents=_read(data / "documents.json", Documents),
-        sent=read_sent(data / "sent"),
+        sent=read_sent(data / "sent", has_documents=bool(recipe.ingest.sources)),
         overlap=_overlap(data),
         shared=_shared(data / "shared.jsonl", recipe),
         training=describe_training(data, recipe, statistics),

@@ -173,8 +173,9 @@ def _costs(evidence: Evidence, result: JobResult) -> str:
     prices = [row for row in evidence.metrics if row.metric == f"job_price:{result.job.job}"]
     if prices:
         row = max(prices, key=lambda row: row.value)
+        recorded = "recorded " * (row.method == "recorded")
         told.append(
-            f"the recorded price of {result.called(row.subject)} is {words.money(row.value, row.unit)}"
+            f"the {recorded}price of {result.called(row.subject)} is {words.money(row.value, row.unit)}"
         )
     text = "; ".join([*told, _left_to_a_person(result.job, figures)])
     return f"{text[:1].upper()}{text[1:]}."

@@ -11,9 +11,9 @@ from tinsmith.report.schema import LeftOut, Sent, SentTo
 SENDERS = ("refine", "evaluate")  # the stages that ask language models
 
 
-def read_sent(folder: Path) -> Sent | None:
+def read_sent(folder: Path, *, has_documents: bool) -> Sent | None:
     """Read what the stages sent; None unless each of them wrote it down, since then nobody knows."""
-    paths = [folder / f"{stage}.json" for stage in SENDERS]
+    paths = [folder / f"{stage}.json" for stage in SENDERS if has_documents or stage == "evaluate"]
     if not all(path.is_file() for path in paths):
         return None
     records = [read_json(path) for path in paths]

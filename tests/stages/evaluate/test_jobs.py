@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 
+from rule_teacher import rule_teacher
 from small_models import byte_tokenizer, tiny_model
 from tinsmith.base.errors import BundleError, CorpusError, RecipeError
 from tinsmith.base.files import read_json, read_jsonl, write_json, write_jsonl
@@ -20,6 +21,7 @@ from tinsmith.jobs.labels import LabelTree
 from tinsmith.jobs.spec import Calibration, Job
 from tinsmith.model.load import has_bfloat16
 from tinsmith.recipe import (
+    EndpointConfig,
     EvaluateConfig,
     JobConfig,
     MeterConfig,
@@ -331,3 +333,26 @@ def test_another_job_than_the_recipe_has_is_named(bundle, run):
     other = _promised(run).model_copy(update={"jobs": (JOB.model_copy(update={"question": "Is it?"}),)})
     with pytest.raises(BundleError, match="is another job than the recipe has"):
         check_promised(bundle, other)
+
+
+def test_an_endpoint_stands_beside_the_others_and_verifies(run, tmp_path):
+    with rule_teacher() as server:
+        server.answer = lambda prompt: "hawkish" if "raise" in prompt or "tighten" in prompt else "dovish"
+        endpoints = (EndpointConfig(name="api", model="m", url=server.url),)
+        changes = {"rivals": (), "shots": (0,), "recorded": (), "endpoints": endpoints}
+        _evaluate(run, tmp_path / "out", **changes)
+        asked = len(server.asked)
+        _evaluate(run, tmp_path / "out", **changes)
+        assert len(server.asked) == asked == 18
+    out, metrics = tmp_path / "out", read_json(tmp_path / "out" / "metrics.json")
+    assert metrics["subjects"][-1]["name"] == "api (m)"
+    assert {row["b"] for row in metrics["comparisons"]} >= {"api", "tfidf"}
+    assert read_json(out / "sent.json") == {"requests": [], "left_out": {}}
+    recipe = Recipe(name="r", seed=3, jobs=(JOB,), evaluate=_config(run, **changes))
+    assert check_figures(out / "metrics.json", out / "items", recipe, gguf=run / "package" / "gguf") > 100
+    path = out / "items" / "job-api.jsonl"
+    first, *rest = read_jsonl(path)
+    for forged in ({"raw": "neutral"}, {"raw": None, "prediction": "neutral", "correct": False}):
+        write_jsonl(path, [first | forged, *rest])
+        with pytest.raises(BundleError, match="prediction"):
+            check_figures(out / "metrics.json", out / "items", recipe, gguf=run / "package" / "gguf")

@@ -33,11 +33,13 @@ from tinsmith.evidence.schema import (
     Role,
     role_of,
 )
+from tinsmith.jobs.answers import UNREADABLE
 from tinsmith.jobs.calibration import confidence
 from tinsmith.jobs.size import JobSize, job_size
 from tinsmith.jobs.spec import FILE, Calibration, Job, read_job
 from tinsmith.recipe import Budget, MeterConfig, Recipe
 
+_IN_WORDS = ("endpoint", "recorded")  # systems whose answers are read
 _SAME = 1e-6  # of a probability: sums in another order differ by less
 _TEST_ROWS, _LEARNT_ROWS = 500, 2000  # that a job is taken to have where its examples are documents
 _WORDS, _STATES = 15.0, 105.0  # seconds that linear models over words, and over hidden states, take for a job
@@ -62,7 +64,9 @@ def figures(context: FigureContext) -> Figures:
         metrics += _without_words(table, context)
         asked = {subject: facts["jobs"].get(name) for subject, facts in about.items()}
         for subject, facts in asked.items():
-            metrics += _cost_rows(name, subject, facts, context.meter) if facts else ()
+            metrics += (
+                _cost_rows(name, subject, facts, context.meter, about[subject]["system"]) if facts else ()
+            )
         comparisons += _comparisons(table, context)
         baselines = [subject for subject in table.rows if context.role(subject) is Role.BASELINE]
         recorded = {
@@ -149,8 +153,8 @@ def _by_metric(table: JobTable, rows: Sequence[JobRow]) -> dict[str, tuple[Stati
     return {metric: (statistic, items) for metric, statistic, items in metrics_of(table, rows)}
 
 
-def _cost_rows(job: str, subject: str, asked: JobAsked, meter: MeterConfig) -> list[MetricRow]:
-    """Return what 1,000 rows cost: seconds and joules as measured, or a price as recorded."""
+def _cost_rows(job: str, subject: str, asked: JobAsked, meter: MeterConfig, system: str) -> list[MetricRow]:
+    """Return what 1,000 rows cost: seconds and joules as measured, or a price: recorded, or of an endpoint's tokens."""
     file, row = {"file": f"items/{FAMILY.kind}-{subject}.json", "task": job}, partial(FAMILY.row)
     found, scale, rows = [], 1000 / max(1, asked["rows"]), asked["rows"]
     if (seconds := asked["seconds"]) is not None:
@@ -163,8 +167,8 @@ def _cost_rows(job: str, subject: str, asked: JobAsked, meter: MeterConfig) -> l
         modelled |= {"unit": meter.currency}
         found.append(row("job_energy_price", (job,), subject, Estimate(*price), rows, **modelled))
     if (paid := asked["price_per_1000"]) is not None:
-        recorded = file | {"unit": meter.currency, "method": "recorded"}
-        found.append(row("job_price", (job,), subject, Estimate(*[paid] * 3), rows, **recorded))
+        priced = file | {"unit": meter.currency, "method": "tokens" if system == "endpoint" else "recorded"}
+        found.append(row("job_price", (job,), subject, Estimate(*[paid] * 3), rows, **priced))
     return found
 
 
@@ -188,8 +192,9 @@ def check(items: Items) -> None:
             _check_asked(items, job, subject, own, asked)
             known = about.get(subject, {"jobs": {}})["jobs"].get(name)  # type: ignore[typeddict-item]
             judge = Grader(_judged_by(job, subject, known))
+            in_words = subject in about and about[subject]["system"] in _IN_WORDS
             for row in own:
-                _check_row(items, judge, subject, row, asked[row["id"]])
+                _check_row(items, judge, subject, row, asked[row["id"]], in_words=in_words)
 
 
 def _judged_by(job: Job, subject: str, asked: JobAsked | None) -> Job:
@@ -213,7 +218,9 @@ def _check_asked(
         raise contradiction(path, f"{name}: does not answer {min(lost)}")
 
 
-def _check_row(items: Items, judge: Grader, subject: str, row: JobRow, question: JobQuestion) -> None:
+def _check_row(
+    items: Items, judge: Grader, subject: str, row: JobRow, question: JobQuestion, *, in_words: bool
+) -> None:
     expected: dict[str, object] = {name: question[name] for name in ("answer", "group", "shared")}  # type: ignore[literal-required]
     job, prediction = judge.job, row["prediction"]
     if row["log_p"] is not None:
@@ -225,6 +232,8 @@ def _check_row(items: Items, judge: Grader, subject: str, row: JobRow, question:
         expected |= {"confidence": stored[prediction]}
     elif row["raw"] is not None:
         prediction = judge.read(row["raw"])
+    elif in_words:
+        prediction = UNREADABLE  # a refusal; who answers in words has no answer without them
     expected |= {"prediction": prediction, "correct": judge.grade(question, prediction)}
     expected |= {"given": judge.is_given(prediction, row["confidence"])}
     for field, value in expected.items():
@@ -293,7 +302,7 @@ FAMILY = Family(
         MetricSpec("job_seconds", "s", "Seconds for 1,000 items", higher_is_better=False),
         MetricSpec("job_joules", "J", "Joules for 1,000 items", higher_is_better=False),
         MetricSpec("job_energy_price", "", "Energy price of 1,000 items", higher_is_better=False),
-        MetricSpec("job_price", "", "Recorded price of 1,000 items", higher_is_better=False),
+        MetricSpec("job_price", "", "Price of 1,000 items", higher_is_better=False),
     ),
     figures=figures,
     check=check,

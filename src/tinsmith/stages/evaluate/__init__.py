@@ -121,16 +121,27 @@ def _reusable() -> tuple[str, ...]:
 
 
 def _asks(recipe: Recipe) -> tuple[Outbound, ...]:
-    if not recipe.evaluate.endpoints:
+    """Return the endpoints, with the most that each is sent about documents and jobs together."""
+    config = recipe.evaluate
+    if not config.endpoints:
         return ()
-    from tinsmith.stages.evaluate.answers import asked
+    from tinsmith.evaluate.job_requests import most_sent as most_about_jobs
+    from tinsmith.stages.evaluate.answers import most_sent
 
-    return asked(recipe.evaluate, recipe.tasks)
+    def most() -> tuple[int, int]:
+        questions = most_sent(config, recipe.tasks) if recipe.ingest.sources else (0, 0)
+        rows = most_about_jobs(config.job_items, recipe.jobs)
+        return questions[0] + rows[0], questions[1] + rows[1]
+
+    return tuple(
+        Outbound(f"evaluate.endpoints.{number}", endpoint, most)
+        for number, endpoint in enumerate(config.endpoints)
+    )
 
 
 STAGE = Stage(
     "evaluate",
-    version=10,
+    version=11,
     purpose="measuring",
     estimate=_estimate,
     inputs=("ingest", "split", "refine", "tokenize", "train", "examples", "learn", "package"),

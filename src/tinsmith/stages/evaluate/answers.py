@@ -96,10 +96,10 @@ class Words:
     origins: Origins
 
     @property
-    def withheld(self) -> dict[str, int]:
-        """Count, for each endpoint on another machine, the documents with a question that may not be sent."""
-        kept = {item.doc_id for item in self.questions if not self.origins.may_leave(item)}
-        return {outbound.where: len(kept) for _, outbound in self.endpoints if outbound.host}
+    def withheld(self) -> dict[str, frozenset[str]]:
+        """Return, for each endpoint on another machine, the documents with a question that may not be sent."""
+        kept = frozenset(item.doc_id for item in self.questions if not self.origins.may_leave(item))
+        return {outbound.where: kept for _, outbound in self.endpoints if outbound.host}
 
 
 def choose_words(
@@ -116,25 +116,27 @@ def choose_words(
     chosen = tuple(item for items in groups for item in choose_questions(items, limit, seed=seed))
     endpoints = tuple(zip(config.endpoints, asked(config, tasks), strict=True))
     for _, outbound in endpoints:
-        if outbound.host and not any(map(origins.may_leave, chosen)):
+        if chosen and outbound.host and not any(map(origins.may_leave, chosen)):
             raise none_may_leave(outbound, map(origins.label, chosen))
     return Words(chosen, tuple(itertools.chain.from_iterable(own.values())), endpoints, origins)
 
 
 def answer_in_words(
     words: Words, local: Sequence[tuple[str, str, Path]], *, out: Path, progress: Progress
-) -> None:
-    """Ask all systems the same questions; store their answers below `out`/items.
+) -> dict[str, float]:
+    """Ask all systems the same questions; store their answers below `out`/items. Returns what each has cost.
 
     `local` gives subject, name and GGUF of each model that runs here. Answers are kept in `out`/answers, so that a
     killed run asks none of them again. Raises LLMError where an endpoint gave no answer at all.
     """
+    spent: dict[str, float] = {}
     if not words.questions:
-        return
+        return spent
     write_jsonl(out / "items" / "open.jsonl", map(asdict, words.open_questions))
     for system in _systems(words.endpoints, local):
-        rows = list(_ask(system, words, out / ANSWERS, progress))
+        rows, spent[system.subject] = _ask(system, words, out / ANSWERS, progress)
         write_jsonl(out / "items" / f"generated-{system.subject}.jsonl", rows)
+    return spent
 
 
 def _systems(
@@ -147,7 +149,8 @@ def _systems(
         yield System(endpoint.name, system_name(endpoint), outbound, endpoint.max_tokens)
 
 
-def _ask(system: System, words: Words, answers: Path, progress: Progress) -> Iterator[GeneratedRow]:
+def _ask(system: System, words: Words, answers: Path, progress: Progress) -> tuple[list[GeneratedRow], float]:
+    """Return a row for each question, and what the answers cost in sum."""
     outbound, questions = system.outbound, words.questions
     requests = [
         Request(
@@ -169,12 +172,16 @@ def _ask(system: System, words: Words, answers: Path, progress: Progress) -> Ite
         ) as asking,
         progress.task(what, len(requests), "questions") as advance,
     ):
-        for item, outcome in zip(questions, _outcomes(asking, requests, advance), strict=True):
-            yield generated_row(item, outcome)
+        outcomes = outcomes_of(asking, requests, advance)
+        rows = [generated_row(item, outcome) for item, outcome in zip(questions, outcomes, strict=True)]
+        return rows, asking.budget.spent
 
 
-def _outcomes(asking: LLMSession, requests: list[Request], advance: Advance) -> Iterator[Answer | Failure]:
-    """Yield an outcome per question; where the endpoint gives up in the middle the rest was not asked."""
+def outcomes_of(asking: LLMSession, requests: list[Request], advance: Advance) -> Iterator[Answer | Failure]:
+    """Yield an outcome per question; where the endpoint gives up in the middle the rest was not asked.
+
+    Raises LLMError where it gave no answer at all.
+    """
     came = 0
     try:
         for outcome in asking.ask(requests):

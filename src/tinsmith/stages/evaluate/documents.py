@@ -51,7 +51,6 @@ from tinsmith.stages.evaluate.learnt import find_learnt
 from tinsmith.stages.evaluate.measured import Measured
 from tinsmith.stages.evaluate.origins import Origins, find_origins
 from tinsmith.stages.evaluate.redacted_values import find_redacted_values
-from tinsmith.stages.sent import write_sent
 from tinsmith.stages.stage import Inputs
 from tinsmith.tokens.canaries import Canary
 
@@ -71,7 +70,7 @@ def evaluate_documents(
 ) -> Measured:
     """Score everything and store every item.
 
-    `sent.json` says what endpoints on other machines received. Raises AssetError for a model that cannot be scored,
+    Raises AssetError for a model that cannot be scored,
     CorpusError for too few held-out documents or none that may be sent.
     """
     items, tasks, device = out / "items", settings.tasks, choose_device(settings.train.device)
@@ -116,7 +115,7 @@ def evaluate_documents(
     )
     runnable = _runnable(models, inputs["package"])
     _measure_speeds(config, runnable, texts, items, progress)
-    _answer_in_words(words, models, runnable, out, progress)
+    spent = _answer_in_words(words, models, runnable, out, progress)
     described = [describe(each, tokenizers[each.subject]) for each in models]
     notes = [
         *_notes(config, items, questions, models, len(drawn) - len(texts)),
@@ -126,7 +125,7 @@ def evaluate_documents(
     ]
     gaps = [gap for gap in prepared if isinstance(gap, Gap)]
     statistics = {"documents": float(len(texts)), "bytes": float(sum(text.bytes for text in texts))}
-    return Measured([*described, *baselines], notes, gaps, statistics)
+    return Measured([*described, *baselines], notes, gaps, statistics, words.withheld, spent)
 
 
 @dataclass(frozen=True)
@@ -300,13 +299,12 @@ def _answer_in_words(
     runnable: Mapping[str, Path],
     out: Path,
     progress: Progress,
-) -> None:
-    """Ask what runs here, of our files the smallest alone, and the recipe's endpoints."""
+) -> dict[str, float]:
+    """Ask what runs here, of our files the smallest alone, and the recipe's endpoints; return what each has cost."""
     bigger = set(GGUF_SUBJECTS.values()) - {OURS_4BIT}
     names = {model.subject: model.name for model in models}
     local = [(subject, names[subject], gguf) for subject, gguf in runnable.items() if subject not in bigger]
-    answer_in_words(words, local, out=out, progress=progress)
-    write_sent(out, words.withheld)
+    return answer_in_words(words, local, out=out, progress=progress)
 
 
 def _notes(

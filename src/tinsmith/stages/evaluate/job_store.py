@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tinsmith.base.files import JsonObject, read_json, sha256_json, write_json, write_jsonl
@@ -45,10 +45,12 @@ class Answers:
     calibration: Calibration | None = None
     recorded: JsonObject | None = None
     price_per_1000: float | None = None
+    lost: Mapping[str, int] = field(default_factory=dict)  # reason -> rows that have no answer for it
+    final: bool = True  # False where another try may give answers that are missing
 
     def facts(self) -> JobAsked:
         """Return what is stored beside the rows."""
-        return {
+        facts: JobAsked = {
             "rows": len(self.rows),
             "seconds": self.cost.seconds if self.cost else None,
             "joules": self.cost.joules if self.cost else None,
@@ -57,6 +59,9 @@ class Answers:
             "calibration": self.calibration.model_dump(mode="json") if self.calibration else None,
             "recorded": self.recorded,
         }
+        if self.lost:
+            facts["lost"] = dict(self.lost)
+        return facts
 
 
 Asks = Mapping[str, Callable[[], Answers]]  # by job
@@ -70,27 +75,32 @@ class JobStore:
     depends: JsonObject
     progress: Progress
 
-    def put(self, subject: str, system: str, about: Sequence[object], asks: Asks) -> None:
+    def put(self, subject: str, system: str, about: Sequence[object], asks: Asks) -> JobAbout:
         """Ask a subject about its jobs and store its answers, unless it was asked the same before.
 
-        `about` is what its answers depend on beside the jobs, such as the hash of its files.
+        `about` is what its answers depend on beside the jobs, such as the hash of its files. Returns what is stored
+        beside them.
         """
         path, file = (self.items / f"{FAMILY.kind}-{subject}{end}" for end in (".jsonl", ".json"))
         fingerprint = sha256_json(
             {"all": self.depends, "system": system, "about": list(about), "jobs": list(asks)}
         )
-        if file.is_file() and path.is_file() and read_json(file)["fingerprint"] == fingerprint:
-            self.progress.say(f"  {subject}: asked before")
-            return
+        if file.is_file() and path.is_file():
+            before: JobAbout = read_json(file)
+            if before["fingerprint"] == fingerprint:
+                self.progress.say(f"  {subject}: asked before")
+                return before
         # Before any item changes: a kill must not leave an old fingerprint beside new items.
         file.unlink(missing_ok=True)
         self.progress.say(f"  {subject}: {', '.join(asks)}")
         rows: list[JobRow] = []
-        facts: dict[str, JobAsked] = {}
-        for name, ask in asks.items():
-            answers = ask()
+        found = {name: ask() for name, ask in asks.items()}
+        for answers in found.values():
             rows += answers.rows
-            facts[name] = answers.facts()
+        facts = {name: answers.facts() for name, answers in found.items()}
         write_jsonl(path, rows)
+        if not all(answers.final for answers in found.values()):
+            fingerprint = ""  # so that another attempt asks again
         stored: JobAbout = {"fingerprint": fingerprint, "system": system, "jobs": facts}
         write_json(file, stored)
+        return stored

@@ -1,4 +1,4 @@
-"""Measure each job on its test rows: our files as they are served, base and rivals, baselines, recorded answers."""
+"""Measure each job on its test rows: our files, base and rivals, baselines, endpoints, recorded answers."""
 
 from __future__ import annotations
 
@@ -32,32 +32,32 @@ from tinsmith.recipe import EvaluateConfig, RecordedConfig
 from tinsmith.serve.job_model import JobModel
 from tinsmith.serve.runtime import find_gguf
 from tinsmith.stages.evaluate import Settings
+from tinsmith.stages.evaluate.job_endpoints import Endpoints, endpoint_subject
 from tinsmith.stages.evaluate.job_store import Answers, Asks, JobStore, metered
 from tinsmith.stages.evaluate.job_taught import Teacher
-from tinsmith.stages.evaluate.job_work import JobWork, OpenModel, guessed, read_jobs, scored
+from tinsmith.stages.evaluate.job_work import JobWork, OpenModel, guessed, scored
 from tinsmith.stages.evaluate.job_writers import answered, ask_untaught, drop_files, obstacle
 from tinsmith.stages.evaluate.measured import Measured
-from tinsmith.stages.stage import Inputs
 
 STATE_TOKENS = 150_000  # of the learning side that frozen hidden states are computed of, at most
 
 
 def evaluate_jobs(
     config: EvaluateConfig,
+    works: Sequence[JobWork],
+    endpoints: Endpoints,
     *,
     settings: Settings,
-    inputs: Inputs,
+    learnt: Path,
     seed: int,
     out: Path,
     progress: Progress,
-    may_leave: tuple[str, ...],
 ) -> Measured:
     """Ask everybody each job's test rows, and store every answer.
 
-    Raises AssetError for a model that cannot be opened, CorpusError for a test of fewer than two groups, RecipeError
-    for recorded answers to other inputs.
+    Raises AssetError for a model that cannot be opened, RecipeError for recorded answers to other inputs, LLMError for
+    an endpoint that gives no answer.
     """
-    works = list(read_jobs(config, inputs, seed))
     write_jsonl(out / "items" / QUESTIONS, (question for work in works for question in work.questions))
     judging = _Judging(works, config, settings, seed, out, progress)
     # First, so that answers to other inputs are refused before any model is opened.
@@ -66,12 +66,13 @@ def evaluate_jobs(
     judging.ask_models()
     drop_files(out)
     judging.ask_baselines()
-    judging.teach(inputs["learn"], out)
+    judging.teach(learnt, out)
+    judging.ask_endpoints(endpoints)
     judging.subjects += recorded
     names = [subject.subject for subject in judging.subjects]
     drop_other_subjects(out / "items", names, [FAMILY.kind])
     rows = {f"test_rows_{work.name}": float(len(work.test)) for work in works}
-    return Measured(judging.subjects, gaps=judging.gaps, statistics=rows)
+    return Measured(judging.subjects, gaps=judging.gaps, statistics=rows, withheld=endpoints.left_out())
 
 
 class _Judging:
@@ -118,9 +119,6 @@ class _Judging:
 
     def ask_models(self) -> None:
         """Ask base and rivals without examples and after some; on the way, learn from the base's hidden states."""
-        if self.config.endpoints:
-            what, why = "Endpoints were not asked the jobs", "they were asked questions on documents alone"
-            self.gaps.append(Gap(kind=FAMILY.kind, what=what, why=why))
         for found in find_others(self.config, self.settings.model):
             with OpenModel(found, self.precision, self.device) as model:
                 described = describe(found, model.tokenizer)
@@ -208,6 +206,19 @@ class _Judging:
         self.subjects += teacher.teach_rivals(self.config, self.progress)
         if self.config.encoder:
             self.subjects.append(teacher.teach_encoder(resolve_model(self.config.encoder)))
+
+    def ask_endpoints(self, endpoints: Endpoints) -> None:
+        """Ask the systems behind an API about rows of each job."""
+        for endpoint in self.config.endpoints:
+            with endpoints.open(endpoint) as asking:
+                asks = {work.name: partial(endpoints.ask, endpoint, asking, work) for work in self.works}
+                stored = self.store.put(endpoint.name, "endpoint", endpoints.about(endpoint), asks)
+            self.subjects.append(endpoint_subject(endpoint))
+            for name, facts in stored["jobs"].items():
+                if lost := facts.get("lost"):
+                    what = f"{sum(lost.values())} rows of {name} have no answer of {endpoint.name}"
+                    why = ", ".join(f"{reason} ({count})" for reason, count in lost.items())
+                    self.gaps.append(Gap(kind=FAMILY.kind, what=what, why=why))
 
     def read_recorded(self) -> list[Subject]:
         """Match recorded answers with the test rows; return who gave them."""

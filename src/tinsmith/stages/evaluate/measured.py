@@ -10,9 +10,15 @@ from tinsmith.evidence.schema import Gap, Subject
 
 @dataclass(frozen=True)
 class Measured:
-    """Who was measured, notes for the report, what could not be measured and why, and the stage's statistics."""
+    """Who was measured, notes for the report, what could not be measured and why, and the stage's statistics.
+
+    By section of an endpoint, `withheld` names the documents that might not be sent to it; by its name, `spent` is what
+    it cost.
+    """
 
     subjects: Sequence[Subject] = ()
     notes: Sequence[str] = ()
     gaps: Sequence[Gap] = ()
     statistics: Mapping[str, float] = field(default_factory=dict)
+    withheld: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    spent: Mapping[str, float] = field(default_factory=dict)

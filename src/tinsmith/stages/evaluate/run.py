@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 
 from tinsmith.base.files import write_json
@@ -15,7 +16,11 @@ from tinsmith.model.load import choose_device
 from tinsmith.recipe import EvaluateConfig
 from tinsmith.stages.evaluate import Settings
 from tinsmith.stages.evaluate.documents import evaluate_documents
+from tinsmith.stages.evaluate.job_endpoints import Endpoints
+from tinsmith.stages.evaluate.job_work import read_jobs
 from tinsmith.stages.evaluate.jobs import evaluate_jobs
+from tinsmith.stages.evaluate.measured import Measured
+from tinsmith.stages.sent import write_sent
 from tinsmith.stages.stage import Inputs
 
 
@@ -31,21 +36,45 @@ def evaluate(
 ) -> dict[str, float]:
     """Measure what the inputs allow, store every item, and write `metrics.json`, which is computed from items alone.
 
-    Raises EvidenceError where a figure is out of bounds, and what its two parts raise.
+    `sent.json` says what endpoints on other machines received. Raises EvidenceError where a figure is out of bounds,
+    CorpusError for a test of fewer than two groups or where no row of a job may be sent, and what its two parts raise.
     """
-    parts = [
-        measure(
-            config,
-            settings=settings,
-            inputs=inputs,
-            seed=seed,
-            out=out,
-            progress=progress,
-            may_leave=may_leave,
+    parts: list[Measured] = []
+    # Before any model is opened, so that rows that may not leave are refused at once.
+    works = list(read_jobs(config, inputs, seed)) if "examples" in inputs else []
+    documents = inputs["refine"] / "documents.parquet" if "refine" in inputs else None
+    endpoints = Endpoints(config, works, may_leave, documents, out, progress)
+    endpoints.check()
+    if "refine" in inputs:
+        parts.append(
+            evaluate_documents(
+                config,
+                settings=settings,
+                inputs=inputs,
+                seed=seed,
+                out=out,
+                progress=progress,
+                may_leave=may_leave,
+            )
         )
-        for name, measure in (("refine", evaluate_documents), ("examples", evaluate_jobs))
-        if name in inputs
-    ]
+        endpoints.spent.update(parts[0].spent)
+    if works:
+        parts.append(
+            evaluate_jobs(
+                config,
+                works,
+                endpoints,
+                settings=settings,
+                learnt=inputs["learn"],
+                seed=seed,
+                out=out,
+                progress=progress,
+            )
+        )
+    withheld: defaultdict[str, set[str]] = defaultdict(set)
+    for where, names in (pair for part in parts for pair in part.withheld.items()):
+        withheld[where] |= names
+    write_sent(out, {where: len(names) for where, names in withheld.items()})
     # A subject of both parts is described by the first.
     subjects = {row.subject: row for part in reversed(parts) for row in reversed(part.subjects)}
     subjects = dict(reversed(subjects.items()))
