@@ -17,7 +17,13 @@ from tinsmith.jobs.labels import LabelTree
 from tinsmith.jobs.prompt import answer_ids
 from tinsmith.tokens.batches import Batches
 from tinsmith.train.attention import isolate_sequences
-from tinsmith.train.job_scores import answer_scores, greedy_answer, label_scores, prior_scores
+from tinsmith.train.job_scores import (
+    answer_scores,
+    greedy_answer,
+    label_scores,
+    path_scores,
+    prior_scores,
+)
 from tinsmith.train.objectives.answer import Answer, Choices
 from tiny_jobs import LABELS, job, rows
 from tiny_model import tiny_model, tiny_tokenizer
@@ -69,6 +75,28 @@ def test_scores_of_labels_are_those_of_plain_passes(model, tree, answers, monkey
     monkeypatch.setattr(scores_module, "LEAST_REACH", 0.05)
     rough = label_scores(model, answers, Choices(tree))
     np.testing.assert_allclose(np.exp(rough), np.exp(found), atol=0.05)
+
+
+def test_a_look_reads_the_path_of_the_right_label_alone(model, tree, answers, monkeypatch) -> None:
+    monkeypatch.setattr(scores_module, "LEAST_REACH", 0.0)
+    isolate_sequences(model)
+    whole = label_scores(model, answers, Choices(tree))
+    monkeypatch.setattr(scores_module, "_read_branches", None)
+    scores, chosen = path_scores(model, answers, Choices(tree))
+    truth = [LABELS.index(ask.answer or "") for ask in answers.asks]
+    rows = np.arange(len(truth))
+    np.testing.assert_allclose(scores[rows, truth], whole[rows, truth], atol=1e-5)
+    np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1.0)
+    # It is chosen where a reader that takes the first choice at each branch ends there.
+    for number, (values, right) in enumerate(zip(whole, chosen, strict=True)):
+        path, paths = (), list(tree.paths.values())
+        while path not in paths:
+            mass = {}
+            for label, value in zip(tree.paths.values(), values, strict=True):
+                if label[: len(path)] == path:
+                    mass[label[: len(path) + 1]] = mass.get(label[: len(path) + 1], 0.0) + math.exp(value)
+            path = max(mass, key=mass.__getitem__)
+        assert right == (paths.index(path) == truth[number])
 
 
 def test_the_prior_is_read_after_an_empty_input(model, tree) -> None:

@@ -32,7 +32,7 @@ from tinsmith.train.budget import TrainProgress
 from tinsmith.train.distributed import Ranks
 from tinsmith.train.dry_run import fit_into_memory
 from tinsmith.train.engine import Engine
-from tinsmith.train.job_scores import answer_scores, label_scores
+from tinsmith.train.job_scores import answer_scores, path_scores
 from tinsmith.train.job_watch import Outcome, RunWatch
 from tinsmith.train.loop import fit
 from tinsmith.train.lower_blocks import LowerStates, freeze_lower
@@ -160,11 +160,16 @@ class JobTrainer:
         return self._seconds_of_reading(settings, self._looked_at)
 
     def seconds_of_calibration(self, settings: JobSettings) -> float:
-        """Estimate how long calibration takes: to read the validation part, and to generate some answers."""
+        """Estimate how long calibration takes: to read the validation part, and other labels or generated answers."""
         reading = self._seconds_of_reading(settings, self.validation)
-        if self.choices or self.validation is None:
+        if self.validation is None:
             return reading
-        return reading + self._pace_through_all_blocks(settings) * self.tokens_of_generation(settings)
+        tokens = self.tokens_of_generation(settings)
+        if self.choices:
+            # Labels that part after their first token are read after each prompt again.
+            again = len(self.choices.tree.branches) > 1
+            tokens = int(self.validation.groups().lengths.sum()) * again
+        return reading + self._pace_through_all_blocks(settings) * tokens
 
     def tokens_of_generation(self, settings: JobSettings) -> int:
         """Return how many tokens may be read to calibrate written answers: fewer in a short budget."""
@@ -232,9 +237,9 @@ class JobTrainer:
                 loss = -scored.log_probabilities.sum() / scored.tokens.sum()
                 outcome = Outcome(float(loss), scored.exact)
             else:
-                scores = label_scores(model, asked, self.choices, lower)
+                scores, chosen = path_scores(model, asked, self.choices, lower)
                 truth = [self.job.labels.index(ask.answer or "") for ask in asked.asks]
-                outcome = Outcome(calibrated_loss(scores, truth), scores.argmax(axis=1) == np.array(truth))
+                outcome = Outcome(calibrated_loss(scores, truth), chosen)
         model.train(trained)
         return outcome
 

@@ -35,15 +35,7 @@ def label_scores(
     A pass over each prompt, with its own label, gives the branches on the label's path. Other branches are read only
     where the model reaches them with a probability of `LEAST_REACH`.
     """
-    tree, device = choices.tree, model.device
-    known: list[dict[int, Tensor]] = [{} for _ in range(len(answers))]
-    for batch in _batches(answers, device):
-        owners, branches, _ = choices.taken([answers.asks[number].answer or "" for number in batch.numbers])
-        hidden = _hidden(model, batch, answers, lower)
-        log_probs = choices.log_probs(model, hidden, branches).cpu().double()
-        for place, branch, values in zip(owners, branches, log_probs, strict=True):
-            known[batch.numbers[place]][branch] = values
-    above = _ways_to(choices)
+    known, above = _own_branches(model, answers, choices, lower), _ways_to(choices)
     while missing := [
         (number, branch)
         for number, found in enumerate(known)
@@ -53,7 +45,46 @@ def label_scores(
         and _reach(found, steps) >= LEAST_REACH
     ]:
         _read_branches(model, answers, choices, missing, known)
-    return np.array([_labels(found, choices) for found in known]).reshape(len(answers), len(tree.choices))
+    return _all_labels(known, choices)
+
+
+@torch.no_grad()
+def path_scores(
+    model: PreTrainedModel, answers: AnswerSet, choices: Choices, lower: LowerStates | None = None
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return ln p (N, L) of all labels as far as the path of the right one tells, and whether that is chosen (N,).
+
+    It costs a pass over each prompt with its own label, and no other branch is read: there all tokens count as equally
+    likely. The right label is chosen where its token is the first choice at each branch of its path.
+    """
+    known = _own_branches(model, answers, choices, lower)
+    chosen = [
+        all(
+            int(found[branch].argmax()) == choices.columns[branch][taken]
+            for branch, taken in choices.tree.choices[ask.answer or ""]
+        )
+        for found, ask in zip(known, answers.asks, strict=True)
+    ]
+    return _all_labels(known, choices), np.array(chosen, dtype=bool)
+
+
+def _own_branches(
+    model: PreTrainedModel, answers: AnswerSet, choices: Choices, lower: LowerStates | None
+) -> list[dict[int, Tensor]]:
+    """Return for each ask ln p of the tokens at each branch on the path of its own label."""
+    known: list[dict[int, Tensor]] = [{} for _ in range(len(answers))]
+    for batch in _batches(answers, model.device):
+        owners, branches, _ = choices.taken([answers.asks[number].answer or "" for number in batch.numbers])
+        hidden = _hidden(model, batch, answers, lower)
+        log_probs = choices.log_probs(model, hidden, branches).cpu().double()
+        for place, branch, values in zip(owners, branches, log_probs, strict=True):
+            known[batch.numbers[place]][branch] = values
+    return known
+
+
+def _all_labels(known: Sequence[dict[int, Tensor]], choices: Choices) -> Floats:
+    found = [_labels(branches, choices) for branches in known]
+    return np.array(found).reshape(len(known), len(choices.tree.choices))
 
 
 @dataclass(frozen=True)
