@@ -90,7 +90,9 @@ def store_job(
     (folder / "jobs" / name).mkdir(parents=True, exist_ok=True)
     job.write(folder / "jobs" / name)
     for subject, own in rows.items():
-        write_jsonl(folder / f"job-{subject}.jsonl", own)
         system = (systems or {}).get(subject, "model")
+        if system == "recorded":
+            own = [row | {"raw": row["prediction"]} if row["raw"] is None else row for row in own]
+        write_jsonl(folder / f"job-{subject}.jsonl", own)
         about = {"fingerprint": "x", "system": system, "jobs": {name: UNKNOWN | {"rows": len(own)}}}
         write_json(folder / f"job-{subject}.json", about)

@@ -153,5 +153,7 @@ def _read_fields(job: Job, text: str) -> JobAnswer:
     for field in fields_of(job.config):
         value = stored.get(field.name)
         values = value if isinstance(value, list) else [value]
-        found[field.name] = [str(each) for each in values if each not in (None, "", NONE)]
+        kept = [str(each) for each in values if each not in (None, "", NONE)]
+        # An escape in JSON may stand for half a character, which no file holds.
+        found[field.name] = [each.encode("utf-8", "replace").decode() for each in kept]
     return found

@@ -22,6 +22,7 @@ from tinsmith.evidence.schema import (
     BASE,
     GGUF_SUBJECTS,
     OURS,
+    Gap,
     Metrics,
     Role,
     role_of,
@@ -49,7 +50,7 @@ def check_promised(bundle: Path, recipe: Recipe) -> int:
         _check_exports(root, recipe)
     if recipe.jobs:
         _check_jobs(items, recipe)
-    _check_models(where, names, items, recipe)
+    _check_models(where, names, items, recipe, stored.gaps or ())
     _check_sizes(where, stored, roots)
     _check_baselines(where, names, items, recipe)
     if recipe.jobs:
@@ -83,12 +84,12 @@ def _missing(where: Path, what: str) -> BundleError:
     )
 
 
-def _check_models(where: Path, names: list[str], items: Items, recipe: Recipe) -> None:
+def _check_models(where: Path, names: list[str], items: Items, recipe: Recipe, gaps: Sequence[Gap]) -> None:
     """Raise BundleError unless the models among the subjects are those that the recipe names."""
     baselines = {ENCODER, *(baseline.name for baseline in (*BASELINES, *JOB_BASELINES))}
     left = [name for name in names if name not in baselines]
     model = items.folder.parent / "model"
-    for what, possible in _wanted(items, recipe).items():
+    for what, possible in _wanted(items, recipe, asked=not _left_out(gaps)).items():
         found = next((name for name in left if name in possible), None)
         if found is not None:
             left.remove(found)
@@ -108,8 +109,16 @@ def _check_models(where: Path, names: list[str], items: Items, recipe: Recipe) -
         raise contradiction(where, f"has other models than its recipe names: {named}")
 
 
-def _wanted(items: Items, recipe: Recipe) -> dict[str, set[str]]:
-    """Return the subjects that a recipe has measured, baselines left out: what each is, and the names it may have."""
+def _left_out(gaps: Sequence[Gap]) -> bool:
+    """Say whether a bundle is of a version that asked endpoints no jobs, and said so."""
+    return any(gap.what == "Endpoints were not asked the jobs" for gap in gaps)
+
+
+def _wanted(items: Items, recipe: Recipe, *, asked: bool) -> dict[str, set[str]]:
+    """Return the subjects that a recipe has measured, baselines left out: what each is, and the names it may have.
+
+    `asked` says whether its endpoints were asked the jobs.
+    """
     config = recipe.evaluate
     wanted = _wanted_on_documents(recipe)
     if recipe.jobs:
@@ -117,7 +126,7 @@ def _wanted(items: Items, recipe: Recipe) -> dict[str, set[str]]:
         files = [possible for possible in wanted.values() if possible == {served}]
         wanted |= {} if files else {"the file of a job": {served}}
         wanted |= {recorded.name: {recorded.name} for recorded in config.recorded}
-        wanted |= {endpoint.name: {endpoint.name} for endpoint in config.endpoints}
+        wanted |= {endpoint.name: {endpoint.name} for endpoint in config.endpoints if asked}
     if not any(job.kind == "classify" and not job.several for job in recipe.jobs):
         return wanted
     others = {} if recipe.model.scratch else {"its base": {BASE}}

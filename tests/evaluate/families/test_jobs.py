@@ -93,6 +93,14 @@ def test_intervals_are_those_of_ten_plain_lines(stored):
     assert (row.low, row.high) == pytest.approx(tuple(np.quantile(values, [0.025, 0.975])))
 
 
+def test_a_subject_with_rows_of_one_group_has_no_figure(stored, job, questions):
+    rows = [row for row in _rows(stored, "gpt-4") if row["group"] == questions[0]["group"]]
+    write_jsonl(stored / "job-gpt-4.jsonl", rows)
+    assert rows
+    found = [row for row in _figures(stored).metrics if row.subject == "gpt-4"]
+    assert not [row for row in found if row.metric.startswith(("job_accuracy", "job_weighted_f1"))]
+
+
 def test_our_files_are_compared_with_everybody_on_the_rows_that_both_answered(stored):
     found = [row for row in _figures(stored).comparisons if row.name == "job_accuracy"]
     assert [(row.a, row.b, row.items) for row in found] == [

@@ -1,6 +1,7 @@
 """Systems behind an API, asked the rows of jobs over real HTTP: read as recorded answers are, sent what may leave."""
 
 import json
+import time
 from dataclasses import replace
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pytest
 
 from rule_teacher import rule_teacher
 from tinsmith.base.errors import CorpusError, LLMError
-from tinsmith.base.files import read_jsonl
+from tinsmith.base.files import read_jsonl, write_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.evaluate.job_grades import Grader
 from tinsmith.evaluate.job_requests import job_request, most_bytes, most_sent
@@ -18,6 +19,7 @@ from tinsmith.llm import client
 from tinsmith.recipe import EndpointConfig, EvaluateConfig, JobConfig
 from tinsmith.stages.evaluate import job_work
 from tinsmith.stages.evaluate.job_endpoints import Endpoints, endpoint_subject
+from tinsmith.stages.evaluate.measured import Spent
 
 LABELS = ("dovish", "hawkish")
 CLASSIFY = JobConfig(
@@ -156,7 +158,7 @@ def test_a_label_that_only_rows_have_that_stay_is_never_listed(server, tmp_path)
     config = CLASSIFY.model_copy(update={"labels": ()})
     rows = [*STANCES[:3], row(3, "merger", access="secret")]
     job = Job(config=config, labels=(*LABELS, "merger"))
-    with pytest.raises(CorpusError, match="1 labels stand only in rows that may not leave"):
+    with pytest.raises(CorpusError, match=r"merger \(1 in all\) stand in no row that may leave"):
         endpoints(server, tmp_path, work(job, rows), allowed=("public",), remote=True).check()
     endpoints(server, tmp_path, work(job, rows), allowed=("public", "secret"), remote=True).check()
     # A person who writes labels into the recipe says that they may be known.
@@ -176,8 +178,12 @@ def test_limits_count_over_all_jobs_and_what_was_spent_before(server, tmp_path):
     few = limits | {"max_cost": longest + 0.016}
     first, second = ask(endpoints(server, tmp_path / "2", *works, **few), *works)
     assert (len(first.rows), second.lost, second.final) == (4, {"budget": 4}, False)
-    asking = replace(endpoints(server, tmp_path / "3", *works, **limits), spent={"api": 0.11})
+    asking = replace(endpoints(server, tmp_path / "3", *works, **limits), spent={"api": Spent(money=0.11)})
     assert [answers.lost for answers in ask(asking, *works)] == [{"budget": 4}] * 2
+    late = endpoints(server, tmp_path / "4", *works, max_minutes=1)
+    late = replace(late, spent={"api": Spent(seconds=61.0)})
+    with late.open(late.config.endpoints[0]) as session:
+        assert session.budget.until < time.monotonic()
 
 
 def test_a_row_of_more_bytes_than_the_plan_says_is_not_sent(server, tmp_path):
@@ -194,6 +200,14 @@ def test_a_row_of_more_bytes_than_the_plan_says_is_not_sent(server, tmp_path):
 @pytest.mark.parametrize("raw", ["[]", "null", '"none"', "0", "I cannot", "{", '{"law": '])
 def test_json_that_is_no_object_is_unreadable(raw):
     assert Grader(kind("extract", json_schema=SCHEMA)).read(raw) == ""
+
+
+def test_half_a_character_does_not_stop_a_build(server, tmp_path):
+    server.answer = lambda prompt: "Ohio \ud83d" if "Row 0" in prompt else '{"law": "Utah \\ud83d"}'
+    fields = work(kind("extract", json_schema=SCHEMA), [row(n, {}) for n in range(2)])
+    answers = ask(endpoints(server, tmp_path, fields), fields)
+    assert [each["prediction"] for each in answers.rows] == ["", {"law": ["Utah ?"], "parties": []}]
+    write_jsonl(tmp_path / "rows.jsonl", answers.rows)
 
 
 def test_a_json_object_is_read_without_what_stands_around_it():

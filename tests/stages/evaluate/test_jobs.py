@@ -335,6 +335,17 @@ def test_another_job_than_the_recipe_has_is_named(bundle, run):
         check_promised(bundle, other)
 
 
+def test_an_endpoint_of_the_recipe_is_missed_unless_its_version_asked_no_jobs(bundle, run):
+    endpoints = (EndpointConfig(name="api", model="m"),)
+    recipe = _promised(run).model_copy(update={"evaluate": _config(run, endpoints=endpoints)})
+    with pytest.raises(BundleError, match="api is missing from the subjects"):
+        check_promised(bundle, recipe)
+    metrics = read_json(bundle / "data/metrics.json")
+    gap = {"kind": "job", "what": "Endpoints were not asked the jobs", "why": "questions alone"}
+    write_json(bundle / "data/metrics.json", metrics | {"gaps": [*metrics.get("gaps", []), gap]})
+    assert check_promised(bundle, recipe) == 0
+
+
 def test_an_endpoint_stands_beside_the_others_and_verifies(run, tmp_path):
     with rule_teacher() as server:
         server.answer = lambda prompt: "hawkish" if "raise" in prompt or "tighten" in prompt else "dovish"

@@ -81,6 +81,8 @@ def _metrics(table: JobTable, context: FigureContext) -> list[MetricRow]:
     bootstrap = context.bootstrap(len(table.places))
     found = []
     for subject, rows in table.rows.items():
+        if len({row["group"] for row in rows}) < 2:
+            continue  # an endpoint that gave hardly an answer; a gap says why
         for metric, statistic, items in metrics_of(table, rows):
             estimate = bootstrap.estimate(statistic)
             found.append(FAMILY.row(metric, (table.name,), subject, estimate, items, task=table.name))
@@ -267,6 +269,8 @@ def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:
         states = _STATES * (size.learnt + size.asked) * size.tokens / _STATES_OF
         baselines = _WORDS + (0.0 if recipe.model.scratch else states) if labelled else 0.0
         seconds += baselines + taught * Budget.parse(job.budget).amount
+    if not recipe.ingest.sources:  # else questions on documents count the minutes of endpoints
+        seconds += 60 * sum(endpoint.max_minutes for endpoint in recipe.evaluate.endpoints)
     return FamilyCost(tokens, "all", seconds)
 
 

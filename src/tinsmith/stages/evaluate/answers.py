@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -27,6 +28,7 @@ from tinsmith.evaluate.questions import CHOICES
 from tinsmith.evidence.items import Item
 from tinsmith.llm.key import ApiKey
 from tinsmith.recipe import EndpointConfig, EvaluateConfig, LLMConfig, TaskConfig
+from tinsmith.stages.evaluate.measured import Spent
 from tinsmith.stages.evaluate.origins import Origins
 from tinsmith.stages.llm_session import LLMSession, open_llm
 from tinsmith.stages.outbound import Outbound
@@ -123,13 +125,13 @@ def choose_words(
 
 def answer_in_words(
     words: Words, local: Sequence[tuple[str, str, Path]], *, out: Path, progress: Progress
-) -> dict[str, float]:
-    """Ask all systems the same questions; store their answers below `out`/items. Returns what each has cost.
+) -> dict[str, Spent]:
+    """Ask all systems the same questions; store their answers below `out`/items. Returns what each took.
 
     `local` gives subject, name and GGUF of each model that runs here. Answers are kept in `out`/answers, so that a
     killed run asks none of them again. Raises LLMError where an endpoint gave no answer at all.
     """
-    spent: dict[str, float] = {}
+    spent: dict[str, Spent] = {}
     if not words.questions:
         return spent
     write_jsonl(out / "items" / "open.jsonl", map(asdict, words.open_questions))
@@ -149,8 +151,9 @@ def _systems(
         yield System(endpoint.name, system_name(endpoint), outbound, endpoint.max_tokens)
 
 
-def _ask(system: System, words: Words, answers: Path, progress: Progress) -> tuple[list[GeneratedRow], float]:
-    """Return a row for each question, and what the answers cost in sum."""
+def _ask(system: System, words: Words, answers: Path, progress: Progress) -> tuple[list[GeneratedRow], Spent]:
+    """Return a row for each question, and what the answers took in sum."""
+    began = time.monotonic()
     outbound, questions = system.outbound, words.questions
     requests = [
         Request(
@@ -174,7 +177,7 @@ def _ask(system: System, words: Words, answers: Path, progress: Progress) -> tup
     ):
         outcomes = outcomes_of(asking, requests, advance)
         rows = [generated_row(item, outcome) for item, outcome in zip(questions, outcomes, strict=True)]
-        return rows, asking.budget.spent
+        return rows, Spent(asking.budget.spent, time.monotonic() - began)
 
 
 def outcomes_of(asking: LLMSession, requests: list[Request], advance: Advance) -> Iterator[Answer | Failure]:

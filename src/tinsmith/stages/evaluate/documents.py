@@ -48,7 +48,7 @@ from tinsmith.serve.runtime import LlamaServer
 from tinsmith.stages.evaluate import Settings
 from tinsmith.stages.evaluate.answers import Words, answer_in_words, choose_words
 from tinsmith.stages.evaluate.learnt import find_learnt
-from tinsmith.stages.evaluate.measured import Measured
+from tinsmith.stages.evaluate.measured import Measured, Spent
 from tinsmith.stages.evaluate.origins import Origins, find_origins
 from tinsmith.stages.evaluate.redacted_values import find_redacted_values
 from tinsmith.stages.stage import Inputs
@@ -299,8 +299,8 @@ def _answer_in_words(
     runnable: Mapping[str, Path],
     out: Path,
     progress: Progress,
-) -> dict[str, float]:
-    """Ask what runs here, of our files the smallest alone, and the recipe's endpoints; return what each has cost."""
+) -> dict[str, Spent]:
+    """Ask what runs here, of our files the smallest alone, and the recipe's endpoints; return what each took."""
     bigger = set(GGUF_SUBJECTS.values()) - {OURS_4BIT}
     names = {model.subject: model.name for model in models}
     local = [(subject, names[subject], gguf) for subject, gguf in runnable.items() if subject not in bigger]

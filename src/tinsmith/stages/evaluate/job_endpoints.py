@@ -23,12 +23,14 @@ from tinsmith.evaluate.job_requests import SYSTEM, job_request, most_bytes, most
 from tinsmith.evidence.items import JobQuestion, JobRow
 from tinsmith.evidence.schema import Subject, role_of
 from tinsmith.jobs.answers import UNREADABLE
+from tinsmith.jobs.rendering import Rendering
 from tinsmith.jobs.spec import Calibration
 from tinsmith.llm.gate import WITHHELD
 from tinsmith.recipe import EndpointConfig, EvaluateConfig
 from tinsmith.stages.evaluate.answers import outcomes_of
 from tinsmith.stages.evaluate.job_store import Answers
 from tinsmith.stages.evaluate.job_work import JobWork
+from tinsmith.stages.evaluate.measured import Spent
 from tinsmith.stages.llm_session import LLMSession, open_llm
 from tinsmith.stages.outbound import Outbound
 from tinsmith.stages.sent import ANSWERS
@@ -46,7 +48,7 @@ class Endpoints:
     """Asks the endpoints of a recipe about the rows of its jobs.
 
     A row may leave by the access label of its document; one of a file by its own. `documents` is the file with the
-    labels of documents, if there are any. `spent` is what questions on documents have cost, by endpoint.
+    labels of documents, if there are any. `spent` is what questions on documents have taken, by endpoint.
     """
 
     config: EvaluateConfig
@@ -55,7 +57,7 @@ class Endpoints:
     documents: Path | None
     out: Path
     progress: Progress
-    spent: dict[str, float] = field(default_factory=dict)
+    spent: dict[str, Spent] = field(default_factory=dict)
 
     @cached_property
     def outbounds(self) -> Mapping[str, Outbound]:
@@ -102,13 +104,13 @@ class Endpoints:
                     f"lists the access label of no row of {work.name} that {outbound.where} could be asked about; "
                     f"their labels are {listed}",
                     where="may_leave",
-                    next_step="list one of these, give the rows of the job's files a field `access`, or leave the "
-                    "endpoint out",
+                    next_step="list one of these, give the rows of the job's files a field `access` (or "
+                    "`classification`, `confidentiality`, `sensitivity`), or leave the endpoint out",
                 )
             if hidden := self._hidden_labels(work):
                 raise CorpusError(
-                    f"{len(hidden)} labels stand only in rows that may not leave, and every question to "
-                    f"{outbound.where} lists all labels",
+                    f"{', '.join(sorted(hidden)[:5])} ({len(hidden)} in all) stand in no row that may leave, and every "
+                    f"question to {outbound.where} lists all labels",
                     where=f"jobs.{work.name}.labels",
                     next_step="write the labels into the recipe if they may be known, or leave the endpoint out",
                 )
@@ -116,7 +118,8 @@ class Endpoints:
     def _hidden_labels(self, work: JobWork) -> set[str]:
         if work.job.config.labels:
             return set()
-        shown = set[str]()
+        # The fields of the recipe's answer are labels themselves where they say yes or no.
+        shown = set(Rendering(work.job.config).fields["answer"])
         for row in (*work.learn, *work.validation, *work.test):
             if self.may_leave(_name(work, row)):
                 answer = row["answer"]
@@ -152,7 +155,9 @@ class Endpoints:
             permitted={name for name in self.labels if self.may_leave(name)} if outbound.host else (),
             most_bytes=outbound.most()[1] if outbound.host else 0,
         ) as asking:
-            asking.budget.spent = self.spent.get(endpoint.name, 0.0)
+            before = self.spent.get(endpoint.name, Spent())
+            asking.budget.spent = before.money
+            asking.budget.until -= before.seconds
             yield asking
 
     def ask(self, endpoint: EndpointConfig, asking: LLMSession, work: JobWork) -> Answers:
@@ -207,5 +212,6 @@ def _outcomes(
 def _row(grader: Grader, question: JobQuestion, outcome: Answer | Failure) -> JobRow | None:
     """Return the row of an answer; a refusal counts as unreadable, and what was never answered gives none."""
     if isinstance(outcome, Answer):
-        return grader.in_words(question, outcome.text)
+        # An answer that is cut off may end in half a character, which no file holds.
+        return grader.in_words(question, outcome.text.encode("utf-8", "replace").decode())
     return grader.said(question, UNREADABLE) if outcome.reason in OWN_FAILURES else None
