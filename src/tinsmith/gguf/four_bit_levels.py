@@ -43,7 +43,7 @@ def _rounding_of(array: NDArray[np.float32]) -> float:
 
 def _pack(blocks: NDArray[np.float32], rounding: float) -> NDArray[np.uint8] | None:
     """Return blocks (N, 32) as bytes (N, 20); None if one of them has no equal steps that 16 bits hold."""
-    lowest, steps, numbers = _levels(blocks, rounding)
+    lowest, steps, numbers = _levels(blocks)
     with np.errstate(over="ignore", invalid="ignore"):
         halves = steps.astype(np.float16), lowest.astype(np.float16)
         step, low = (half.astype(np.float32)[:, None] for half in halves)
@@ -60,13 +60,11 @@ def _pack(blocks: NDArray[np.float32], rounding: float) -> NDArray[np.uint8] | N
 
 
 def _levels(
-    blocks: NDArray[np.float32], rounding: float
+    blocks: NDArray[np.float32],
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
     """Return lowest values (N,), steps (N,) and numbers of steps (N, 32) of blocks; those without equal steps get 0."""
     lowest = blocks.min(axis=1)
     span = blocks.max(axis=1) - lowest
-    # The lowest and the highest value, which a step is told from, are rounded as well.
-    allowed = 3 * rounding * np.abs(blocks).max(axis=1, initial=0)
     steps, numbers = np.zeros_like(span), np.zeros(blocks.shape, np.uint8)
     nearest_yet = np.full_like(span, np.inf)
     some = np.flatnonzero(span > 0)
@@ -75,7 +73,7 @@ def _levels(
         exact = (blocks[some] - lowest[some, None]) / step[:, None]
         nearest = np.rint(exact)
         off = np.abs(exact - nearest).max(axis=1, initial=0)
-        fits = (off <= np.minimum(allowed[some] / step, _MOST_OFF)) & (off * step < nearest_yet[some])
+        fits = (off <= _MOST_OFF) & (off * step < nearest_yet[some])
         steps[some[fits]], numbers[some[fits]] = step[fits], nearest[fits]
         nearest_yet[some[fits]] = (off * step)[fits]
     return lowest, steps, numbers

@@ -40,10 +40,11 @@ class Outbound:
             )
         if self.host and not may_leave:
             raise RecipeError(
-                f"{self.where} would send text of documents to {self.host}, and the recipe allows none to leave",
+                f"{self.where} would send text of documents or rows to {self.host}, "
+                "and the recipe allows none to leave",
                 where="may_leave",
-                next_step='list the access labels that may be sent, such as may_leave = ["public"]; "unknown" is a '
-                "document without a label; or name a model that runs here",
+                next_step='list the access labels that may be sent, such as may_leave = ["public"]; "unknown" is one '
+                "without a label; or name a model that runs here",
             )
         model = self.model
         if model.max_cost and not (model.price_per_million_input or model.price_per_million_output):

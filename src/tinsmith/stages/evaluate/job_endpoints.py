@@ -101,8 +101,7 @@ class Endpoints:
                 found = Counter(self.labels[name] or UNKNOWN for name in names).most_common(10)
                 listed = ", ".join(f"{label} ({count})" for label, count in found)
                 raise CorpusError(
-                    f"lists the access label of no row of {work.name} that {outbound.where} could be asked about; "
-                    f"their labels are {listed}",
+                    f"no row of {work.name} may be sent to {outbound.where}: the rows have the access labels {listed}",
                     where="may_leave",
                     next_step="list one of these, give the rows of the job's files a field `access` (or "
                     "`classification`, `confidentiality`, `sensitivity`), or leave the endpoint out",
@@ -116,20 +115,13 @@ class Endpoints:
                 )
 
     def _hidden_labels(self, work: JobWork) -> set[str]:
-        if work.job.config.labels:
+        if work.job.config.kind != "classify" or work.job.config.labels:
             return set()
         # The fields of the recipe's answer are labels themselves where they say yes or no.
         shown = set(Rendering(work.job.config).fields["answer"])
         for row in (*work.learn, *work.validation, *work.test):
             if self.may_leave(_name(work, row)):
-                answer = row["answer"]
-                shown |= (
-                    set(answer)
-                    if isinstance(answer, list)
-                    else {answer}
-                    if isinstance(answer, str)
-                    else set()
-                )
+                shown |= set(row["answer"] if work.job.config.several else [row["answer"]])
         return set(work.job.labels) - shown
 
     def left_out(self) -> dict[str, frozenset[str]]:
