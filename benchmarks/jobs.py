@@ -61,7 +61,7 @@ def _metrics(job: str, seed: int, *overrides: str) -> dict[str, Any]:
 
 
 def _table(found: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a table with each subject's figures: the mean of all seeds, its range, and the first seed's interval."""
+    """Return a table with each subject's figures, as `_cell` writes them."""
     first = found[0]
     (summary,) = first["jobs"]
     headline = summary["headline"]
@@ -79,20 +79,20 @@ def _table(found: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _differences(found: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a table of our 4-bit file against each subject in the first seed, paired over rows."""
-    first = found[0]
-    pairs: dict[str, dict[str, str]] = defaultdict(dict)
-    for row in first["comparisons"]:
-        if row["a"] == OURS_4BIT:
-            shown = f"{row['difference']:+.3f} ({row['low']:.3f} to {row['high']:.3f})"
-            pairs[row["b"]][row["metric"]] = shown
-    metrics = list(dict.fromkeys(metric for row in pairs.values() for metric in row))
-    names = {row["subject"]: row["name"] for row in first["subjects"]}
+    """Return a table of our 4-bit file against each subject, paired over rows: each seed's, in the order of seeds."""
+    pairs: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for metrics in found:
+        for row in metrics["comparisons"]:
+            if row["a"] == OURS_4BIT:
+                shown = f"{row['difference']:+.3f} ({row['low']:.3f} to {row['high']:.3f})"
+                pairs[row["b"]][row["metric"]].append(shown)
+    shown_metrics = list(dict.fromkeys(metric for row in pairs.values() for metric in row))
+    names = {row["subject"]: row["name"] for row in found[0]["subjects"]}
     rows = [
-        [names[subject], *(row.get(metric, _NO_FIGURE) for metric in metrics)]
+        [names[subject], *("; ".join(row.get(metric, [_NO_FIGURE])) for metric in shown_metrics)]
         for subject, row in pairs.items()
     ]
-    return table(["our 4-bit file minus (95%)", *map(_shown, metrics)], rows)
+    return table(["our 4-bit file minus (95%)", *map(_shown, shown_metrics)], rows)
 
 
 def _shown(metric: str) -> str:
@@ -101,7 +101,7 @@ def _shown(metric: str) -> str:
 
 
 def _cell(found: Sequence[dict[str, Any]], subject: str, metric: str) -> str:
-    """Return the mean of all seeds, with the first seed's interval and, of several, their range."""
+    """Return a figure with its interval; of seeds that differ their mean, range and the first's interval."""
     rows = [
         row
         for metrics in found
@@ -112,6 +112,8 @@ def _cell(found: Sequence[dict[str, Any]], subject: str, metric: str) -> str:
         return _NO_FIGURE
     values = [row["value"] for row in rows]
     low, high = rows[0].get("low"), rows[0].get("high")
-    interval = f" ({low:.3g} to {high:.3g})" if low != high else ""
-    seeds = f", {len(values)} seeds {min(values):.3g} to {max(values):.3g}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.3g}{interval}{seeds}"
+    interval = f"{low:.3g} to {high:.3g}" if low != high else ""
+    if min(values) == max(values):
+        return f"{values[0]:.3g} ({interval})" if interval else f"{values[0]:.3g}"
+    seeds = f"{statistics.mean(values):.3g}, {len(values)} seeds {min(values):.3g} to {max(values):.3g}"
+    return f"{seeds} (the first {interval})" if interval else seeds

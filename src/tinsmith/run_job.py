@@ -175,7 +175,7 @@ class _Table:
         """Return an answer as columns, whose names follow on the job's."""
         found: JsonObject = {
             "": answer.answer,
-            "_confidence": round(answer.confidence, 6),
+            "_confidence": None if answer.confidence is None else round(answer.confidence, 6),
             "_ask_a_person": answer.ask_a_person,
             "_withheld": answer.withheld,
         }

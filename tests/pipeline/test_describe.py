@@ -48,7 +48,7 @@ def test_a_job_takes_a_line_and_alone_nothing_is_said_of_documents(tmp_path) -> 
         "start      smollm2-135m, about 135M parameters",
         "job        stance: classify, learnt from a.csv (4 kB), examined on 20% of them, held out, by {m}; 20m, from "
         "the base",
-        "leaves     no text of a document: every model that is asked runs here",
+        "leaves     no text: every model that is asked runs here",
     ]
     stages = [line.split()[0] for line in said[5:] if line and not line.startswith("to run")]
     assert stages == ["examples", "learn", "package", "evaluate", "report"]
@@ -160,5 +160,16 @@ def test_what_would_leave_is_said_with_the_host_and_the_most_that_it_gets() -> N
         "documents labelled public or unknown",
     ]
     cached = [Step(stage, cached=True, why="") for stage in STAGES]
-    nothing = ["leaves     no text of a document: every model that is asked runs here"]
+    nothing = ["leaves     no text: every model that is asked runs here"]
     assert describe_leaving(recipe, cached) == describe_leaving(make_recipe(), steps) == nothing
+
+
+def test_of_a_job_rows_may_leave_too() -> None:
+    recipe = make_recipe(
+        may_leave=["public"],
+        jobs=[{"name": "stance", "kind": "classify", "answer": "{stance}", "examples": ["train.csv"]}],
+        evaluate={"endpoints": [{"name": "a", "model": "m", "kind": "anthropic"}], "generated_items": 10},
+    )
+    (line,) = describe_leaving(recipe, [Step(stage, cached=False, why="") for stage in STAGES])
+    assert " documents or rows of jobs and " in line
+    assert line.endswith("of documents or rows of jobs labelled public")

@@ -9,8 +9,8 @@ from tinsmith.jobs.asks import asks_of, prompt_of
 from tinsmith.jobs.spec import Job, read_job
 from tinsmith.recipe import JobConfig
 from tinsmith.serve.api import create_app
-from tinsmith.serve.job_api import Jobs
-from tinsmith.serve.job_model import JobModel
+from tinsmith.serve.job_api import Jobs, _written
+from tinsmith.serve.job_model import JobAnswer, JobModel
 from tinsmith.tokens.tokenizer import load_tokenizer
 
 LABELS = ("licence", "licence fee", "payable")
@@ -54,6 +54,11 @@ def test_a_job_answers_one_input_or_many(client):
     assert [answer["answer"] in LABELS for answer in many] == [False, True, True, True]
     assert (many[0]["withheld"], many[0]["ask_a_person"]) == ("no text in text", True)
     assert many[3]["tokens_left_out"] > 1000
+
+
+def test_a_written_text_has_no_confidence():
+    found = _written(JobAnswer("Rates rose.", None, False))
+    assert found == {"answer": "Rates rose.", "ask_a_person": False, "withheld": ""}
 
 
 @pytest.mark.parametrize(

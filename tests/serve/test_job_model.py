@@ -208,6 +208,10 @@ def test_what_is_written_keeps_to_schema_and_checks_or_is_withheld(written):
             assert json.loads(answer.answer).keys() == {"fee"}
 
 
+def test_how_likely_a_text_is_tells_nothing_so_it_has_no_confidence(written):
+    assert {answer.confidence for name in ("note", "sheet") for answer in written[name]} == {None}
+
+
 def test_how_likely_none_is(directory, model):
     asks = [Ask(text, "The fee:") for text in HOSTILE]
     none = answer_ids(model.tokenizer, "none")[0]

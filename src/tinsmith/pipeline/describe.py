@@ -99,17 +99,18 @@ def describe_power(config: EvaluateConfig) -> str:
 
 
 def describe_leaving(recipe: Recipe, steps: Sequence[Step]) -> list[str]:
-    """Return a line for each model on another machine that a stage to run would send text of documents to."""
+    """Return a line for each model on another machine that a stage to run would send documents or rows to."""
     asked = [outbound for step in steps if not step.cached for outbound in step.stage.asks(recipe)]
+    texts = "documents or rows of jobs" if recipe.jobs else "documents"
     lines = []
     for outbound in asked:
         if outbound.host:
-            documents, size = outbound.most()
+            most, size = outbound.most()
             lines.append(
-                f"at most {documents:,} documents and {_size(size)} of requests to {outbound.host} "
-                f"({outbound.where}), of documents labelled {' or '.join(recipe.may_leave)}"
+                f"at most {most:,} {texts} and {_size(size)} of requests to {outbound.host} "
+                f"({outbound.where}), of {texts} labelled {' or '.join(recipe.may_leave)}"
             )
-    lines = lines or ["no text of a document: every model that is asked runs here"]
+    lines = lines or ["no text: every model that is asked runs here"]
     return [f"{'leaves' if not number else '':10} {line}" for number, line in enumerate(lines)]
 
 

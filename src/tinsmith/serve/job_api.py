@@ -187,12 +187,10 @@ def _record(rendering: Rendering, given: Any) -> JsonObject:
 
 def _written(answer: JobAnswer) -> JsonObject:
     """Return an answer as a JSON object; what does not apply is left out."""
-    found: JsonObject = {
-        "answer": answer.answer,
-        "confidence": answer.confidence,
-        "ask_a_person": answer.ask_a_person,
-        "withheld": answer.withheld,
-    }
+    found: JsonObject = {"answer": answer.answer}
+    if answer.confidence is not None:
+        found["confidence"] = answer.confidence
+    found |= {"ask_a_person": answer.ask_a_person, "withheld": answer.withheld}
     more: JsonObject = {
         "probabilities": answer.probabilities,
         "fields": {name: [value.as_dict() for value in values] for name, values in answer.fields.items()},

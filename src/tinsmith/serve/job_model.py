@@ -57,12 +57,13 @@ Answered = TypeVar("Answered")
 class JobAnswer:
     """An answer of a job, or why none is given.
 
+    `confidence` is None for kind write: of two good texts one may be far less likely, so that tells nothing.
     `probabilities` has each label's share; `left_out` is the number of tokens of the input that did not fit. `fields`
     has the values of an extraction with their places; `notes` say what a part of the answer was left out for.
     """
 
     answer: Any
-    confidence: float
+    confidence: float | None
     ask_a_person: bool
     withheld: str = ""
     probabilities: dict[str, float] = field(default_factory=dict)
@@ -279,11 +280,10 @@ class JobModel:
         return found
 
     def _settled(self, result: Result, left_out: int) -> JobAnswer:
-        sure = result.confidence
-        asked = bool(result.withheld) or needs_a_person(self.job, sure)
+        asked = bool(result.withheld) or needs_a_person(self.job, result.confidence)
         return JobAnswer(
             result.answer,
-            sure,
+            None if self.job.config.kind == "write" else result.confidence,
             asked,
             result.withheld,
             left_out=left_out,
