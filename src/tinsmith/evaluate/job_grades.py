@@ -133,7 +133,7 @@ class Grader:
 
     def is_given(self, prediction: JobAnswer, sure: float | None) -> bool:
         """Say whether an answer is given out: it was not withheld, and is sure enough."""
-        return prediction != UNREADABLE and (sure is None or not needs_a_person(self.job, sure))
+        return prediction != UNREADABLE and not needs_a_person(self.job, sure)
 
 
 def _object_in(text: str) -> str:

@@ -50,10 +50,12 @@ def results(
         read_answer(replies[number], one.text, none=chance) if number in replies else Result(None, chance)
         for number, (one, chance) in enumerate(zip(asked, none, strict=True))
     ]
-    return [
-        replace(one, confidence=answer_confidence(job, one.confidence, value=number in replies))
-        for number, one in enumerate(found)
-    ]
+    return [_calibrated(job, one, value=number in replies) for number, one in enumerate(found)]
+
+
+def _calibrated(job: Job, result: Result, *, value: bool) -> Result:
+    assert result.confidence is not None
+    return replace(result, confidence=answer_confidence(job, result.confidence, value=value))
 
 
 def read_answer(reply: Reply, text: str, *, none: float) -> Result:

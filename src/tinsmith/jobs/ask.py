@@ -35,12 +35,13 @@ class Reply:
 class Result:
     """The answer to a row in the form of the job's examples, its confidence, and why it is withheld, if it is.
 
-    `withheld` is empty for an answer that is given. `fields` of an extraction: by name, a list of values as
+    `confidence` is None for a written text: of two good texts one may be far less likely than the other. `withheld` is
+    empty for an answer that is given. `fields` of an extraction: by name, a list of values as
     `tinsmith.jobs.spans.Value`.
     """
 
     answer: Any
-    confidence: float
+    confidence: float | None
     withheld: str = ""
     fields: dict[str, list[Any]] = field(default_factory=dict)
     tries: int = 1  # how often it was asked for, because an earlier answer broke a check

@@ -64,9 +64,12 @@ def _answer_shares(fitted: Calibration, log_probabilities: Floats, values: NDArr
     return np.where(values, 1 / (1 + np.exp(-(slope * log_probabilities + offset))), shares)
 
 
-def needs_a_person(job: Job, sure: float) -> bool:
-    """Say whether an answer of this confidence is withheld, because `ask_a_person` asks for surer ones."""
-    return sure < job.calibration.least_confidence
+def needs_a_person(job: Job, sure: float | None) -> bool:
+    """Say whether an answer of this confidence is withheld, because `ask_a_person` asks for surer ones.
+
+    An answer without a confidence is not.
+    """
+    return sure is not None and sure < job.calibration.least_confidence
 
 
 def fit_temperature(scores: ArrayLike, truth: ArrayLike) -> float:

@@ -167,7 +167,7 @@ def settle(
     `ask` takes the rows that are still open and the number of the attempt; the first, 0, is the likeliest answer. A
     withheld result holds no answer. One that its kind withholds, such as a text without an end, is asked for again too.
     """
-    found: list[Result] = [Result(None, 0.0)] * len(rows)
+    found: list[Result] = [Result(None, None)] * len(rows)
     waiting = list(range(len(rows)))
     for attempt in range(checks.config.tries):
         results = ask([rows[number] for number in waiting], attempt)

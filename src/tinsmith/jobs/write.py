@@ -37,7 +37,7 @@ def read_reply(reply: Reply) -> Result:
     """Read what a model wrote. A text that was cut before its end, or is empty, is withheld."""
     text = several_lines(reply.text.strip())
     withheld = "" if reply.ended and text else "the text has no end" if text else "the text is empty"
-    return Result(None if withheld else text, reply.confidence, withheld=withheld)
+    return Result(None if withheld else text, None, withheld=withheld)
 
 
 def one_line(text: str) -> str:

@@ -57,9 +57,9 @@ Answered = TypeVar("Answered")
 class JobAnswer:
     """An answer of a job, or why none is given.
 
-    `confidence` is None for kind write: of two good texts one may be far less likely, so that tells nothing.
-    `probabilities` has each label's share; `left_out` is the number of tokens of the input that did not fit. `fields`
-    has the values of an extraction with their places; `notes` say what a part of the answer was left out for.
+    `confidence` is None for a written text. `probabilities` has each label's share; `left_out` is the number of tokens
+    of the input that did not fit. `fields` has the values of an extraction with their places; `notes` say what a part
+    of the answer was left out for.
     """
 
     answer: Any
@@ -283,7 +283,7 @@ class JobModel:
         asked = bool(result.withheld) or needs_a_person(self.job, result.confidence)
         return JobAnswer(
             result.answer,
-            None if self.job.config.kind == "write" else result.confidence,
+            result.confidence,
             asked,
             result.withheld,
             left_out=left_out,
