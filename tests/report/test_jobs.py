@@ -112,6 +112,37 @@ def test_how_sure_it_is_is_said_by_outcome(told: Evidence, outcomes: dict[str, s
 
 
 @pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        ("better", "That it is better than the one other is shown."),
+        ("not shown to be better", "It is not shown to be better than gpt-4."),
+        ("worse", "It is shown to be worse than gpt-4."),
+    ],
+)
+def test_a_single_other_is_named(told: Evidence, outcome: str, said: str) -> None:
+    evidence = better(told, gpt_4=outcome)
+    alone = tuple(duel for duel in evidence.verdict.duels if duel.other == "gpt-4")
+    verdict = evidence.verdict.model_copy(update={"duels": alone})
+    assert sentences(evidence.model_copy(update={"verdict": verdict}))[1] == said
+
+
+def test_of_texts_it_is_said_how_many_are_withheld(told: Evidence) -> None:
+    """A text that is given keeps the checks; whether it is right nobody says."""
+    (job,) = told.jobs or ()
+    (headline,) = (row for row in told.metrics if (row.metric, row.subject) == (job.headline, job.subject))
+    shares = {"job_given": 0.25, "job_right_given": 1.0, "job_checks_kept": 0.25}
+    rows = [
+        headline.model_copy(update={"metric": f"{name}:stance", "value": value})
+        for name, value in shares.items()
+    ]
+    changed = told.model_copy(update={"metrics": (*told.metrics, *rows)})
+    costs = sentences(changed, kind="write")[2]
+    assert costs.endswith("75 of 100 are withheld and go to a person, the others keep all checks.")
+    unchecked = told.model_copy(update={"metrics": (*told.metrics, rows[0])})
+    assert sentences(unchecked, kind="write")[2].endswith("75 of 100 are withheld and go to a person.")
+
+
+@pytest.mark.parametrize(
     ("coverage", "said"),
     [
         (

@@ -134,6 +134,9 @@ def _sure(result: JobResult) -> str:
     if better == total:
         return f"That it is better than {_each(total)} is shown."
     ours = "This model" if result.job.simpler else "It"  # the sentence before may speak of the simpler one
+    if total == 1:
+        judged = "shown to be worse" if groups[WORSE] else "not shown to be better"
+        return f"{ours} is {judged} than {_some(result, result.duels, 1)}."
     parts = [f"{ours} is shown to be better than {better or 'none'} of {total} others"]
     # With losses beside what is not shown, fewer names, so that the picture fits a phone below them.
     most = 1 if groups[UNCLEAR] and groups[WORSE] else _NAMED
@@ -184,6 +187,9 @@ def _costs(evidence: Evidence, result: JobResult) -> str:
 def _left_to_a_person(job: JobSummary, figures: dict[str, MetricRow]) -> str:
     if given := figures.get("job_given"):
         left = words.number(100 * (1 - given.value), 0)
+        if job.kind == "write":
+            text = f"{left} of 100 are withheld and go to a person"
+            return f"{text}, the others keep all checks" if "job_checks_kept" in figures else text
         text = f"{left} of 100 go to a person"
         right = figures.get("job_right_given")
         return f"{text}, of the others {words.percent(right.value)} are right" if right else text

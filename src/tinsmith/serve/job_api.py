@@ -15,6 +15,7 @@ from tinsmith.jobs.schema import fields_of
 from tinsmith.jobs.spec import Job, read_job
 from tinsmith.serve.job_model import JobAnswer, JobModel, find_jobs
 from tinsmith.serve.runtime import find_gguf
+from tinsmith.tokens.templates import name_in_template
 
 
 class BadRequest(Exception):
@@ -61,7 +62,7 @@ class Jobs:
                 reasons[place] = found.detail or found.reason
         answers = iter(self._model(name).answer(rows) if rows else ())
         return [
-            _written(JobAnswer(None, 0.0, True, reasons[place]) if place in reasons else next(answers))
+            _written(JobAnswer(None, None, True, reasons[place]) if place in reasons else next(answers))
             for place in range(len(given))
         ]
 
@@ -178,6 +179,9 @@ def _names(rendering: Rendering) -> list[str]:
 def _record(rendering: Rendering, given: Any) -> JsonObject:
     names = _names(rendering)
     if isinstance(given, dict):
+        there = set(map(name_in_template, given))
+        if missing := [name for name in names if name not in there]:
+            raise BadRequest(f"the input has no field {', '.join(missing)}; send it empty if it has no value")
         return given
     if isinstance(given, str) and len(names) == 1:
         return {names[0]: given}
