@@ -68,7 +68,12 @@ def test_a_written_text_has_no_confidence():
         ("/v1/jobs/kind", {}, 400, 'send {"input": {...}} or {"inputs": [...]}'),
         ("/v1/jobs/kind", {"input": 7}, 400, "a text, or an object with text"),
         ("/v1/jobs/clause", {"input": "a"}, 400, "an object with title, text"),
-        ("/v1/jobs/clause", {"input": {"titel": "a", "text": "b"}}, 400, "the input has no field title; send"),
+        (
+            "/v1/jobs/clause",
+            {"input": {"titel": "a", "text": "b"}},
+            400,
+            "the input lacks title; send a field",
+        ),
         ("/v1/completions", {"prompt": "a", "model": "kind"}, 400, "a job is asked at /v1/jobs/NAME"),
         ("/v1/chat/completions", {"model": "gpt", "messages": []}, 404, "this server has 'clause', 'kind'"),
         ("/v1/chat/completions", {"model": "kind", "messages": []}, 400, "a message of the user"),

@@ -181,7 +181,9 @@ def _record(rendering: Rendering, given: Any) -> JsonObject:
     if isinstance(given, dict):
         there = set(map(name_in_template, given))
         if missing := [name for name in names if name not in there]:
-            raise BadRequest(f"the input has no field {', '.join(missing)}; send it empty if it has no value")
+            raise BadRequest(
+                f"the input lacks {', '.join(missing)}; send a field without a value as an empty text"
+            )
         return given
     if isinstance(given, str) and len(names) == 1:
         return {names[0]: given}
