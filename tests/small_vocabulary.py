@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tokenizers import Tokenizer, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers.models import BPE
 
 from gguf import GGUFWriter, TokenType
+from tinsmith.gguf.pretokenizers import probe
 
 TEXT = """The licensee may copy, modify and distribute the software in 2024 or 1999, provided that the licence
 stays with every copy. The licensor gives no warranty of any kind; it isn't liable for any damage. """
@@ -28,6 +29,23 @@ def trained_bpe(pieces: int = 400) -> Tokenizer:
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
+    return backend
+
+
+def bpe_across_kinds(pieces: int = 3000) -> Tokenizer:
+    """Train a byte-level BPE on unsplit text, so that its tokens run across every border that a split may draw."""
+    backend = Tokenizer(BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=pieces,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    text = probe()
+    lines = [text[start : start + 40] for start in range(0, len(text), 40)]
+    backend.train_from_iterator([*lines, *[TEXT, "12345678 HTTPServer WE'LL"] * 5], trainer)
+    backend.decoder = decoders.ByteLevel()
     return backend
 
 

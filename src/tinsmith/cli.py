@@ -243,6 +243,37 @@ def verify(
         print(f"  {line}")
 
 
+@app.command()
+def parity(
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="The model as it should be: a directory, an adapter or a GGUF.")
+    ],
+    b: Annotated[
+        str, typer.Argument(metavar="B", help="The other: one of these, or the address of a running server.")
+    ],
+) -> None:
+    """Compare any two models, also of other tools, and name what differs. Ends with 1 if something does.
+
+    The server speaks OpenAI's protocol: llama.cpp's, vLLM, Ollama. Its key is read from TINSMITH_API_KEY.
+    """
+    from tinsmith.base.progress import default_progress
+    from tinsmith.parity.command import compare
+
+    found = compare(a, b, default_progress())
+    for finding in found.findings:
+        print(f"{finding.kind}: {finding.text}")
+    for note in found.notes:
+        print(f"note: {note}")
+    if figures := found.figures:
+        print(
+            f"answers: mean KL {figures.mean_kl:.4f} nats (at most {figures.bound_kl:g} for these formats), the same "
+            f"likeliest token at {figures.top1:.1%} of {figures.positions} positions"
+        )
+    if found.findings:
+        raise typer.Exit(1)
+    print("no difference was found beyond what rounding explains")
+
+
 RunPath = Annotated[Path | None, typer.Option(help="Directory of a run; default: the only one in runs/.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the full result as JSON.")]
 

@@ -5,7 +5,6 @@ from safetensors.torch import save_file
 from small_models import byte_tokenizer, tiny_model
 from small_vocabulary import write_bpe
 from tinsmith.base.errors import AssetError
-from tinsmith.base.files import read_json, write_json
 from tinsmith.evaluate import models
 from tinsmith.evaluate.models import (
     describe,
@@ -43,11 +42,6 @@ def test_subjects_are_ours_base_and_rivals(tmp_path, package):
     named = [s.subject for s in find_models(config, model, package)]
     assert named == ["trained", "trained-4bit", "base", "other-one"]
     assert unscored(config, package) == []
-    # transformers cannot read phi's file, and a note says that it is not scored.
-    facts = read_json(package / "model" / "config.json")
-    write_json(package / "model" / "config.json", {**facts, "model_type": "phi"})
-    assert [s.subject for s in find_models(config, model, package)] == ["trained", "base", "other-one"]
-    assert "transformers cannot read" in unscored(config, package)[0]
     plain = EvaluateConfig(rivals=(str(rival),), quantised=False)
     scratch = ModelConfig(base=str(base), scratch="llama@1m")
     assert [s.subject for s in find_models(plain, scratch, package)] == ["trained", "other-one"]

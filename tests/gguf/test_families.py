@@ -16,9 +16,14 @@ ROPE = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0, "partial_ro
 LOCAL = {"full_attention": {"rope_type": "default", "rope_theta": 1e6}}
 OTHERWISE = [
     ("llama", {"hidden_act": "gelu"}, "activation is gelu"),
-    ("llama", {"rope_parameters": ROPE}, r"positions are scaled \(linear\)"),
+    ("llama", {"rope_parameters": {**ROPE, "rope_type": "dynamic"}}, r"positions are scaled \(dynamic\)"),
+    ("llama", {"rope_parameters": ROPE}, r"only a part of its channels \(0.5\)"),
     ("qwen3", {"attention_bias": True}, "attention has biases"),
-    ("qwen3", {"layer_types": ["sliding_attention"] * 7}, "attend to a sliding window only"),
+    (
+        "qwen3",
+        {"layer_types": ["sliding_attention"] * 7, "sliding_window": 512},
+        "attend to a window of 512 tokens of 2048",
+    ),
     ("phi", {"qk_layernorm": True}, "queries and keys are normalised"),
     ("phi", {"tie_word_embeddings": True}, "embeddings are tied"),
     ("phi", {"hidden_act": "gelu"}, "tanh form of gelu"),

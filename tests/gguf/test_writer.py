@@ -105,16 +105,20 @@ def test_tiny_widths_are_refused_with_the_reason(tmp_path):
     [
         (
             "config.json",
-            {"model_type": "mistral", "architectures": ["MistralForCausalLM"]},
-            "architecture is mistral; a GGUF file can be written for llama",
+            {"model_type": "gpt_neox", "architectures": ["GPTNeoXForCausalLM"]},
+            "architecture is gpt_neox; a GGUF file can be written for llama",
         ),
         ("config.json", {"hidden_act": "gelu"}, "activation is gelu"),
         (
             "config.json",
-            {"rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 100.0}},
-            r"positions are scaled \(linear\)",
+            {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 100.0}},
+            r"positions are scaled \(dynamic\)",
         ),
-        ("tokenizer.json", {"normalizer": {"type": "Lowercase"}}, "not a plain byte-level BPE"),
+        (
+            "tokenizer.json",
+            {"normalizer": {"type": "Lowercase"}},
+            r"changes text before splitting it \(Lowercase\)",
+        ),
         (
             "tokenizer.json",
             {
@@ -125,7 +129,7 @@ def test_tiny_widths_are_refused_with_the_reason(tmp_path):
                     "use_regex": False,
                 }
             },
-            "no known name for the pre-tokenizer",
+            "no name for how its tokenizer splits text",
         ),
         ("generation_config.json", {"eos_token_id": None}, "names no stop token"),
     ],

@@ -87,8 +87,8 @@ def test_foreign_files_are_refused_by_name(tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04" * 20)
     with pytest.raises(AssetError, match=r"v\.gguf.*not a readable GGUF"):
         load_tokenizer(path)
-    write_bpe(path, pre="chameleon")
-    with pytest.raises(AssetError, match=r"'chameleon' is not supported \(supported: gpt-2, smollm"):
+    write_bpe(path, pre="kimi-k2")
+    with pytest.raises(AssetError, match=r"'kimi-k2' is not supported \(supported: gpt-2, smollm"):
         load_tokenizer(path)
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(AssetError, match="not a readable GGUF"):

@@ -31,6 +31,7 @@ from tinsmith.train.checkpoint import load_checkpoint
 from tinsmith.train.distributed import Ranks, join
 from tinsmith.train.engine import Engine
 from tinsmith.train.loop import fit
+from tiny_model import tiny_tokenizer
 from tiny_training import config, make_engine, tiny_llama, weights_equal, write_pairs, write_tokens
 from tiny_workers import GRADIENTS, OPTIMIZERS, STEPS, engine_for, gradients_of, three_steps
 
@@ -209,6 +210,7 @@ def test_killing_one_process_ends_the_other_and_the_run_goes_on(tmp_path: Path) 
 def project(tmp_path: Path) -> Path:
     """Return a directory with a recipe whose stages up to tokenize are done, and a tiny base."""
     tiny_llama().save_pretrained(tmp_path / "base")
+    tiny_tokenizer().save_pretrained(tmp_path / "base")
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents" / "one.txt").write_text("never read: its stages are done")
     section = '[train]\nbudget = "5 steps"\nbatch_tokens = 256\nprecision = "float32"\ncompile = "off"\n'

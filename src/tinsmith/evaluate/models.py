@@ -17,7 +17,7 @@ from tinsmith.evaluate.names import check_names, rival_name, scored_formats
 from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.evaluate.weights import read_weights
 from tinsmith.evidence.schema import BASE, GGUF_SUBJECTS, OURS, Precision, Role, Subject, role_of
-from tinsmith.model.load import has_bfloat16, load_model, reads_back
+from tinsmith.model.load import has_bfloat16, load_model
 from tinsmith.recipe import EvaluateConfig, ModelConfig
 from tinsmith.tokens.tokenizer import load_tokenizer
 
@@ -77,11 +77,6 @@ def unscored(config: EvaluateConfig, package: Path) -> list[str]:
         return []
     if config.quantised and not _file(package, "q4_k_m").exists() and not config.all_formats:
         return ["Our 4-bit file is not scored: package.formats does not have q4_k_m."]
-    if not reads_back(package / "model"):
-        why = "transformers cannot read such a file of its family"
-        return [
-            f"Our 4-bit file is not scored: {why}. The parity gate has compared it with what was trained."
-        ]
     return []
 
 

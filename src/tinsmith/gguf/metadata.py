@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, GenerationConfig, PretrainedConfig
+from transformers import GenerationConfig, PretrainedConfig
 
-from gguf import GGUFWriter, TokenType
+from gguf import GGUFWriter
 from tinsmith.base.errors import AssetError
 from tinsmith.gguf.families import architecture_metadata
-from tinsmith.gguf.pretokenizers import name_pre_tokenizer
+from tinsmith.gguf.tokenizer import open_saved_tokenizer
+from tinsmith.gguf.vocabulary import vocabulary_of
 
 _TOKENIZER = "tokenizer.json"
 
 
 def refuse_unwritable_tokenizer(tokenizer_dir: Path) -> None:
     """Raise AssetError for a saved tokenizer that llama.cpp would not follow token by token."""
-    _name_tokenizer(_read_tokenizer(tokenizer_dir), tokenizer_dir)
+    vocabulary_of(open_saved_tokenizer(tokenizer_dir), tokenizer_dir / _TOKENIZER)
 
 
 def add_architecture(writer: GGUFWriter, config: PretrainedConfig, name: str) -> None:
@@ -28,27 +28,26 @@ def add_architecture(writer: GGUFWriter, config: PretrainedConfig, name: str) ->
     for key, value in architecture_metadata(config).items():
         if isinstance(value, float):
             writer.add_float32(key, value)
+        elif isinstance(value, str):
+            writer.add_string(key, value)
+        elif isinstance(value, list):
+            writer.add_array(key, value)
         else:
             writer.add_uint32(key, value)
 
 
 def add_tokenizer(writer: GGUFWriter, config: PretrainedConfig, model_dir: Path) -> None:
-    """Write tokens, merges, special and stop tokens, and the chat template. Raises AssetError."""
-    saved = _read_tokenizer(model_dir)
-    tokenizer = AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
-    pre_tokenizer = _name_tokenizer(saved, model_dir)
-    writer.add_add_space_prefix(bool(_pre_tokenizer_steps(saved)[-1]["add_prefix_space"]))
-    prefix = tokenizer("")["input_ids"]
-    writer.add_add_bos_token(bool(prefix) and prefix[0] == tokenizer.bos_token_id)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(pre_tokenizer)
-    tokens, types = _vocabulary(saved, config.vocab_size)
-    writer.add_token_list(tokens)
-    writer.add_token_types(types)
-    writer.add_token_merges([m if isinstance(m, str) else " ".join(m) for m in saved["model"]["merges"]])
+    """Write tokens, merges or scores, special and stop tokens, and the chat template. Raises AssetError."""
+    tokenizer = open_saved_tokenizer(model_dir)
+    vocabulary = vocabulary_of(tokenizer, model_dir / _TOKENIZER)
+    if len(vocabulary.tokens) > config.vocab_size:
+        raise AssetError(
+            f"its tokenizer has {len(vocabulary.tokens):,} tokens, and the model {config.vocab_size:,} rows for them",
+            where=str(model_dir),
+            next_step="use the tokenizer that the model was trained with",
+        )
+    vocabulary.write(writer, config.vocab_size)
     _add_special_tokens(writer, tokenizer, model_dir)
-    if tokenizer.chat_template:
-        writer.add_chat_template(tokenizer.chat_template)
 
 
 def read_stop_tokens(model_dir: Path) -> list[int]:
@@ -84,39 +83,3 @@ def _add_special_tokens(writer: GGUFWriter, tokenizer: Any, model_dir: Path) -> 
     for add, token_id in adders.items():
         if token_id is not None:
             add(token_id)
-
-
-def _read_tokenizer(directory: Path) -> dict[str, Any]:
-    saved: dict[str, Any] = json.loads((directory / _TOKENIZER).read_text(encoding="utf-8"))
-    return saved
-
-
-def _vocabulary(saved: dict[str, Any], size: int) -> tuple[list[str], list[TokenType]]:
-    tokens = [f"[PAD{token_id}]" for token_id in range(size)]
-    types = [TokenType.UNUSED] * size
-    for token, token_id in saved["model"]["vocab"].items():
-        tokens[token_id], types[token_id] = token, TokenType.NORMAL
-    for added in saved["added_tokens"]:
-        tokens[added["id"]] = added["content"]
-        types[added["id"]] = TokenType.CONTROL if added["special"] else TokenType.USER_DEFINED
-    return tokens, types
-
-
-def _name_tokenizer(saved: dict[str, Any], directory: Path) -> str:
-    """Return llama.cpp's name for how a byte-level BPE splits text. Raises AssetError for other tokenizers."""
-    steps = _pre_tokenizer_steps(saved)
-    normalizer = saved.get("normalizer") or {}
-    unchanged = not normalizer or (normalizer["type"] == "Sequence" and not normalizer["normalizers"])
-    byte_level = bool(steps) and steps[-1].get("type") == "ByteLevel"
-    if saved["model"]["type"] != "BPE" or not byte_level or not unchanged:
-        raise AssetError(
-            "its tokenizer is not a plain byte-level BPE",
-            where=str(directory / _TOKENIZER),
-            next_step="choose a base with a byte-level vocabulary, such as SmolLM2",
-        )
-    return name_pre_tokenizer(steps, directory / _TOKENIZER)
-
-
-def _pre_tokenizer_steps(saved: dict[str, Any]) -> list[dict[str, Any]]:
-    pre_tokenizer = saved.get("pre_tokenizer") or {}
-    return pre_tokenizer["pretokenizers"] if pre_tokenizer.get("type") == "Sequence" else [pre_tokenizer]

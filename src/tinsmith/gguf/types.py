@@ -7,7 +7,7 @@ The mixtures are llama.cpp's:
 - q3_k_m: three bits for most. Four for attn_v, ffn_down, attn_output and a joint matrix; five for the first two attn_v
   and for ffn_down in the first sixteenth of the layers.
 - In these three the output matrix has six bits. In q6_k every matrix has six.
-- Learnt positions stay in 32 bits in every format.
+- Learnt positions and short convolutions stay in 32 bits in every format.
 
 A matrix that still holds what a 4-bit base held stays as it was in formats of four to six bits (four_bit_levels.py).
 Where most weights do, as after training a third of the blocks, the others have six bits: for few bytes, what was learnt
@@ -89,7 +89,7 @@ def quantise(array: np.ndarray, type: Type) -> np.ndarray:
 
 
 def _wanted(name: str, shape: tuple[int, ...], layers: int, format: str, *, tied: bool) -> Type:
-    if len(shape) == 1 or name == "position_embd.weight":
+    if len(shape) == 1 or name == "position_embd.weight" or name.endswith(".shortconv.conv.weight"):
         return Type.F32
     if format not in _JOINT_TYPES:
         return _BASE_TYPES[format]

@@ -75,11 +75,14 @@ class CheckpointTensors:
         self.config: PretrainedConfig = AutoConfig.from_pretrained(model_dir, local_files_only=True)
         self.family = refuse_unwritable(self.config, model_dir)
         self.shapes: dict[str, tuple[int, ...]] = {}
+        self.checkpoint_shapes: dict[str, tuple[int, ...]] = {}
+        self.dtypes: dict[str, str] = {}  # by name, as safetensors calls them: F32, F16, BF16
         self._sources: dict[str, tuple[Path, str]] = {}
         names = get_tensor_name_map(self.family.arch, self.config.num_hidden_layers)
         for file in sorted(model_dir.glob("*.safetensors")):
             with safe_open(file, framework="pt") as weights:
                 for key in weights.keys():  # noqa: SIM118 - no mapping
+                    self.checkpoint_shapes[key] = tuple(weights.get_slice(key).get_shape())
                     if key == "lm_head.weight" and self.config.tie_word_embeddings:
                         continue
                     name = _gguf_name(names, key)
@@ -90,7 +93,11 @@ class CheckpointTensors:
                             next_step="save a plain model of its family, without added layers",
                         )
                     self._sources[name] = (file, key)
-                    self.shapes[name] = self.family.shape(name, tuple(weights.get_slice(key).get_shape()))
+                    self.dtypes[name] = weights.get_slice(key).get_dtype()
+                    self.shapes[name] = self.family.shape(name, self.checkpoint_shapes[key])
+        self._extra = self.family.extra(self.config)
+        self.shapes |= {name: array.shape for name, array in self._extra.items()}
+        self.dtypes |= dict.fromkeys(self._extra, "F32")
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (name, float32 array), one tensor in memory at a time."""
@@ -98,6 +105,7 @@ class CheckpointTensors:
             with safe_open(file, framework="pt") as weights:
                 array = weights.get_tensor(key).to(torch.float32).numpy()
             yield name, self.family.arrange(name, array, self.config)
+        yield from self._extra.items()
 
 
 def _write_tensors(

@@ -18,26 +18,22 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import logging
 
 import gguf
 from tinsmith.base.errors import AssetError, TrainingError
+from tinsmith.gguf.configuration import checkpoint_tensors, configuration, is_readable
+from tinsmith.gguf.header import read_metadata
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 
 
-# Architectures whose GGUF files transformers cannot read, and their families.
-_UNREADABLE = {"phi2": "phi"}
 # An array in a header that is at least this long holds a vocabulary and not one value per layer.
 _VOCABULARY = 4096
 # Fields that transformers does not read from a GGUF file although logits depend on them: config field, GGUF key.
-_LOST_FIELDS = {
-    "gpt2": {"n_positions": "context_length"},
-    "qwen3": {"head_dim": "attention.key_length"},
-    "gemma3": {"query_pre_attn_scalar": "attention.key_length"},
-}
+_LOST_FIELDS = {"gpt2": {"n_positions": "context_length"}}
 
 
 def choose_device(asked: str, local_rank: int = 0) -> torch.device:
@@ -84,7 +80,17 @@ def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedM
     drop_quantization_record(model)
     model.is_quantized = False
     model.hf_quantizer = None
+    _fold_logit_scale(model)
     return model.eval()
+
+
+@torch.no_grad()
+def _fold_logit_scale(model: PreTrainedModel) -> None:
+    """Divide the last norm of a granite by its scale of logits, so that logits are a plain product, as in others."""
+    scale = float(getattr(model.config, "logits_scaling", None) or 1.0)
+    if model.config.model_type == "granite" and scale != 1.0:
+        model.base_model.norm.weight.div_(scale)
+        model.config.logits_scaling = 1.0
 
 
 def drop_quantization_record(model: PreTrainedModel) -> None:
@@ -92,11 +98,6 @@ def drop_quantization_record(model: PreTrainedModel) -> None:
     for leftover in ("quantization_config", "_pre_quantization_dtype"):
         if hasattr(model.config, leftover):
             delattr(model.config, leftover)
-
-
-def reads_back(model_dir: Path) -> bool:
-    """Say whether transformers can read the GGUF file of a saved model; for some families it cannot."""
-    return AutoConfig.from_pretrained(model_dir, local_files_only=True).model_type not in _UNREADABLE.values()
 
 
 def parameter_count(model: PreTrainedModel) -> int:
@@ -150,13 +151,8 @@ def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
         # The same path string as transformers uses, so that the cached reader is shared.
         reader = gguf.GGUFReader(os.path.join(path.parent, path.name))
         architecture = str(reader.fields["general.architecture"].contents())
-        if architecture in _UNREADABLE:
-            raise AssetError(
-                f"is a GGUF file of the {_UNREADABLE[architecture]} family, which transformers cannot read",
-                where=str(path),
-                next_step="name the directory of safetensors of the same model; "
-                "for your own model set evaluate.quantised = false",
-            )
+        if is_readable(architecture):
+            return _from_own_reader(path, reader, dtype)
         config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
         for field, key in _LOST_FIELDS.get(architecture, {}).items():
             if value := reader.get_field(f"{architecture}.{key}"):
@@ -172,6 +168,23 @@ def _from_gguf(path: Path, dtype: torch.dtype) -> PreTrainedModel:
                 output_loading_info=True,
             ),
         )
+
+
+def _from_own_reader(path: Path, reader: gguf.GGUFReader, dtype: torch.dtype) -> PreTrainedModel:
+    """Open a GGUF file of a family of ours."""
+    metadata = read_metadata(path)
+    config = configuration(metadata, reader.tensors, path)
+    with torch.device("meta"):
+        shapes = {
+            key: weight.shape for key, weight in AutoModelForCausalLM.from_config(config).state_dict().items()
+        }
+    tensors = checkpoint_tensors(metadata["general.architecture"], config, shapes, reader.tensors)
+    state = {key: torch.from_numpy(array).to(dtype) for key, array in tensors}
+    kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    loaded = kind.from_pretrained(
+        None, config=config, state_dict=state, dtype=dtype, output_loading_info=True
+    )
+    return _whole(path, *loaded)
 
 
 class _Reader(gguf.GGUFReader):

@@ -32,7 +32,7 @@ from transformers import PreTrainedTokenizerFast
 from tinsmith.base.cores import usable_cores
 from tinsmith.base.errors import ParityError
 from tinsmith.base.progress import Advance, Progress
-from tinsmith.gguf.families import context_length
+from tinsmith.gguf.family import context_length
 from tinsmith.gguf.header import read_metadata
 from tinsmith.model.load import load_model
 from tinsmith.parity.differences import (

@@ -167,11 +167,11 @@ class GgufSide:
     def __init__(self, path: Path) -> None:
         self.tensors = {tensor.name: tensor for tensor in GGUFReader(path).tensors}
 
-    def head(self) -> Head:
-        """Return the output layer in float32."""
+    def head(self, scale: float = 1.0) -> Head:
+        """Return the output layer in float32, for logits divided by `scale`."""
         matrix = self.tensors.get("output.weight", self.tensors["token_embd.weight"])
         bias = self.tensors.get("output.bias")
-        return Head(_as_torch(matrix), None if bias is None else _as_torch(bias))
+        return Head(_as_torch(matrix) / scale, None if bias is None else _as_torch(bias))
 
     def differences(self, trained: dict[str, np.ndarray]) -> list[str]:
         """Name every tensor whose sampled rows differ from those of the trained model."""
@@ -195,6 +195,6 @@ def _as_torch(tensor: ReaderTensor) -> torch.Tensor:
     return torch.from_numpy(np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32))
 
 
-def sampled_rows(array: np.ndarray) -> np.ndarray:
-    """Return evenly spread rows of a matrix, or a whole vector."""
-    return array if array.ndim < 2 else array[:: max(1, array.shape[0] // _SAMPLED_ROWS)]
+def sampled_rows(array: np.ndarray, count: int = _SAMPLED_ROWS) -> np.ndarray:
+    """Return about `count` evenly spread rows of a matrix, or a whole vector."""
+    return array if array.ndim < 2 else array[:: max(1, array.shape[0] // count)]

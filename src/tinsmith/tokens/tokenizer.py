@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from tinsmith.base.errors import AssetError
 from tinsmith.base.files import write_json
-from tinsmith.gguf.vocabulary import tokenizer_from_gguf
+from tinsmith.gguf.tokenizer import build_tokenizer, open_saved_tokenizer
+from tinsmith.gguf.vocabulary import read_vocabulary, vocabulary_of
 
 
 def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
     """Open the tokenizer of a Hugging Face directory or a GGUF file. Raises AssetError."""
-    tokenizer = tokenizer_from_gguf(path) if path.is_file() else _from_directory(path)
+    tokenizer = build_tokenizer(read_vocabulary(path)) if path.is_file() else _from_directory(path)
     if tokenizer.eos_token_id is None:
         raise AssetError(
             "the tokenizer has no end-of-text token",
@@ -22,6 +23,19 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerFast:
             next_step="set eos_token in tokenizer_config.json, or choose another base",
         )
     return tokenizer
+
+
+def load_base_tokenizer(path: Path) -> tuple[PreTrainedTokenizerFast, tuple[str, ...]]:
+    """Open the tokenizer of a base as llama.cpp will run it; also return what of the published one it leaves out.
+
+    A model learns from the tokens that it will read in every exported file. Raises AssetError for a tokenizer that
+    llama.cpp does not know.
+    """
+    tokenizer = load_tokenizer(path)
+    if path.is_file():
+        return tokenizer, ()
+    vocabulary = vocabulary_of(tokenizer, path / "tokenizer.json")
+    return build_tokenizer(vocabulary, turn_end=getattr(tokenizer, "eot_token", None)), vocabulary.left_out
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, path: Path, *, turn_end: str | None = None) -> None:
@@ -47,7 +61,7 @@ def _from_directory(path: Path) -> PreTrainedTokenizerFast:
             "holds no tokenizer.json", where=str(path), next_step="choose a complete model directory"
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, use_fast=True)
+        tokenizer = open_saved_tokenizer(path)
     except Exception as error:
         # transformers and tokenizers raise plain Exception for damaged files.
         raise AssetError(
@@ -59,4 +73,18 @@ def _from_directory(path: Path) -> PreTrainedTokenizerFast:
         raise AssetError(
             "has only a slow tokenizer", where=str(path), next_step="save it with a tokenizer.json"
         )
+    _require_ids(tokenizer, path / "tokenizer.json")
     return tokenizer
+
+
+def _require_ids(tokenizer: PreTrainedTokenizerFast, file: Path) -> None:
+    """Raise AssetError where the library gives an added token another id than the file does, as it does in silence."""
+    listed = json.loads(file.read_text(encoding="utf-8"))["added_tokens"] if file.exists() else []
+    for added in listed:
+        opened = tokenizer.backend_tokenizer.token_to_id(added["content"])
+        if opened != added["id"]:
+            raise AssetError(
+                f"gives the token {added['content']!r} the id {added['id']}, and opened it has {opened}",
+                where=str(file),
+                next_step="list each token once, with ids that follow those of the vocabulary without a gap",
+            )

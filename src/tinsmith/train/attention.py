@@ -114,10 +114,15 @@ def _attend(
 def isolate_sequences(model: PreTrainedModel) -> None:
     """Make a model attend within sequences, whose `lengths` its forward pass then takes, if its family allows it.
 
-    A family with its own attention, such as bloom, stays unchanged: `isolated_inputs` then feeds it one sequence at a
-    time.
+    A family with its own attention, such as bloom, or with convolutions over neighbours, such as lfm2, stays unchanged:
+    `isolated_inputs` then feeds it one sequence at a time.
     """
-    if not model._supports_attention_backend or getattr(model.config, "attn_logit_softcapping", None):
+    mixes = "conv" in (getattr(model.config, "layer_types", None) or ())
+    if (
+        not model._supports_attention_backend
+        or getattr(model.config, "attn_logit_softcapping", None)
+        or mixes
+    ):
         return
     AttentionInterface.register(NAME, attend_within_sequences)
     AttentionMaskInterface.register(NAME, lambda *_, **__: None)

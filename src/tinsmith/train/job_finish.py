@@ -29,7 +29,7 @@ from tinsmith.jobs.spec import Calibration, Job
 from tinsmith.jobs.word_model import WordModel, fit_words
 from tinsmith.model.load import check_context, load_model
 from tinsmith.recipe import TrainConfig
-from tinsmith.tokens.tokenizer import load_tokenizer
+from tinsmith.tokens.tokenizer import load_base_tokenizer
 from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.checkpoint import save_trained
 from tinsmith.train.job_run import JobTrainer
@@ -70,7 +70,7 @@ def finish_job(
     validation.jsonl; a killed call resumes. Of `config`, device, precision, checkpoint_seconds and rollbacks count.
     Raises AssetError for a model that cannot be opened or exported, RecipeError and TrainingError.
     """
-    began, work, tokenizer = time.monotonic(), out / WORK, load_tokenizer(start)
+    began, work, (tokenizer, _) = time.monotonic(), out / WORK, load_base_tokenizer(start)
     job, unlearnt = prepare(job, rows[0], tokenizer, seed=seed)
     for what, count in unlearnt.items():
         if count:

@@ -78,11 +78,11 @@ def _read(job: JobConfig, inputs: Inputs) -> Sides:
 
 
 def _tokenizer(job: JobConfig, settings: Settings, inputs: Inputs) -> PreTrainedTokenizerFast:
-    from tinsmith.tokens.tokenizer import load_tokenizer
+    from tinsmith.tokens.tokenizer import load_base_tokenizer, load_tokenizer
 
     if job.start == "documents":
         return load_tokenizer(inputs["tokenize"] / "tokenizer")
-    return load_tokenizer(resolve_model(settings.base).path)
+    return load_base_tokenizer(resolve_model(settings.base).path)[0]
 
 
 def _note_cut(

@@ -47,7 +47,7 @@ def _models(recipe: Recipe) -> tuple[str, ...]:
 
 STAGE = Stage(
     "learn",
-    version=12,
+    version=13,
     purpose="learning jobs",
     estimate=_estimate,
     inputs=("examples", "train"),

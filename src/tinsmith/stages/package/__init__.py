@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tinsmith.base.assets import KNOWN
 from tinsmith.jobs.size import job_size
 from tinsmith.meter.planner import BASE_MEMORY_BYTES, Cost, Scale
 from tinsmith.recipe import Recipe
@@ -34,11 +35,33 @@ def _estimate(recipe: Recipe, scale: Scale) -> Cost:
     return Cost(2 + scale.forward_seconds(tokens), size * scale.parameters, memory, tokens)
 
 
+def _check(recipe: Recipe) -> None:
+    """Refuse a base on this machine whose trained model could not be exported. Raises AssetError."""
+    if _starts_from_base(recipe) and recipe.model.base not in KNOWN:
+        from tinsmith.stages.package.exportable import check_base
+
+        check_base(recipe)
+
+
+def _prefetch(recipe: Recipe) -> None:
+    if _starts_from_base(recipe) and recipe.model.base not in KNOWN:
+        from tinsmith.stages.package.exportable import fetch_base
+
+        fetch_base(recipe)
+
+
+def _starts_from_base(recipe: Recipe) -> bool:
+    documents = bool(recipe.ingest.sources) and not recipe.model.scratch
+    return documents or any(job.start == "base" for job in recipe.jobs)
+
+
 STAGE = Stage(
     "package",
-    version=5,
+    version=6,
     purpose="exports and parity",
     estimate=_estimate,
     inputs=("split", "tokenize", "train", "examples", "learn"),
+    check=_check,
+    prefetch=_prefetch,
     nondeterministic=("parity.json", "items/parity.jsonl", "jobs/*/parity.json", "jobs/*/parity.jsonl"),
 )

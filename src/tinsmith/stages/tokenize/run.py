@@ -24,7 +24,7 @@ from tinsmith.tokens.canaries import Canary, make_canaries
 from tinsmith.tokens.encoding import context_token, encode, encode_all
 from tinsmith.tokens.shards import ShardWriter, visiting_order
 from tinsmith.tokens.tasks import Prompt, Task, answer_text, read_meta, unit_hash
-from tinsmith.tokens.tokenizer import load_tokenizer, save_tokenizer
+from tinsmith.tokens.tokenizer import load_base_tokenizer, save_tokenizer
 from tinsmith.tokens.vocabulary import parse_size, restrict_vocabulary, train_vocabulary
 
 _BATCH = 256  # documents encoded at once
@@ -150,7 +150,9 @@ def _make_tokenizer(
                 f"  the training documents give a vocabulary of {len(tokenizer):,} tokens, not {size:,}"
             )
         return tokenizer, {}
-    tokenizer = load_tokenizer(resolve_model(model.base).path)
+    tokenizer, left_out = load_base_tokenizer(resolve_model(model.base).path)
+    for difference in left_out:
+        progress.say(f"  llama.cpp reads text in its own way, and so does training: {difference}")
     if not vocabulary:
         return tokenizer, {}
     counts = np.zeros(len(tokenizer), dtype=np.int64)

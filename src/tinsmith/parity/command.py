@@ -1,0 +1,112 @@
+"""Compare any two models and name what differs: `tinsmith parity A B`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from tinsmith.base.progress import Progress
+from tinsmith.parity.conversations import TEXTS
+from tinsmith.parity.findings import (
+    ANSWERS,
+    Finding,
+    settings_findings,
+    stop_findings,
+    template_findings,
+    tokenizer_findings,
+)
+from tinsmith.parity.opened import DirectoryModel, OpenedModel, OpenModel
+from tinsmith.parity.prompts import Prompt
+from tinsmith.parity.served import is_address, served_findings
+from tinsmith.parity.tensors import tensor_findings
+from tinsmith.recipe import PackageConfig
+
+_CHUNK = 256
+
+
+class Figures(NamedTuple):
+    """How much the distributions of two models agree: mean KL(A || B) in nats, and the share of equal top tokens."""
+
+    mean_kl: float
+    top1: float
+    positions: int
+    bound_kl: float
+
+
+@dataclass
+class Compared:
+    """What was found to differ, and the figures where both could be asked the same tokens."""
+
+    findings: list[Finding]
+    notes: list[str] = field(default_factory=list)
+    figures: Figures | None = None
+
+
+def compare(a: str, b: str, progress: Progress) -> Compared:
+    """Compare two models: a transformers directory, an adapter, a GGUF file, or (B) the address of a server.
+
+    Raises AssetError for a model that cannot be opened, RunError for a server that does not answer.
+    """
+    with ExitStack() as stack:
+        opening = OpenModel(Path(a).expanduser())
+        first = stack.enter_context(opening)
+        if is_address(b):
+            return Compared(*served_findings(first, b, progress))
+        second = stack.enter_context(OpenModel(Path(b).expanduser()))
+        base = DirectoryModel(opening.adapter_base) if opening.adapter_base else None
+        findings = [
+            *settings_findings(first, second),
+            *tokenizer_findings(first, second),
+            *template_findings(first, second),
+            *stop_findings(first, second),
+            *tensor_findings(first, second, base),
+        ]
+        figures = _figures(first, second, progress)
+    if not findings and figures and not _within(figures):
+        text = f"mean KL {figures.mean_kl:.4f} nats (at most {figures.bound_kl:g}), from no cause that is known here"
+        findings.append(Finding(ANSWERS, text))
+    return Compared(findings, figures=figures)
+
+
+def _within(figures: Figures) -> bool:
+    return figures.mean_kl <= figures.bound_kl  # false where it is not a number
+
+
+def _figures(a: OpenedModel, b: OpenedModel, progress: Progress) -> Figures | None:
+    """Ask both models the token ids of A; None where their vocabularies differ in size or embeddings in width."""
+    prompts = [Prompt("text", text, tuple(a.token_ids(text, markup=True))) for text in TEXTS]
+    with progress.task("asking both", 2 * len(prompts), "prompts") as advance:
+        (ours, our_head), (theirs, their_head) = (model.hidden(prompts, advance) for model in (a, b))
+    rows = min(len(our_head.weight), len(their_head.weight))
+    if max(len(our_head.weight), len(their_head.weight)) - rows > 0.05 * rows:
+        return None
+    kl, same = [], []
+    with torch.inference_mode():
+        for start in range(0, len(ours), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            expected = our_head.logits(ours[part])[:, :rows].log_softmax(-1)
+            got = their_head.logits(theirs[part])[:, :rows].log_softmax(-1)
+            kl.append(torch.nn.functional.kl_div(got, expected, reduction="none", log_target=True).sum(-1))
+            same.append(expected.argmax(-1) == got.argmax(-1))
+    return Figures(
+        float(torch.cat(kl).mean()), float(torch.cat(same).float().mean()), len(ours), _bound(a, b)
+    )
+
+
+def _bound(*models: OpenedModel) -> float:
+    """Return the mean KL that the coarsest of their tensors' types allow, as the gate of a build does."""
+    bounds = PackageConfig().max_kl
+    coarsest = max((bounds[format] for model in models for format in _formats(model)), default=bounds["f16"])
+    return float(coarsest)
+
+
+def _formats(model: OpenedModel) -> Iterator[str]:
+    """Yield the build's formats that are as coarse as the tensors of a model."""
+    formats = {"8": "q8_0", "6": "q6_k", "5": "q5_k_m", "4": "q4_k_m", "3": "q3_k_m", "2": "q3_k_m"}
+    for type in set(model.types.values()) - {"F32", "F16", "BF16"}:
+        yield formats[next(digit for digit in type if digit in formats)]

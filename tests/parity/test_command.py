@@ -1,0 +1,100 @@
+"""`tinsmith parity` names each planted fault by its kind, and raises no alarm over sound pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from benchmarks.model_faults import FAULTS
+from typer.testing import CliRunner
+
+from base_families import base_configs, random_base
+from tinsmith.base.errors import AssetError, RunError
+from tinsmith.base.progress import SilentProgress
+from tinsmith.cli import app
+from tinsmith.gguf.writer import write_gguf
+from tinsmith.model.export import save_model
+from tinsmith.parity.command import compare
+from tinsmith.serve.runtime import LlamaServer
+from tinsmith.train.checkpoint import save_trained
+from tiny_model import changed_copy, tiny_model, tiny_tokenizer, write_trained
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_trained(tmp_path_factory.mktemp("source") / "model")
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_planted_fault_is_named(source: Path, tmp_path: Path, name: str) -> None:
+    fault = FAULTS[name]
+    a, b = fault.plant(source, tmp_path)
+    found = compare(str(a), str(b), SilentProgress())
+    assert {finding.kind for finding in found.findings} == {fault.kind}, found.findings
+
+
+@pytest.mark.parametrize("name", base_configs())
+def test_sound_pairs_raise_no_alarm(tmp_path: Path, name: str) -> None:
+    a, b = tmp_path / "model", tmp_path / "model.gguf"
+    save_trained(random_base(base_configs()[name]), tiny_tokenizer(), a)
+    for format in ("f16", "q8_0", "q4_k_m"):
+        write_gguf(a, b, format)
+        found = compare(str(a), str(b), SilentProgress())
+        # Random weights in four bits answer otherwise without a fault of anybody.
+        assert {finding.kind for finding in found.findings} <= ({"answers"} if format == "q4_k_m" else set())
+
+
+def test_two_directories_two_files_and_either_order(source: Path, tmp_path: Path) -> None:
+    save_model(tiny_model(), tiny_tokenizer(), tmp_path / "half", "bfloat16")
+    write_gguf(source, tmp_path / "a.gguf", "f16")
+    write_gguf(tmp_path / "half", tmp_path / "b.gguf", "q8_0")
+    for pair in ((source, "half"), ("a.gguf", "b.gguf"), ("b.gguf", source)):
+        found = compare(*(str(tmp_path / name) for name in pair), SilentProgress())
+        assert found.findings == []
+        assert found.figures is not None
+        assert found.figures.mean_kl <= found.figures.bound_kl
+
+
+def test_the_command_prints_what_differs_and_ends_with_one(source: Path, tmp_path: Path) -> None:
+    write_gguf(source, tmp_path / "b.gguf", "q8_0")
+    runner = CliRunner()
+    sound = runner.invoke(app, ["parity", str(source), str(tmp_path / "b.gguf")])
+    assert sound.exit_code == 0
+    assert "no difference was found" in sound.stdout
+    wrong = changed_copy(source, tmp_path / "wrong", "generation_config.json", eos_token_id=[1])
+    told = runner.invoke(app, ["parity", str(wrong), str(tmp_path / "b.gguf")])
+    assert told.exit_code == 1
+    assert "stop tokens: generation ends on ['<|im_start|>'] in A and on ['<|im_end|>'] in B" in told.stdout
+    with pytest.raises(AssetError, match="no such model"):
+        compare(str(tmp_path / "nothing"), str(source), SilentProgress())
+
+
+@pytest.mark.parametrize("name", ["another split of text", "another chat template"])
+def test_a_server_is_compared_by_what_it_answers(
+    source: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = FAULTS[name]
+    a, b = fault.plant(source, tmp_path)
+    write_gguf(source, tmp_path / "sound.gguf", "q8_0")
+    for path, expected in ((tmp_path / "sound.gguf", set()), (b, {fault.kind})):
+        with LlamaServer(path) as server:
+            monkeypatch.setenv("TINSMITH_API_KEY", server.api_key)
+            found = compare(str(a), f"{server.base_url}/v1", SilentProgress())
+        assert {finding.kind for finding in found.findings} == expected, found.findings
+        assert found.notes == []
+
+
+def test_a_server_that_does_not_end_on_a_stop_token_is_told(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = changed_copy(source, tmp_path / "wrong", "generation_config.json", eos_token_id=[2, 90])
+    write_gguf(source, tmp_path / "b.gguf", "q8_0")
+    with LlamaServer(tmp_path / "b.gguf") as server:
+        monkeypatch.setenv("TINSMITH_API_KEY", server.api_key)
+        found = compare(str(wrong), server.base_url, SilentProgress())
+    assert [finding.kind for finding in found.findings] == ["stop tokens"]
+
+
+def test_a_server_that_is_not_there_is_told(source: Path) -> None:
+    with pytest.raises(RunError, match=r"http://127\.0\.0\.1:9: does not answer /v1/models"):
+        compare(str(source), "http://127.0.0.1:9", SilentProgress())
