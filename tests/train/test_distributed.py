@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 import tiny_workers
+from small_vocabulary import trained_bpe
 from tinsmith.base.errors import RunError, TrainingError
 from tinsmith.base.files import read_json, read_jsonl, write_json
 from tinsmith.base.launch import WorkerGroup
@@ -31,7 +32,6 @@ from tinsmith.train.checkpoint import load_checkpoint
 from tinsmith.train.distributed import Ranks, join
 from tinsmith.train.engine import Engine
 from tinsmith.train.loop import fit
-from tiny_model import tiny_tokenizer
 from tiny_training import config, make_engine, tiny_llama, weights_equal, write_pairs, write_tokens
 from tiny_workers import GRADIENTS, OPTIMIZERS, STEPS, engine_for, gradients_of, three_steps
 
@@ -210,7 +210,8 @@ def test_killing_one_process_ends_the_other_and_the_run_goes_on(tmp_path: Path) 
 def project(tmp_path: Path) -> Path:
     """Return a directory with a recipe whose stages up to tokenize are done, and a tiny base."""
     tiny_llama().save_pretrained(tmp_path / "base")
-    tiny_tokenizer().save_pretrained(tmp_path / "base")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=trained_bpe(340), eos_token="<|im_end|>")
+    tokenizer.save_pretrained(tmp_path / "base")
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents" / "one.txt").write_text("never read: its stages are done")
     section = '[train]\nbudget = "5 steps"\nbatch_tokens = 256\nprecision = "float32"\ncompile = "off"\n'
