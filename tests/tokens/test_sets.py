@@ -111,6 +111,27 @@ def test_a_question_that_nobody_answers_is_named(tmp_path: Path) -> None:
     assert TokenSet(tmp_path).tokens == len(encoder().encode(talk(4, 1).messages, where="").ids)
 
 
+def test_what_the_assistant_says_before_anybody_asks_is_read_and_not_learnt(tmp_path: Path) -> None:
+    greeting = Message("assistant", "Good day, how may I help?")
+    opened = Conversation("talks.jsonl", 2, (SYSTEM, greeting, *talk(2, 3).messages[1:]))
+    figures = sft(tmp_path, opened, context=150)
+    assert (figures["sft_conversations"], figures["sft_rejected"]) == (1, 0)
+    decode, tokens = encoder().tokenizer.decode, TokenSet(tmp_path)
+    learnt, read = "", ""
+    for number in range(len(tokens.lengths)):
+        ids, marks = tokens.sequence(number)
+        assert marks.any()
+        read += decode(ids)
+        learnt += decode(ids[marks.astype(bool)])
+    assert read.count("Good day") == 1
+    assert [learnt.count(text) for text in ("Good day", "Answer 0", "Answer 2")] == [0, 1, 1]
+    alone = Conversation("talks.jsonl", 6, (SYSTEM, greeting))
+    sft(tmp_path / "alone", talk(1, 1), alone)
+    assert reasons(tmp_path / "alone") == [(6, "nobody_asks")]
+    dpo(tmp_path / "pairs", pair(1), Preference("pairs.jsonl", 7, (SYSTEM,), chosen="Yes", rejected="No"))
+    assert reasons(tmp_path / "pairs") == [(7, "nobody_asks")]
+
+
 def test_what_the_template_refuses_is_named_and_all_refused_is_an_error(tmp_path: Path) -> None:
     strict = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML
     figures = sft(tmp_path / "some", talk(1, 1), talk(2, 1, system=False), template=strict)

@@ -47,6 +47,11 @@ class _Piece(NamedTuple):
     target: bool
 
 
+def is_opening(messages: Messages, number: int) -> bool:
+    """Say whether nobody has spoken before a message but the system and the assistant, so that it answers nobody."""
+    return all(message.role in ("system", "assistant") for message in messages[:number])
+
+
 class ChatEncoder:
     """Encode conversations with the tokenizer's chat template, as the model will read and answer them.
 
@@ -74,6 +79,7 @@ class ChatEncoder:
     def encode(self, messages: Messages, *, where: str, known: int = 0) -> Encoded:
         """Return a conversation's tokens; targets are the assistant's messages from number `known` on.
 
+        What the assistant says before anybody else has spoken is read, and no target.
         A target includes the token that ends the turn. Raises Refused if the template rejects the conversation,
         RecipeError (with `where`) if answers cannot be located in the rendered text.
         """
@@ -108,7 +114,7 @@ class ChatEncoder:
         """Cut the rendered text into prompts and targets, by rendering the conversation turn by turn."""
         whole, done = self._render(messages, add_generation_prompt=False), 0
         for number, message in enumerate(messages):
-            if message.role != "assistant" or number < known:
+            if message.role != "assistant" or number < known or is_opening(messages, number):
                 continue
             prompt = self._render(messages[:number], add_generation_prompt=True)
             answered = self._render(messages[: number + 1], add_generation_prompt=False)

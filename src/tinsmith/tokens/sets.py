@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tinsmith.base.errors import CorpusError
 from tinsmith.base.files import write_jsonl
-from tinsmith.tokens.chat import ChatEncoder, Encoded, Message, Refused
+from tinsmith.tokens.chat import ChatEncoder, Encoded, Message, Refused, is_opening
 from tinsmith.tokens.examples import Conversation, Preference, Rejects
 from tinsmith.tokens.shards import ShardWriter, visiting_order
 
@@ -99,7 +99,11 @@ def _close(
 
 def _parts(example: Conversation, encoder: ChatEncoder, rejects: Rejects, context: int) -> list[Encoded]:
     """Return a conversation as sequences of at most `context` tokens; add what is left out to `rejects`."""
-    answers = [number for number, message in enumerate(example.messages) if message.role == "assistant"]
+    said = [number for number, message in enumerate(example.messages) if message.role == "assistant"]
+    answers = [number for number in said if not is_opening(example.messages, number)]
+    if said and not answers:
+        rejects.add(example, "nobody_asks", "the assistant speaks, and answers nobody")
+        return []
     if not answers:
         raise CorpusError(
             "the conversation has no message of the assistant to learn from",
@@ -153,11 +157,15 @@ def _divide(
 
 
 def _exchanges(messages: Sequence[Message]) -> list[list[Message]]:
-    """Cut a conversation before each message that follows an answer and is not one itself."""
+    """Cut a conversation before each message that follows an answer and is not one itself.
+
+    What the assistant says before anybody asks belongs to the first exchange.
+    """
     exchanges: list[list[Message]] = []
     before = "assistant"
-    for message in messages:
-        if before == "assistant" and (message.role != "assistant" or not exchanges):
+    for number, message in enumerate(messages):
+        follows = message.role != "assistant" and not is_opening(messages, number)
+        if before == "assistant" and (follows or not exchanges):
             exchanges.append([])
         exchanges[-1].append(message)
         before = message.role
@@ -167,6 +175,9 @@ def _exchanges(messages: Sequence[Message]) -> list[list[Message]]:
 def _pair(example: Preference, encoder: ChatEncoder, rejects: Rejects, context: int) -> tuple[Encoded, ...]:
     """Return the prompt with the chosen and with the rejected answer; () and a reject if they cannot be used."""
     known = len(example.messages)
+    if is_opening(example.messages, known):
+        rejects.add(example, "nobody_asks", "the answers answer nobody")
+        return ()
     answers = (Message("assistant", text) for text in (example.chosen, example.rejected))
     try:
         chosen, rejected = (
