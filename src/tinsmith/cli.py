@@ -35,6 +35,14 @@ Overrides = Annotated[
 ]
 
 
+class Tool(StrEnum):
+    """What a model is handed over to."""
+
+    OLLAMA = "ollama"
+    HUB = "hub"
+    VLLM = "vllm"
+
+
 class JobKind(StrEnum):
     """The kinds of a job."""
 
@@ -241,6 +249,24 @@ def verify(
     print("taken on trust, since nothing in the bundle proves it (a signature could; bundles have none yet):")
     for line in checked.trust:
         print(f"  {line}")
+
+
+@app.command()
+def export(
+    bundle: BundlePath,
+    directory: Annotated[Path, typer.Argument(help="Directory to create.")],
+    to: Annotated[Tool, typer.Option(help="The tool that shall run it.")],
+    job: Annotated[str, typer.Option(help="The model of this job; default: that of the documents.")] = "",
+    format_: Annotated[
+        str, typer.Option("--format", help="GGUF format, such as q4_k_m; default: the smallest.")
+    ] = "",
+) -> None:
+    """Hand a model over: a Modelfile for Ollama, a model card with the exam for the hub, a directory for vLLM."""
+    from tinsmith.handover.command import export as hand_over
+
+    for note in hand_over(bundle, directory, to.value, job=job or None, format=format_ or None):
+        print(note)
+    print(f"wrote {directory}")
 
 
 @app.command()

@@ -136,12 +136,14 @@ class GgufModel(OpenedModel):
         return self._side.hidden(prompts, advance), self._file.head(self._logit_scale)
 
 
-def render(tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message]) -> str | None:
+def render(
+    tokenizer: PreTrainedTokenizerFast, messages: Sequence[Message], *, ask: bool = True
+) -> str | None:
     """Return a conversation as the tokenizer's chat template writes it; None without one, or where it refuses."""
     if not tokenizer.chat_template:
         return None
     try:
-        return str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True))
+        return str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=ask))
     except TemplateError:
         return None
 

@@ -1,0 +1,89 @@
+"""Hand a bundle's model over to Ollama, the hub or vLLM: `tinsmith export BUNDLE DIR --to TOOL`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Literal
+
+from tinsmith.base.errors import BundleError
+from tinsmith.base.files import atomic_path, read_json
+from tinsmith.serve.runtime import find_gguf
+
+Tool = Literal["ollama", "hub", "vllm"]
+
+
+def export(
+    bundle: Path, out: Path, tool: Tool, *, job: str | None = None, format: str | None = None
+) -> list[str]:
+    """Write what a tool needs to run a model of a bundle into a new directory; return notes for the person.
+
+    `job` chooses the model of a job instead of the documents'. Raises BundleError without such a model or where the
+    directory exists, AssetError for a chat template that the tool cannot run.
+    """
+    root = _root(bundle, job)
+    if out.exists():
+        raise BundleError(
+            "exists already", where=str(out), next_step="name a directory that does not exist yet"
+        )
+    evidence = read_json(bundle / "evidence.json")
+    name = (job or evidence["title"]).lower().replace(" ", "-")
+    with atomic_path(out) as partial:
+        partial.mkdir(parents=True)
+        if tool == "ollama":
+            from tinsmith.handover.ollama import write_ollama
+
+            learnt = "the documents or rows that were learnt"
+            licence = (
+                f"That of {learnt}." if evidence["fresh"] else f"That of {evidence['base']} and of {learnt}."
+            )
+            return [
+                note.replace(str(partial), str(out))
+                for note in write_ollama(root / "model", find_gguf(root, format), partial, name, licence)
+            ]
+        shutil.copytree(root / "model", partial, dirs_exist_ok=True)
+        if tool == "hub":
+            return _hub(bundle, root, partial, job, format)
+    served = f"vllm serve {out} --served-model-name {name}"
+    return [f"run: {served}", "vLLM reads the model's own chat template and stop tokens from this directory"]
+
+
+def _hub(bundle: Path, root: Path, out: Path, job: str | None, format: str | None) -> list[str]:
+    from tinsmith.handover.lm_eval_task import write_exam
+    from tinsmith.handover.model_card import write_model_card
+
+    gguf = find_gguf(root, format)
+    shutil.copyfile(gguf, out / gguf.name)
+    (out / "lm_eval").mkdir()
+    wanted = f"job_{job}" if job else "exam_"
+    tasks = [name for name in write_exam(bundle, out / "lm_eval") if name.startswith(wanted)]
+    for file in (out / "lm_eval").iterdir():
+        if file.stem not in tasks:
+            file.unlink()
+    if not tasks:
+        (out / "lm_eval").rmdir()
+    write_model_card(bundle, out, job=job, tasks=tasks)
+    asked = (
+        f"lm_eval/ has the exam ({', '.join(tasks)}), and with it texts of your own that were held out"
+        if tasks
+        else "it has no exam to ask again"
+    )
+    return ["README.md is the model card", asked, "read both before you publish anything"]
+
+
+def _root(bundle: Path, job: str | None) -> Path:
+    root = bundle / "jobs" / job if job else bundle
+    if not (bundle / "evidence.json").is_file():
+        raise BundleError(
+            "holds no evidence.json",
+            where=str(bundle),
+            next_step="name the directory bundle of a finished build",
+        )
+    if not (root / "model").is_dir():
+        jobs = sorted(path.parent.name for path in bundle.glob("jobs/*/job.json"))
+        raise BundleError(
+            f"has no model of {'the job ' + job if job else 'documents'}",
+            where=str(bundle),
+            next_step=f"choose one with --job: {', '.join(jobs)}" if jobs else "build it again",
+        )
+    return root
