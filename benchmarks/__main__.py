@@ -16,6 +16,7 @@ from benchmarks import (
     jobs,
     languages,
     memory,
+    parity,
     peers,
     planted,
     privacy,
@@ -56,6 +57,7 @@ _NAMES = (
     "agreement",
     "jobs",
     "job_speed",
+    "parity",
 )
 
 
@@ -171,6 +173,8 @@ def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespa
         jobs.run(data=given.data, jobs=given.jobs.split(","), quick=given.quick)
     elif name == "job_speed":
         job_speed.run(quick=given.quick)
+    elif name == "parity":
+        parity.run(quick=given.quick)
     elif name == "worth":
         worth.run("quick" if given.quick else given.scale or worth.fitting_scale(), train=not given.prepare)
     else:

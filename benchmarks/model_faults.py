@@ -198,10 +198,10 @@ def _swap(weights: dict[str, torch.Tensor]) -> None:
 
 
 def _round_badly(weights: dict[str, torch.Tensor]) -> None:
-    """Round a matrix to four bits with one scale for all of it, as no format does."""
+    """Round a matrix to a few levels with one scale for all of it, as no format does."""
     name = "model.layers.1.mlp.down_proj.weight"
     matrix = weights[name].float()
-    step = matrix.abs().max() / 4
+    step = matrix.std()
     weights[name] = ((matrix / step).round() * step).to(weights[name].dtype)
 
 

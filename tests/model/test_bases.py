@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from benchmarks.base_families import base_configs, random_base
 from transformers import AutoModelForCausalLM
 
-from base_families import base_configs, random_base
 from gguf import GGUFReader
 from tinsmith.base.errors import AssetError
 from tinsmith.base.progress import SilentProgress

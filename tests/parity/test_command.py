@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from benchmarks.base_families import base_configs, random_base
 from benchmarks.model_faults import FAULTS
 from typer.testing import CliRunner
 
-from base_families import base_configs, random_base
 from tinsmith.base.errors import AssetError, RunError
 from tinsmith.base.progress import SilentProgress
 from tinsmith.cli import app

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from benchmarks.base_families import base_configs, random_base
 from safetensors.torch import load_file, save_file
 from transformers import GPTNeoXConfig, LlamaConfig
 
-from base_families import base_configs, random_base
 from small_vocabulary import write_bpe
 from tinsmith.base.errors import AssetError
 from tinsmith.base.progress import SilentProgress

@@ -17,6 +17,7 @@ from transformers import AutoConfig, PretrainedConfig
 from gguf import GGMLQuantizationType, GGUFWriter, TensorNameMap, get_tensor_name_map
 from tinsmith.base.errors import AssetError
 from tinsmith.base.files import atomic_path
+from tinsmith.gguf.base_levels import keeps_training
 from tinsmith.gguf.families import refuse_unwritable
 from tinsmith.gguf.four_bit_levels import as_q4_1
 from tinsmith.gguf.metadata import add_architecture, add_tokenizer
@@ -42,6 +43,12 @@ def write_gguf(model_dir: Path, out_file: Path, format: str, *, name: str = "mod
     tensors = CheckpointTensors(model_dir)
     config = tensors.config
     types, substituted = choose_types(tensors.shapes, config.num_hidden_layers, format, model_dir)
+    for tensor, array in tensors:
+        moved = keeps_training(array, types[tensor])
+        if moved is not types[tensor]:
+            row = {"format": format, "tensor": tensor, "wanted": types[tensor].name, "used": moved.name}
+            substituted.append({**row, "reason": "its weights lie near the levels of the base's file"})
+            types[tensor] = moved
     if format in KEEPS_FOUR_BITS:
         kept = {
             name

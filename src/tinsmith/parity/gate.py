@@ -52,6 +52,7 @@ from tinsmith.serve.runtime import LlamaServer
 from tinsmith.tokens.tokenizer import load_tokenizer
 
 _ANSWERS, _SERVED_ANSWERS = 8, 48
+_ANSWERED_PROBABILITIES = 2_500_000  # a server writes each as JSON: 100 bytes, and 10 microseconds
 _CHUNK = 256
 _MAX_SHOWN = 3
 
@@ -140,11 +141,17 @@ def _run_ggufs(ggufs: dict[str, Path], served: str, trained: Trained, advance: A
                 trained,
                 advance,
                 threads=cores // workers,
-                answers=_SERVED_ANSWERS if name == served else _ANSWERS,
+                answers=_whole_answers(trained) if name == served else _ANSWERS,
             )
             for name, path in ggufs.items()
         }
         return {name: future.result() for name, future in running.items()}
+
+
+def _whole_answers(trained: Trained) -> int:
+    """Return of how many prompts the served file gives whole distributions: fewer where the vocabulary is large."""
+    affordable = _ANSWERED_PROBABILITIES // len(trained.side.head.weight)
+    return max(_ANSWERS, min(_SERVED_ANSWERS, affordable))
 
 
 def _run_gguf(path: Path, trained: Trained, advance: Advance, *, threads: int, answers: int) -> Export:
