@@ -28,6 +28,7 @@ from benchmarks import (
     speed,
     synthesis,
     tenfold,
+    tokenizers,
     worth,
 )
 from benchmarks.subjects import SUBJECTS
@@ -58,6 +59,7 @@ _NAMES = (
     "jobs",
     "job_speed",
     "parity",
+    "tokenizers",
 )
 
 
@@ -175,6 +177,8 @@ def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespa
         job_speed.run(quick=given.quick)
     elif name == "parity":
         parity.run(quick=given.quick)
+    elif name == "tokenizers":
+        tokenizers.run(quick=given.quick)
     elif name == "worth":
         worth.run("quick" if given.quick else given.scale or worth.fitting_scale(), train=not given.prepare)
     else:
