@@ -18,7 +18,7 @@ RECIPE = re.compile(r"\[recipe (\w+)\]\(\.\./recipes/\1\.toml\)")
 RECORD = re.compile(r"\[log\]\(log/[\w-]+\.md\)")
 PAGES = (
     "README.md",
-    *(f"docs/{name}.md" for name in ("evidence", "curation", "jobs", "training", "cluster")),
+    *(f"docs/{name}.md" for name in ("evidence", "curation", "jobs", "training", "cluster", "bases")),
 )
 PAGES += ("docs/extending.md", "docs/design.md")
 # Headings below which nothing is promised: what was not tried, and where one finds what.

@@ -112,7 +112,7 @@ KNOWN: dict[str, Named] = {
             "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
             "Gemma Terms of Use",
             "Gemma 3 by Google DeepMind",
-            "Gemma 3 270M, pretrained, 4-bit (Q4_K_M); for comparison only",
+            "Gemma 3 270M, pretrained, 4-bit (Q4_K_M); may be trained further under its terms",
             253,
             268_098_176,
         ),
