@@ -95,6 +95,33 @@ def test_a_server_that_does_not_end_on_a_stop_token_is_told(
     assert [finding.kind for finding in found.findings] == ["stop tokens"]
 
 
+def test_models_without_anything_in_common_are_told_in_a_few_lines(source: Path, tmp_path: Path) -> None:
+    save_trained(random_base(base_configs()["olmo-2"]), tiny_tokenizer(), tmp_path / "other")
+    found = compare(str(source), str(tmp_path / "other"), SilentProgress())
+    assert [finding.kind for finding in found.findings] == ["settings"]
+    assert "the architecture is llama in A and olmo2 in B" in found.findings[0].text
+    assert found.notes == ["tensors of two architectures are not compared"]
+    facts = base_configs()["llama 2"]
+    facts.num_hidden_layers = 3
+    save_trained(random_base(facts), tiny_tokenizer(), tmp_path / "longer")
+    longer = compare(str(source), str(tmp_path / "longer"), SilentProgress())
+    texts = [finding.text for finding in longer.findings]
+    assert any("block_count is 2 in A and 3 in B" in text for text in texts)
+    assert any("blk.2.attn_k.weight and 8 more tensors are missing in A" in text for text in texts)
+
+
+def test_damaged_models_are_refused_with_a_next_step(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    write_gguf(source, tmp_path / "whole.gguf", "q8_0")
+    whole = (tmp_path / "whole.gguf").read_bytes()
+    for name, content in (("text.gguf", b"text"), ("cut.gguf", whole[:3000]), ("short.gguf", whole[:-9000])):
+        (tmp_path / name).write_bytes(content)
+    for name in ("empty", "text.gguf", "cut.gguf", "short.gguf", "nothing"):
+        with pytest.raises(AssetError, match=name) as error:
+            compare(str(source), str(tmp_path / name), SilentProgress())
+        assert "->" in str(error.value)
+
+
 def test_a_server_that_is_not_there_is_told(source: Path) -> None:
     with pytest.raises(RunError, match=r"http://127\.0\.0\.1:9: does not answer /v1/models"):
         compare(str(source), "http://127.0.0.1:9", SilentProgress())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from transformers import PretrainedConfig
+from transformers import AutoConfig, PretrainedConfig
 
 from tinsmith.base.errors import AssetError
 from tinsmith.gguf.biased_families import BIASED_FAMILIES
@@ -33,6 +33,19 @@ def refuse_unwritable(config: PretrainedConfig, where: Path) -> GgufFamily:
             next_step="choose a base of one of these families, without the setting named here",
         )
     return family
+
+
+def open_configuration(directory: Path) -> PretrainedConfig:
+    """Return the configuration of a model in transformers' format. Raises AssetError that names the directory."""
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(directory, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise AssetError(
+            f"has no config.json of a known model ({str(error).splitlines()[0][:100]})",
+            where=str(directory),
+            next_step="name a complete directory of a model in transformers' format",
+        ) from error
+    return config
 
 
 def require_architecture(name: str, where: Path) -> str:

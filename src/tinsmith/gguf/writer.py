@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig, PretrainedConfig
 
 from gguf import GGMLQuantizationType, GGUFWriter, TensorNameMap, get_tensor_name_map
 from tinsmith.base.errors import AssetError
 from tinsmith.base.files import atomic_path
 from tinsmith.gguf.base_levels import keeps_training
-from tinsmith.gguf.families import refuse_unwritable
+from tinsmith.gguf.families import open_configuration, refuse_unwritable
 from tinsmith.gguf.four_bit_levels import as_q4_1
 from tinsmith.gguf.metadata import add_architecture, add_tokenizer
 from tinsmith.gguf.types import FILE_TYPES, KEEPS_FOUR_BITS, choose_types, quantise
@@ -79,7 +78,7 @@ class CheckpointTensors:
     """
 
     def __init__(self, model_dir: Path) -> None:
-        self.config: PretrainedConfig = AutoConfig.from_pretrained(model_dir, local_files_only=True)
+        self.config = open_configuration(model_dir)
         self.family = refuse_unwritable(self.config, model_dir)
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.checkpoint_shapes: dict[str, tuple[int, ...]] = {}

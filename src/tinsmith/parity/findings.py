@@ -39,9 +39,14 @@ class Finding:
     text: str
 
 
+def architecture(model: OpenedModel) -> str:
+    """Return llama.cpp's name of a model's architecture."""
+    return next(iter(model.metadata), "?").partition(".")[0]
+
+
 def settings_findings(a: OpenedModel, b: OpenedModel) -> Iterator[Finding]:
     """Compare the settings of the architecture, positions among them."""
-    names = [next(iter(model.metadata), "?").partition(".")[0] for model in (a, b)]
+    names = [architecture(model) for model in (a, b)]
     if names[0] != names[1]:
         yield Finding(SETTINGS, f"the architecture is {names[0]} in A and {names[1]} in B")
         return

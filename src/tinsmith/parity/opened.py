@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from jinja2 import TemplateError
 from numpy.typing import NDArray
-from transformers import AutoConfig, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from gguf import dequantize
 from tinsmith.base.errors import AssetError
 from tinsmith.base.files import read_json
 from tinsmith.base.progress import Advance
-from tinsmith.gguf.families import architecture_metadata, refuse_unwritable
+from tinsmith.gguf.families import architecture_metadata, open_configuration, refuse_unwritable
 from tinsmith.gguf.header import read_metadata
 from tinsmith.gguf.metadata import read_stop_tokens
 from tinsmith.gguf.tokenizer import build_tokenizer
@@ -81,7 +81,7 @@ class DirectoryModel(OpenedModel):
 
     def __init__(self, path: Path) -> None:
         self.name, self.path = str(path), path
-        config = AutoConfig.from_pretrained(path, local_files_only=True)
+        config = open_configuration(path)
         refuse_unwritable(config, path)
         self.metadata = architecture_metadata(config)
         self.tokenizer = load_tokenizer(path)

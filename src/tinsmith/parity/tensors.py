@@ -38,9 +38,12 @@ def tensor_findings(a: OpenedModel, b: OpenedModel, base: OpenedModel | None = N
     """Compare every tensor of two models by its sampled rows; `base` is that of A where A is an adapter."""
     yield from _output_findings(a, b)
     shared = [name for name in a.types if name in b.types and not name.startswith("rope_")]
-    for name in sorted({*a.types, *b.types} - {*shared, _OUTPUT}):
-        if not name.startswith("rope_"):
-            yield Finding(WEIGHTS, f"the tensor {name} is missing in {'B' if name in a.types else 'A'}")
+    for here, there, where in ((a, b, "B"), (b, a, "A")):
+        lost = sorted(here.types.keys() - there.types.keys() - {_OUTPUT})
+        lost = [name for name in lost if not name.startswith("rope_")]
+        if lost:
+            more = f" and {len(lost) - 1} more tensors" if len(lost) > 1 else ""
+            yield Finding(WEIGHTS, f"{lost[0]}{more} are missing in {where}")
     errors = {name: _error(a.rows(name), b.rows(name)) for name in shared}
     wrong = [name for name in shared if not errors[name] <= _allowed(a, b, name)]
     if base is not None and (folded := _adapter_finding(a, b, base, shared)):
