@@ -13,19 +13,11 @@ import torch
 from gguf import TokenType
 from tinsmith.base.progress import Progress
 from tinsmith.parity.conversations import TEXTS
-from tinsmith.parity.findings import (
-    ANSWERS,
-    Finding,
-    architecture,
-    settings_findings,
-    stop_findings,
-    template_findings,
-    tokenizer_findings,
-)
+from tinsmith.parity.findings import ANSWERS, Finding, architecture
 from tinsmith.parity.opened import DirectoryModel, OpenedModel, OpenModel
 from tinsmith.parity.prompts import Prompt
 from tinsmith.parity.served import is_address, served_findings
-from tinsmith.parity.tensors import tensor_findings
+from tinsmith.parity.tensors import all_findings
 from tinsmith.recipe import PackageConfig
 
 _CHUNK = 256
@@ -55,23 +47,15 @@ def compare(a: str, b: str, progress: Progress) -> Compared:
     Raises AssetError for a model that cannot be opened, RunError for a server that does not answer.
     """
     with ExitStack() as stack:
-        opening = OpenModel(Path(a).expanduser())
+        opening = OpenModel(Path(a).expanduser(), "A")
         first = stack.enter_context(opening)
         if is_address(b):
             return Compared(*served_findings(first, b, progress))
-        second = stack.enter_context(OpenModel(Path(b).expanduser()))
-        base = DirectoryModel(opening.adapter_base) if opening.adapter_base else None
-        findings = [
-            *settings_findings(first, second),
-            *tokenizer_findings(first, second),
-            *template_findings(first, second),
-            *stop_findings(first, second),
-        ]
-        notes = []
-        if architecture(first) == architecture(second):
-            findings += tensor_findings(first, second, base)
-        else:
-            notes.append("tensors of two architectures are not compared")
+        second = stack.enter_context(OpenModel(Path(b).expanduser(), "B"))
+        base = DirectoryModel(opening.adapter_base, "the base") if opening.adapter_base else None
+        findings = list(all_findings(first, second, base))
+        alike = architecture(first) == architecture(second)
+        notes = [] if alike else ["tensors of two architectures are not compared"]
         figures = _figures(first, second, progress)
         if figures is None:
             notes.append("their answers were not compared, since their vocabularies differ")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from gguf import TokenType
-from tinsmith.gguf.vocabulary import Vocabulary
 from tinsmith.parity.conversations import TEXTS, conversations
 from tinsmith.parity.opened import OpenedModel
 
@@ -48,7 +47,8 @@ def settings_findings(a: OpenedModel, b: OpenedModel) -> Iterator[Finding]:
     """Compare the settings of the architecture, positions among them."""
     names = [architecture(model) for model in (a, b)]
     if names[0] != names[1]:
-        yield Finding(SETTINGS, f"the architecture is {names[0]} in A and {names[1]} in B")
+        said = f"{names[0]} in {a.called} and {names[1]} in {b.called}"
+        yield Finding(SETTINGS, f"the architecture is {said}")
         return
     ours, theirs = (
         {key.partition(".")[2]: value for key, value in model.metadata.items()} for model in (a, b)
@@ -56,10 +56,10 @@ def settings_findings(a: OpenedModel, b: OpenedModel) -> Iterator[Finding]:
     for key in sorted({*ours, *theirs} - set(_NOT_COMPUTED)):
         left, right = (_or_default(key, values) for values in (ours, theirs))
         if not _alike(left, right):
-            yield Finding(_kind_of(key), f"{key} is {left} in A and {right} in B")
+            yield Finding(_kind_of(key), f"{key} is {left} in {a.called} and {right} in {b.called}")
     frequencies = ["rope_freqs.weight" in model.types for model in (a, b)]
     if frequencies[0] != frequencies[1]:
-        where = "A" if frequencies[0] else "B"
+        where = a.called if frequencies[0] else b.called
         yield Finding(ROPE_SCALING, f"only {where} slows the rotary frequencies (rope_freqs.weight)")
 
 
@@ -101,7 +101,7 @@ def _alike(left: Any, right: Any) -> bool:
 
 def tokenizer_findings(a: OpenedModel, b: OpenedModel) -> Iterator[Finding]:
     """Compare vocabularies, and the token ids of awkward texts with and without their markup."""
-    order = list(_order_findings(a.vocabulary, b.vocabulary))
+    order = list(_order_findings(a, b))
     yield from order
     if begin := _begin_finding(a, b):
         yield begin
@@ -117,17 +117,18 @@ def tokenizer_findings(a: OpenedModel, b: OpenedModel) -> Iterator[Finding]:
     if differing:
         text, ours, theirs = example
         at = next((i for i, (x, y) in enumerate(zip(ours, theirs)) if x != y), min(len(ours), len(theirs)))
-        why = _reason(a.vocabulary, b.vocabulary)
+        why = _reason(a, b)
         yield Finding(
             TOKENIZER,
             f"token ids differ in {differing} of {2 * len(TEXTS)} texts{why}, such as {text[:30]!r}: "
-            f"from token {at} on {ours[at : at + 5]} in A and {theirs[at : at + 5]} in B",
+            f"from token {at} on {ours[at : at + 5]} in {a.called} and {theirs[at : at + 5]} in {b.called}",
         )
 
 
-def _order_findings(a: Vocabulary, b: Vocabulary) -> Iterator[Finding]:
+def _order_findings(a: OpenedModel, b: OpenedModel) -> Iterator[Finding]:
     ours, theirs = (
-        [token for token, type in zip(v.tokens, v.types) if type != TokenType.UNUSED] for v in (a, b)
+        [token for token, type in zip(v.tokens, v.types) if type != TokenType.UNUSED]
+        for v in (a.vocabulary, b.vocabulary)
     )
     if ours == theirs:
         return
@@ -136,13 +137,15 @@ def _order_findings(a: Vocabulary, b: Vocabulary) -> Iterator[Finding]:
         first = ours.index(moved[0])
         yield Finding(
             VOCABULARY_ORDER,
-            f"{len(moved)} tokens have other ids, such as {moved[0]!r}: {first} in A and {theirs.index(moved[0])} in B",
+            f"{len(moved)} tokens have other ids, such as {moved[0]!r}: "
+            f"{first} in {a.called} and {theirs.index(moved[0])} in {b.called}",
         )
         return
     only = [sorted(set(left) - set(right))[:3] for left, right in ((ours, theirs), (theirs, ours))]
     yield Finding(
         TOKENIZER,
-        f"A has {len(ours):,} tokens and B {len(theirs):,}; only in A: {only[0]}, only in B: {only[1]}",
+        f"{a.called} has {len(ours):,} tokens and {b.called} {len(theirs):,}; "
+        f"only in {a.called}: {only[0]}, only in {b.called}: {only[1]}",
     )
 
 
@@ -156,7 +159,10 @@ def _begin_finding(a: OpenedModel, b: OpenedModel) -> Finding | None:
         return None
     times = ["never", "once", "twice"]
     said = [times[count] if count < len(times) else f"{count} times" for count in counts]
-    return Finding(BEGIN_OF_TEXT, f"a text begins with its begin of text {said[0]} in A and {said[1]} in B")
+    return Finding(
+        BEGIN_OF_TEXT,
+        f"a text begins with its begin of text {said[0]} in {a.called} and {said[1]} in {b.called}",
+    )
 
 
 def _without_bos(model: OpenedModel, ids: list[int]) -> list[int]:
@@ -165,18 +171,22 @@ def _without_bos(model: OpenedModel, ids: list[int]) -> list[int]:
     return ids[first:]
 
 
-def _reason(a: Vocabulary, b: Vocabulary) -> str:
-    if a.kind != b.kind:
-        return f" (A merges as {a.kind}, B as {b.kind})"
-    if a.pre != b.pre:
-        return f" (A splits text as {a.pre}, B as {b.pre})"
-    if a.merges != b.merges:
+def _reason(a: OpenedModel, b: OpenedModel) -> str:
+    """Say which part of the vocabularies makes token ids differ, as far as it shows."""
+    ours, theirs = a.vocabulary, b.vocabulary
+    if ours.kind != theirs.kind:
+        return f" ({a.called} merges as {ours.kind}, {b.called} as {theirs.kind})"
+    if ours.pre != theirs.pre:
+        return f" ({a.called} splits text as {ours.pre}, {b.called} as {theirs.pre})"
+    if ours.merges != theirs.merges:
         return " (their merges differ)"
-    if a.adds_space != b.adds_space:
+    if ours.adds_space != theirs.adds_space:
         return " (only one of them puts a space before a text)"
-    kinds = [(token, x, y) for token, x, y in zip(a.tokens, a.types, b.types) if x != y]
+    kinds = [(token, x, y) for token, x, y in zip(ours.tokens, ours.types, theirs.types) if x != y]
     return (
-        f" (the token {kinds[0][0]!r} is {kinds[0][1].name} in A, {kinds[0][2].name} in B)" if kinds else ""
+        f" (the token {kinds[0][0]!r} is {kinds[0][1].name} in one, {kinds[0][2].name} in the other)"
+        if kinds
+        else ""
     )
 
 
@@ -184,7 +194,7 @@ def template_findings(a: OpenedModel, b: OpenedModel) -> Iterator[Finding]:
     """Compare chat templates by what they write for twenty conversations."""
     templates = [bool(model.vocabulary.chat_template) for model in (a, b)]
     if templates[0] != templates[1]:
-        yield Finding(TEMPLATE, f"only {'A' if templates[0] else 'B'} has a chat template")
+        yield Finding(TEMPLATE, f"only {a.called if templates[0] else b.called} has a chat template")
         return
     rendered = [(a.render(messages), b.render(messages)) for messages in conversations()]
     differing = [(ours, theirs) for ours, theirs in rendered if ours != theirs]
@@ -201,7 +211,8 @@ def template_findings(a: OpenedModel, b: OpenedModel) -> Iterator[Finding]:
     if bos and counts[0] != counts[1]:
         yield Finding(
             BEGIN_OF_TEXT,
-            f"the chat template writes {bos!r} {counts[0]} times before a conversation in A, {counts[1]} times in B",
+            f"the chat template writes {bos!r} {counts[0]} times before a conversation in {a.called}, "
+            f"{counts[1]} times in {b.called}",
         )
         if ours[counts[0] * len(bos) :] == theirs[counts[1] * len(bos) :]:
             return
@@ -209,7 +220,7 @@ def template_findings(a: OpenedModel, b: OpenedModel) -> Iterator[Finding]:
     yield Finding(
         TEMPLATE,
         f"{len(differing)} of {len(rendered)} conversations are written differently: at character {at} "
-        f"{ours[at : at + 40]!r} in A and {theirs[at : at + 40]!r} in B",
+        f"{ours[at : at + 40]!r} in {a.called} and {theirs[at : at + 40]!r} in {b.called}",
     )
 
 
@@ -224,4 +235,5 @@ def stop_findings(a: OpenedModel, b: OpenedModel) -> Iterator[Finding]:
     """Compare the tokens on which generation ends."""
     ours, theirs = ({model.vocabulary.tokens[stop] for stop in model.stops} for model in (a, b))
     if ours != theirs:
-        yield Finding(STOP_TOKENS, f"generation ends on {sorted(ours)} in A and on {sorted(theirs)} in B")
+        said = f"{sorted(ours)} in {a.called} and on {sorted(theirs)} in {b.called}"
+        yield Finding(STOP_TOKENS, f"generation ends on {said}")

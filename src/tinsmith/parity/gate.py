@@ -32,24 +32,17 @@ from transformers import PreTrainedTokenizerFast
 from tinsmith.base.cores import usable_cores
 from tinsmith.base.errors import ParityError
 from tinsmith.base.progress import Advance, Progress
-from tinsmith.gguf.family import context_length
-from tinsmith.gguf.header import read_metadata
 from tinsmith.model.load import load_model
-from tinsmith.parity.differences import (
-    OTHER,
-    STOP_TOKENS,
-    TOKEN_IDS,
-    Difference,
-    metadata_differences,
-    saved_differences,
-    server_differences,
-)
+from tinsmith.parity.differences import saved_differences, server_differences
+from tinsmith.parity.findings import BEGIN_OF_TEXT, STOP_TOKENS, TOKENIZER, VOCABULARY_ORDER, Finding
+from tinsmith.parity.opened import DirectoryModel, GgufModel, context_of
 from tinsmith.parity.prompts import Prompt, draw_prompts
 from tinsmith.parity.recompute import least_share, out_of_bounds, server_figures
-from tinsmith.parity.sides import GgufSide, Head, ServerSide, TorchSide, Trained
+from tinsmith.parity.sides import Head, TorchSide
+from tinsmith.parity.tensors import all_findings
+from tinsmith.parity.trained import Trained
 from tinsmith.recipe import PackageConfig
 from tinsmith.serve.runtime import LlamaServer
-from tinsmith.tokens.tokenizer import load_tokenizer
 
 _ANSWERS, _SERVED_ANSWERS = 8, 48
 _ANSWERED_PROBABILITIES = 2_500_000  # a server writes each as JSON: 100 bytes, and 10 microseconds
@@ -63,7 +56,7 @@ class Export:
 
     hidden: torch.Tensor
     head: Head
-    differences: list[Difference]
+    differences: list[Finding]
     answers: dict[int, torch.Tensor] = field(default_factory=dict)
 
 
@@ -107,12 +100,13 @@ def compare_exports(
 ) -> dict[str, Any]:
     """Compare exports with the trained model over the prompts that `draw` makes with its tokenizer."""
     served = min(ggufs, key=lambda name: ggufs[name].stat().st_size)
-    tokenizer = load_tokenizer(trained)
-    prompts = draw(tokenizer)
+    opened = DirectoryModel(trained, "the trained model")
+    prompts = draw(opened.tokenizer)
     with progress.task("parity", len(prompts) * (2 + len(ggufs)), "prompts") as advance:
-        reference = Trained(trained, tokenizer, prompts, advance)
-        side = TorchSide(load_model(saved), reference.prompts, advance)
-        exports = {"saved": Export(side.hidden, side.head, list(saved_differences(saved, reference)))}
+        reference = Trained(opened, prompts, advance)
+        side, copy = TorchSide(load_model(saved), prompts, advance), DirectoryModel(saved, "the saved model")
+        found = [*all_findings(opened, copy), *saved_differences(copy, reference)]
+        exports = {"saved": Export(side.hidden, side.head, found)}
         exports |= _run_ggufs(ggufs, served, reference, advance)
     with progress.task("distributions", len(reference.side.hidden), "positions") as advance:
         agreements = _compare(reference, exports, advance)
@@ -155,24 +149,21 @@ def _whole_answers(trained: Trained) -> int:
 
 
 def _run_gguf(path: Path, trained: Trained, advance: Advance, *, threads: int, answers: int) -> Export:
-    file = GgufSide(path)
-    differences = list(metadata_differences(read_metadata(path), trained))
-    differences += [Difference(OTHER, text) for text in file.differences(trained.rows)]
-    context = min(4096, context_length(trained.config))
+    context = min(4096, context_of(path))
     longest = max(len(prompt.ids) for prompt in trained.prompts)
     with (
         LlamaServer(path, threads=threads, slots=8, context=context, hidden_states=longest) as server,
         server.client() as client,
     ):
-        side = ServerSide(client, len(trained.side.head.weight))
-        differences += server_differences(side, trained)
-        export = Export(side.hidden(trained.prompts, advance), file.head(), differences)
+        file = GgufModel(path, "the file", client)
+        differences = [*all_findings(trained.opened, file), *server_differences(file.server, trained)]
+        export = Export(*file.hidden(trained.prompts, advance), differences)
         for number in _answered_prompts(trained, answers):
             prompt = trained.prompts[number]
-            export.answers[number], read = side.answer(prompt, trained.forced)
+            export.answers[number], read = file.server.answer(prompt, trained.forced)
             if read != len(prompt.ids):
                 text = f"prompt {number}: /completion read {read} tokens, not {len(prompt.ids)}"
-                differences.append(Difference(OTHER, text))
+                differences.append(Finding(TOKENIZER, text))
     return export
 
 
@@ -224,7 +215,7 @@ def _answer_figures(export: Export, trained: Trained) -> dict[str, float]:
 def _figures(
     name: str, export: Export, agreement: Agreement, trained: Trained, config: PackageConfig
 ) -> dict[str, Any]:
-    subjects = {difference.about for difference in export.differences}
+    kinds = {difference.kind for difference in export.differences}
     least = config.min_top1[name]
     if trained.prompts[0].kind == "job":
         least = least_share(least, len(agreement.kl))  # a job has few places where it answers
@@ -233,8 +224,8 @@ def _figures(
         "top1": float(agreement.top1.mean()),
         "positions": len(agreement.kl),
         "prompts": len(trained.prompts),
-        "token_ids_equal": TOKEN_IDS not in subjects,
-        "stop_equal": STOP_TOKENS not in subjects,
+        "token_ids_equal": not kinds & {TOKENIZER, VOCABULARY_ORDER, BEGIN_OF_TEXT},
+        "stop_equal": STOP_TOKENS not in kinds,
         "bound_kl": config.max_kl[name],
         "bound_top1": least,
     }
@@ -243,7 +234,7 @@ def _figures(
     return figures
 
 
-def _check(formats: dict[str, dict[str, Any]], differences: dict[str, list[Difference]]) -> None:
+def _check(formats: dict[str, dict[str, Any]], differences: dict[str, list[Finding]]) -> None:
     """Raise ParityError that names all differences and all figures out of bounds."""
     failures = []
     for name, figures in formats.items():

@@ -36,7 +36,6 @@ from tinsmith.tokens.tokenizer import load_tokenizer
 
 Rows = NDArray[np.float32]
 _CONTEXT = 2048
-_ROWS = 96  # of each matrix; the rank of an adapter shows in them
 _ADAPTER = "adapter_config.json"
 
 
@@ -46,7 +45,7 @@ class OpenedModel:
     `metadata` are those of its architecture by GGUF key, `types` the storage type of each tensor by GGUF name.
     """
 
-    name: str
+    called: str  # what findings call it
     metadata: dict[str, Any]
     vocabulary: Vocabulary
     stops: list[int]
@@ -79,8 +78,8 @@ class OpenedModel:
 class DirectoryModel(OpenedModel):
     """A model in a transformers directory."""
 
-    def __init__(self, path: Path) -> None:
-        self.name, self.path = str(path), path
+    def __init__(self, path: Path, called: str) -> None:
+        self.called, self.path = called, path
         config = open_configuration(path)
         refuse_unwritable(config, path)
         self.metadata = architecture_metadata(config)
@@ -90,7 +89,7 @@ class DirectoryModel(OpenedModel):
 
     @functools.cached_property
     def _rows(self) -> dict[str, Rows]:
-        return {name: sampled_rows(array, _ROWS).copy() for name, array in CheckpointTensors(self.path)}
+        return {name: sampled_rows(array).copy() for name, array in CheckpointTensors(self.path)}
 
     @functools.cached_property
     def types(self) -> dict[str, str]:  # type: ignore[override]
@@ -110,8 +109,8 @@ class DirectoryModel(OpenedModel):
 class GgufModel(OpenedModel):
     """A GGUF file, as llama.cpp's own server runs it."""
 
-    def __init__(self, path: Path, client: httpx.Client) -> None:
-        self.name, self.path = str(path), path
+    def __init__(self, path: Path, called: str, client: httpx.Client) -> None:
+        self.called, self.path = called, path
         metadata = read_metadata(path)
         prefix = f"{metadata['general.architecture']}."
         self.metadata = {key: value for key, value in metadata.items() if key.startswith(prefix)}
@@ -120,20 +119,20 @@ class GgufModel(OpenedModel):
         keys = ("eos_token_id", "eot_token_id")
         stops = [metadata.get(f"tokenizer.ggml.{key}") for key in keys]
         self.stops = list(dict.fromkeys(stop for stop in stops if stop is not None))
-        self._file = GgufSide(path)
-        self.types = {name: tensor.tensor_type.name for name, tensor in self._file.tensors.items()}
+        self.file = GgufSide(path)
+        self.types = {name: tensor.tensor_type.name for name, tensor in self.file.tensors.items()}
         self.tokenizer = build_tokenizer(self.vocabulary)
-        self._side = ServerSide(client, len(self.vocabulary.tokens))
+        self.server = ServerSide(client, len(self.vocabulary.tokens))
 
     def rows(self, tensor: str) -> Rows:
-        stored = self._file.tensors[tensor]
-        return np.asarray(dequantize(sampled_rows(stored.data, _ROWS), stored.tensor_type), dtype=np.float32)
+        stored = self.file.tensors[tensor]
+        return np.asarray(dequantize(sampled_rows(stored.data), stored.tensor_type), dtype=np.float32)
 
     def token_ids(self, text: str, *, markup: bool) -> list[int]:
-        return self._side.token_ids(text, markup=markup)
+        return self.server.token_ids(text, markup=markup)
 
     def hidden(self, prompts: Sequence[Prompt], advance: Advance) -> tuple[torch.Tensor, Head]:
-        return self._side.hidden(prompts, advance), self._file.head(self._logit_scale)
+        return self.server.hidden(prompts, advance), self.file.head(self._logit_scale)
 
 
 def render(
@@ -154,8 +153,8 @@ class OpenModel(AbstractContextManager[OpenedModel]):
     An adapter is folded into its base in a temporary directory; `adapter_base` is then the directory of the base.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._stack = path, ExitStack()
+    def __init__(self, path: Path, called: str) -> None:
+        self._path, self._called, self._stack = path, called, ExitStack()
         self.adapter_base: Path | None = None
 
     def __enter__(self) -> OpenedModel:
@@ -180,15 +179,13 @@ class OpenModel(AbstractContextManager[OpenedModel]):
             server = stack.enter_context(
                 LlamaServer(self._path, slots=4, context=context, hidden_states=context // 4)
             )
-            return GgufModel(self._path, stack.enter_context(server.client()))
+            return GgufModel(self._path, self._called, stack.enter_context(server.client()))
         if not (self._path / _ADAPTER).is_file():
-            return DirectoryModel(self._path)
+            return DirectoryModel(self._path, self._called)
         self.adapter_base = adapter_base(self._path)
         folded = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tinsmith-parity-")))
         _fold(self.adapter_base, self._path, folded)
-        opened = DirectoryModel(folded)
-        opened.name = str(self._path)
-        return opened
+        return DirectoryModel(folded, self._called)
 
 
 def context_of(gguf: Path) -> int:

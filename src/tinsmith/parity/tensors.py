@@ -14,6 +14,11 @@ from tinsmith.parity.findings import (
     VOCABULARY_ORDER,
     WEIGHTS,
     Finding,
+    architecture,
+    settings_findings,
+    stop_findings,
+    template_findings,
+    tokenizer_findings,
 )
 from tinsmith.parity.opened import OpenedModel, Rows
 
@@ -30,20 +35,31 @@ _ROUNDING = {
     "2": 0.6,
 }
 _SAME_TENSOR = 0.6  # correlation of what is the same tensor, rounded badly
+_SCALED = 0.05  # relative error of what is the same but for a factor
 _LOW_RANK = 0.5  # an adapter changes a matrix by one of at most this share of the full rank
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
+
+
+def all_findings(a: OpenedModel, b: OpenedModel, base: OpenedModel | None = None) -> Iterator[Finding]:
+    """Compare what two models say and hold; `base` is that of A where A is an adapter."""
+    yield from settings_findings(a, b)
+    yield from tokenizer_findings(a, b)
+    yield from template_findings(a, b)
+    yield from stop_findings(a, b)
+    if architecture(a) == architecture(b):
+        yield from tensor_findings(a, b, base)
 
 
 def tensor_findings(a: OpenedModel, b: OpenedModel, base: OpenedModel | None = None) -> Iterator[Finding]:
     """Compare every tensor of two models by its sampled rows; `base` is that of A where A is an adapter."""
     yield from _output_findings(a, b)
     shared = [name for name in a.types if name in b.types and not name.startswith("rope_")]
-    for here, there, where in ((a, b, "B"), (b, a, "A")):
+    for here, there in ((a, b), (b, a)):
         lost = sorted(here.types.keys() - there.types.keys() - {_OUTPUT})
         lost = [name for name in lost if not name.startswith("rope_")]
         if lost:
             more = f" and {len(lost) - 1} more tensors" if len(lost) > 1 else ""
-            yield Finding(WEIGHTS, f"{lost[0]}{more} are missing in {where}")
+            yield Finding(WEIGHTS, f"{lost[0]}{more} are missing in {there.called}")
     errors = {name: _error(a.rows(name), b.rows(name)) for name in shared}
     wrong = [name for name in shared if not errors[name] <= _allowed(a, b, name)]
     if base is not None and (folded := _adapter_finding(a, b, base, shared)):
@@ -53,7 +69,7 @@ def tensor_findings(a: OpenedModel, b: OpenedModel, base: OpenedModel | None = N
         return
     swapped = dict(_swapped(a, b, wrong))
     for name, other in swapped.items():
-        yield Finding(SWAPPED, f"{name} in B is {other} in A")
+        yield Finding(SWAPPED, f"{name} in {b.called} is {other} in {a.called}")
     left = [name for name in wrong if name not in swapped]
     by_kind: dict[str, list[str]] = {}
     for name in left:
@@ -68,19 +84,16 @@ def _told(kind: str, names: list[str], errors: dict[str, float], a: OpenedModel,
     have = "has" if len(names) == 1 else "have"
     by = f"(relative error {errors[worst]:.2g})"
     types = f"{a.types[worst]} and {b.types[worst]}"
-    says = {
-        "low rank": f"{which} differ by a matrix of low rank: one of the models lacks an adapter, or has it twice {by}",
-        "rounded": f"{which} {have} lost more in rounding than {types} explain {by}",
-        "rows": f"the rows of {which} are in another order",
-        "other": f"{which} {have} other values {by}",
-    }
-    kinds = {
-        "low rank": ADAPTER,
-        "rounded": QUANTISATION,
-        "rows": VOCABULARY_ORDER,
-        "other": WEIGHTS,
-    }
-    return Finding(kinds[kind], says[kind])
+    if kind == "scaled":
+        return Finding(WEIGHTS, f"{which} {have} {_times(a.rows(worst), b.rows(worst)):.3g} times the values")
+    if kind == "rows":
+        return Finding(VOCABULARY_ORDER, f"the rows of {which} are in another order")
+    if kind == "low rank":
+        why = "one of the models lacks an adapter, or has it twice"
+        return Finding(ADAPTER, f"{which} {have} another matrix of low rank added: {why} {by}")
+    if kind == "rounded":
+        return Finding(QUANTISATION, f"{which} {have} lost more in rounding than {types} explain {by}")
+    return Finding(WEIGHTS, f"{which} {have} other values {by}")
 
 
 def _adapter_finding(a: OpenedModel, b: OpenedModel, base: OpenedModel, names: list[str]) -> Finding | None:
@@ -94,10 +107,9 @@ def _adapter_finding(a: OpenedModel, b: OpenedModel, base: OpenedModel, names: l
     times = shown / whole if whole else 1.0
     if 0.5 < times < 1.5:
         return None
-    how = (
-        "not folded into B" if times < 0.5 else f"folded {'twice' if times < 2.5 else 'several times'} into B"
-    )
-    return Finding(ADAPTER, f"the adapter of A was {how}: B shows {times:.2f} of its change of the base")
+    how = "not folded" if times < 0.5 else "folded twice" if times < 2.5 else "folded several times"
+    said = f"{b.called} shows {times:.2f} of its change of the base"
+    return Finding(ADAPTER, f"the adapter of {a.called} was {how} into {b.called}: {said}")
 
 
 def _is_unchanged(a: OpenedModel, base: OpenedModel, name: str) -> bool:
@@ -112,7 +124,7 @@ def _output_findings(a: OpenedModel, b: OpenedModel) -> Iterator[Finding]:
     owner = a if owns[0] else b
     error = _error(owner.rows(_EMBEDDING), owner.rows(_OUTPUT))
     if not error <= _allowed(owner, owner, _OUTPUT) + _allowed(owner, owner, _EMBEDDING):
-        name, tied = ("A", "B") if owns[0] else ("B", "A")
+        name, tied = (a.called, b.called) if owns[0] else (b.called, a.called)
         yield Finding(
             OUTPUT_LAYER,
             f"{tied} takes its embeddings as output layer, and {name} has another one (relative error {error:.2g})",
@@ -150,11 +162,19 @@ def _explain(a: OpenedModel, b: OpenedModel, name: str) -> str:
     expected, got = a.rows(name), b.rows(name)
     if expected.shape != got.shape or not np.isfinite(got).all():
         return "other"
+    if _error(_times(expected, got) * expected, got) <= _SCALED:
+        return "scaled"
     if name in (_EMBEDDING, _OUTPUT) and _rows_moved(expected, got):
         return "rows"
     if expected.ndim == 2 and _rank_share(got - expected) <= _LOW_RANK:
         return "low rank"
     return "rounded" if _correlation(expected, got) >= _SAME_TENSOR else "other"
+
+
+def _times(expected: Rows, got: Rows) -> float:
+    """Return by what the expected values come nearest to the others."""
+    size = float(np.square(expected).sum(dtype=np.float64))
+    return float((expected * got).sum(dtype=np.float64)) / size if size else 0.0
 
 
 def _rows_moved(expected: Rows, got: Rows) -> bool:
