@@ -117,7 +117,7 @@ def _stop(source: Path, out: Path) -> tuple[Path, Path]:
     return _in_json("generation_config.json", lambda facts: facts.update(eos_token_id=[7]))(source, out)
 
 
-def _adapter(source: Path, out: Path) -> Path:
+def write_adapter(source: Path, out: Path) -> Path:
     """Write an adapter of the source with random weights, as peft saves it."""
     torch.manual_seed(3)
     model = load_model(source)
@@ -137,13 +137,13 @@ def _adapter(source: Path, out: Path) -> Path:
 
 def _not_folded(source: Path, out: Path) -> tuple[Path, Path]:
     write_gguf(source, out / "b.gguf", _FORMAT)
-    return _adapter(source, out), out / "b.gguf"
+    return write_adapter(source, out), out / "b.gguf"
 
 
 def _folded_twice(source: Path, out: Path) -> tuple[Path, Path]:
     from peft import PeftModel
 
-    adapter = _adapter(source, out)
+    adapter = write_adapter(source, out)
     merged = load_model(source)
     for _ in range(2):
         merged = PeftModel.from_pretrained(merged, str(adapter)).merge_and_unload()

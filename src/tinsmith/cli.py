@@ -260,11 +260,16 @@ def export(
     format_: Annotated[
         str, typer.Option("--format", help="GGUF format, such as q4_k_m; default: the smallest.")
     ] = "",
+    with_exam: Annotated[
+        bool,
+        typer.Option("--with-exam", help="For the hub: also write the exam, with texts that were held out."),
+    ] = False,
 ) -> None:
-    """Hand a model over: a Modelfile for Ollama, a model card with the exam for the hub, a directory for vLLM."""
+    """Hand a model over: a Modelfile for Ollama, a model card for the hub, a directory for vLLM."""
     from tinsmith.handover.command import export as hand_over
 
-    for note in hand_over(bundle, directory, to.value, job=job or None, format=format_ or None):
+    options = {"job": job or None, "format": format_ or None}
+    for note in hand_over(bundle, directory, to.value, **options, with_exam=with_exam):
         print(note)
     print(f"wrote {directory}")
 

@@ -187,11 +187,24 @@ def test_holes_in_the_ids_are_filled(tmp_path: Path) -> None:
 
 
 def test_more_tokens_than_rows_are_refused(tmp_path: Path) -> None:
-    tokenizer = tiny_tokenizer()
-    tokenizer.add_tokens([f"licence {number}" for number in range(28)])
-    save_model(tiny_model(), tokenizer, tmp_path / "model", "float32")
+    save_model(tiny_model(), tiny_tokenizer(), tmp_path / "model", "float32")
+    saved = json.loads((tmp_path / "model" / "tokenizer.json").read_text())
+    saved["model"]["vocab"] |= {f"piece {number}": number for number in range(373, 401)}
+    (tmp_path / "model" / "tokenizer.json").write_text(json.dumps(saved))
     with pytest.raises(AssetError, match="has 401 tokens, and the model 400 rows for them"):
         write_gguf(tmp_path / "model", tmp_path / "m.gguf", "f16")
+
+
+def test_a_tokenizer_is_what_its_file_says_whatever_class_is_named(tmp_path: Path) -> None:
+    """transformers puts a class's own steps in place of the file's: digits of SmolLM2 would stay together."""
+    save_tokenizer(tiny_tokenizer(), tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    for named in ("GPT2Tokenizer", "LlamaTokenizerFast", "Qwen2Tokenizer"):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({**settings, "tokenizer_class": named}))
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": 400}))
+        read, _ = load_base_tokenizer(tmp_path)
+        for text in ("in 2024", "e\u0301", "  x"):
+            assert read(text)["input_ids"] == tiny_tokenizer()(text)["input_ids"]
 
 
 @pytest.mark.parametrize("form", ["list", "files"])

@@ -15,9 +15,10 @@ from tinsmith.base.errors import AssetError
 from tinsmith.gguf import writer
 from tinsmith.gguf.four_bit_levels import as_q4_1
 from tinsmith.gguf.header import read_metadata
-from tinsmith.gguf.metadata import refuse_unwritable_tokenizer
+from tinsmith.gguf.metadata import read_stop_tokens, refuse_unwritable_tokenizer
 from tinsmith.gguf.writer import write_gguf
 from tinsmith.model.export import save_model
+from tinsmith.model.load import load_model
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tiny_model import CHATML, changed_copy, tiny_model, tiny_tokenizer, write_trained
 
@@ -131,7 +132,6 @@ def test_tiny_widths_are_refused_with_the_reason(tmp_path):
             },
             "no name for how its tokenizer splits text",
         ),
-        ("generation_config.json", {"eos_token_id": None}, "names no stop token"),
     ],
 )
 def test_what_cannot_be_written_is_refused(trained, tmp_path, file, facts, reason):
@@ -143,6 +143,24 @@ def test_what_cannot_be_written_is_refused(trained, tmp_path, file, facts, reaso
         refuse_unwritable_tokenizer(trained)
         with pytest.raises(AssetError, match=reason):
             refuse_unwritable_tokenizer(changed)
+
+
+def test_stop_tokens_are_those_of_the_model_up_to_three(trained, tmp_path):
+    three = changed_copy(trained, tmp_path / "three", "generation_config.json", eos_token_id=[2, 0, 1])
+    write_gguf(three, tmp_path / "m.gguf", "f16")
+    facts = read_metadata(tmp_path / "m.gguf")
+    assert [facts[f"tokenizer.ggml.{name}_token_id"] for name in ("eos", "eot", "eom")] == [2, 0, 1]
+    assert load_model(tmp_path / "m.gguf").generation_config.eos_token_id == [2, 0, 1]
+    assert load_tokenizer(tmp_path / "m.gguf").eot_token_id == 0
+    four = changed_copy(trained, tmp_path / "four", "generation_config.json", eos_token_id=[2, 0, 1, 9])
+    with pytest.raises(AssetError, match=r"stops on 4 tokens .*room for 3"):
+        write_gguf(four, tmp_path / "m.gguf", "f16")
+    # Where the generation's own file names none, those of config.json count.
+    none = changed_copy(trained, tmp_path / "none", "generation_config.json", eos_token_id=None)
+    assert read_stop_tokens(none) == [2]
+    nowhere = changed_copy(none, tmp_path / "nowhere", "config.json", eos_token_id=None)
+    with pytest.raises(AssetError, match="names no stop token"):
+        write_gguf(nowhere, tmp_path / "m.gguf", "f16")
 
 
 def test_a_write_that_breaks_off_leaves_the_old_file(trained, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tinsmith.base.errors import AssetError, BundleError
-from tinsmith.base.files import read_json, read_jsonl
+from tinsmith.base.files import read_json, read_jsonl, write_json
 from tinsmith.base.progress import SilentProgress
 from tinsmith.handover.command import export
 from tinsmith.parity.command import compare
@@ -61,7 +61,7 @@ def test_the_model_card_has_the_figures_of_the_evidence_and_no_more(bundle: Path
     assert (card.data.license, card.data.language, card.data.base_model) == ("other", ["en"], None)
     assert all(f"- {line}" in card.content for line in evidence["not_proven"])
     assert evidence["verdict"]["headline"] in card.content
-    export(bundle, tmp_path / "job", "hub", job="category")
+    export(bundle, tmp_path / "job", "hub", job="category", with_exam=True)
     job = ModelCard.load(tmp_path / "job" / "README.md")
     figures = {result.metric_name.split(" (")[0]: result.metric_value for result in job.data.eval_results}
     assert figures["Right, category"] == ours["job_accuracy:category"]
@@ -77,8 +77,11 @@ def test_the_model_card_has_the_figures_of_the_evidence_and_no_more(bundle: Path
 
 def test_the_harness_finds_the_accuracy_that_the_report_gives(bundle: Path, tmp_path: Path) -> None:
     pytest.importorskip("lm_eval", reason="the extra tinsmith[general] is not installed")
-    notes = export(bundle, tmp_path / "out", "hub")
-    assert any("texts of your own that were held out" in note for note in notes)
+    notes = export(bundle, tmp_path / "plain", "hub")
+    assert "--with-exam writes it" in notes[-1]
+    assert not (tmp_path / "plain" / "lm_eval").exists()
+    notes = export(bundle, tmp_path / "out", "hub", with_exam=True)
+    assert "texts of your own that were held out" in notes[-1]
     exam = tmp_path / "out" / "lm_eval"
     assert sorted(path.name for path in exam.iterdir()) == ["exam_category.jsonl", "exam_category.yaml"]
     task = yaml.safe_load((exam / "exam_category.yaml").read_text())
@@ -108,6 +111,23 @@ def test_the_harness_finds_the_accuracy_that_the_report_gives(bundle: Path, tmp_
     assert float(ran.stdout.splitlines()[-1]) == pytest.approx(metrics["accuracy:category:0-shot"])
     asked = [row for row in read_jsonl(bundle / "items" / "questions.jsonl") if row["kind"] == "task"]
     assert len(list(read_jsonl(exam / "exam_category.jsonl"))) == len(asked)
+
+
+def test_no_path_of_this_machine_is_handed_over(bundle: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(bundle, tmp_path / "bundle")
+    evidence = read_json(bundle / "evidence.json")
+    secret = tmp_path / "client-x" / "start"
+    secret.mkdir(parents=True)
+    write_json(tmp_path / "bundle" / "evidence.json", {**evidence, "base": str(secret), "fresh": False})
+    for tool in ("hub", "ollama"):
+        export(tmp_path / "bundle", tmp_path / tool, tool)
+        for file in (tmp_path / tool).iterdir():
+            if file.suffix not in (".gguf", ".safetensors"):
+                assert "client-x" not in file.read_text(), file
+    assert ModelCard.load(tmp_path / "hub" / "README.md").data.base_model is None
+    assert "That of start and of" in (tmp_path / "ollama" / "Modelfile").read_text()
 
 
 def test_what_cannot_be_handed_over_is_told(bundle: Path, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from benchmarks.base_families import base_configs, random_base
-from benchmarks.model_faults import FAULTS
+from benchmarks.model_faults import FAULTS, write_adapter
+from tokenizers import normalizers
 from typer.testing import CliRunner
 
 from tinsmith.base.errors import AssetError, RunError
@@ -15,6 +16,7 @@ from tinsmith.cli import app
 from tinsmith.gguf.writer import write_gguf
 from tinsmith.model.export import save_model
 from tinsmith.parity.command import compare
+from tinsmith.parity.opened import DirectoryModel, OpenModel
 from tinsmith.serve.runtime import LlamaServer
 from tinsmith.train.checkpoint import save_trained
 from tiny_model import changed_copy, tiny_model, tiny_tokenizer, write_trained
@@ -64,7 +66,7 @@ def test_the_command_prints_what_differs_and_ends_with_one(source: Path, tmp_pat
     wrong = changed_copy(source, tmp_path / "wrong", "generation_config.json", eos_token_id=[1])
     told = runner.invoke(app, ["parity", str(wrong), str(tmp_path / "b.gguf")])
     assert told.exit_code == 1
-    assert "stop tokens: generation ends on ['<|im_start|>'] in A and on ['<|im_end|>'] in B" in told.stdout
+    assert "stop tokens: generation ends on ['<|im_start|>'] in A and not in B" in told.stdout
     with pytest.raises(AssetError, match="no such model"):
         compare(str(tmp_path / "nothing"), str(source), SilentProgress())
 
@@ -93,6 +95,34 @@ def test_a_server_that_does_not_end_on_a_stop_token_is_told(
         monkeypatch.setenv("TINSMITH_API_KEY", server.api_key)
         found = compare(str(wrong), server.base_url, SilentProgress())
     assert [finding.kind for finding in found.findings] == ["stop tokens"]
+
+
+def test_sound_pairs_of_other_tools_raise_no_alarm(tmp_path: Path) -> None:
+    """What llama.cpp knows without the file, what published tokenizers do besides, and how others write the same."""
+    tokenizer, model = tiny_tokenizer(), tiny_model()
+    tokenizer.backend_tokenizer.normalizer = normalizers.NFC()
+    model.generation_config.eos_token_id = [2, 0]  # llama.cpp ends on <|endoftext|> by its text
+    save_model(model, tokenizer, tmp_path / "a", "float32")
+    changed = changed_copy(tmp_path / "a", tmp_path / "b", "generation_config.json", eos_token_id=[2])
+    write_gguf(changed, tmp_path / "b.gguf", "q8_0")
+    found = compare(str(tmp_path / "a"), str(tmp_path / "b.gguf"), SilentProgress())
+    assert found.findings == []
+    assert found.notes == [
+        "A as published is read otherwise than by llama.cpp: letters and accents that stand apart are not joined (NFC)"
+    ]
+
+
+def test_an_adapter_of_a_granite_is_found_in_its_file(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    save_trained(random_base(base_configs()["granite"]), tiny_tokenizer(), base)
+    adapter = write_adapter(base, tmp_path)
+    with OpenModel(adapter, "A") as folded:
+        assert isinstance(folded, DirectoryModel)
+        write_gguf(folded.path, tmp_path / "folded.gguf", "q8_0")
+    write_gguf(base, tmp_path / "base.gguf", "q8_0")
+    assert compare(str(adapter), str(tmp_path / "folded.gguf"), SilentProgress()).findings == []
+    found = compare(str(adapter), str(tmp_path / "base.gguf"), SilentProgress())
+    assert [finding.kind for finding in found.findings] == ["adapter"]
 
 
 def test_models_without_anything_in_common_are_told_in_a_few_lines(source: Path, tmp_path: Path) -> None:

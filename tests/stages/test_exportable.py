@@ -19,6 +19,7 @@ from tinsmith.pipeline.build import build
 from tinsmith.pipeline.describe import describe_plan
 from tinsmith.recipe import Recipe
 from tinsmith.stages.package.exportable import require_exportable
+from tinsmith.tokens.tokenizer import load_base_tokenizer
 from tinsmith.train.checkpoint import save_trained
 from tiny_model import tiny_tokenizer, write_trained
 
@@ -65,9 +66,16 @@ def lying(path: Path) -> Path:
 
 def too_many_tokens(path: Path) -> Path:
     write_trained(path)
-    tokenizer = tiny_tokenizer()
-    tokenizer.add_tokens([f"licence {number}" for number in range(40)])
-    tokenizer.save_pretrained(path)
+    saved = json.loads((path / "tokenizer.json").read_text())
+    saved["model"]["vocab"] |= {f"piece {number}": number for number in range(373, 413)}
+    (path / "tokenizer.json").write_text(json.dumps(saved))
+    return path
+
+
+def too_many_stops(path: Path) -> Path:
+    write_trained(path)
+    facts = json.loads((path / "generation_config.json").read_text())
+    (path / "generation_config.json").write_text(json.dumps({**facts, "eos_token_id": [2, 0, 1, 7]}))
     return path
 
 
@@ -100,6 +108,7 @@ def cut_off(path: Path) -> Path:
         (other_family, "its architecture is gpt_neox"),
         (lying, r"config.json describes .* as \(96, 64\), and its weights have \(128, 64\)"),
         (too_many_tokens, "tokenizer has 413 tokens, and the model 400 rows"),
+        (too_many_stops, r"stops on 4 tokens \(\[2, 0, 1, 7\]\); a GGUF file has room for 3"),
         (another_tensor, "adapter.weight has no name in GGUF"),
         (cut_off, "cannot be read"),
     ],
@@ -127,6 +136,20 @@ def test_directories_and_files_of_known_families_pass(tmp_path: Path, name: str)
     require_exportable(tmp_path / "base", FORMATS)
     write_gguf(tmp_path / "base", tmp_path / "base.gguf", "q8_0")
     require_exportable(tmp_path / "base.gguf", FORMATS)
+
+
+def test_added_tokens_without_a_row_are_left_out_and_told(tmp_path: Path) -> None:
+    """As in Gemma 3, whose token of images comes after the last row."""
+    base = write_trained(tmp_path / "base")
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens([f"<image {number}>" for number in range(30)])
+    tokenizer.save_pretrained(base)
+    require_exportable(base, FORMATS)
+    read, told = load_base_tokenizer(base)
+    assert (len(read), told) == (
+        400,
+        ("3 added tokens without a row of the model (<image 27>, <image 28>, <image 29>)",),
+    )
 
 
 def test_files_that_cannot_be_written_again_are_refused(tmp_path: Path) -> None:

@@ -58,13 +58,21 @@ def configuration(metadata: Metadata, tensors: Iterable[ReaderTensor], where: Pa
         max_position_embeddings=own["context_length"],
         tie_word_embeddings="output.weight" not in by_name,
         bos_token_id=own.get("tokenizer.ggml.bos_token_id"),
-        eos_token_id=own.get("tokenizer.ggml.eos_token_id"),
+        eos_token_id=_stops(own),
         pad_token_id=own.get("tokenizer.ggml.padding_token_id"),
         **family.settings(own, by_name),
     )
     if _ROPE_FREQUENCIES in by_name:
         _require_frequencies(config, by_name[_ROPE_FREQUENCIES], where)
     return config
+
+
+def _stops(metadata: Metadata) -> int | list[int] | None:
+    """Return the tokens on which generation ends, as a configuration names one or several."""
+    keys = ("eos_token_id", "eot_token_id", "eom_token_id")
+    found = [metadata.get(f"tokenizer.ggml.{key}") for key in keys]
+    stops = list(dict.fromkeys(stop for stop in found if stop is not None))
+    return stops if len(stops) > 1 else stops[0] if stops else None
 
 
 def checkpoint_tensors(

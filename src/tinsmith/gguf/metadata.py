@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from transformers import GenerationConfig, PretrainedConfig
+from transformers import AutoConfig, GenerationConfig, PretrainedConfig
 
 from gguf import GGUFWriter
 from tinsmith.base.errors import AssetError
@@ -14,6 +14,8 @@ from tinsmith.gguf.tokenizer import open_saved_tokenizer
 from tinsmith.gguf.vocabulary import vocabulary_of
 
 _TOKENIZER = "tokenizer.json"
+# What a file calls the tokens on which generation ends: of a text, of a turn, of a message.
+STOP_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
 
 
 def refuse_unwritable_tokenizer(tokenizer_dir: Path) -> None:
@@ -39,23 +41,19 @@ def add_architecture(writer: GGUFWriter, config: PretrainedConfig, name: str) ->
 def add_tokenizer(writer: GGUFWriter, config: PretrainedConfig, model_dir: Path) -> None:
     """Write tokens, merges or scores, special and stop tokens, and the chat template. Raises AssetError."""
     tokenizer = open_saved_tokenizer(model_dir)
-    vocabulary = vocabulary_of(tokenizer, model_dir / _TOKENIZER)
-    if len(vocabulary.tokens) > config.vocab_size:
-        raise AssetError(
-            f"its tokenizer has {len(vocabulary.tokens):,} tokens, and the model {config.vocab_size:,} rows for them",
-            where=str(model_dir),
-            next_step="use the tokenizer that the model was trained with",
-        )
+    vocabulary = vocabulary_of(tokenizer, model_dir / _TOKENIZER).cut(config.vocab_size, model_dir)
     vocabulary.write(writer, config.vocab_size)
     _add_special_tokens(writer, tokenizer, model_dir)
 
 
 def read_stop_tokens(model_dir: Path) -> list[int]:
     """Return the ids on which a saved model stops. Raises AssetError if there is none."""
-    try:
-        ids = GenerationConfig.from_pretrained(model_dir, local_files_only=True).eos_token_id
-    except OSError:
-        ids = None
+    ids = None
+    for kind in (GenerationConfig, AutoConfig):
+        try:
+            ids = kind.from_pretrained(model_dir, local_files_only=True).eos_token_id if ids is None else ids
+        except OSError:
+            continue
     if ids is None:
         raise AssetError(
             "names no stop token (eos_token_id)",
@@ -65,18 +63,24 @@ def read_stop_tokens(model_dir: Path) -> list[int]:
     return list(ids) if isinstance(ids, list) else [ids]
 
 
+def require_room_for(stops: list[int], where: Path) -> None:
+    """Raise AssetError for more stop tokens than a GGUF file can name."""
+    if len(stops) > len(STOP_KEYS):
+        raise AssetError(
+            f"it stops on {len(stops)} tokens ({stops}); a GGUF file has room for {len(STOP_KEYS)}",
+            where=str(where),
+            next_step="keep the end of text and the ends of turns in eos_token_id",
+        )
+
+
 def _add_special_tokens(writer: GGUFWriter, tokenizer: Any, model_dir: Path) -> None:
     stops = read_stop_tokens(model_dir)
-    if len(stops) > 2:
-        raise AssetError(
-            f"it stops on {len(stops)} tokens ({stops}); a GGUF file has room for two",
-            where=str(model_dir / "generation_config.json"),
-            next_step="keep the end of text and the end of turn in eos_token_id",
-        )
+    require_room_for(stops, model_dir / "generation_config.json")
     adders = {
         writer.add_bos_token_id: tokenizer.bos_token_id,
         writer.add_eos_token_id: stops[0],
         writer.add_eot_token_id: stops[1] if len(stops) > 1 else None,
+        writer.add_eom_token_id: stops[2] if len(stops) > 2 else None,
         writer.add_unk_token_id: tokenizer.unk_token_id,
         writer.add_pad_token_id: tokenizer.pad_token_id,
     }

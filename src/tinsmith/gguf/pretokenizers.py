@@ -155,6 +155,11 @@ def is_supported(name: str) -> bool:
     return name in _BY_ALIAS
 
 
+def splits_alike(steps: PreTokenizer, name: str) -> bool:
+    """Say whether llama.cpp splits the probe under a name as a pre-tokenizer does."""
+    return _split(steps) == _known_split(_NAMES[_BY_ALIAS[name]].steps)
+
+
 def name_pre_tokenizer(steps: PreTokenizer, *, whole_words: bool, where: Path) -> str:
     """Return llama.cpp's name for a pre-tokenizer. Raises AssetError where it has none."""
     found = _split(steps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, normalizers, processors
@@ -17,19 +16,17 @@ from tinsmith.gguf.vocabulary import SPECIAL_TOKENS, Vocabulary
 def open_saved_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     """Open the tokenizer of a directory as its tokenizer.json says.
 
-    AutoTokenizer puts the steps of Qwen2 in place of those of the file for every model of that architecture, whatever
-    class the file names.
+    AutoTokenizer puts the steps of a class in place of those of the file: those of Qwen2 for every model of that
+    architecture, and those of whatever class tokenizer_config.json names.
     """
-    settings = directory / "tokenizer_config.json"
-    named = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
-    is_plain = named.get("tokenizer_class") in ("PreTrainedTokenizerFast", "TokenizersBackend")
-    kind = PreTrainedTokenizerFast if is_plain and (directory / "tokenizer.json").is_file() else AutoTokenizer
+    plain = (directory / "tokenizer.json").is_file()
+    kind = PreTrainedTokenizerFast if plain else AutoTokenizer
     tokenizer: PreTrainedTokenizerBase = kind.from_pretrained(directory, local_files_only=True)
     return tokenizer
 
 
-def build_tokenizer(vocabulary: Vocabulary, *, turn_end: str | None = None) -> PreTrainedTokenizerFast:
-    """Build the tokenizer of a vocabulary as llama.cpp runs it; `turn_end` is its `eot_token`, if it has one.
+def build_tokenizer(vocabulary: Vocabulary) -> PreTrainedTokenizerFast:
+    """Build the tokenizer of a vocabulary as llama.cpp runs it; `eot_token` is the token that ends a turn.
 
     The loader inside transformers swaps begin and end of text for llama files and drops their pre-tokenizer, so its
     token ids would differ from llama.cpp's.
@@ -51,7 +48,11 @@ def build_tokenizer(vocabulary: Vocabulary, *, turn_end: str | None = None) -> P
         tokenizer_object=backend,
         chat_template=vocabulary.chat_template,
         clean_up_tokenization_spaces=False,
-        **{role: token for role, token in {**special, "eot_token": turn_end}.items() if token is not None},
+        **{
+            role: token
+            for role, token in {**special, "eot_token": vocabulary.turn_end}.items()
+            if token is not None
+        },
     )
 
 

@@ -8,7 +8,7 @@ piece that a merge makes; characters without a piece become bytes. Other steps o
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,13 @@ from transformers import PreTrainedTokenizerFast
 from gguf import GGUFWriter, TokenType
 from tinsmith.base.errors import AssetError
 from tinsmith.gguf.header import read_metadata
-from tinsmith.gguf.pretokenizers import PRE_TOKENIZERS, is_supported, name_pre_tokenizer, takes_whole_words
+from tinsmith.gguf.pretokenizers import (
+    PRE_TOKENIZERS,
+    is_supported,
+    name_pre_tokenizer,
+    splits_alike,
+    takes_whole_words,
+)
 
 # Roles of special tokens: as transformers, and as a GGUF file calls them.
 SPECIAL_TOKENS = {
@@ -36,7 +42,8 @@ class Vocabulary:
     """Tokens in the order of their ids with their types, and how text becomes tokens.
 
     `kind` is llama.cpp's name: gpt2 (byte-level BPE: `pre`, `merges`) or llama (SentencePiece BPE: `scores`).
-    `special` has the id of each role of SPECIAL_TOKENS. `left_out` says what llama.cpp does not do of the tokenizer
+    `special` has the id of each role of SPECIAL_TOKENS, `turn_end` is the token that ends a turn, if it is not the end
+    of text. `left_out` says what llama.cpp does not do of the tokenizer
     that this was read from.
     """
 
@@ -50,12 +57,36 @@ class Vocabulary:
     adds_bos: bool = False
     adds_space: bool = False
     chat_template: str | None = None
+    turn_end: str | None = None
     left_out: tuple[str, ...] = ()
 
     def token_of(self, role: str) -> str | None:
         """Return the token of a role of SPECIAL_TOKENS."""
         token_id = self.special.get(role)
         return self.tokens[token_id] if token_id is not None and token_id < len(self.tokens) else None
+
+    def cut(self, rows: int, where: Path) -> Vocabulary:
+        """Return the vocabulary without added tokens that have no row of a model, such as those of images in Gemma 3.
+
+        Raises AssetError where another token has none.
+        """
+        lost = list(zip(self.tokens[rows:], self.types[rows:], strict=True))
+        if any(type not in (TokenType.CONTROL, TokenType.USER_DEFINED) for _, type in lost):
+            raise AssetError(
+                f"its tokenizer has {len(self.tokens):,} tokens, and the model {rows:,} rows for them",
+                where=str(where),
+                next_step="use the tokenizer that the model was trained with",
+            )
+        if not lost:
+            return self
+        names = ", ".join(token for token, _ in lost[:3])
+        return replace(
+            self,
+            tokens=self.tokens[:rows],
+            types=self.types[:rows],
+            scores=self.scores[:rows],
+            left_out=(*self.left_out, f"{len(lost)} added tokens without a row of the model ({names})"),
+        )
 
     def write(self, writer: GGUFWriter, rows: int) -> None:
         """Write everything but the special tokens; `rows` is the number of the model's embeddings."""
@@ -103,13 +134,21 @@ def read_vocabulary(path: Path) -> Vocabulary:
             where=str(path),
             next_step="use the model's Hugging Face directory instead",
         )
+    types = metadata.get("token_type", [TokenType.NORMAL] * len(tokens))
+    if len(types) != len(tokens) or not set(types) <= set(TokenType):
+        raise AssetError(
+            "its tokens have types that are unknown or too few",
+            where=str(path),
+            next_step="use the model's Hugging Face directory instead",
+        )
     special = {role: metadata[key] for role, key in SPECIAL_TOKENS.items() if metadata.get(key) is not None}
+    turn = metadata.get("eot_token_id")
     # llama.cpp begins a text with BOS if the file does not say otherwise, for SentencePiece and some splits.
     begins = kind == "llama" or takes_whole_words(pre)
     return Vocabulary(
         kind,
         tokens,
-        [TokenType(type) for type in metadata.get("token_type", [TokenType.NORMAL] * len(tokens))],
+        [TokenType(type) for type in types],
         special,
         pre,
         metadata.get("merges", []) if kind == "gpt2" else [],
@@ -117,6 +156,7 @@ def read_vocabulary(path: Path) -> Vocabulary:
         adds_bos=bool(metadata.get("add_bos_token", begins)) and "bos_token" in special,
         adds_space=kind == "llama" and bool(metadata.get("add_space_prefix", True)),
         chat_template=metadata.get("chat_template"),
+        turn_end=tokens[turn] if turn is not None and turn != special.get("eos_token") else None,
     )
 
 
@@ -141,12 +181,15 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerFast, where: Path) -> Vocabulary
     settings: dict[str, Any] = {
         "adds_bos": bool(prefix) and prefix[0] == tokenizer.bos_token_id,
         "chat_template": _one_template(tokenizer, where),
+        "turn_end": getattr(tokenizer, "eot_token", None),
     }
     if byte_level:
         whole_words = bool(model.get("ignore_merges"))
         settings["pre"] = name_pre_tokenizer(steps, whole_words=whole_words, where=where)
         settings["merges"] = merges
         settings["left_out"] = _left_out(saved.get("normalizer"), where)
+        if not splits_alike(steps, settings["pre"]):
+            settings["left_out"] += ("words are parted at capitals of ASCII alone",)
     else:
         settings["adds_space"] = (
             tokenizer.backend_tokenizer.encode("a", add_special_tokens=False).tokens[0].startswith(_SPACE)

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
+from tinsmith.base.assets import KNOWN, is_hub_id
 from tinsmith.base.errors import BundleError
 from tinsmith.base.files import atomic_path, read_json
 from tinsmith.serve.runtime import find_gguf
@@ -14,11 +15,18 @@ Tool = Literal["ollama", "hub", "vllm"]
 
 
 def export(
-    bundle: Path, out: Path, tool: Tool, *, job: str | None = None, format: str | None = None
+    bundle: Path,
+    out: Path,
+    tool: Tool,
+    *,
+    job: str | None = None,
+    format: str | None = None,
+    with_exam: bool = False,
 ) -> list[str]:
     """Write what a tool needs to run a model of a bundle into a new directory; return notes for the person.
 
-    `job` chooses the model of a job instead of the documents'. Raises BundleError without such a model or where the
+    `with_exam` writes the exam of the hub's directory, which holds texts that were held out. `job` chooses the model of
+    a job instead of the documents'. Raises BundleError without such a model or where the
     directory exists, AssetError for a chat template that the tool cannot run.
     """
     root = _root(bundle, job)
@@ -35,7 +43,9 @@ def export(
 
             learnt = "the documents or rows that were learnt"
             licence = (
-                f"That of {learnt}." if evidence["fresh"] else f"That of {evidence['base']} and of {learnt}."
+                f"That of {learnt}."
+                if evidence["fresh"]
+                else f"That of {base_name(evidence['base'])} and of {learnt}."
             )
             return [
                 note.replace(str(partial), str(out))
@@ -43,32 +53,41 @@ def export(
             ]
         shutil.copytree(root / "model", partial, dirs_exist_ok=True)
         if tool == "hub":
-            return _hub(bundle, root, partial, job, format)
+            return _hub(bundle, root, partial, job, format, with_exam)
     served = f"vllm serve {out} --served-model-name {name}"
     return [f"run: {served}", "vLLM reads the model's own chat template and stop tokens from this directory"]
 
 
-def _hub(bundle: Path, root: Path, out: Path, job: str | None, format: str | None) -> list[str]:
+def _hub(
+    bundle: Path, root: Path, out: Path, job: str | None, format: str | None, with_exam: bool
+) -> list[str]:
     from tinsmith.handover.lm_eval_task import write_exam
     from tinsmith.handover.model_card import write_model_card
 
     gguf = find_gguf(root, format)
     shutil.copyfile(gguf, out / gguf.name)
-    (out / "lm_eval").mkdir()
-    wanted = f"job_{job}" if job else "exam_"
-    tasks = [name for name in write_exam(bundle, out / "lm_eval") if name.startswith(wanted)]
-    for file in (out / "lm_eval").iterdir():
-        if file.stem not in tasks:
-            file.unlink()
-    if not tasks:
-        (out / "lm_eval").rmdir()
+    tasks: list[str] = []
+    if with_exam:
+        (out / "lm_eval").mkdir()
+        tasks = write_exam(bundle, out / "lm_eval", job)
+        if not tasks:
+            (out / "lm_eval").rmdir()
     write_model_card(bundle, out, job=job, tasks=tasks)
-    asked = (
-        f"lm_eval/ has the exam ({', '.join(tasks)}), and with it texts of your own that were held out"
-        if tasks
-        else "it has no exam to ask again"
-    )
-    return ["README.md is the model card", asked, "read both before you publish anything"]
+    if tasks:
+        asked = (
+            f"lm_eval/ has the exam ({', '.join(tasks)}), and with it texts of your own that were held out"
+        )
+    elif with_exam:
+        asked = "it has no exam to ask again"
+    else:
+        asked = "the exam was left out, since it holds texts of your own; --with-exam writes it"
+    return ["README.md is the model card: read it before you publish anything", asked]
+
+
+def base_name(base: str) -> str:
+    """Return a base as others may know it: a named model, a hub id, or the last part of a path of this machine."""
+    known = base in KNOWN or (is_hub_id(base) and not Path(base).expanduser().exists())
+    return base if known else Path(base).name
 
 
 def _root(bundle: Path, job: str | None) -> Path:

@@ -9,24 +9,24 @@ import yaml
 from transformers import PreTrainedTokenizerFast
 
 from tinsmith.base.files import read_jsonl, write_jsonl
-from tinsmith.jobs.spec import FILE, read_job
+from tinsmith.jobs.spec import read_job
 from tinsmith.tokens.encoding import context_token, prefix_ids
 from tinsmith.tokens.tokenizer import load_tokenizer
 
 _KIND_OF_TASK = "task"
 
 
-def write_exam(bundle: Path, out: Path) -> list[str]:
-    """Write `NAME.yaml` and `NAME.jsonl` for each task and each classification; return their names.
+def write_exam(bundle: Path, out: Path, job: str | None) -> list[str]:
+    """Write `NAME.yaml` and `NAME.jsonl` for each task of the documents, or for a job; return their names.
 
-    Questions that the person may not hand on (with an access label) are left out and counted in the returned names.
+    They hold texts that were held out, whatever their access label.
     """
     written: list[str] = []
     rows: dict[str, list[dict[str, Any]]] = {}
-    if (bundle / "model").is_dir() and (bundle / "items" / "questions.jsonl").is_file():
+    if job is None and (bundle / "items" / "questions.jsonl").is_file():
         begin = _begin(load_tokenizer(bundle / "model"))
         for row in read_jsonl(bundle / "items" / "questions.jsonl"):
-            if row["kind"] == _KIND_OF_TASK and not row.get("access"):
+            if row["kind"] == _KIND_OF_TASK:
                 prompt = f"{begin}{row['text']}{row['question']}"
                 choices = [f"{row['lead']}{choice}{row['tail']}" for choice in row["choices"]]
                 rows.setdefault(row["task"], []).append(
@@ -34,22 +34,20 @@ def write_exam(bundle: Path, out: Path) -> list[str]:
                 )
     for task, found in rows.items():
         written.append(_write(out, f"exam_{task}", found))
-    for job_file in sorted(bundle.glob(f"jobs/*/{FILE}")):
-        job = read_job(job_file.parent)
-        if job.config.kind != "classify" or job.config.several:
-            continue
-        begin, labels = _begin(load_tokenizer(job_file.parent / "model")), job.labels
+    learnt = read_job(bundle / "jobs" / job) if job else None
+    if learnt and learnt.config.kind == "classify" and not learnt.config.several:
+        begin, labels = _begin(load_tokenizer(bundle / "jobs" / learnt.config.name / "model")), learnt.labels
         found = [
             {
-                "prompt": f"{begin}{row['input'].strip()}\n\n{job.config.question.strip()}",
+                "prompt": f"{begin}{row['input'].strip()}\n\n{learnt.config.question.strip()}",
                 "choices": [f" {label}\n" for label in labels],
                 "answer": labels.index(row["answer"]),
             }
             for row in read_jsonl(bundle / "items" / "jobs.jsonl")
-            if row["job"] == job.config.name and not row.get("access") and row["answer"] in labels
+            if row["job"] == learnt.config.name and row["answer"] in labels
         ]
         if found:
-            written.append(_write(out, f"job_{job.config.name}", found))
+            written.append(_write(out, f"job_{learnt.config.name}", found))
     return written
 
 

@@ -63,8 +63,11 @@ def has_bfloat16(device: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-    """Load a causal language model for evaluation. Refuses pickle; raises AssetError naming the path."""
+def load_model(path: Path, *, dtype: torch.dtype = torch.float32, fold: bool = True) -> PreTrainedModel:
+    """Load a causal language model for evaluation. Refuses pickle; raises AssetError naming the path.
+
+    With `fold`, a scale of logits becomes part of the last norm, so that logits are a plain product.
+    """
     try:
         model = _from_gguf(path, dtype) if path.is_file() else _from_directory(path, dtype)
     except AssetError:
@@ -80,7 +83,8 @@ def load_model(path: Path, *, dtype: torch.dtype = torch.float32) -> PreTrainedM
     drop_quantization_record(model)
     model.is_quantized = False
     model.hf_quantizer = None
-    _fold_logit_scale(model)
+    if fold:
+        _fold_logit_scale(model)
     return model.eval()
 
 

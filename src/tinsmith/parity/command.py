@@ -56,6 +56,11 @@ def compare(a: str, b: str, progress: Progress) -> Compared:
         findings = list(all_findings(first, second, base))
         alike = architecture(first) == architecture(second)
         notes = [] if alike else ["tensors of two architectures are not compared"]
+        notes += [
+            f"{model.called} as published is read otherwise than by llama.cpp: {difference}"
+            for model in (first, second)
+            for difference in model.vocabulary.left_out
+        ]
         figures = _figures(first, second, progress)
         if figures is None:
             notes.append("their answers were not compared, since their vocabularies differ")
@@ -102,4 +107,4 @@ def _formats(model: OpenedModel) -> Iterator[str]:
     """Yield the build's formats that are as coarse as the tensors of a model."""
     formats = {"8": "q8_0", "6": "q6_k", "5": "q5_k_m", "4": "q4_k_m", "3": "q3_k_m", "2": "q3_k_m"}
     for type in set(model.types.values()) - {"F32", "F16", "BF16"}:
-        yield formats[next(digit for digit in type if digit in formats)]
+        yield formats[next((digit for digit in type if digit in formats), "2")]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tinsmith.parity.findings import STOP_TOKENS, TEMPLATE, TOKENIZER, Finding
-from tinsmith.parity.opened import DirectoryModel
+from tinsmith.parity.opened import DirectoryModel, GgufModel
 from tinsmith.parity.prompts import Prompt
 from tinsmith.parity.sides import ServerSide
 from tinsmith.parity.trained import Trained
@@ -26,6 +26,15 @@ def saved_differences(saved: DirectoryModel, trained: Trained) -> Iterator[Findi
         else:
             ids = saved.token_ids(prompt.text, markup=True)
         yield from _compare_ids(number, prompt, ids)
+
+
+def header_differences(trained: DirectoryModel, file: GgufModel) -> Iterator[Finding]:
+    """Compare the stop tokens that a file of ours names: llama.cpp ends on some others by their text."""
+    if sorted(file.stops) != sorted(trained.stops):
+        names = [[model.vocabulary.tokens[stop] for stop in model.stops] for model in (trained, file)]
+        yield Finding(
+            STOP_TOKENS, f"the stop tokens are {names[0]} in {trained.called} and {names[1]} in {file.called}"
+        )
 
 
 def server_differences(server: ServerSide, trained: Trained) -> Iterator[Finding]:

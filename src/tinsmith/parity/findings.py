@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gguf import TokenType
+from tinsmith.gguf.vocabulary import Vocabulary
 from tinsmith.parity.conversations import TEXTS, conversations
 from tinsmith.parity.opened import OpenedModel
 
@@ -71,6 +72,9 @@ def _kind_of(key: str) -> str:
 
 def _or_default(key: str, values: dict[str, Any]) -> Any:
     """Return a setting, or what llama.cpp takes where a file does not name it."""
+    if key == "attention.sliding_window":  # one that spans the context is none
+        window = values.get(key) or 0
+        return 0 if window >= values.get("context_length", window + 1) else window
     if key in values:
         return values[key]
     heads = values.get("attention.head_count", 1)
@@ -85,7 +89,6 @@ def _or_default(key: str, values: dict[str, Any]) -> Any:
         "attention.head_count_kv": heads,
         "attention.key_length": size,
         "attention.value_length": size,
-        "attention.sliding_window": 0,
         "rope.dimension_count": values.get("attention.key_length", size),
         "logit_scale": 1.0,
     }
@@ -107,10 +110,16 @@ def tokenizer_findings(a: OpenedModel, b: OpenedModel) -> Iterator[Finding]:
         yield begin
     if order:
         return
+    # A directory is read as published only beside another one: a file, and what runs it, has llama.cpp's tokens.
+    published = type(a) is type(b)
+
+    def read(model: OpenedModel, text: str, markup: bool) -> list[int]:
+        return (model.token_ids if published else model.read_by_llama_cpp)(text, markup=markup)
+
     differing = 0
     for text in TEXTS:
         for markup in (True, False):
-            ours, theirs = (_without_bos(model, model.token_ids(text, markup=markup)) for model in (a, b))
+            ours, theirs = (_without_bos(model, read(model, text, markup)) for model in (a, b))
             if ours != theirs:
                 differing += 1
                 example = (text, ours, theirs)
@@ -126,10 +135,7 @@ def tokenizer_findings(a: OpenedModel, b: OpenedModel) -> Iterator[Finding]:
 
 
 def _order_findings(a: OpenedModel, b: OpenedModel) -> Iterator[Finding]:
-    ours, theirs = (
-        [token for token, type in zip(v.tokens, v.types) if type != TokenType.UNUSED]
-        for v in (a.vocabulary, b.vocabulary)
-    )
+    ours, theirs = (_comparable(v) for v in (a.vocabulary, b.vocabulary))
     if ours == theirs:
         return
     if sorted(ours) == sorted(theirs):
@@ -147,6 +153,16 @@ def _order_findings(a: OpenedModel, b: OpenedModel) -> Iterator[Finding]:
         f"{a.called} has {len(ours):,} tokens and {b.called} {len(theirs):,}; "
         f"only in {a.called}: {only[0]}, only in {b.called}: {only[1]}",
     )
+
+
+def _comparable(vocabulary: Vocabulary) -> list[str]:
+    """Return the tokens in use; llama.cpp's converter writes spaces in added tokens as such, tokenizer.json as ▁."""
+    typed = zip(vocabulary.tokens, vocabulary.types, strict=True)
+    return [
+        token.replace("▁", " ") if type == TokenType.USER_DEFINED else token
+        for token, type in typed
+        if type != TokenType.UNUSED
+    ]
 
 
 def _begin_finding(a: OpenedModel, b: OpenedModel) -> Finding | None:
@@ -233,7 +249,10 @@ def _leading(text: str, bos: str | None) -> int:
 
 def stop_findings(a: OpenedModel, b: OpenedModel) -> Iterator[Finding]:
     """Compare the tokens on which generation ends."""
-    ours, theirs = ({model.vocabulary.tokens[stop] for stop in model.stops} for model in (a, b))
-    if ours != theirs:
-        said = f"{sorted(ours)} in {a.called} and on {sorted(theirs)} in {b.called}"
-        yield Finding(STOP_TOKENS, f"generation ends on {said}")
+    for one, other in ((a, b), (b, a)):
+        missed = [stop for stop in one.stops if not other.stops_on(stop)]
+        if missed:
+            names = [one.vocabulary.tokens[stop] for stop in missed]
+            yield Finding(
+                STOP_TOKENS, f"generation ends on {names} in {one.called} and not in {other.called}"
+            )

@@ -33,7 +33,7 @@ from tinsmith.base.cores import usable_cores
 from tinsmith.base.errors import ParityError
 from tinsmith.base.progress import Advance, Progress
 from tinsmith.model.load import load_model
-from tinsmith.parity.differences import saved_differences, server_differences
+from tinsmith.parity.differences import header_differences, saved_differences, server_differences
 from tinsmith.parity.findings import BEGIN_OF_TEXT, STOP_TOKENS, TOKENIZER, VOCABULARY_ORDER, Finding
 from tinsmith.parity.opened import DirectoryModel, GgufModel, context_of
 from tinsmith.parity.prompts import Prompt, draw_prompts
@@ -156,7 +156,8 @@ def _run_gguf(path: Path, trained: Trained, advance: Advance, *, threads: int, a
         server.client() as client,
     ):
         file = GgufModel(path, "the file", client)
-        differences = [*all_findings(trained.opened, file), *server_differences(file.server, trained)]
+        differences = [*all_findings(trained.opened, file), *header_differences(trained.opened, file)]
+        differences += server_differences(file.server, trained)
         export = Export(*file.hidden(trained.prompts, advance), differences)
         for number in _answered_prompts(trained, answers):
             prompt = trained.prompts[number]

@@ -22,7 +22,7 @@ from tinsmith.base.files import read_json
 from tinsmith.base.progress import Advance
 from tinsmith.gguf.families import architecture_metadata, open_configuration, refuse_unwritable
 from tinsmith.gguf.header import read_metadata
-from tinsmith.gguf.metadata import read_stop_tokens
+from tinsmith.gguf.metadata import STOP_KEYS, read_stop_tokens
 from tinsmith.gguf.tokenizer import build_tokenizer
 from tinsmith.gguf.vocabulary import Vocabulary, read_vocabulary, vocabulary_of
 from tinsmith.gguf.writer import CheckpointTensors
@@ -64,6 +64,14 @@ class OpenedModel:
         """Return a conversation as its chat template writes it, or None where the template refuses it."""
         return render(self.tokenizer, messages)
 
+    def read_by_llama_cpp(self, text: str, *, markup: bool) -> list[int]:
+        """Return the ids of a text as llama.cpp reads it."""
+        return self.token_ids(text, markup=markup)
+
+    def stops_on(self, token: int) -> bool:
+        """Say whether generation ends on a token."""
+        return token in self.stops
+
     def decode(self, token: int) -> str:
         """Return the text of a token as it continues another."""
         first = self.token_ids("a", markup=True)[-1:]
@@ -84,7 +92,7 @@ class DirectoryModel(OpenedModel):
         refuse_unwritable(config, path)
         self.metadata = architecture_metadata(config)
         self.tokenizer = load_tokenizer(path)
-        self.vocabulary = vocabulary_of(self.tokenizer, path / "tokenizer.json")
+        self.vocabulary = vocabulary_of(self.tokenizer, path / "tokenizer.json").cut(config.vocab_size, path)
         self.stops = read_stop_tokens(path)
 
     @functools.cached_property
@@ -101,6 +109,13 @@ class DirectoryModel(OpenedModel):
     def token_ids(self, text: str, *, markup: bool) -> list[int]:
         return list(self.tokenizer(text, split_special_tokens=not markup)["input_ids"])
 
+    @functools.cached_property
+    def _as_llama_cpp(self) -> PreTrainedTokenizerFast:
+        return build_tokenizer(self.vocabulary)
+
+    def read_by_llama_cpp(self, text: str, *, markup: bool) -> list[int]:
+        return list(self._as_llama_cpp(text, split_special_tokens=not markup)["input_ids"])
+
     def hidden(self, prompts: Sequence[Prompt], advance: Advance) -> tuple[torch.Tensor, Head]:
         side = TorchSide(load_model(self.path), prompts, advance)
         return side.hidden, side.head
@@ -116,8 +131,7 @@ class GgufModel(OpenedModel):
         self.metadata = {key: value for key, value in metadata.items() if key.startswith(prefix)}
         self._logit_scale = float(metadata.get(f"{prefix}logit_scale", 1.0))
         self.vocabulary = read_vocabulary(path)
-        keys = ("eos_token_id", "eot_token_id")
-        stops = [metadata.get(f"tokenizer.ggml.{key}") for key in keys]
+        stops = [metadata.get(f"tokenizer.ggml.{key}") for key in STOP_KEYS]
         self.stops = list(dict.fromkeys(stop for stop in stops if stop is not None))
         self.file = GgufSide(path)
         self.types = {name: tensor.tensor_type.name for name, tensor in self.file.tensors.items()}
@@ -130,6 +144,10 @@ class GgufModel(OpenedModel):
 
     def token_ids(self, text: str, *, markup: bool) -> list[int]:
         return self.server.token_ids(text, markup=markup)
+
+    def stops_on(self, token: int) -> bool:
+        # llama.cpp also ends on tokens that it knows by their text, whatever the file names.
+        return token in self.stops or self.server.stops_on(token, self.token_ids("a", markup=True))
 
     def hidden(self, prompts: Sequence[Prompt], advance: Advance) -> tuple[torch.Tensor, Head]:
         return self.server.hidden(prompts, advance), self.file.head(self._logit_scale)
@@ -215,7 +233,7 @@ def _fold(base: Path, adapter: Path, out: Path) -> None:
     from peft import PeftModel
 
     tokenizer = load_tokenizer(adapter if (adapter / "tokenizer.json").is_file() else base)
-    model = load_model(base)
+    model = load_model(base, fold=False)
     try:
         merged = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
     except (ValueError, RuntimeError, KeyError, OSError) as error:

@@ -37,22 +37,27 @@ def served_findings(model: OpenedModel, address: str, progress: Progress) -> tup
     """
     server = _Server(address)
     with progress.task("asking the server", len(TEXTS) + _CHATS, "prompts") as advance:
-        findings = [*_token_findings(model, server), *_answer_findings(model, server)]
+        answers, notes = _answer_findings(model, server)
+        findings = [*_token_findings(model, server), *answers]
         advance(len(TEXTS))
         findings += _chat_findings(model, server)
         advance(_CHATS)
-    stops, notes = _stop_findings(model, server)
+    stops, unasked = _stop_findings(model, server)
+    notes += unasked
+    if server.token_ids("a") is None:
+        notes.append("the server does not say which tokens it reads, so those of texts were not compared")
     return findings + stops, notes
 
 
 class _Server:
     def __init__(self, address: str) -> None:
+        address, _, named = address.partition("#")
         self.address = address.rstrip("/").removesuffix("/v1")
         key = os.environ.get(KEY_VARIABLE)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = httpx.Client(base_url=self.address, headers=headers, timeout=300, trust_env=False)
         models = self.ask("GET", "/v1/models")["data"]
-        self.model = str(models[0]["id"]) if models else ""
+        self.model = named or (str(models[0]["id"]) if models else "")
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         found = self.try_to_ask(method, path, body)
@@ -120,11 +125,11 @@ def _token_findings(model: OpenedModel, server: _Server) -> Iterator[Finding]:
     bos = model.vocabulary.special.get("bos_token")
     wrong, begins, example = 0, False, ""
     for text in TEXTS:
-        ours, theirs = model.token_ids(text, markup=True), server.token_ids(text)
-        count = len(theirs) if theirs is not None else server.complete(text)[1]
-        if theirs == ours or (theirs is None and count == len(ours)):
+        ours, theirs = model.read_by_llama_cpp(text, markup=True), server.token_ids(text)
+        if theirs is None or theirs == ours:
             continue
-        if theirs is not None and [t for t in theirs if t != bos] == [t for t in ours if t != bos]:
+        count = len(theirs)
+        if [t for t in theirs if t != bos] == [t for t in ours if t != bos]:
             begins = True
             continue
         wrong += 1
@@ -135,7 +140,8 @@ def _token_findings(model: OpenedModel, server: _Server) -> Iterator[Finding]:
         yield Finding(TOKENIZER, f"{wrong} of {len(TEXTS)} texts have other tokens, such as {example}")
 
 
-def _answer_findings(model: OpenedModel, server: _Server) -> Iterator[Finding]:
+def _answer_findings(model: OpenedModel, server: _Server) -> tuple[list[Finding], list[str]]:
+    """Compare the likeliest next tokens; also return why they could not be."""
     prompts = [Prompt("text", text, tuple(model.token_ids(text, markup=True))) for text in TEXTS[:_ASKED]]
     hidden, head = model.hidden(prompts, lambda _: None)
     distances, end = [], -1
@@ -147,10 +153,11 @@ def _answer_findings(model: OpenedModel, server: _Server) -> Iterator[Finding]:
         distances += [
             abs(ours[token] - value) for token, value in top.items() if token in ours and _is_whole(token)
         ]
-    if distances and not (mean := sum(distances) / len(distances)) <= _MEAN_DISTANCE:
-        yield Finding(
-            ANSWERS, f"the likeliest next tokens have other probabilities, by {mean:.2f} nats on average"
-        )
+    if not distances:
+        return [], ["the server gives no probabilities of the likeliest tokens, so answers were not compared"]
+    mean = sum(distances) / len(distances)
+    apart = f"the likeliest next tokens have other probabilities, by {mean:.2f} nats on average"
+    return ([] if mean <= _MEAN_DISTANCE else [Finding(ANSWERS, apart)]), []
 
 
 def _is_whole(token: str) -> bool:

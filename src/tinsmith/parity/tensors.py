@@ -134,7 +134,7 @@ def _output_findings(a: OpenedModel, b: OpenedModel) -> Iterator[Finding]:
 def _bits(type: str) -> str:
     if type in _ROUNDING:
         return type
-    return next(digit for digit in type if digit.isdigit())
+    return next((digit for digit in type if digit in "23456789"), "2")
 
 
 def _allowed(a: OpenedModel, b: OpenedModel, name: str) -> float:

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerFast
 
 from tinsmith.base.errors import AssetError
 from tinsmith.base.files import write_json
+from tinsmith.gguf.families import open_configuration
 from tinsmith.gguf.tokenizer import build_tokenizer, open_saved_tokenizer
 from tinsmith.gguf.vocabulary import read_vocabulary, vocabulary_of
 
@@ -35,7 +36,9 @@ def load_base_tokenizer(path: Path) -> tuple[PreTrainedTokenizerFast, tuple[str,
     if path.is_file():
         return tokenizer, ()
     vocabulary = vocabulary_of(tokenizer, path / "tokenizer.json")
-    return build_tokenizer(vocabulary, turn_end=getattr(tokenizer, "eot_token", None)), vocabulary.left_out
+    if (path / "config.json").is_file():
+        vocabulary = vocabulary.cut(open_configuration(path).vocab_size, path)
+    return build_tokenizer(vocabulary), vocabulary.left_out
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, path: Path, *, turn_end: str | None = None) -> None:

@@ -12,6 +12,7 @@ from tinsmith.base.assets import is_hub_id, resolve_model
 from tinsmith.base.errors import AssetError
 from tinsmith.gguf.families import require_architecture
 from tinsmith.gguf.header import read_metadata, require_whole
+from tinsmith.gguf.metadata import read_stop_tokens, require_room_for
 from tinsmith.gguf.types import choose_types
 from tinsmith.gguf.writer import CheckpointTensors
 from tinsmith.recipe import Recipe
@@ -52,13 +53,16 @@ def require_exportable(path: Path, formats: tuple[str, ...], *, tokenizer: bool 
         choose_types(shapes, layers, format, path)
     if not tokenizer:
         return
-    count = len(load_base_tokenizer(path)[0])
-    if count > rows:
+    opened, _ = load_base_tokenizer(path)
+    if len(opened) > rows:
         raise AssetError(
-            f"its tokenizer has {count:,} tokens, and the model {rows:,} rows for them",
+            f"its tokenizer has {len(opened):,} tokens, and the model {rows:,} rows for them",
             where=str(path),
             next_step="use the tokenizer that the model was trained with",
         )
+    if path.is_dir():
+        stops = dict.fromkeys([opened.eos_token_id, *read_stop_tokens(path)])
+        require_room_for(list(stops), path / "generation_config.json")
 
 
 def _shapes_of_file(path: Path) -> tuple[dict[str, tuple[int, ...]], int, int]:
@@ -74,7 +78,9 @@ def _shapes_of_file(path: Path) -> tuple[dict[str, tuple[int, ...]], int, int]:
         ) from None
     rows = len(metadata.get("tokenizer.ggml.tokens", ()))
     names = {"token_embd.weight": "embedding_length", "blk.0.ffn_down.weight": "feed_forward_length"}
-    return {name: (rows, int(own[key])) for name, key in names.items()}, layers, rows
+    # A width that varies from layer to layer is a list; only the rows' divisibility counts here.
+    widths = {key: max(value) if isinstance(value, list) else int(value) for key, value in own.items()}
+    return {name: (rows, widths[key]) for name, key in names.items()}, layers, rows
 
 
 def _shapes_of_directory(path: Path) -> tuple[dict[str, tuple[int, ...]], int, int]:
