@@ -35,6 +35,7 @@ _ROUNDING = {
     "2": 0.6,
 }
 _SAME_TENSOR = 0.6  # correlation of what is the same tensor, rounded badly
+_ANOTHER = 1.2  # relative error of what is another tensor: two of one size are 1.4 apart
 _SCALED = 0.05  # relative error of what is the same but for a factor
 _LOW_RANK = 0.5  # an adapter changes a matrix by one of at most this share of the full rank
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"
@@ -166,6 +167,8 @@ def _explain(a: OpenedModel, b: OpenedModel, name: str) -> str:
         return "scaled"
     if name in (_EMBEDDING, _OUTPUT) and _rows_moved(expected, got):
         return "rows"
+    if _error(expected, got) > _ANOTHER:
+        return "other"
     if expected.ndim == 2 and _rank_share(got - expected) <= _LOW_RANK:
         return "low rank"
     return "rounded" if _correlation(expected, got) >= _SAME_TENSOR else "other"
