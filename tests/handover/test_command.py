@@ -135,6 +135,10 @@ def test_what_cannot_be_handed_over_is_told(bundle: Path, tmp_path: Path) -> Non
         export(bundle, tmp_path / "out", "vllm", job="tax")
     with pytest.raises(BundleError, match="holds no evidence"):
         export(bundle / "model", tmp_path / "out", "vllm")
+    with pytest.raises(BundleError, match="--with-exam changes nothing for ollama"):
+        export(bundle, tmp_path / "out", "ollama", with_exam=True)
+    with pytest.raises(BundleError, match="--format changes nothing for vllm"):
+        export(bundle, tmp_path / "out", "vllm", format="q8_0")
     (tmp_path / "out").mkdir()
     with pytest.raises(BundleError, match="exists already"):
         export(bundle, tmp_path / "out", "vllm")

@@ -63,8 +63,8 @@ def test_what_a_type_explains_is_not_told() -> None:
 def test_tensors_that_only_one_has_are_counted() -> None:
     a, b = Held("A", {}, a=MATRIX, b=MATRIX, c=MATRIX), Held("B", {}, a=MATRIX, d=MATRIX)
     assert [finding.text for finding in tensor_findings(a, b)] == [
-        "b and 1 more tensors are missing in B",
-        "d are missing in A",
+        "2 tensors, such as b, are missing in B",
+        "d is missing in A",
     ]
 
 

@@ -110,7 +110,7 @@ def cut_off(path: Path) -> Path:
         (too_many_tokens, "tokenizer has 413 tokens, and the model 400 rows"),
         (too_many_stops, r"stops on 4 tokens \(\[2, 0, 1, 7\]\); a GGUF file has room for 3"),
         (another_tensor, "adapter.weight has no name in GGUF"),
-        (cut_off, "cannot be read"),
+        (cut_off, "has weights that cannot be read"),
     ],
 )
 def test_it_is_refused_before_a_document_is_read(
@@ -127,7 +127,9 @@ def test_it_is_refused_before_a_document_is_read(
 
 def test_a_narrow_model_may_be_written_in_16_bits(tmp_path: Path) -> None:
     base = narrow(hidden_size=72, intermediate_size=128)(tmp_path / "base")
-    describe_plan(recipe(base, tmp_path, formats=["f16"]), None)
+    assert "not yet run" in describe_plan(recipe(base, tmp_path, formats=["f16"]), None)
+    with pytest.raises(AssetError, match="q8_0 needs rows"):
+        describe_plan(recipe(base, tmp_path, formats=["f16", "q8_0"]), None)
 
 
 @pytest.mark.parametrize("name", base_configs())
@@ -136,6 +138,11 @@ def test_directories_and_files_of_known_families_pass(tmp_path: Path, name: str)
     require_exportable(tmp_path / "base", FORMATS)
     write_gguf(tmp_path / "base", tmp_path / "base.gguf", "q8_0")
     require_exportable(tmp_path / "base.gguf", FORMATS)
+    # The same file without its last bytes is not let through.
+    whole = (tmp_path / "base.gguf").read_bytes()
+    (tmp_path / "base.gguf").write_bytes(whole[:-100])
+    with pytest.raises(AssetError, match="cut off"):
+        require_exportable(tmp_path / "base.gguf", FORMATS)
 
 
 def test_added_tokens_without_a_row_are_left_out_and_told(tmp_path: Path) -> None:

@@ -197,6 +197,12 @@ def is_hub_id(name: str) -> bool:
     return name.count("/") == 1 and not name.startswith((".", "/", "~"))
 
 
+def published_base(name: str) -> str | None:
+    """Return a model's name if others can find it by that: a named model or a hub id, not a path of this machine."""
+    here = Path(name).expanduser().exists()
+    return name if name in KNOWN or (is_hub_id(name) and not here) else None
+
+
 def identify(name: str) -> str:
     """Return an identifier of a model source for cache keys: a hash of its content, or a hub id with its commit.
 

@@ -20,6 +20,7 @@ from gguf import MODEL_ARCH, dequantize, get_tensor_name_map
 from tinsmith.base.errors import AssetError
 from tinsmith.gguf.family import Array
 from tinsmith.gguf.gated_families import GATED_FAMILIES
+from tinsmith.gguf.metadata import STOP_KEYS
 
 Metadata = dict[str, Any]
 Tensors = dict[str, ReaderTensor]
@@ -69,8 +70,7 @@ def configuration(metadata: Metadata, tensors: Iterable[ReaderTensor], where: Pa
 
 def _stops(metadata: Metadata) -> int | list[int] | None:
     """Return the tokens on which generation ends, as a configuration names one or several."""
-    keys = ("eos_token_id", "eot_token_id", "eom_token_id")
-    found = [metadata.get(f"tokenizer.ggml.{key}") for key in keys]
+    found = [metadata.get(f"tokenizer.ggml.{key}") for key in STOP_KEYS]
     stops = list(dict.fromkeys(stop for stop in found if stop is not None))
     return stops if len(stops) > 1 else stops[0] if stops else None
 

@@ -190,6 +190,8 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerFast, where: Path) -> Vocabulary
         settings["left_out"] = _left_out(saved.get("normalizer"), where)
         if not splits_alike(steps, settings["pre"]):
             settings["left_out"] += ("words are parted at capitals of ASCII alone",)
+        if whole_words and not takes_whole_words(settings["pre"]):
+            settings["left_out"] += ("a piece that is a token is merged from its parts",)
     else:
         settings["adds_space"] = (
             tokenizer.backend_tokenizer.encode("a", add_special_tokens=False).tokens[0].startswith(_SPACE)

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Literal
 
-from tinsmith.base.assets import KNOWN, is_hub_id
+from tinsmith.base.assets import published_base
 from tinsmith.base.errors import BundleError
 from tinsmith.base.files import atomic_path, read_json
 from tinsmith.serve.runtime import find_gguf
@@ -29,6 +29,7 @@ def export(
     a job instead of the documents'. Raises BundleError without such a model or where the
     directory exists, AssetError for a chat template that the tool cannot run.
     """
+    _refuse_unread(tool, format, with_exam)
     root = _root(bundle, job)
     if out.exists():
         raise BundleError(
@@ -42,11 +43,8 @@ def export(
             from tinsmith.handover.ollama import write_ollama
 
             learnt = "the documents or rows that were learnt"
-            licence = (
-                f"That of {learnt}."
-                if evidence["fresh"]
-                else f"That of {base_name(evidence['base'])} and of {learnt}."
-            )
+            base = published_base(evidence["base"]) or Path(evidence["base"]).name
+            licence = f"That of {learnt}." if evidence["fresh"] else f"That of {base} and of {learnt}."
             return [
                 note.replace(str(partial), str(out))
                 for note in write_ollama(root / "model", find_gguf(root, format), partial, name, licence)
@@ -56,6 +54,16 @@ def export(
             return _hub(bundle, root, partial, job, format, with_exam)
     served = f"vllm serve {out} --served-model-name {name}"
     return [f"run: {served}", "vLLM reads the model's own chat template and stop tokens from this directory"]
+
+
+def _refuse_unread(tool: Tool, format: str | None, with_exam: bool) -> None:
+    """Raise BundleError for an option that a tool's directory does not depend on."""
+    unread = {"--with-exam": with_exam and tool != "hub", "--format": format is not None and tool == "vllm"}
+    for option, given in unread.items():
+        if given:
+            raise BundleError(
+                f"{option} changes nothing for {tool}", where="tinsmith export", next_step="leave it out"
+            )
 
 
 def _hub(
@@ -82,12 +90,6 @@ def _hub(
     else:
         asked = "the exam was left out, since it holds texts of your own; --with-exam writes it"
     return ["README.md is the model card: read it before you publish anything", asked]
-
-
-def base_name(base: str) -> str:
-    """Return a base as others may know it: a named model, a hub id, or the last part of a path of this machine."""
-    known = base in KNOWN or (is_hub_id(base) and not Path(base).expanduser().exists())
-    return base if known else Path(base).name
 
 
 def _root(bundle: Path, job: str | None) -> Path:

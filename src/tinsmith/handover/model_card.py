@@ -10,7 +10,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from tinsmith.base.assets import KNOWN, is_hub_id
+from tinsmith.base.assets import published_base
 from tinsmith.base.files import read_json
 from tinsmith.evidence.schema import OURS
 
@@ -37,7 +37,7 @@ def write_model_card(bundle: Path, out: Path, *, job: str | None, tasks: list[st
     data = ModelCardData(
         language=list(recipe.get("curate", {}).get("languages") or ()) or None,
         license=_licence(evidence),
-        base_model=_base(evidence),
+        base_model=None if evidence["fresh"] else published_base(evidence["base"]),
         datasets=None,  # a person's own documents, which have no name on the hub
         library_name="transformers",
         pipeline_tag="text-generation",
@@ -48,13 +48,6 @@ def write_model_card(bundle: Path, out: Path, *, job: str | None, tasks: list[st
     )
     body = _body(evidence, title, job, [row for row, _ in shown], tasks)
     (out / "README.md").write_text(f"---\n{data.to_yaml()}\n---\n\n{body}", encoding="utf-8")
-
-
-def _base(evidence: dict[str, Any]) -> str | None:
-    """Return the base if others can find it: the hub takes no path of this machine."""
-    base = str(evidence["base"])
-    here = Path(base).expanduser().exists()
-    return base if not evidence["fresh"] and not here and (base in KNOWN or is_hub_id(base)) else None
 
 
 def _shown(evidence: dict[str, Any], job: str | None) -> list[tuple[dict[str, Any], tuple[str, str]]]:

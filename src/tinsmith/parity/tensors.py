@@ -59,8 +59,8 @@ def tensor_findings(a: OpenedModel, b: OpenedModel, base: OpenedModel | None = N
         lost = sorted(here.types.keys() - there.types.keys() - {_OUTPUT})
         lost = [name for name in lost if not name.startswith("rope_")]
         if lost:
-            more = f" and {len(lost) - 1} more tensors" if len(lost) > 1 else ""
-            yield Finding(WEIGHTS, f"{lost[0]}{more} are missing in {there.called}")
+            which = f"{lost[0]} is" if len(lost) == 1 else f"{len(lost)} tensors, such as {lost[0]}, are"
+            yield Finding(WEIGHTS, f"{which} missing in {there.called}")
     errors = {name: _error(a.rows(name), b.rows(name)) for name in shared}
     wrong = [name for name in shared if not errors[name] <= _allowed(a, b, name)]
     if base is not None and (folded := _adapter_finding(a, b, base, shared)):

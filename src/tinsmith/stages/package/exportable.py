@@ -87,11 +87,11 @@ def _shapes_of_directory(path: Path) -> tuple[dict[str, tuple[int, ...]], int, i
     """Return the shapes of a directory's tensors by GGUF name, its layers and its embeddings' rows."""
     try:
         tensors = CheckpointTensors(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError) as error:
         raise AssetError(
-            f"cannot be read ({str(error).splitlines()[0]})",
+            f"has weights that cannot be read ({str(error).splitlines()[0]})",
             where=str(path),
-            next_step="name a complete directory of a model in transformers' format",
+            next_step="download it again",
         ) from error
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(tensors.config)
