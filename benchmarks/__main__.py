@@ -81,6 +81,11 @@ def main() -> None:
     parser.add_argument(
         "--tasks", default="blocks,documents", help="of speed and lora: blocks, documents or both"
     )
+    parser.add_argument(
+        "--precisions",
+        default="",
+        help="of speed and lora: float32, bfloat16 or both; all that are fast by default",
+    )
     parser.add_argument("--append", action="store_true", help="add rounds to the results of the same commit")
     parser.add_argument("--subjects", default="", help="only the subjects of these names, by commas")
     parser.add_argument("--sweep", action="store_true", help="print speeds with micro-batches of 1, 2 and 4")
@@ -129,6 +134,7 @@ def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespa
             append=given.append,
             subjects=subjects,
             tasks=tuple(given.tasks.split(",")),
+            precisions=tuple(given.precisions.split(",")) if given.precisions else speed.precisions(),
         )
         if given.sweep:
             speed.sweep(plan)

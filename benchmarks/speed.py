@@ -72,7 +72,14 @@ def sweep(plan: Plan) -> None:
     for subject in plan.subjects:
         for micro in (1, 2, 4):
             model = lit if subject.environment == "litgpt" else base
-            job = _job(plan, replace(subject, micro=micro), "blocks", plan.precisions[-1], model, data)
+            job = _job(
+                plan,
+                replace(subject, micro=micro, micro_lora=micro),
+                "blocks",
+                plan.precisions[-1],
+                model,
+                data,
+            )
             _run_one(0, f"micro {micro}", subject, job)
 
 
@@ -111,7 +118,7 @@ def _job(plan: Plan, subject: Subject, task: str, precision: str, model: Path, d
         model=str(model),
         data=str(data[task]),
         batch=BATCH,
-        micro=subject.micro,
+        micro=subject.micro if plan.trainable == "all" else subject.micro_lora,
         steps=plan.steps,
         warmup=_WARMUP[task],
         precision=precision,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Subject:
-    """A tool in one of its ways to train. `micro` sequences of 512 tokens make a forward pass.
+    """A tool in one of its ways to train. `micro` sequences of 512 tokens make a forward pass, `micro_lora` of adapters.
 
-    `micro` is each tool's fastest of 1, 2 and 4, found by `--sweep`.
+    Both are each tool's fastest of 1, 2 and 4, found by `--sweep`.
     """
 
     name: str
@@ -17,11 +17,12 @@ class Subject:
     worker: str
     compiled: bool = False
     micro: int = 4
+    micro_lora: int = 4
 
 
 SUBJECTS = (
-    Subject("tinsmith", "tinsmith", "ours", micro=2),
-    Subject("tinsmith compiled", "tinsmith", "ours", compiled=True, micro=2),
+    Subject("tinsmith", "tinsmith", "ours", micro_lora=2),
+    Subject("tinsmith compiled", "tinsmith", "ours", compiled=True, micro_lora=2),
     Subject("transformers Trainer", "transformers", "trainer"),
     Subject("transformers Trainer compiled", "transformers", "trainer", compiled=True),
     Subject("TRL SFTTrainer packing", "trl", "sft"),

@@ -115,14 +115,42 @@ def test_a_bias_learns_where_nothing_else_does() -> None:
 
 def test_whole_logits_never_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunked, "_LOGITS_OF_CROSS_ENTROPY", 4 * 500)
+    monkeypatch.setattr(chunked, "_CACHED", 2 * 500)
     seen: list[int] = []
-    plain = torch.Tensor.logsumexp
-    monkeypatch.setattr(
-        torch.Tensor, "logsumexp", lambda self, **k: seen.append(self.numel()) or plain(self, **k)
-    )
+    plain = torch.Tensor.exp_
+    monkeypatch.setattr(torch.Tensor, "exp_", lambda self: seen.append(self.numel()) or plain(self))
     chunked_cross_entropy(torch.randn(90, 8), torch.randn(500, 8), torch.zeros(90, dtype=torch.int64))
-    assert len(seen) == 23
-    assert max(seen) == 4 * 500
+    assert len(seen) == 45
+    assert max(seen) == 2 * 500
+    # Of a single row the probabilities must exist.
+    monkeypatch.setattr(chunked, "_CACHED", 10)
+    chunked_cross_entropy(torch.randn(3, 8), torch.randn(500, 8), torch.zeros(3, dtype=torch.int64))
+    assert max(seen[45:]) == 500
+
+
+def test_pieces_and_chunks_of_rows_give_the_same_gradient_of_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bfloat16 the gradient of the weights is summed in float32 over chunks of rows, block by block of tokens."""
+    given = inputs(bias=True, frozen=False)
+    labels = torch.randint(0, WORDS, (STATES,))
+    grads = []
+    for cached, logits in ((1 << 20, 1 << 25), (3 * WORDS, 7 * WORDS)):
+        monkeypatch.setattr(chunked, "_CACHED", cached)
+        monkeypatch.setattr(chunked, "_LOGITS_OF_CROSS_ENTROPY", logits)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            value = chunked_cross_entropy(given[0], given[1], labels, given[2])
+        grads.append(torch.autograd.grad(value, given))
+    for one, other in zip(*grads, strict=True):
+        assert one.dtype == torch.float32
+        torch.testing.assert_close(one, other, rtol=2e-2, atol=2e-2)
+
+
+def test_a_certain_prediction_keeps_its_small_gradient_in_bfloat16() -> None:
+    """A probability of 0.9995 rounds to 1 in bfloat16, and nothing would be left to learn from."""
+    hidden, weight = torch.tensor([[1.0, 0.0]], requires_grad=True), torch.tensor([[7.625, 0.0], [0.0, 0.0]])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        chunked_cross_entropy(hidden, weight, torch.tensor([0])).backward()
+    left = 1 / (1 + torch.tensor(7.625).exp())
+    assert float(hidden.grad[0, 0]) == pytest.approx(-7.625 * float(left), rel=0.01)
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -152,5 +180,3 @@ def test_frozen_weights_are_converted_once() -> None:
         second = lowered(weight)
         assert second is not first
         torch.testing.assert_close(second, weight.bfloat16(), rtol=0, atol=0)
-        trained = weight.clone().requires_grad_()
-        assert lowered(trained) is not lowered(trained)

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 import tinsmith.train.loop as loop_module
 from tinsmith.base.errors import TrainingError
-from tinsmith.base.files import read_jsonl
+from tinsmith.base.files import read_json, read_jsonl
 from tinsmith.base.progress import SilentProgress
 from tinsmith.tokens.batches import Batch
 from tinsmith.tokens.shards import ShardWriter, TokenSet
@@ -36,6 +36,7 @@ from tinsmith.train.loss_spikes import (
 )
 from tinsmith.train.mixture import Mixture, MixtureComponent
 from tinsmith.train.objectives.next_token import NextToken
+from tinsmith.train.runtime import RuntimeChoice
 from tiny_training import VOCABULARY, config, make_batches, tiny_llama, weights_equal, write_tokens
 
 
@@ -300,7 +301,7 @@ def test_time_thrown_away_is_spent_and_the_schedule_replays(
     wanted = config("1s", micro_rows=8)
     part = MixtureComponent("next_token", NextToken(), make_batches(tokens, wanted))
     again = Engine(tiny_llama(), wanted, Mixture([part]), seed=7)
-    replay(again, decisions)
+    replay(again, decisions, RuntimeChoice(**read_json(tmp_path / "out" / "runtime.json")))
     assert weights_equal(again.model, engine.model)
 
 

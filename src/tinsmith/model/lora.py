@@ -14,6 +14,7 @@ from transformers.pytorch_utils import Conv1D
 
 from tinsmith.base.errors import RecipeError, TrainingError
 from tinsmith.model.blocks import blocks_of
+from tinsmith.model.packed import PackedProducts, packed
 from tinsmith.recipe import LoraConfig
 
 _NAME = "default"
@@ -103,8 +104,10 @@ class _Adapted(PeftLinear):
         device = x.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
         a, b = self.lora_A[_NAME].weight, self.lora_B[_NAME].weight
+        products = packed(self.base_layer.weight, dtype)
+        weight = None if products else self._frozen(dtype)
         result: Tensor = _LowRank.apply(
-            x, self._frozen(dtype), self.base_layer.bias, a, b, self.scaling[_NAME], dtype
+            x, products or weight, self.base_layer.bias, a, b, self.scaling[_NAME], dtype
         )
         return result
 
@@ -125,7 +128,7 @@ class _LowRank(torch.autograd.Function):
     def forward(
         ctx: Any,
         x: Tensor,
-        weight: Tensor,
+        weight: Tensor | PackedProducts,
         bias: Tensor | None,
         a: Tensor,
         b: Tensor,
@@ -135,19 +138,37 @@ class _LowRank(torch.autograd.Function):
         ctx.scaling, ctx.shape, ctx.dtype = scaling, x.shape, x.dtype
         rows = x.reshape(-1, x.shape[-1]).to(dtype)
         a, b = a.to(dtype), b.to(dtype)
-        low = rows @ a.T
-        result = nn.functional.linear(rows, weight, None if bias is None else bias.to(dtype))
+        low, bias = rows @ a.T, None if bias is None else bias.to(dtype)
+        ctx.products = weight if isinstance(weight, PackedProducts) else None
+        if isinstance(weight, PackedProducts):
+            result = weight.forward(rows, bias)
+            ctx.save_for_backward(rows, a, b, low)
+        else:
+            result = nn.functional.linear(rows, weight, bias)
+            ctx.save_for_backward(rows, a, b, low, weight)
         result.addmm_(low, b.T, alpha=scaling)
-        ctx.save_for_backward(rows, weight, a, b, low)
         return result.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        rows, weight, a, b, low = ctx.saved_tensors
+        rows, a, b, low, *weight = ctx.saved_tensors
         slope = upstream[0].reshape(-1, upstream[0].shape[-1])
         inner = (slope @ b).mul_(ctx.scaling)
         of_x = None
         if ctx.needs_input_grad[0]:
-            of_x = (slope @ weight).addmm_(inner, a).view(ctx.shape).to(ctx.dtype)
+            of_x = slope @ weight[0] if weight else ctx.products.backward(slope)
+            of_x = of_x.addmm_(inner, a).view(ctx.shape).to(ctx.dtype)
         of_a, of_b = inner.T @ rows, (slope.T @ low).mul_(ctx.scaling)
         return of_x, None, None, of_a, of_b, None, None
+
+
+def packable_weights(model: PreTrainedModel) -> list[Tensor]:
+    """Return the weights (out, in) that adapters lie beside, and those of the output layer where it is frozen."""
+    adapted = [
+        module for module in model.modules() if isinstance(module, _Adapted) and not module.fan_in_fan_out
+    ]
+    weights: list[Tensor] = [module.base_layer.weight for module in adapted]
+    output = model.get_output_embeddings()
+    if output is not None and not output.weight.requires_grad:
+        weights.append(output.weight)
+    return weights

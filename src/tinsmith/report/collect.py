@@ -31,6 +31,7 @@ _COPIED = (
     ("split", "overlap.parquet"),
     ("train", "log.jsonl"),
     ("train", "schedule.jsonl"),
+    ("train", "runtime.json"),
     ("train", "rollbacks.jsonl"),
     ("train", "streamline.json"),
     ("package", "parity.json"),

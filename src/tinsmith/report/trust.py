@@ -34,8 +34,15 @@ ON_TRUST = (
         ("stages", "totals", "assets", "versions", "machines", "training"),
     ),
     OnTrust(
-        ("data/log.jsonl", "data/schedule.jsonl", "data/rollbacks.jsonl", "data/streamline.json"),
-        "loss, tokens and seconds of each training step, and incidents; curve and sums follow from them",
+        (
+            "data/log.jsonl",
+            "data/schedule.jsonl",
+            "data/runtime.json",
+            "data/rollbacks.jsonl",
+            "data/streamline.json",
+        ),
+        "loss, tokens and seconds of each training step, how steps were computed, and incidents; curve and sums follow "
+        "from them",
         ("training",),
     ),
     OnTrust(

@@ -79,9 +79,9 @@ class Batches:
     def __init__(
         self, tokens: TokenSet, *, batch_tokens: int, micro_rows: int, seed: int, groups: Groups | None = None
     ) -> None:
-        """Take the groups of the token set itself, unless others are given."""
+        """Take the groups of the token set itself, unless others are given. 0 rows: one, until others are chosen."""
         self.tokens, self.seed = tokens, seed
-        self.batch_tokens, self.micro_tokens = batch_tokens, micro_rows * tokens.context
+        self.batch_tokens, self.micro_tokens = batch_tokens, max(1, micro_rows) * tokens.context
         self.groups = groups or _even_groups(tokens)
         self._lengths = self.groups.lengths
         self._epochs: list[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = []

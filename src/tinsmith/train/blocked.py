@@ -33,53 +33,52 @@ def blocked_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -
 class _BlockedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        _, heads, length, size = query.shape
+        _, heads, length, _ = query.shape
         groups, before = key.shape[1], key.shape[2] - length
-        # (groups, heads of a group, T, D): one product for all heads of a group.
-        queries = (query[0] * scale).reshape(groups, -1, length, size)
+        each = heads // groups
+        # (groups, T x heads of a group, D): the rows of a block of positions lie end to end, for one product.
+        queries = _by_position(query * scale, groups)
         keys, values = key[0].contiguous(), value[0].contiguous()
-        output = query.new_empty(length, groups, heads // groups, size)
+        output = torch.empty_like(queries)
+        hidden = torch.ones(_QUERIES, _QUERIES, dtype=torch.bool).triu_(1).repeat_interleave(each, dim=0)
         kept = []
         for start, end in _blocks(length):
-            seen = before + end
-            scores = torch.bmm(_rows(queries, start, end), keys[:, :seen].mT)
-            later = torch.ones(end - start, end - start, dtype=torch.bool).triu_(1)
-            scores.view(groups, -1, end - start, seen)[..., before + start :].masked_fill_(later, -torch.inf)
-            weights = torch.softmax(scores, dim=-1, dtype=_exact(scores.dtype)).to(scores.dtype)
+            rows, seen, own = slice(start * each, end * each), before + end, end - start
+            scores = torch.bmm(queries[:, rows], keys[:, :seen].mT)
+            scores[:, :, before + start :].masked_fill_(hidden[: own * each, :own], -torch.inf)
+            # In bfloat16 too, torch computes it in float32 and rounds the result.
+            weights = torch.softmax(scores, dim=-1)
             kept.append(weights)
-            mixed = torch.bmm(weights, values[:, :seen])
-            output[start:end] = mixed.view(groups, -1, end - start, size).permute(2, 0, 1, 3)
+            torch.bmm(weights, values[:, :seen], out=output[:, rows])
         ctx.save_for_backward(queries, keys, values, *kept)
-        ctx.scale, ctx.before = scale, before
-        return output.view(length, heads, size).transpose(0, 1)[None]
+        ctx.scale, ctx.before, ctx.each = scale, before, each
+        return _by_head(output, each)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         queries, keys, values, *kept = ctx.saved_tensors
-        slope = upstream[0][0].reshape(queries.shape)
+        each, slope = ctx.each, _by_position(upstream[0], len(keys))
         of_queries = torch.empty_like(queries)
         of_keys, of_values = torch.zeros_like(keys), torch.zeros_like(values)
-        for (start, end), weights in zip(_blocks(queries.shape[2]), kept, strict=True):
-            rows, seen = _rows(slope, start, end), ctx.before + end
-            of_values[:, :seen].baddbmm_(weights.mT, rows)
-            of_weights = torch.bmm(rows, values[:, :seen].mT)
-            exact = _exact(weights.dtype)
-            of_scores = torch.ops.aten._softmax_backward_data(
-                of_weights.to(exact), weights.to(exact), -1, exact
-            ).to(weights.dtype)
-            of_queries[:, :, start:end] = torch.bmm(of_scores, keys[:, :seen]).view_as(slope[:, :, start:end])
-            of_keys[:, :seen].baddbmm_(of_scores.mT, _rows(queries, start, end))
-        return of_queries.mul_(ctx.scale).flatten(0, 1)[None], of_keys[None], of_values[None], None
-
-
-def _exact(dtype: torch.dtype) -> torch.dtype:
-    return torch.float32 if dtype is torch.bfloat16 else dtype
+        for (start, end), weights in zip(_blocks(queries.shape[1] // each), kept, strict=True):
+            rows, seen = slice(start * each, end * each), ctx.before + end
+            of_values[:, :seen].baddbmm_(weights.mT, slope[:, rows])
+            of_weights = torch.bmm(slope[:, rows], values[:, :seen].mT)
+            of_scores = torch.ops.aten._softmax_backward_data(of_weights, weights, -1, weights.dtype)
+            torch.bmm(of_scores, keys[:, :seen], out=of_queries[:, rows])
+            of_keys[:, :seen].baddbmm_(of_scores.mT, queries[:, rows])
+        return _by_head(of_queries.mul_(ctx.scale), each), of_keys[None], of_values[None], None
 
 
 def _blocks(length: int) -> list[tuple[int, int]]:
     return [(start, min(start + _QUERIES, length)) for start in range(0, length, _QUERIES)]
 
 
-def _rows(states: Tensor, start: int, end: int) -> Tensor:
-    """Return the rows of some positions (groups, heads of a group x positions, D)."""
-    return states[:, :, start:end].flatten(1, 2)
+def _by_position(states: Tensor, groups: int) -> Tensor:
+    """Return (1, heads, T, D) as (groups, T x heads of a group, D), with the heads of a position side by side."""
+    return states[0].unflatten(0, (groups, -1)).transpose(1, 2).flatten(1, 2)
+
+
+def _by_head(states: Tensor, each: int) -> Tensor:
+    """Return (groups, T x heads of a group, D) as (1, heads, T, D)."""
+    return states.unflatten(1, (-1, each)).transpose(1, 2).flatten(0, 1)[None]

@@ -9,12 +9,16 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from tinsmith.model.packed import packed
+
 # 64 MiB in float32. A loss such as a divergence holds several tensors of this size at once.
 _LOGITS_AT_ONCE = 1 << 24
 # Cross-entropy holds one. Half the size is a sixth slower, since the output weights are read more often.
 _LOGITS_OF_CROSS_ENTROPY = 1 << 25
+# Float32 values that a processor's caches hold while several operations pass over them.
+_CACHED = 1 << 20
 
-# Frozen weights on a CPU as autocast converts them, with the version that was converted.
+# Weights on a CPU as autocast converts them, with the version that was converted.
 _LOWERED: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 ChunkLoss = Callable[[Tensor, slice], Tensor]  # of logits (n, V) and the rows that they belong to
@@ -42,22 +46,29 @@ def chunked_cross_entropy(
 
 
 def lowered(weight: Tensor) -> Tensor:
-    """Return weights as autocast converts them for a product; frozen ones on a CPU are converted only once.
+    """Return weights as autocast converts them for a product, without their gradient; on a CPU once for each change.
 
     Autocast itself converts them again for each product: 57 MB twice a micro-batch with SmolLM2-135M, which took a
     fifth of a step on answers of several tokens.
     """
-    device = weight.device.type
-    if not torch.is_autocast_enabled(device) or weight.dtype != torch.float32:
+    dtype = _product_dtype(weight)
+    if weight.dtype == dtype:
         return weight
-    dtype = torch.get_autocast_dtype(device)
-    if weight.requires_grad or device != "cpu":
-        return weight.to(dtype)
+    if weight.device.type != "cpu":
+        return weight.detach().to(dtype)
     kept = _LOWERED.get(weight)
     if kept is None or kept[0] != weight._version or kept[1].dtype != dtype:
-        kept = _LOWERED[weight] = (weight._version, weight.to(dtype))
+        kept = _LOWERED[weight] = (weight._version, weight.detach().to(dtype))
     copy: Tensor = kept[1]
     return copy
+
+
+def _product_dtype(weight: Tensor) -> torch.dtype:
+    """Return the precision of a product with these weights: that of an active autocast, or their own."""
+    device = weight.device.type
+    if not torch.is_autocast_enabled(device) or weight.dtype != torch.float32:
+        return weight.dtype
+    return torch.get_autocast_dtype(device)
 
 
 def chunked_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
@@ -92,6 +103,7 @@ class _ChunkedLoss(_GradientsInForward):
                 value = loss_of(logits.requires_grad_(), rows)
             (slope,) = torch.autograd.grad(value, logits)
             total += value.detach()
+            grads.add_bias(slope)
             grads.add(rows, slope)
         ctx.grads = grads
         return total.float()
@@ -102,14 +114,31 @@ class _ChunkedCrossEntropy(_GradientsInForward):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
         grads = _Gradients(ctx.needs_input_grad[:3], hidden, weight, bias)
         total = hidden.new_zeros((), dtype=torch.float64)
-        for rows, logits in _chunks(hidden, weight, bias, _LOGITS_OF_CROSS_ENTROPY):
-            targets = labels[rows, None]
-            log_sum = logits.logsumexp(dim=1, keepdim=True)
-            total += (log_sum - logits.gather(1, targets)).sum(dtype=torch.float64)
+        dtype = _product_dtype(weight)
+        products = packed(weight, dtype)
+        for rows in logit_rows(len(hidden), len(weight), _LOGITS_OF_CROSS_ENTROPY):
+            states = hidden[rows].to(dtype)
+            logits = products.forward(states) if products else states @ lowered(weight).T
+            # A GPU would rather launch few large kernels.
+            most = _CACHED if logits.device.type == "cpu" else logits.numel()
+            for piece in logit_rows(len(logits), len(weight), most):
+                slope = logits[piece].float()
+                if bias is not None:
+                    slope += bias
+                targets = labels[rows][piece, None]
+                slope -= slope.amax(dim=1, keepdim=True)
+                own = slope.gather(1, targets)
+                sums = slope.exp_().sum(dim=1, keepdim=True)
+                total += (sums.log() - own).sum(dtype=torch.float64)
+                if not grads.needed:
+                    continue
+                # One is subtracted before rounding: a probability near 1 would lose all that is left of it.
+                slope.div_(sums).scatter_add_(1, targets, torch.full_like(own, -1))
+                grads.add_bias(slope)
+                if slope.dtype != logits.dtype:
+                    logits[piece] = slope
             if grads.needed:
-                slope = logits.sub_(log_sum).exp_()
-                slope.scatter_add_(1, targets, torch.full_like(targets, -1, dtype=slope.dtype))
-                grads.add(rows, slope)
+                grads.add(rows, logits)
         ctx.grads = grads
         return total.float()
 
@@ -135,7 +164,9 @@ class _ChunkedLogProbs(torch.autograd.Function):
             for rows, logits in _chunks(hidden, weight, bias):
                 slope = logits.sub_(log_sums[rows, None]).exp_().neg_()
                 slope.scatter_add_(1, labels[rows, None], torch.ones_like(slope[:, :1]))
-                grads.add(rows, slope.mul_(upstream[0][rows, None]))
+                slope.mul_(upstream[0][rows, None])
+                grads.add_bias(slope)
+                grads.add(rows, slope)
         return *grads.tensors(), None
 
 
@@ -143,21 +174,40 @@ class _Gradients:
     """The gradients of hidden states, output weights and bias, accumulated from those of chunks of logits."""
 
     def __init__(self, needed: tuple[bool, ...], hidden: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-        self._hidden, self._weight, self.needed = hidden, lowered(weight), any(needed)
+        self._hidden, self._weight, self.needed = hidden, weight, any(needed)
+        self._dtype = _product_dtype(weight)
         self._of_hidden = torch.empty_like(hidden) if needed[0] else None
-        self._of_weight = torch.zeros_like(weight) if needed[1] else None
+        self._of_weight = torch.empty_like(weight) if needed[1] else None
+        self._began = False  # the first rows are written over what is in there
         self._of_bias = torch.zeros_like(bias) if bias is not None and needed[2] else None
 
-    def add(self, rows: slice, slope: Tensor) -> None:
-        """Add the gradient (n, V) of some rows' logits."""
+    def add_bias(self, slope: Tensor) -> None:
+        """Add the gradient (n, V) of some rows' logits to that of the bias."""
         if self._of_bias is not None:
             self._of_bias += slope.sum(dim=0)
-        slope = slope.to(self._hidden.dtype)
+
+    def add(self, rows: slice, slope: Tensor) -> None:
+        """Add the gradient (n, V) of some rows' logits to those of hidden states and weights."""
+        slope = slope.to(self._dtype)
+        hidden = self._hidden[rows].to(slope.dtype)
         if self._of_hidden is not None:
-            self._of_hidden[rows] = slope @ self._weight
-        if self._of_weight is not None:
-            dtype = self._of_weight.dtype
-            self._of_weight.addmm_(slope.T.to(dtype), self._hidden[rows].to(dtype))
+            products = packed(self._weight, self._dtype)
+            self._of_hidden[rows] = products.backward(slope) if products else slope @ lowered(self._weight)
+        if self._of_weight is None:
+            return
+        began, self._began = self._began, True
+        if slope.dtype == self._of_weight.dtype:
+            torch.addmm(self._of_weight, slope.T, hidden, beta=float(began), out=self._of_weight)
+            return
+        # A sum in float32 of products in the lower precision; a block at a time, which a processor's caches hold.
+        on_cpu = slope.device.type == "cpu"
+        size = max(1, _CACHED // hidden.shape[1]) if on_cpu else len(self._of_weight)
+        for start in range(0, len(self._of_weight), size):
+            block, product = self._of_weight[start : start + size], slope[:, start : start + size].T @ hidden
+            if began:
+                block += product
+            else:
+                block.copy_(product)
 
     def scaled(self, factor: Tensor) -> list[Tensor | None]:
         """Return the three gradients times a scalar, computed in place since nothing else holds them."""
@@ -165,6 +215,8 @@ class _Gradients:
 
     def tensors(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Return the three gradients, None where not needed."""
+        if self._of_weight is not None and not self._began:
+            self._of_weight.zero_()
         return self._of_hidden, self._of_weight, self._of_bias
 
 

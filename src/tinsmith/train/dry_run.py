@@ -106,7 +106,7 @@ def _fill_up(batches: Batches, most: int) -> Batch:
 
 def _try(engine: Engine, component: MixtureComponent, batch: Batch) -> str:
     """Return why a micro-batch does not fit beside gradients and optimiser states, or nothing."""
-    problem = _estimate(engine, batch)
+    problem = memory_shortage(engine, batch)
     if not problem:
         held: list[Tensor] = []
         try:
@@ -124,7 +124,7 @@ def _try(engine: Engine, component: MixtureComponent, batch: Batch) -> str:
     return problem or ("another process has too little" if failed else "")
 
 
-def _estimate(engine: Engine, batch: Batch) -> str:
+def memory_shortage(engine: Engine, batch: Batch) -> str:
     """Return why a micro-batch cannot fit into main memory, or nothing.
 
     Linux overcommits memory and kills the process that uses it, so it must be known before. The estimate is a lower

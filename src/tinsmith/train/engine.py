@@ -12,14 +12,19 @@ from torch.distributed.fsdp import FSDPModule
 from transformers import PreTrainedModel
 
 from tinsmith.base.progress import Progress
+from tinsmith.model.lora import packable_weights
+from tinsmith.model.packed import pack, unpack
 from tinsmith.recipe import TrainConfig
 from tinsmith.tokens.batches import Batch
 from tinsmith.train.attention import NAME, isolate_sequences
 from tinsmith.train.distributed import ALONE, Ranks, shard
 from tinsmith.train.loss_spikes import not_finite
+from tinsmith.train.mixed_precision import convert_once
 from tinsmith.train.mixture import Mixture, MixtureComponent
 from tinsmith.train.objectives import Objective
 from tinsmith.train.optim import Optimizers, clip_gradients
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class Engine:
@@ -49,8 +54,10 @@ class Engine:
                 module.padding_idx = None
         self.model, self.config, self.mixture, self.seed = model.train(), config, mixture, seed
         self.ranks, self._root = ranks, _Root(model.to(ranks.device))
+        if ranks.device.type == "cpu" and ranks.size == 1:
+            convert_once(model)
         self.optimizers = Optimizers(model, config)
-        self.precision = "float32"
+        self.precision, self._packed = "float32", list[Tensor]()
 
     def prepare(self, cache: Path, progress: Progress) -> None:
         """Let each objective compute once what it needs of the untrained model or of a teacher.
@@ -67,11 +74,21 @@ class Engine:
             shard(self._root, self.model, self.ranks)
             self.optimizers = Optimizers(self.model, self.config)
 
-    def compute_in(self, precision: str, *, compiled: bool) -> None:
-        """Set the precision, float32 or bfloat16, and compile the model or not."""
-        self.precision = precision
+    @property
+    def packable(self) -> list[Tensor]:
+        """Return the frozen weights that can be kept in the layout that products are fastest with."""
+        here = self.ranks.device.type == "cpu" and self.ranks.size == 1
+        return packable_weights(self.model) if here else []
+
+    def compute_in(self, precision: str, *, compiled: bool, packed: bool = False) -> None:
+        """Set the precision, float32 or bfloat16, and compile the model or not, or pack its frozen weights."""
+        self.precision, self._packed = precision, self.packable if packed and not compiled else []
+        unpack(self.packable, kept=_DTYPES[precision] if self._packed else None)
+        pack(self._packed, _DTYPES[precision])
         if compiled:
             self.model.base_model.compile(dynamic=True)
+        else:
+            self.model.base_model._compiled_call_impl = None
 
     def gradients(self, step: int) -> dict[str, float]:
         """Compute a step's gradients. Returns loss (mean over the step), supervised and grad_norm.
@@ -139,6 +156,7 @@ class Engine:
     def time_microbatch(self, component: MixtureComponent, batch: Batch, precision: str) -> float:
         """Measure the seconds of a micro-batch's forward and backward pass, and leave no trace of it."""
         kept, self.precision = self.precision, precision
+        pack(self._packed, _DTYPES[precision])
         start = time.perf_counter()
         self._backward(component, batch, 1 / max(1, component.objective.num_targets(batch)))
         if self.ranks.device.type == "cuda":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith.base.errors import TrainingError
+from tinsmith.base.files import read_json, write_json
 from tinsmith.base.progress import Advance, Progress
 from tinsmith.recipe import Budget
 from tinsmith.train.budget import Decision, Pace, TrainProgress, progress_of, rate_at
@@ -30,7 +31,7 @@ from tinsmith.train.loss_spikes import (
     rollback_step,
 )
 from tinsmith.train.mixture import Mixture
-from tinsmith.train.runtime import choose_runtime
+from tinsmith.train.runtime import RuntimeChoice, apply_choice, choose_runtime, look_again
 
 Watch = Callable[[TrainProgress], None]
 
@@ -41,9 +42,9 @@ def fit(
     """Train up to the budget, resuming from `out/checkpoints`; return the rows of `out/log.jsonl`.
 
     Budgets in steps, tokens and epochs are bit-exact however often the run is killed. A time budget counts the
-    seconds inside steps, and `out/schedule.jsonl` holds what `replay` needs to repeat the run. A loss that is not
-    finite or jumps rolls the run back, `train.rollbacks` times; then it raises TrainingError. `watch` is called after
-    each step, and its time counts towards no budget.
+    seconds inside steps; `out/schedule.jsonl` and `out/runtime.json` hold what `replay` needs to repeat the run. A
+    loss that is not finite or jumps rolls the run back, `train.rollbacks` times; then it raises TrainingError. `watch`
+    is called after each step, and its time counts towards no budget.
     """
     ranks, checkpoints, journal = engine.ranks, out / "checkpoints", Journal(out, engine.ranks)
     with explain_exhaustion("before the first step"):
@@ -52,6 +53,13 @@ def fit(
     pace = Pace(runtime.seconds_per_token)
     engine.shard()
     fit_into_memory(engine, checkpoints / "settings.json", progress)
+
+    def ready(step: int) -> None:
+        nonlocal runtime
+        runtime = look_again(engine, checkpoints, step, journal.rows, progress) or runtime
+        if engine.precision != (precision := runtime.precision_at(step)):
+            engine.compute_in(precision, compiled=runtime.compiled, packed=runtime.packed)
+
     while True:
         # A rollback is a resumption from an earlier checkpoint, with one more line in the journal.
         done = load_checkpoint(checkpoints, engine.model, engine.optimizers, progress.say, ranks)
@@ -60,19 +68,29 @@ def fit(
             save_checkpoint(checkpoints, engine.model, engine.optimizers, done, ranks)
         try:
             with ranks.coordinated_stop() as check:
-                _train(engine, done, checkpoints, journal, pace, progress, check, watch)
+
+                def before(step: int, check: Callable[[], None] = check) -> None:
+                    check()
+                    ready(step)
+
+                _train(engine, done, checkpoints, journal, pace, progress, before, watch)
             _check_weights_moved(journal.rows, engine.config.budget)
+            if ranks.is_main:
+                # The checkpoints will be removed, and to repeat the run takes what was chosen.
+                write_json(out / "runtime.json", read_json(checkpoints / "settings.json"))
             return journal.rows
         except Diverged as diverged:
             _roll_back(diverged, engine, checkpoints, journal, progress)
 
 
-def replay(engine: Engine, decisions: Sequence[Decision]) -> None:
-    """Repeat a run on a time budget from its schedule, with bit-identical weights.
+def replay(engine: Engine, decisions: Sequence[Decision], choice: RuntimeChoice) -> None:
+    """Repeat a run on a time budget from its schedule and `runtime.json`, with bit-identical weights.
 
     The schedule lacks the steps that were skipped after a divergence, and holds the rates that were halved.
     """
+    apply_choice(engine, choice)
     for decision in decisions:
+        engine.precision = choice.precision_at(decision.step)
         engine.gradients(decision.step)
         engine.update(decision.learning_rate)
 
@@ -84,7 +102,7 @@ def _train(
     journal: Journal,
     pace: Pace,
     progress: Progress,
-    check: Callable[[], None],
+    before_step: Callable[[int], None],
     watch: Watch,
 ) -> None:
     """Train from `done` to the end of the budget. Raises Diverged before the weights move."""
@@ -100,7 +118,7 @@ def _train(
     try:
         with _bar(budget, mixture, done, progress) as advance:
             while True:
-                check()
+                before_step(done.step)
                 tokens = mixture.step_tokens(done.step)
                 at = progress_of(budget, mixture.epoch_tokens, done, tokens, pace.estimate(tokens))
                 if at is None:

@@ -47,7 +47,7 @@ def _models(recipe: Recipe) -> tuple[str, ...]:
 
 STAGE = Stage(
     "learn",
-    version=13,
+    version=14,
     purpose="learning jobs",
     estimate=_estimate,
     inputs=("examples", "train"),

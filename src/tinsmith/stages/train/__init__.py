@@ -76,13 +76,16 @@ def _estimate(recipe: Recipe, scale: Scale) -> Cost:
         "epochs": budget.amount * _epoch_tokens(recipe, scale),
     }[budget.kind]
     state = TRAINING_BYTES_PER_PARAMETER[config.trainable] * scale.parameters
+    # Where rows are chosen by timing, a step may be one micro-batch of up to four.
+    most = min(4 * recipe.tokenize.context, max(config.batch_tokens, recipe.tokenize.context))
+    at_once = config.micro_rows * recipe.tokenize.context or most
     # A piece of a micro-batch's logits a few times over, and the teacher in float32.
-    logits = min(config.micro_rows * recipe.tokenize.context * scale.vocabulary, LOGITS_AT_ONCE)
+    logits = min(at_once * scale.vocabulary, LOGITS_AT_ONCE)
     memory = BASE_MEMORY_BYTES + state + 3 * 4 * logits + 4 * scale.teacher
     if not config.activation_checkpointing:
         # Layers times width, which grow with the parameters to the power of 2/3.
         width = (scale.parameters / 135e6) ** (2 / 3)
-        memory += ACTIVATION_BYTES_PER_TOKEN * width * config.micro_rows * recipe.tokenize.context
+        memory += ACTIVATION_BYTES_PER_TOKEN * width * at_once
     # On disk lie the model and, while it runs, one checkpoint with its moments.
     return Cost(10 + tokens / rate, state, memory, tokens)
 
@@ -108,7 +111,7 @@ def _epoch_tokens(recipe: Recipe, scale: Scale) -> float:
 
 STAGE = Stage(
     "train",
-    version=1,
+    version=2,
     purpose="learning",
     estimate=_estimate,
     inputs=("tokenize",),
@@ -117,5 +120,12 @@ STAGE = Stage(
     check=_check,
     resumable=True,
     distributed=True,
-    nondeterministic=("log.jsonl", "schedule.jsonl", "rollbacks.jsonl", "streamline.json", "adapters.json"),
+    nondeterministic=(
+        "log.jsonl",
+        "schedule.jsonl",
+        "runtime.json",
+        "rollbacks.jsonl",
+        "streamline.json",
+        "adapters.json",
+    ),
 )

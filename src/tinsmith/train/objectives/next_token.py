@@ -20,6 +20,11 @@ class NextToken:
 
     shares_prefixes = False
 
+    @property
+    def has_frozen(self) -> bool:
+        """Say whether lower blocks are frozen: not here."""
+        return False
+
     def prepare(self, model: PreTrainedModel, batches: Batches, cache: Path, progress: Progress) -> None:
         """Do nothing: cross-entropy needs only the batches."""
 
