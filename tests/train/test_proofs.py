@@ -25,6 +25,7 @@ from small_vocabulary import TEXT, write_bpe
 from tinsmith.base.errors import RunError, TrainingError
 from tinsmith.base.files import read_jsonl
 from tinsmith.base.progress import SilentProgress
+from tinsmith.model import lora
 from tinsmith.model.output_layer import output_layer
 from tinsmith.recipe import ModelConfig, TokenizeConfig
 from tinsmith.stages.tokenize import Settings
@@ -145,6 +146,26 @@ def test_compiled_and_eager_are_the_same(tokens: TokenSet, tmp_path: Path) -> No
     assert_same(
         engines["on"], (float(loss.detach()), list(torch.autograd.grad(loss, list(model.parameters()))))
     )
+
+
+@pytest.mark.parametrize("trainable", ["all", "lora"])
+def test_a_compiled_model_learns_in_bfloat16_too(tokens: TokenSet, tmp_path: Path, trainable: str) -> None:
+    """A compiler that kept the first converted weights would compute with them for ever."""
+    logs = {}
+    for choice in ("off", "on"):
+        section = config("6 steps", compile=choice, micro_rows=2, precision="bfloat16", trainable=trainable)
+        model = tiny_llama()
+        if trainable == "lora":
+            lora.add(model, section.lora, seed=0)
+        engine = make_engine(tokens, section, model)
+        fit(engine, out=tmp_path / choice, progress=SilentProgress())
+        logs[choice] = [row["loss"] for row in read_jsonl(tmp_path / choice / "log.jsonl")]
+        # The compiler is left again without a trace.
+        engine.compute_in("bfloat16", compiled=False)
+        plain = engine.loss(0)
+        assert plain == pytest.approx(engine.loss(0), rel=1e-6)
+    assert logs["on"] == pytest.approx(logs["off"], rel=5e-3)
+    assert logs["on"][-1] < logs["on"][0] - 0.05
 
 
 def test_activation_checkpointing_keeps_less_for_the_way_back(tokens: TokenSet) -> None:

@@ -19,7 +19,7 @@ from tinsmith.tokens.batches import Batch
 from tinsmith.train.attention import NAME, isolate_sequences
 from tinsmith.train.distributed import ALONE, Ranks, shard
 from tinsmith.train.loss_spikes import not_finite
-from tinsmith.train.mixed_precision import convert_once
+from tinsmith.train.mixed_precision import convert_once, restore
 from tinsmith.train.mixture import Mixture, MixtureComponent
 from tinsmith.train.objectives import Objective
 from tinsmith.train.optim import Optimizers, clip_gradients
@@ -54,7 +54,8 @@ class Engine:
                 module.padding_idx = None
         self.model, self.config, self.mixture, self.seed = model.train(), config, mixture, seed
         self.ranks, self._root = ranks, _Root(model.to(ranks.device))
-        if ranks.device.type == "cpu" and ranks.size == 1:
+        self._alone_on_processor = ranks.device.type == "cpu" and ranks.size == 1
+        if self._alone_on_processor:
             convert_once(model)
         self.optimizers = Optimizers(model, config)
         self.precision, self._packed = "float32", list[Tensor]()
@@ -77,18 +78,20 @@ class Engine:
     @property
     def packable(self) -> list[Tensor]:
         """Return the frozen weights that can be kept in the layout that products are fastest with."""
-        here = self.ranks.device.type == "cpu" and self.ranks.size == 1
-        return packable_weights(self.model) if here else []
+        return packable_weights(self.model) if self._alone_on_processor else []
 
     def compute_in(self, precision: str, *, compiled: bool, packed: bool = False) -> None:
         """Set the precision, float32 or bfloat16, and compile the model or not, or pack its frozen weights."""
         self.precision, self._packed = precision, self.packable if packed and not compiled else []
         unpack(self.packable, kept=_DTYPES[precision] if self._packed else None)
         pack(self._packed, _DTYPES[precision])
+        restore(self.model)
         if compiled:
             self.model.base_model.compile(dynamic=True)
         else:
             self.model.base_model._compiled_call_impl = None
+            if self._alone_on_processor:
+                convert_once(self.model)
 
     def gradients(self, step: int) -> dict[str, float]:
         """Compute a step's gradients. Returns loss (mean over the step), supervised and grad_norm.

@@ -40,6 +40,13 @@ def convert_once(model: PreTrainedModel) -> None:
             module.__class__ = _mixed(_Linear, nn.Linear)  # type: ignore[arg-type]
 
 
+def restore(model: PreTrainedModel) -> None:
+    """Undo `convert_once`: a compiler fuses conversions itself, and would keep the first converted weights for ever."""
+    for module in blocks_of(model)[1].modules():
+        if isinstance(module, _Norm | _Linear):
+            module.__class__ = type(module).__mro__[2]  # behind the two classes that `_mixed` joined
+
+
 def lowered_dtype(device: str) -> torch.dtype | None:
     """Return the precision of the active autocast on a device type, or None outside of it."""
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
