@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Subject:
-    """A tool in one of its ways to train. `micro` sequences of 512 tokens make a forward pass, `micro_lora` of adapters.
+    """A tool in one of its ways to train. `micro` sequences of 512 tokens are a pass, `micro_lora` with adapters.
 
     Both are each tool's fastest of 1, 2 and 4, found by `--sweep`.
     """

@@ -165,7 +165,7 @@ def test_a_compiled_model_learns_in_bfloat16_too(tokens: TokenSet, tmp_path: Pat
         plain = engine.loss(0)
         assert plain == pytest.approx(engine.loss(0), rel=1e-6)
     assert logs["on"] == pytest.approx(logs["off"], rel=5e-3)
-    assert logs["on"][-1] < logs["on"][0] - 0.05
+    assert logs["on"][-1] < logs["on"][0] - 0.01
 
 
 def test_activation_checkpointing_keeps_less_for_the_way_back(tokens: TokenSet) -> None:
