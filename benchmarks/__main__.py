@@ -127,6 +127,7 @@ def main() -> None:
 def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespace) -> None:
     if name in ("speed", "lora"):
         trainable = "all" if name == "speed" else "lora"
+        name = f"{name}-{given.precisions}" if given.precisions else name
         plan = speed.Plan(
             trainable=trainable,
             rounds=1 if given.quick else given.rounds,

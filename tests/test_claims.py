@@ -18,11 +18,14 @@ RECIPE = re.compile(r"\[recipe (\w+)\]\(\.\./recipes/\1\.toml\)")
 RECORD = re.compile(r"\[log\]\(log/[\w-]+\.md\)")
 PAGES = (
     "README.md",
-    *(f"docs/{name}.md" for name in ("evidence", "curation", "jobs", "training", "cluster", "bases")),
+    *(
+        f"docs/{name}.md"
+        for name in ("evidence", "curation", "jobs", "training", "speed", "cluster", "bases")
+    ),
 )
 PAGES += ("docs/extending.md", "docs/design.md")
 # Headings below which nothing is promised: what was not tried, and where one finds what.
-NO_PROMISE = {"docs/cluster.md#what-was-not-tried"}
+NO_PROMISE = {"docs/cluster.md#what-was-not-tried", "docs/speed.md#what-is-left"}
 
 
 def rows() -> list[re.Match[str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +114,31 @@ def make_engine(
     """Return an engine that learns the next token, as the stage would make it."""
     part = MixtureComponent("next_token", NextToken(), make_batches(tokens, section, seed))
     return Engine(model or tiny_llama(), section, Mixture([part]), seed=seed, ranks=ranks)
+
+
+class Told(SilentProgress):
+    """Keep what was said, and call a function at each advance."""
+
+    def __init__(self, at_advance: Callable[[float], None] = lambda amount: None) -> None:
+        self.lines: list[str] = []
+        self.tasks: list[tuple[str, float | None, str]] = []
+        self.at_advance = at_advance
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+    @contextmanager
+    def task(self, what: str, total: float | None, unit: str) -> Iterator[Callable[[float], None]]:
+        self.tasks.append((what, total, unit))
+        yield self.at_advance
+
+
+def run(tokens: TokenSet, out: Path, section: TrainConfig, progress: Told | None = None) -> Engine:
+    """Train as the loop does, into `out`; return the engine."""
+    out.mkdir(exist_ok=True)
+    engine = make_engine(tokens, section)
+    fit(engine, out=out, progress=progress or Told())
+    return engine
 
 
 def weights_equal(one: torch.nn.Module, other: torch.nn.Module) -> bool:

@@ -2,25 +2,19 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-import tinsmith.train.dry_run as dry_run
 import tinsmith.train.loop as loop_module
 import tinsmith.train.runtime as runtime
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.files import read_json, read_jsonl
-from tinsmith.base.progress import SilentProgress
-from tinsmith.recipe import TrainConfig
 from tinsmith.tokens.batches import Batch
 from tinsmith.tokens.shards import ShardWriter, TokenSet
 from tinsmith.train.budget import Decision
@@ -30,36 +24,14 @@ from tinsmith.train.loop import fit, replay
 from tinsmith.train.mixture import MixtureComponent
 from tiny_training import (
     VOCABULARY,
+    Told,
     config,
     make_engine,
+    run,
     tiny_llama,
     weights_equal,
     write_tokens,
 )
-
-
-class Told(SilentProgress):
-    """Keep what was said, and call a function at each advance."""
-
-    def __init__(self, at_advance: Callable[[float], None] = lambda amount: None) -> None:
-        self.lines: list[str] = []
-        self.tasks: list[tuple[str, float | None, str]] = []
-        self.at_advance = at_advance
-
-    def say(self, message: str) -> None:
-        self.lines.append(message)
-
-    @contextmanager
-    def task(self, what: str, total: float | None, unit: str) -> Iterator[Callable[[float], None]]:
-        self.tasks.append((what, total, unit))
-        yield self.at_advance
-
-
-def run(tokens: TokenSet, out: Path, section: TrainConfig, progress: Told | None = None) -> Engine:
-    out.mkdir(exist_ok=True)
-    engine = make_engine(tokens, section)
-    fit(engine, out=out, progress=progress or Told())
-    return engine
 
 
 def steps_in(out: Path) -> list[int]:
@@ -313,111 +285,6 @@ def test_gradients_are_clipped_to_the_norm(tmp_path: Path) -> None:
     assert float(norm) == pytest.approx(0.01, rel=1e-3)
 
 
-def test_auto_precision_takes_the_faster_says_so_and_keeps_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tokens, section = write_tokens(tmp_path / "tokens"), config("2 steps", precision="auto")
-    monkeypatch.setattr(runtime, "has_bfloat16", lambda device: True)
-    for faster, slower in (("bfloat16", "float32"), ("float32", "bfloat16")):
-        pace = {faster: 1.0, slower: 4.0}
-        monkeypatch.setattr(
-            Engine, "time_microbatch", lambda self, part, batch, precision, pace=pace: pace[precision]
-        )
-        told = Told()
-        engine = run(tokens, tmp_path / faster, section, told)
-        assert engine.precision == faster
-        assert f"precision: {faster} (measured" in told.lines[0]
-    monkeypatch.undo()
-    # What was decided stays decided, whatever would be measured now.
-    assert run(tokens, tmp_path / "bfloat16", config("4 steps", precision="auto")).precision == "bfloat16"
-
-
-def test_precision_is_measured_on_a_whole_micro_batch_with_its_targets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[Batch] = []
-    monkeypatch.setattr(runtime, "has_bfloat16", lambda device: True)
-    monkeypatch.setattr(
-        Engine, "time_microbatch", lambda self, part, batch, precision: seen.append(batch) or 1.0
-    )
-    section = config("1 steps", precision="auto", micro_rows=4, batch_tokens=256)
-    engine = run(write_tokens(tmp_path / "tokens"), tmp_path / "out", section)
-    whole = engine.mixture.components[0].batches.step(0)[0]
-    assert len(whole.lengths) > 1
-    assert torch.equal(seen[0].ids, whole.ids)
-    assert torch.equal(seen[0].labels, whole.labels)
-    # Where memory is short, the first tokens keep their own targets.
-    part = runtime._first_tokens(whole, whole.lengths[0] + 3)
-    assert part.lengths == (whole.lengths[0], 3)
-    kept = whole.target_positions < part.ids.shape[1] - 1
-    assert torch.equal(part.labels, whole.labels[kept])
-    assert torch.equal(part.target_positions, whole.target_positions[kept])
-
-
-@pytest.mark.parametrize(("fastest", "rows"), [(64, 1), (128, 2), (256, 4)])
-def test_on_a_time_budget_the_fastest_micro_batches_are_taken_and_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fastest: int, rows: int
-) -> None:
-    tokens = write_tokens(tmp_path / "tokens")
-
-    def seconds(self: Engine, part: MixtureComponent, batch: Batch, precision: str) -> float:
-        size = batch.ids.shape[1]
-        return size * (1.0 if fastest / 2 < size <= fastest else 1.5)
-
-    monkeypatch.setattr(Engine, "time_microbatch", seconds)
-    section, told = config("1s", batch_tokens=256, micro_rows=0), Told()
-    engine = run(tokens, tmp_path / "out", section, told)
-    size = engine.mixture.components[0].batches.micro_tokens
-    assert (
-        size
-        == rows * tokens.context
-        == read_json(tmp_path / "out" / "runtime.json")["micro_tokens"]["next_token"]
-    )
-    assert any(f"micro-batches: up to {size} tokens (measured: 64 " in line for line in told.lines)
-    # The result of a counted budget depends on inputs and seed alone.
-    counted = run(tokens, tmp_path / "counted", config("2 steps", batch_tokens=256, micro_rows=0))
-    assert counted.mixture.components[0].batches.micro_tokens == tokens.context
-
-
-def test_a_slower_pace_than_measured_gives_the_other_precision_a_second_chance(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first measurement is disturbed: bfloat16 looks slower there. What is found later is kept and repeated."""
-    tokens, looks = write_tokens(tmp_path / "tokens"), [0]
-
-    def seconds(self: Engine, part: MixtureComponent, batch: Batch, precision: str) -> float:
-        looks[0] += 1
-        disturbed = looks[0] <= 4
-        return 1e-9 * batch.ids.shape[1] * (2.0 if (precision == "bfloat16") == disturbed else 1.0)
-
-    monkeypatch.setattr(runtime, "has_bfloat16", lambda device: True)
-    monkeypatch.setattr(runtime, "memory_shortage", lambda engine, batch: "")
-    monkeypatch.setattr(dry_run, "memory_shortage", lambda engine, batch: "")
-    monkeypatch.setattr(Engine, "time_microbatch", seconds)
-    told = Told()
-    engine = run(tokens, tmp_path / "out", config("2s", precision="auto", micro_rows=1), told)
-    facts = read_json(tmp_path / "out" / "runtime.json")
-    assert (facts["precision"], facts["precision_later"], facts["changed_at"]) == ("float32", "bfloat16", 10)
-    assert any("tried again" in line and "going on in bfloat16" in line for line in told.lines)
-    assert engine.precision == "bfloat16"
-    again = make_engine(tokens, config("2s", precision="auto", micro_rows=1))
-    decisions = [Decision(**row) for row in read_jsonl(tmp_path / "out" / "schedule.jsonl")]
-    replay(again, decisions, runtime.RuntimeChoice(**facts))
-    assert weights_equal(again.model, engine.model)
-
-
-def test_auto_precision_measures_no_bfloat16_where_the_processor_has_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runtime, "has_bfloat16", lambda device: False)
-    told = Told()
-    engine = run(
-        write_tokens(tmp_path / "tokens"), tmp_path / "out", config("1 steps", precision="auto"), told
-    )
-    assert engine.precision == "float32"
-    assert told.lines == ["  precision: float32 (this processor has no bfloat16 instructions)"]
-
-
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_weights(tmp_path: Path) -> None:
     tokens = write_tokens(tmp_path / "tokens")
     losses = {}
@@ -436,43 +303,6 @@ def test_rehearsing_leaves_no_trace(tmp_path: Path) -> None:
     assert engine.time_microbatch(part, part.batches.step(0)[0], "float32") > 0
     assert weights_equal(engine.model, tiny_llama())
     assert all(parameter.grad is None for parameter in engine.model.parameters())
-
-
-def test_without_a_compiler_on_is_refused_and_auto_says_that_it_is_eager(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    monkeypatch.setattr(runtime, "_COMPILE_PAYS_SECONDS", 0.0)
-    told, tokens = Told(), write_tokens(tmp_path / "tokens")
-    with pytest.raises(TrainingError, match=r"train\.compile: .*no C\+\+ compiler(.|\n)*set it to auto"):
-        run(tokens, tmp_path / "out", config("1 steps", compile="on"), told)
-    assert not told.lines
-    run(tokens, tmp_path / "out", config("1 steps", compile="auto"), told)
-    assert "  eager mode: this machine has no C++ compiler" in told.lines
-    assert runtime._obstacle_to_compiling(2) == "several processes train together"
-
-
-@pytest.mark.parametrize(("gain", "chosen"), [(1.05, "float32"), (1.2, "bfloat16")])
-def test_auto_rounds_only_where_that_is_a_tenth_faster(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gain: float, chosen: str
-) -> None:
-    engine = make_engine(write_tokens(tmp_path), config(precision="auto"))
-    seconds = {"float32": 1.0, "bfloat16": 1 / gain}
-    monkeypatch.setattr(engine, "time_microbatch", lambda component, sample, precision: seconds[precision])
-    monkeypatch.setattr(runtime, "has_bfloat16", lambda device: True)
-    component = engine.mixture.components[0]
-    assert (
-        runtime._choose_precision(engine, component, component.batches.step(0)[0], Told()).precision == chosen
-    )
-
-
-def test_auto_compiles_long_runs_only(tmp_path: Path) -> None:
-    mixture = make_engine(write_tokens(tmp_path), config()).mixture
-    chosen = [
-        runtime._wants_compiling(config(budget, compile="auto"), mixture, 0.01)
-        for budget in ("8m", "2h", "100 steps", "10000 steps", "100k tokens", "1M tokens", "1000 epochs")
-    ]
-    assert chosen == [False, True, False, True, False, True, True]
 
 
 def test_a_log_that_lacks_steps_is_an_error(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.files import read_json, write_json
 from tinsmith.base.progress import Advance, Progress
-from tinsmith.recipe import Budget
+from tinsmith.recipe import Budget, TrainConfig
 from tinsmith.train.budget import Decision, Pace, TrainProgress, progress_of, rate_at
 from tinsmith.train.checkpoint import drop_after, load_checkpoint, save_checkpoint
 from tinsmith.train.dry_run import explain_exhaustion, fit_into_memory
@@ -33,6 +33,8 @@ from tinsmith.train.loss_spikes import (
 from tinsmith.train.mixture import Mixture
 from tinsmith.train.runtime import RuntimeChoice, apply_choice, choose_runtime, look_again
 
+_FEW_STEPS = 20
+
 Watch = Callable[[TrainProgress], None]
 
 
@@ -51,6 +53,7 @@ def fit(
         runtime = choose_runtime(engine, checkpoints, progress)
         engine.prepare(out / "cache", progress)
     pace = Pace(runtime.seconds_per_token)
+    _warn_of_few_steps(engine.config, pace, progress)
     engine.shard()
     fit_into_memory(engine, checkpoints / "settings.json", progress)
 
@@ -202,6 +205,19 @@ def _check_weights_moved(rows: Sequence[dict[str, Any]], budget: str) -> None:
             f"nothing was learnt: a step takes {rows[0]['seconds']:.3g} s here, and the whole budget is {budget}",
             where="train.budget",
             next_step="raise it, or lower train.batch_tokens; a model needs at least a few dozen steps",
+        )
+
+
+def _warn_of_few_steps(config: TrainConfig, pace: Pace, progress: Progress) -> None:
+    """Say so where a time budget holds so few steps that the rate has no time to rise."""
+    budget = Budget.parse(config.budget)
+    if budget.kind != "seconds" or not (seconds := pace.estimate(config.batch_tokens)):
+        return
+    if (steps := budget.amount / seconds) < _FEW_STEPS:
+        progress.say(
+            f"  {config.budget} hold about {max(1, round(steps))} steps of {config.batch_tokens:,} tokens here, and a "
+            f"model may get worse in fewer than {_FEW_STEPS}: lower train.batch_tokens, raise train.budget, "
+            "or set train.trainable = 'lora'"
         )
 
 
