@@ -51,7 +51,7 @@ def test_what_nothing_proves_is_named(smoke, genuine):
     assert "taken on trust, since nothing in the bundle proves it (a signature could" in printed
     for words in (
         "manifests/*.json: seconds, joules and how they were measured, memory, attempts, machine",
-        "data/log.jsonl: loss, tokens and seconds of each training step",
+        "loss, tokens and seconds of each training step, how steps were computed, and incidents",
         "items/bits-trained*: bits of our model and its files",
         "items/speed-*: seconds and joules of generated answers",
         "items/bias-*: answers of our model and its base in the audits",

@@ -44,7 +44,7 @@ def test_the_stage_leaves_a_model_and_a_log_and_no_checkpoints(tmp_path: Path) -
     write_tokens(tmp_path / "tokens")
     figures = run(tmp_path)
     out = tmp_path / "train"
-    assert sorted(path.name for path in out.iterdir()) == ["log.jsonl", "model"]
+    assert sorted(path.name for path in out.iterdir()) == ["log.jsonl", "model", "runtime.json"]
     rows = list(read_jsonl(out / "log.jsonl"))
     assert figures["steps"] == len(rows) == 12
     assert figures["supervised_tokens"] == sum(row["supervised"] for row in rows) < figures["tokens"]
@@ -173,7 +173,7 @@ def test_a_mixture_of_objectives_tells_the_losses_of_each(tmp_path: Path) -> Non
     base = write_trained(tmp_path / "base")
     figures = run(tmp_path, section, model=ModelConfig(base=str(base)))
     out = tmp_path / "train"
-    assert sorted(path.name for path in out.iterdir()) == ["log.jsonl", "model"]
+    assert sorted(path.name for path in out.iterdir()) == ["log.jsonl", "model", "runtime.json"]
     row = next(read_jsonl(out / "log.jsonl"))
     for name in ("distil", "sft", "dpo"):
         assert figures[f"first_loss_{name}"] == row[f"loss_{name}"]

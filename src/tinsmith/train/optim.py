@@ -41,7 +41,7 @@ class Optimizers:
                 group["lr"] = learning_rate
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        # Fused AdamW does not say that it changed them, and `lowered` must convert them anew.
+        # Fused AdamW does not say that it changed them, and `lowered` must convert them again.
         torch.autograd.graph.increment_version(self.parameters)
 
     def drop_gradients(self) -> None:

@@ -1,4 +1,4 @@
-"""Choose how steps are computed by timing real ones, and save the choice, so that resumed runs stay bit-identical.
+"""Choose how steps are computed by timing real ones; the choice is saved, so resumed runs stay bit-identical.
 
 Timed in turns on the micro-batches that a step will read are: the precision, and the compiled model where a run is long
 enough to repay compiling; on a time budget also the tokens of a micro-batch, and the threads where the processor has
@@ -181,7 +181,7 @@ def _can_pack(engine: Engine, progress: Progress) -> bool:
         return False
     if obstacle := obstacle_to_packing(weights, available_bytes()):
         progress.say(
-            f"  frozen weights are packed for each product anew, which is some percent slower: {obstacle}"
+            f"  frozen weights are packed again for each product, which is some percent slower: {obstacle}"
         )
     return not obstacle
 
