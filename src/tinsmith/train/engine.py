@@ -159,7 +159,6 @@ class Engine:
     def time_microbatch(self, component: MixtureComponent, batch: Batch, precision: str) -> float:
         """Measure the seconds of a micro-batch's forward and backward pass, and leave no trace of it."""
         kept, self.precision = self.precision, precision
-        pack(self._packed, _DTYPES[precision])
         start = time.perf_counter()
         self._backward(component, batch, 1 / max(1, component.objective.num_targets(batch)))
         if self.ranks.device.type == "cuda":
