@@ -12,12 +12,13 @@ import tinsmith.train.dry_run as dry_run
 import tinsmith.train.runtime as runtime
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.files import read_json, read_jsonl
+from tinsmith.model import lora
 from tinsmith.tokens.batches import Batch
 from tinsmith.train.budget import Decision
 from tinsmith.train.engine import Engine
-from tinsmith.train.loop import replay
+from tinsmith.train.loop import fit, replay
 from tinsmith.train.mixture import MixtureComponent
-from tiny_training import Told, config, make_engine, run, weights_equal, write_tokens
+from tiny_training import Told, config, make_engine, run, tiny_llama, weights_equal, write_tokens
 
 
 def test_auto_precision_takes_the_faster_says_so_and_keeps_it(
@@ -86,28 +87,38 @@ def test_on_a_time_budget_the_fastest_micro_batches_are_taken_and_kept(
     assert counted.mixture.components[0].batches.micro_tokens == tokens.context
 
 
+@pytest.mark.parametrize(
+    ("trainable", "first", "later"), [("all", "float32", "bfloat16"), ("lora", "bfloat16", "float32")]
+)
 def test_a_slower_pace_than_measured_gives_the_other_precision_a_second_chance(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trainable: str, first: str, later: str
 ) -> None:
-    """The first measurement is disturbed: bfloat16 looks slower there. What is found later is kept and repeated."""
+    """The first measurement is disturbed: the slower one looks faster. What is found later is kept and repeated."""
     tokens, looks = write_tokens(tmp_path / "tokens"), [0]
 
     def seconds(self: Engine, part: MixtureComponent, batch: Batch, precision: str) -> float:
         looks[0] += 1
         disturbed = looks[0] <= 4
-        return 1e-9 * batch.ids.shape[1] * (2.0 if (precision == "bfloat16") == disturbed else 1.0)
+        return 1e-9 * batch.ids.shape[1] * (1.0 if (precision == first) == disturbed else 2.0)
 
     monkeypatch.setattr(runtime, "has_bfloat16", lambda device: True)
     monkeypatch.setattr(runtime, "memory_shortage", lambda engine, batch: "")
     monkeypatch.setattr(dry_run, "memory_shortage", lambda engine, batch: "")
     monkeypatch.setattr(Engine, "time_microbatch", seconds)
     told = Told()
-    engine = run(tokens, tmp_path / "out", config("2s", precision="auto", micro_rows=1), told)
+    section = config("1s", precision="auto", micro_rows=1, trainable=trainable)
+    models = tiny_llama(), tiny_llama()
+    if trainable == "lora":
+        for model in models:
+            lora.add(model, section.lora, seed=0)
+    engine = make_engine(tokens, section, models[0])
+    fit(engine, out=tmp_path / "out", progress=told)
     facts = read_json(tmp_path / "out" / "runtime.json")
-    assert (facts["precision"], facts["precision_later"], facts["changed_at"]) == ("float32", "bfloat16", 10)
-    assert any("tried again" in line and "going on in bfloat16" in line for line in told.lines)
-    assert engine.precision == "bfloat16"
-    again = make_engine(tokens, config("2s", precision="auto", micro_rows=1))
+    assert (facts["precision"], facts["precision_later"], facts["changed_at"]) == (first, later, 10)
+    assert any("tried again" in line and f"going on in {later}" in line for line in told.lines)
+    assert engine.precision == later
+    assert {"float32", "bfloat16", "float32 again", "bfloat16 again"} <= facts["measured"].keys()
+    again = make_engine(tokens, section, models[1])
     decisions = [Decision(**row) for row in read_jsonl(tmp_path / "out" / "schedule.jsonl")]
     replay(again, decisions, runtime.RuntimeChoice(**facts))
     assert weights_equal(again.model, engine.model)

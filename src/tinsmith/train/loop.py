@@ -31,7 +31,7 @@ from tinsmith.train.loss_spikes import (
     rollback_step,
 )
 from tinsmith.train.mixture import Mixture
-from tinsmith.train.runtime import RuntimeChoice, apply_choice, choose_runtime, look_again
+from tinsmith.train.runtime import RuntimeChoice, apply_choice, choose_runtime, compute_as_chosen, look_again
 
 _FEW_STEPS = 20
 
@@ -60,8 +60,7 @@ def fit(
     def ready(step: int) -> None:
         nonlocal runtime
         runtime = look_again(engine, checkpoints, step, journal.rows, progress) or runtime
-        if engine.precision != (precision := runtime.precision_at(step)):
-            engine.compute_in(precision, compiled=runtime.compiled, packed=runtime.packed)
+        compute_as_chosen(engine, runtime, step)
 
     while True:
         # A rollback is a resumption from an earlier checkpoint, with one more line in the journal.
@@ -93,7 +92,7 @@ def replay(engine: Engine, decisions: Sequence[Decision], choice: RuntimeChoice)
     """
     apply_choice(engine, choice)
     for decision in decisions:
-        engine.precision = choice.precision_at(decision.step)
+        compute_as_chosen(engine, choice, decision.step)
         engine.gradients(decision.step)
         engine.update(decision.learning_rate)
 

@@ -41,10 +41,8 @@ _BFLOAT16_PAYS = 1.1  # bfloat16 rounds, so it must be this many times as fast
 _CHANGE_PAYS = 1.03  # another setting replaces the default one where it is this many times as fast
 _CLEAR = (1.5, 1.25, 1.0)  # by how much the best must lead after one, two and three turns to end them
 _MICRO_ROWS = (1, 2, 4)
-_SECOND_LOOK, _SLOWER = (
-    10,
-    1.25,
-)  # the step before which a run looks again, and by how much its pace falls short
+_SECOND_LOOK = 10  # steps, after which a run looks again
+_SLOWER = 1.25  # times what was measured: steps so slow are worth a second look
 _PRECISIONS = ("float32", "bfloat16")
 
 
@@ -105,6 +103,12 @@ def apply_choice(engine: Engine, choice: RuntimeChoice) -> None:
     engine.compute_in(choice.precision, compiled=choice.compiled, packed=choice.packed)
 
 
+def compute_as_chosen(engine: Engine, choice: RuntimeChoice, step: int) -> None:
+    """Make an engine compute a step in the precision that was chosen for it."""
+    if engine.precision != (precision := choice.precision_at(step)):
+        engine.compute_in(precision, compiled=choice.compiled, packed=choice.packed)
+
+
 def look_again(
     engine: Engine, checkpoints: Path, step: int, rows: Sequence[JsonObject], progress: Progress
 ) -> RuntimeChoice | None:
@@ -133,7 +137,10 @@ def look_again(
         f"tried again: {_told(timed)}; going on in {precision}"
     )
     choice = replace(
-        choice, precision_later=precision, changed_at=step, seconds_per_token=min(timed.values())
+        _with(choice, timed, " again"),
+        precision_later=precision,
+        changed_at=step,
+        seconds_per_token=timed[precision],
     )
     write_json(path, asdict(choice))
     return choice
