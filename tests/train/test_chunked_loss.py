@@ -5,7 +5,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import tinsmith.train.chunked_loss as chunked
-from tinsmith.train.chunked_loss import chunked_cross_entropy, chunked_log_probs, chunked_loss, lowered
+from tinsmith.model.lowered import lowered
+from tinsmith.train.chunked_loss import chunked_cross_entropy, chunked_log_probs, chunked_loss
 
 STATES, WORDS = 50, 97
 

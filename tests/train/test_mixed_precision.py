@@ -14,10 +14,10 @@ import tinsmith.train.runtime as runtime
 from tinsmith.base.progress import SilentProgress
 from tinsmith.model import lora
 from tinsmith.model.blocks import blocks_of
+from tinsmith.model.lowered import lowered
 from tinsmith.model.packed import pack, unpack
 from tinsmith.model.packed import packed as find_packed
 from tinsmith.recipe import LoraConfig
-from tinsmith.train.chunked_loss import lowered
 from tinsmith.train.mixed_precision import convert_once
 from tiny_training import config, make_engine, tiny_llama, write_tokens
 

@@ -106,7 +106,7 @@ def test_a_slower_pace_than_measured_gives_the_other_precision_a_second_chance(
     monkeypatch.setattr(dry_run, "memory_shortage", lambda engine, batch: "")
     monkeypatch.setattr(Engine, "time_microbatch", seconds)
     told = Told()
-    section = config("1s", precision="auto", micro_rows=1, trainable=trainable)
+    section = config("3s", precision="auto", micro_rows=1, trainable=trainable)
     models = tiny_llama(), tiny_llama()
     if trainable == "lora":
         for model in models:

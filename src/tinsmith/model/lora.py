@@ -14,6 +14,7 @@ from transformers.pytorch_utils import Conv1D
 
 from tinsmith.base.errors import RecipeError, TrainingError
 from tinsmith.model.blocks import blocks_of
+from tinsmith.model.lowered import autocast_dtype, lowered
 from tinsmith.model.packed import PackedProducts, packed
 from tinsmith.recipe import LoraConfig
 
@@ -95,32 +96,17 @@ class _Adapted(PeftLinear):
     def __init__(self, base_layer: nn.Module, adapter_name: str, **options: Any) -> None:
         super().__init__(base_layer, adapter_name, **options)
         self.fan_in_fan_out = isinstance(base_layer, Conv1D)
-        self._rounded: Tensor | None = None
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Return x W' + b + scaling x A' B', in the precision of the active autocast."""
         if self.training and not isinstance(self.lora_dropout[_NAME], nn.Identity):
             return super().forward(x, *args, **kwargs)
-        device = x.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        dtype = autocast_dtype(x.device.type) or x.dtype
         a, b = self.lora_A[_NAME].weight, self.lora_B[_NAME].weight
-        products = packed(self.base_layer.weight, dtype)
-        weight = None if products else self._frozen(dtype)
-        result: Tensor = _LowRank.apply(
-            x, products or weight, self.base_layer.bias, a, b, self.scaling[_NAME], dtype
-        )
+        frozen = self.base_layer.weight
+        weight = packed(frozen, dtype) or (lowered(frozen).T if self.fan_in_fan_out else lowered(frozen))
+        result: Tensor = _LowRank.apply(x, weight, self.base_layer.bias, a, b, self.scaling[_NAME], dtype)
         return result
-
-    def _frozen(self, dtype: torch.dtype) -> Tensor:
-        """Return the frozen weights (out, in), cast once."""
-        weight = self.base_layer.weight
-        if weight.dtype == dtype:
-            self._rounded = None
-        else:
-            if self._rounded is None:
-                self._rounded = weight.detach().to(dtype)
-            weight = self._rounded
-        return weight.T if self.fan_in_fan_out else weight
 
 
 class _LowRank(torch.autograd.Function):

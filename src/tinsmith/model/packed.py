@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-_TIMES_IN_MEMORY = 4  # packed weights may take this part of the memory that is free
+_PART_OF_FREE_MEMORY = 0.25  # that packed weights may take
 
 
 class PackedProducts:
@@ -68,6 +68,6 @@ def obstacle_to_packing(weights: Iterable[Tensor], available_bytes: int) -> str:
     if not torch.backends.mkldnn.is_available():
         return "this build of PyTorch has no oneDNN"
     needed = 2 * 4 * sum(weight.numel() for weight in weights)
-    if needed * _TIMES_IN_MEMORY > available_bytes:
+    if needed > _PART_OF_FREE_MEMORY * available_bytes:
         return f"it would take {needed / 2**30:.1f} of {available_bytes / 2**30:.1f} GiB of free memory"
     return ""

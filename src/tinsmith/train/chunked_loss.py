@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
+from tinsmith.model.lowered import lowered, product_dtype
 from tinsmith.model.packed import packed
 
 # 64 MiB in float32. A loss such as a divergence holds several tensors of this size at once.
@@ -17,9 +17,6 @@ _LOGITS_AT_ONCE = 1 << 24
 _LOGITS_OF_CROSS_ENTROPY = 1 << 25
 # Float32 values that a processor's caches hold while several operations pass over them.
 _CACHED = 1 << 20
-
-# Weights on a CPU as autocast converts them, with the version that was converted.
-_LOWERED: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 ChunkLoss = Callable[[Tensor, slice], Tensor]  # of logits (n, V) and the rows that they belong to
 
@@ -43,32 +40,6 @@ def chunked_cross_entropy(
     """
     loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, bias, labels)
     return loss
-
-
-def lowered(weight: Tensor) -> Tensor:
-    """Return weights as autocast converts them for a product, without their gradient; on a CPU once for each change.
-
-    Autocast itself converts them again for each product: 57 MB twice a micro-batch with SmolLM2-135M, which took a
-    fifth of a step on answers of several tokens.
-    """
-    dtype = _product_dtype(weight)
-    if weight.dtype == dtype:
-        return weight
-    if weight.device.type != "cpu":
-        return weight.detach().to(dtype)
-    kept = _LOWERED.get(weight)
-    if kept is None or kept[0] != weight._version or kept[1].dtype != dtype:
-        kept = _LOWERED[weight] = (weight._version, weight.detach().to(dtype))
-    copy: Tensor = kept[1]
-    return copy
-
-
-def _product_dtype(weight: Tensor) -> torch.dtype:
-    """Return the precision of a product with these weights: that of an active autocast, or their own."""
-    device = weight.device.type
-    if not torch.is_autocast_enabled(device) or weight.dtype != torch.float32:
-        return weight.dtype
-    return torch.get_autocast_dtype(device)
 
 
 def chunked_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
@@ -114,7 +85,7 @@ class _ChunkedCrossEntropy(_GradientsInForward):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
         grads = _Gradients(ctx.needs_input_grad[:3], hidden, weight, bias)
         total = hidden.new_zeros((), dtype=torch.float64)
-        dtype = _product_dtype(weight)
+        dtype = product_dtype(weight)
         products = packed(weight, dtype)
         for rows in logit_rows(len(hidden), len(weight), _LOGITS_OF_CROSS_ENTROPY):
             states = hidden[rows].to(dtype)
@@ -175,7 +146,7 @@ class _Gradients:
 
     def __init__(self, needed: tuple[bool, ...], hidden: Tensor, weight: Tensor, bias: Tensor | None) -> None:
         self._hidden, self._weight, self.needed = hidden, weight, any(needed)
-        self._dtype = _product_dtype(weight)
+        self._dtype = product_dtype(weight)
         self._of_hidden = torch.empty_like(hidden) if needed[0] else None
         self._of_weight = torch.empty_like(weight) if needed[1] else None
         self._began = False  # the first rows are written over what is in there

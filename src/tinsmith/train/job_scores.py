@@ -14,10 +14,11 @@ from transformers import PreTrainedModel
 
 from tinsmith.jobs.answer_set import AnswerSet
 from tinsmith.jobs.labels import LEAST_REACH
+from tinsmith.model.lowered import lowered
 from tinsmith.model.output_layer import output_layer
 from tinsmith.tokens.batches import Batch, make_batch, pack
 from tinsmith.train.attention import target_hidden
-from tinsmith.train.chunked_loss import logit_rows, lowered
+from tinsmith.train.chunked_loss import logit_rows
 from tinsmith.train.lower_blocks import LowerStates
 from tinsmith.train.objectives.answer import Choices
 

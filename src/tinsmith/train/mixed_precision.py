@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tinsmith.model.blocks import blocks_of
-from tinsmith.train.chunked_loss import lowered
+from tinsmith.model.lowered import autocast_dtype, lowered
 
 _SAME = 1e-5  # a norm of another formula differs by far more on random states
 
@@ -45,11 +45,6 @@ def restore(model: PreTrainedModel) -> None:
     for module in blocks_of(model)[1].modules():
         if isinstance(module, _Norm | _Linear):
             module.__class__ = type(module).__mro__[2]  # behind the two classes that `_mixed` joined
-
-
-def lowered_dtype(device: str) -> torch.dtype | None:
-    """Return the precision of the active autocast on a device type, or None outside of it."""
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 
 
 @functools.cache
@@ -82,7 +77,7 @@ class _Norm(nn.Module):
     _epsilon: float
 
     def forward(self, hidden_states: Tensor) -> Tensor:
-        dtype = lowered_dtype(hidden_states.device.type)
+        dtype = autocast_dtype(hidden_states.device.type)
         if dtype is None:
             plain: Tensor = super().forward(hidden_states)
             return plain
@@ -116,7 +111,7 @@ class _Linear(nn.Linear):
     """A linear layer whose weights are converted once for each change."""
 
     def forward(self, input: Tensor) -> Tensor:
-        if lowered_dtype(input.device.type) is None:
+        if autocast_dtype(input.device.type) is None:
             return super().forward(input)
         states: Tensor = _Product.apply(input, self.weight, self.bias)
         return states
