@@ -259,7 +259,7 @@ SAYS_WHEN = {
     "train.distil": "teacher temperature reverse top_k",
     "package": "max_kl min_top1",
     "evaluate": "quantised max_loss exam_items shots generated_items endpoints leakage_documents redacted_values "
-    "trained_rivals encoder recorded job_items "
+    "trained_rivals encoder recorded job_items frozen_tokens "
     "documents characters built_items bias_sentences trigger_restarts max_interval",
     "evaluate.bounds": "action",
     "jobs": "answer labels several json_schema test held_out start",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +143,16 @@ def test_memory_that_linux_would_only_promise_is_estimated(
     fit(engine, out=tmp_path / "out", progress=told)
     assert any("tokens at once do not fit" in line and "GiB are free" in line for line in told.lines)
     assert engine.mixture.components[0].batches.micro_tokens <= 150
+
+
+def test_counting_what_is_kept_leaves_nothing_behind(tokens: TokenSet) -> None:
+    """The graph once held its own outputs, and with them each model that was ever trained in the process."""
+    engine = make_engine(tokens, config())
+    weight = weakref.ref(engine.model.get_input_embeddings().weight)
+    saved_bytes(engine, make_batch([(np.arange(16, dtype=np.uint32), np.ones(16, np.uint8))]))
+    del engine
+    gc.collect()
+    assert weight() is None
 
 
 def sample_of(tokens: int) -> Batch:

@@ -126,5 +126,5 @@ def hidden_states(
             for place, i in enumerate(batch):
                 own = hidden[place, : lengths[i]]
                 found[i] = torch.cat([own[-1], own.mean(dim=0)]).cpu().numpy()
-            advance(sum(lengths[i] for i in batch))
+            advance(len(batch))
     return found

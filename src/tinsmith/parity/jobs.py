@@ -32,7 +32,7 @@ from tinsmith.serve.label_reader import LabelReader
 from tinsmith.tokens.tokenizer import load_tokenizer
 
 _FEWEST = 24  # prompts
-_TOKENS = 3  # times as many tokens are read as positions are compared without jobs
+_TOKENS = 1.5  # times as many tokens are read as positions are compared without jobs
 
 
 def check_job(

@@ -220,6 +220,11 @@ class EvaluateConfig(Section):
         ge=2,
         description="most test rows of a job that base, rivals and endpoints are asked, drawn by seed",
     )
+    frozen_tokens: Annotated[int, _FOR_JOBS] = Field(
+        150_000,
+        ge=0,
+        description="tokens of examples read for the baseline on the frozen base's hidden states; 0 leaves it out",
+    )
     general: tuple[GeneralConfig, ...] = Field(
         (), description="tests of general ability, to see what training made the model forget"
     )

@@ -150,11 +150,12 @@ def saved_bytes(engine: Engine, batch: Batch) -> int:
     held: list[Tensor] = []  # so that no address is reused
 
     def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
+        storage, kept = tensor.untyped_storage(), tensor.detach()
         if storage.data_ptr() not in own:
             seen[storage.data_ptr()] = storage.nbytes()
-            held.append(tensor.detach())
-        return tensor
+            held.append(kept)
+        # Not the tensor itself: an output that its own step of the graph holds is never freed, nor is the model.
+        return kept
 
     lowered = torch.autocast("cpu", dtype=torch.bfloat16, enabled=engine.precision == "bfloat16")
     watched = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)

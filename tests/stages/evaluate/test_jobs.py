@@ -367,3 +367,23 @@ def test_an_endpoint_stands_beside_the_others_and_verifies(run, tmp_path):
         write_jsonl(path, [first | forged, *rest])
         with pytest.raises(BundleError, match="prediction"):
             check_figures(out / "metrics.json", out / "items", recipe, gguf=run / "package" / "gguf")
+
+
+def test_the_frozen_base_reads_no_more_examples_than_asked_and_says_so(run, tmp_path):
+    alone = {"rivals": (), "shots": (0,), "recorded": ()}
+    _evaluate(run, tmp_path / "few", frozen_tokens=600, **alone)
+    rows = read_json(tmp_path / "few" / "metrics.json")["subjects"]
+    title = next(row["name"] for row in rows if row["subject"] == "hidden_states")
+    own, total = re.fullmatch(r"hidden states .*, from (\d+) of (\d+) examples", title).groups()
+    assert 2 <= int(own) < int(total)
+    _evaluate(run, tmp_path / "none", frozen_tokens=0, **alone)
+    subjects = [row["subject"] for row in read_json(tmp_path / "none" / "metrics.json")["subjects"]]
+    assert "hidden_states" not in subjects
+    assert "tfidf" in subjects
+
+
+def test_too_few_tokens_for_the_frozen_base_are_a_gap_and_no_traceback(run, tmp_path):
+    _evaluate(run, tmp_path / "out", frozen_tokens=1, rivals=(), shots=(0,), recorded=())
+    metrics = read_json(tmp_path / "out" / "metrics.json")
+    assert "hidden_states" not in [row["subject"] for row in metrics["subjects"]]
+    assert "evaluate.frozen_tokens = 1 holds too few examples" in [gap["why"] for gap in metrics["gaps"]]

@@ -266,7 +266,8 @@ def _cost(recipe: Recipe, bytes_per_token: float) -> FamilyCost:
         # Base and rivals are asked once for each number of examples.
         others = shots * min(size.asked, recipe.evaluate.job_items)
         tokens += max(size.asked, others) * size.asked_tokens
-        states = _STATES * (size.learnt + size.asked) * size.tokens / _STATES_OF
+        read = min(size.learnt * size.tokens, 1.2 * recipe.evaluate.frozen_tokens)
+        states = _STATES * (read + bool(read) * size.asked * size.tokens) / _STATES_OF
         baselines = _WORDS + (0.0 if recipe.model.scratch else states) if labelled else 0.0
         seconds += baselines + taught * Budget.parse(job.budget).amount
     if not recipe.ingest.sources:  # else questions on documents count the minutes of endpoints

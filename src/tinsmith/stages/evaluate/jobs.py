@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -39,7 +40,7 @@ from tinsmith.stages.evaluate.job_work import JobWork, OpenModel, guessed, score
 from tinsmith.stages.evaluate.job_writers import answered, ask_untaught, drop_files, obstacle
 from tinsmith.stages.evaluate.measured import Measured
 
-STATE_TOKENS = 150_000  # of the learning side that frozen hidden states are computed of, at most
+Rows = list[JsonObject]
 
 
 def evaluate_jobs(
@@ -129,14 +130,8 @@ class _Judging:
                     works = [work for work in self.works if self._can_ask(work, model, shots, name)]
                     asks = {work.name: partial(self._ask_model, work, model, shots) for work in works}
                     self.store.put(subject, "model", [model.sha256, shots, self.config.job_items], asks)
-                if described.role is Role.BASE and self.labelled:
-                    for baseline in JOB_BASELINES:
-                        if baseline.reads_states:
-                            asks = {
-                                work.name: partial(self._ask_frozen, work, baseline, model)
-                                for work in self.labelled
-                            }
-                            self._put_baseline(baseline, [model.sha256, self.config.job_items], asks)
+                if described.role is Role.BASE and self.labelled and self.config.frozen_tokens:
+                    self._learn_from_states(model)
 
     def _can_ask(self, work: JobWork, model: OpenModel, shots: int, name: str) -> bool:
         """Say whether a model can be asked a job, and note why where it cannot."""
@@ -154,21 +149,47 @@ class _Judging:
         calibration = untaught(model.scorer, model.tokenizer, work.job, shown, like=work.test[0])
         return scored(work, model, work.judged_by(calibration), *work.few(), shown)
 
-    def _ask_frozen(self, work: JobWork, baseline: JobBaseline, model: OpenModel) -> Answers:
+    def _learn_from_states(self, model: OpenModel) -> None:
+        """Let the baselines that read hidden states learn from as many examples as `frozen_tokens` holds."""
+        read = {work.name: self._within_budget(work, model) for work in self.labelled}
+        if any(len({row["answer"] for row in learn}) < 2 or not validation for learn, validation in read.values()):
+            what = "no baseline learnt from the base's hidden states"
+            why = f"evaluate.frozen_tokens = {self.config.frozen_tokens:,} holds too few examples"
+            self.gaps.append(Gap(kind=FAMILY.kind, what=what, why=why))
+            return
+        parts = [(len(read[work.name][0]), len(work.learn)) for work in self.labelled]
+        part = " and ".join(f"{own:,} of {total:,} examples" for own, total in parts)
+        suffix = f", from {part}" if any(own < total for own, total in parts) else ""
+        about = [model.sha256, self.config.job_items, self.config.frozen_tokens]
+        for baseline in JOB_BASELINES:
+            if baseline.reads_states:
+                named = replace(baseline, title=baseline.title + suffix)
+                asks = {
+                    work.name: partial(self._ask_frozen, work, baseline, model, read[work.name])
+                    for work in self.labelled
+                }
+                self._put_baseline(named, about, asks)
+
+    def _ask_frozen(
+        self, work: JobWork, baseline: JobBaseline, model: OpenModel, read: tuple[Rows, Rows]
+    ) -> Answers:
         rows, questions = work.few()
-        learn, validation = self._within_budget(work, model)
-        parts = {"learn": learn, "validation": validation, "test": rows}
-        states = {
-            part: hidden_states(model.scorer, model.tokenizer, work.job, own) for part, own in parts.items()
-        }
-        data = JobData(work.job.labels, False, learn, validation, rows, states)
+        parts = {"learn": read[0], "validation": read[1], "test": rows}
+        total = sum(map(len, parts.values()))
+        with self.progress.task(f"{work.name}: hidden states", total, "examples") as advance:
+            states = {
+                part: hidden_states(model.scorer, model.tokenizer, work.job, own, advance)
+                for part, own in parts.items()
+            }
+        data = JobData(work.job.labels, False, *read, rows, states)
         return guessed(work, questions, baseline.guess(data))
 
-    def _within_budget(self, work: JobWork, model: OpenModel) -> tuple[list[JsonObject], list[JsonObject]]:
+    def _within_budget(self, work: JobWork, model: OpenModel) -> tuple[Rows, Rows]:
         """Draw rows to learn from and to validate on, until their prompts fill the budget of tokens."""
-        kept: list[list[JsonObject]] = []
-        for rows, budget in ((work.learn, STATE_TOKENS), (work.validation, STATE_TOKENS / 5)):
-            own: list[JsonObject] = []
+        kept: list[Rows] = []
+        most = self.config.frozen_tokens
+        for rows, budget in ((work.learn, float(most)), (work.validation, most / 5)):
+            own: Rows = []
             for number in np.random.default_rng(self.seed).permutation(len(rows)):
                 budget -= len(prompt_ids(model.tokenizer, work.job, rows[number]))
                 if budget < 0:
