@@ -163,7 +163,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
             yield from ((f"row {number}", row) for number, row in enumerate(json.loads(text), 1))
         else:
             yield from _lines(path, text)
-    except (OSError, ValueError, TypeError, pa.ArrowException) as error:
+    except (OSError, ValueError, TypeError, RecursionError, pa.ArrowException) as error:
         raise RecipeError(
             f"cannot be read ({error})", where=str(path), next_step="name a whole file in UTF-8"
         ) from None
@@ -175,7 +175,7 @@ def _lines(path: Path, text: str) -> Iterator[tuple[str, Any]]:
             continue
         try:
             yield f"line {number}", json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RecipeError(
                 f"is not JSON ({error})",
                 where=f"{path}, line {number}",

@@ -146,7 +146,7 @@ def _answers_differ(path: Path, answers: Sequence[str], may_be_none: bool) -> No
 def _row(path: Path, number: int, line: str) -> JsonObject:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         _refuse(path, number, f"is not JSON ({error})", "write one JSON object a line")
     if not isinstance(row, dict):
         _refuse(

@@ -41,7 +41,7 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         raise RecipeError(
             f"cannot be read ({error})", where=str(path), next_step="name a TOML file that you may read"
         ) from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise RecipeError(
             f"is not valid TOML: {error}", where=str(path), next_step="correct the line that it names"
         ) from None
@@ -197,7 +197,7 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
         raise RecipeError(f"cannot read {override!r}", where="--set", next_step="write section.field=value")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         value = text.strip()
     place: Any = data
     for key in keys[:-1]:

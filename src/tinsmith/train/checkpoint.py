@@ -21,7 +21,7 @@ from torch.distributed.checkpoint import (
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from tinsmith.base.errors import RunError, TrainingError
-from tinsmith.base.files import atomic_path, fsync, list_files, read_json, write_json
+from tinsmith.base.files import atomic_path, fsync, list_files, read_json, sha256_file, sha256_json, write_json
 from tinsmith.model.load import drop_quantization_record
 from tinsmith.tokens.encoding import stop_ids
 from tinsmith.tokens.tokenizer import save_tokenizer
@@ -29,6 +29,7 @@ from tinsmith.train.budget import TrainProgress
 from tinsmith.train.distributed import ALONE, Ranks
 from tinsmith.train.optim import Optimizers
 
+_STATE = "state.json"
 _KEPT = 2  # the newest, and one to fall back on if a crash of the machine damaged it
 
 
@@ -51,8 +52,8 @@ def save_checkpoint(
     facts = {"step": done.step, "tokens": done.tokens, "seconds": done.seconds, "optimizer": rest}
     try:
         ranks.on_main(lambda: _make_empty(partial))
-        size = _write_tensors(partial, _weights(model), tensors, ranks)
-        ranks.on_main(lambda: _finish(partial, target, facts | {"bytes": size}))
+        _write_tensors(partial, _weights(model), tensors, ranks)
+        ranks.on_main(lambda: _finish(partial, target, facts))
         ranks.on_main(lambda: _prune(directory, max(0, done.step - reach)))
     except (OSError, SafetensorError, CheckpointException) as error:
         if ranks.is_main:
@@ -65,8 +66,8 @@ def save_checkpoint(
         ) from error
 
 
-def _write_tensors(partial: Path, weights: dict[str, Tensor], state: dict[str, Tensor], ranks: Ranks) -> int:
-    """Write this process's tensors; return the bytes of all processes' files."""
+def _write_tensors(partial: Path, weights: dict[str, Tensor], state: dict[str, Tensor], ranks: Ranks) -> None:
+    """Write this process's tensors, and wait until all processes have written theirs."""
     if ranks.size == 1:
         save_file(weights, partial / "weights.safetensors")
         whole = {name: tensor.contiguous() for name, tensor in state.items()}
@@ -78,7 +79,12 @@ def _write_tensors(partial: Path, weights: dict[str, Tensor], state: dict[str, T
         files = list(partial.glob(f"shard-{ranks.rank + 1:05d}-*"))
     for path in files:
         fsync(path)
-    return int(ranks.sum([float(sum(path.stat().st_size for path in files))])[0])
+    ranks.sum([0.0])
+
+
+def _hashes(directory: Path) -> dict[str, str]:
+    """Return the hash of each file of tensors."""
+    return {path.name: sha256_file(path) for path in sorted(directory.glob("*.safetensors"))}
 
 
 def _make_empty(partial: Path) -> None:
@@ -87,7 +93,8 @@ def _make_empty(partial: Path) -> None:
 
 
 def _finish(partial: Path, target: Path, facts: dict[str, Any]) -> None:
-    write_json(partial / "state.json", facts)
+    facts |= {"files": _hashes(partial)}
+    write_json(partial / _STATE, facts | {"sha256": sha256_json(facts)})
     for name in [*list_files(partial), Path()]:
         fsync(partial / name)
     shutil.rmtree(target, ignore_errors=True)
@@ -169,10 +176,12 @@ def _weights(model: PreTrainedModel) -> dict[str, Tensor]:
 
 def _restore(path: Path, model: PreTrainedModel, optimizers: Optimizers) -> TrainProgress:
     """Read a checkpoint in place: each process its own shards, whatever number of processes wrote it."""
-    facts = read_json(path / "state.json")
-    # The reader lists the files that are there, so it would not notice a missing one.
-    if sum(file.stat().st_size for file in path.glob("*.safetensors")) != facts["bytes"]:
-        raise ValueError("files are missing or cut off")
+    facts = read_json(path / _STATE)
+    # The reader lists the files that are there, so it would not notice a missing one, nor a changed bit.
+    if sha256_json({key: value for key, value in facts.items() if key != "sha256"}) != facts["sha256"]:
+        raise ValueError(f"{_STATE} has changed")
+    if _hashes(path) != facts["files"]:
+        raise ValueError("files are missing, cut off or changed")
     reader, planner = HuggingFaceStorageReader(str(path)), DefaultLoadPlanner()
     contents = reader.read_metadata()
     saved, weights = contents.state_dict_metadata, _weights(model)
