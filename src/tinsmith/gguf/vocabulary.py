@@ -141,6 +141,8 @@ def read_vocabulary(path: Path) -> Vocabulary:
             where=str(path),
             next_step="use the model's Hugging Face directory instead",
         )
+    if problem := _contradiction(metadata, tokens):
+        raise AssetError(problem, where=str(path), next_step="fetch the file again; it is damaged")
     special = {role: metadata[key] for role, key in SPECIAL_TOKENS.items() if metadata.get(key) is not None}
     turn = metadata.get("eot_token_id")
     # llama.cpp begins a text with BOS if the file does not say otherwise, for SentencePiece and some splits.
@@ -158,6 +160,21 @@ def read_vocabulary(path: Path) -> Vocabulary:
         chat_template=metadata.get("chat_template"),
         turn_end=tokens[turn] if turn is not None and turn != special.get("eos_token") else None,
     )
+
+
+def _contradiction(metadata: dict[str, Any], tokens: list[str]) -> str:
+    """Return what in a file's tokenizer does not fit its own tokens, or nothing."""
+    known = set(tokens)
+    ids = [metadata.get(key) for key in (*SPECIAL_TOKENS.values(), "eot_token_id")]
+    if any(number is not None and not 0 <= number < len(tokens) for number in ids):
+        return "one of its special tokens has an id beyond its vocabulary"
+    for merge in metadata.get("merges") or ():
+        first, _, second = merge.partition(" ")
+        if not {first, second, first + second} <= known:
+            return f"its merge {merge!r} is of tokens that its vocabulary does not have"
+    if len(metadata.get("scores") or tokens) != len(tokens):
+        return "it has more or fewer scores than tokens"
+    return ""
 
 
 def vocabulary_of(tokenizer: PreTrainedTokenizerFast, where: Path) -> Vocabulary:
