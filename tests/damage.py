@@ -87,13 +87,18 @@ def _change(data: bytes, sound: Sequence[bytes], draw: random.Random) -> bytes:
 
 def _damaged_zip(data: bytes, draw: random.Random) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as target:
+    with (
+        zipfile.ZipFile(io.BytesIO(data)) as source,
+        zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
         members = {name: source.read(name) for name in source.namelist()}
         chosen = draw.choice(list(members))
         for name, content in members.items():
             if name == chosen and draw.random() < 0.2:
                 continue
-            target.writestr(name, _change(content, list(members.values()), draw) if name == chosen else content)
+            target.writestr(
+                name, _change(content, list(members.values()), draw) if name == chosen else content
+            )
     return out.getvalue()
 
 

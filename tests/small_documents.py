@@ -37,8 +37,11 @@ def _docx() -> bytes:
         "<w:p><w:r><w:rPr><w:vanish/></w:rPr><w:t>Hidden</w:t></w:r><w:r><w:footnoteReference w:id='1'/></w:r></w:p>"
     )
     note = f"<w:footnotes xmlns:w='{WORD}'><w:footnote w:id='1'><w:p><w:r><w:t>A note.</w:t></w:r></w:p></w:footnote>"
-    level = "<w:lvl w:ilvl='0'><w:start w:val='1'/><w:numFmt w:val='decimal'/><w:lvlText w:val='%1.'/></w:lvl>"
-    numbers = f"<w:abstractNum w:abstractNumId='0'>{level}</w:abstractNum><w:num w:numId='1'><w:abstractNumId w:val='0'/>"
+    level = (
+        "<w:lvl w:ilvl='0'><w:start w:val='1'/><w:numFmt w:val='decimal'/><w:lvlText w:val='%1.'/></w:lvl>"
+    )
+    scheme = f"<w:abstractNum w:abstractNumId='0'>{level}</w:abstractNum>"
+    numbers = f"{scheme}<w:num w:numId='1'><w:abstractNumId w:val='0'/>"
     return zip_of(
         {
             "word/document.xml": f"<w:document xmlns:w='{WORD}'><w:body>{body}</w:body></w:document>",
@@ -81,9 +84,7 @@ def _odt() -> bytes:
 
 
 def _epub() -> bytes:
-    package = (
-        "<package><manifest><item id='a' href='a.xhtml'/></manifest><spine><itemref idref='a'/></spine></package>"
-    )
+    package = "<package><manifest><item id='a' href='a.xhtml'/></manifest><spine><itemref idref='a'/></spine></package>"
     return zip_of(
         {
             "mimetype": "application/epub+zip",

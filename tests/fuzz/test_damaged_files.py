@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gguf import GGUFReader
-
 from damage import HANGS_AFTER, each_damaged, survive
+from gguf import GGUFReader
 from small_documents import small_documents
 from small_models import byte_tokenizer, tiny_model
 from tinsmith.base.errors import AssetError, CorpusError, RecipeError, TrainingError

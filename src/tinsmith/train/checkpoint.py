@@ -21,7 +21,15 @@ from torch.distributed.checkpoint import (
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from tinsmith.base.errors import RunError, TrainingError
-from tinsmith.base.files import atomic_path, fsync, list_files, read_json, sha256_file, sha256_json, write_json
+from tinsmith.base.files import (
+    atomic_path,
+    fsync,
+    list_files,
+    read_json,
+    sha256_file,
+    sha256_json,
+    write_json,
+)
 from tinsmith.model.load import drop_quantization_record
 from tinsmith.tokens.encoding import stop_ids
 from tinsmith.tokens.tokenizer import save_tokenizer

@@ -152,7 +152,9 @@ class _Judging:
     def _learn_from_states(self, model: OpenModel) -> None:
         """Let the baselines that read hidden states learn from as many examples as `frozen_tokens` holds."""
         read = {work.name: self._within_budget(work, model) for work in self.labelled}
-        if any(len({row["answer"] for row in learn}) < 2 or not validation for learn, validation in read.values()):
+        if any(
+            len({row["answer"] for row in learn}) < 2 or not validation for learn, validation in read.values()
+        ):
             what = "no baseline learnt from the base's hidden states"
             why = f"evaluate.frozen_tokens = {self.config.frozen_tokens:,} holds too few examples"
             self.gaps.append(Gap(kind=FAMILY.kind, what=what, why=why))
