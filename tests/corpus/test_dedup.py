@@ -204,7 +204,7 @@ def test_the_first_in_order_stays_and_stands_only_for_what_resembles_it():
 
 
 def member(row: int, text: str, version: str = "", passing: bool = True) -> Member:
-    return Member(row, f"id{row}", len(text), passing, version)
+    return Member(row, f"id{row}", len(text), text.count("\ufffd"), passing, version)
 
 
 def test_the_longest_stays_or_the_newest_and_a_dropped_one_stands_for_nobody():
@@ -222,6 +222,15 @@ def test_the_longest_stays_or_the_newest_and_a_dropped_one_stands_for_nobody():
     members[2] = member(2, texts[2], passing=False)
     assert [each.kept for each in decide(members, pairs, sets, (0.5, 0.6), newest=False)] == ["id1", "", ""]
     assert all(not each.kept for each in decide(members, pairs, sets, (0.5, 1.0), newest=False))
+
+
+def test_a_damaged_copy_is_never_kept_instead_of_its_sound_one():
+    texts = ["a b c d e f g h ü j", "a b c d e f g h \ufffd\ufffd j"]
+    sets = TrueSimilarities(dict.fromkeys(range(2), shingle_set(texts[0])))
+    members = [member(row, text) for row, text in enumerate(texts)]
+    assert len(texts[1]) > len(texts[0])
+    decisions = decide(members, [(0, 1)], sets, (0.5, 0.6), newest=False)
+    assert [each.kept for each in decisions] == ["", "id0"]
 
 
 def test_a_family_too_big_for_memory_is_judged_by_its_sketches():

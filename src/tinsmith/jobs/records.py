@@ -125,7 +125,7 @@ def _numbered(path: Path) -> Iterator[Numbered]:
         encoding = find_encoding(lambda: _chunks(path))
     except ValueError:
         raise _NoTable("is neither text nor Parquet", "give CSV, JSON Lines, JSON or Parquet") from None
-    with io.TextIOWrapper(_open(path), encoding, errors="replace", newline="") as file:
+    with io.TextIOWrapper(_open(path), encoding.name, encoding.errors, newline="") as file:
         head = file.read(_HEAD)
         begin = head.lstrip("\ufeff \t\r\n")
         if not begin:

@@ -15,6 +15,7 @@ class Member(NamedTuple):
     row: int
     doc_id: str
     characters: int
+    replaced: int  # of them U+FFFD: bytes that could not be decoded
     passing: bool
     version: str
 
@@ -87,7 +88,8 @@ def decide(
     if near_jaccard < 1:
         similar = similarities.reach(near_jaccard)
         passing = [index for index, member in enumerate(members) if member.passing]
-        order = sorted(passing, key=lambda index: -members[index].characters)
+        # A damaged copy may be the longer one.
+        order = sorted(passing, key=lambda index: (members[index].replaced, -members[index].characters))
         if newest:
             order.sort(key=lambda index: members[index].version, reverse=True)
         kept = choose_kept(find_components(passing, pairs, similar), order, similar)

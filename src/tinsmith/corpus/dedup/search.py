@@ -170,12 +170,7 @@ def _texts(members: pa.Table) -> Iterable[str]:
 
 
 def _members(members: pa.Table) -> list[Member]:
-    passing = pc.equal(members["reason"], "").to_pylist()
-    names = ("row", "doc_id", "characters", "version")
-    columns = [members[name].to_pylist() for name in names]
-    return [
-        Member(row, doc_id, characters, passes, version)
-        for (row, doc_id, characters, version), passes in zip(
-            zip(*columns, strict=True), passing, strict=True
-        )
-    ]
+    columns = [members[name].to_pylist() for name in ("row", "doc_id", "characters")]
+    columns.append(pc.count_substring(members["text"], "\ufffd").to_pylist())
+    columns.append(pc.equal(members["reason"], "").to_pylist())
+    return [Member(*fields) for fields in zip(*columns, members["version"].to_pylist(), strict=True)]

@@ -12,6 +12,7 @@ from tinsmith.corpus.readers.base import Meta, Unreadable
 
 _FRONT = re.compile(r"\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?(?:\n|\Z)", re.DOTALL | re.MULTILINE)
 _MAX_FRONT = 65_536
+_CHUNK = 1 << 20
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]*)$")
 _TRUE_FALSE = re.compile(r"(?:true|True|TRUE|false|False|FALSE)$")
 
@@ -19,7 +20,10 @@ _TRUE_FALSE = re.compile(r"(?:true|True|TRUE|false|False|FALSE)$")
 def decode(data: bytes) -> str:
     """Decode text of any encoding. Raises Unreadable for binary content."""
     try:
-        return data.decode(find_encoding(lambda: [data]), "replace")
+        encoding = find_encoding(
+            lambda: (data[start : start + _CHUNK] for start in range(0, len(data), _CHUNK))
+        )
+        return data.decode(encoding.name, encoding.errors)
     except ValueError as error:
         raise Unreadable("unsupported_format", str(error)) from None
 
