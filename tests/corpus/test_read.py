@@ -263,14 +263,74 @@ def test_every_record_that_is_not_read_is_a_loss_with_its_reason(tmp_path: Path)
         ("list.jsonl", '[{"text": "One, first."}, {"text": "Two."}]'),
         ("indented.jsonl", '{\n "text": "One, first."\n}\n{\n "text": "Two."\n}\n'),
         ("mac.jsonl", '{"text": "One, first."}\r{"text": "Two."}\r'),
+        ("quoted_sep.csv", '"SEP=;"\r\n\r\nid;text\r\n1;One, first.\r\n2;Two.\r\n\x1a'),
+        ("pipe.csv", "  \nid|text\n1|One, first.\n2|Two.\n"),
+        ("caret.csv", "id^text\n1^One, first.\n2^Two.\n"),
+        ("unquoted.csv", "id,text\n1,One, first.\n2,Two.\n"),
+        ("alone.csv", "text\nOne, first.\nTwo.\n"),
+        ("single.csv", "id,text\n1,'One, first.'\n2,'Two.'\n"),
+        ("escaped.csv", "id,text\n1,One\\, first.\n2,Two.\n"),
+        ("extra.csv", 'id,text,\n1,"One, first.",,\n2,Two.,\n'),
+        ("case.jsonl", '{"Text": "One, first."}\n{"TEXT": "Two."}\n'),
+        ("sequence.json", '\x1e{"text": "One, first."}\n\x1e{"text": "Two."}\n'),
+        ("marks.jsonl", '\ufeff{"text": "One, first."}\r\n\ufeff{"text": "Two."}\r\n'),
+        ("commas.jsonl", '{"text": "One, first."},\n{"text": "Two."},\n'),
+        ("deep.json", '{"answer": {"data": [{"text": "One, first."}, {"text": "Two."}]}}'),
+        ("parts.json", '{"train": [{"text": "One, first."}], "test": [{"text": "Two."}]}'),
+        ("names.json", '{"a": {"text": "One, first."}, "b": {"text": "Two."}}'),
+        ("key.jsonl", '{"version": 1, "data": [{"text": "One, first."}, {"text": "Two."}]}'),
     ],
 )
 def test_every_dialect_of_records_is_read(tmp_path: Path, name: str, content: str) -> None:
     result = read(tmp_path / name, content)
     assert [document["text"] for document in result.documents] == ["One, first.", "Two."]
     assert (result.lost, result.records) == ([], 2)
-    if name == "key.json":
+    if name.startswith("key"):
         assert result.documents[0]["meta"] == {"version": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "texts", "lost"),
+    [
+        ("quote.csv", 'id,text\n1,"Say \\"yes, sir\\"\nand go."\n2,B\n', ['Say "yes, sir"\nand go.', "B"], []),
+        ("path.csv", 'id,text\n1,"C:\\dir\\"\n2,B\n', ["C:\\dir\\", "B"], []),
+        ("apostrophe.csv", "id,text\n1,'tis so\n2,B\n", ["'tis so", "B"], []),
+        ("inch.csv", 'id,text\n1,a 5" pipe\n2,"B, ""b"""\n', ['a 5" pipe', 'B, "b"'], []),
+        ("line.csv", 'id,text\n1,a\u2028b\n2,c\x85d\n', ["a\u2028b", "c\x85d"], []),
+        ("line.jsonl", '{"text": "a\u2028b"}\n{"text": "c\x85d"}\n', ["a\u2028b", "c\x85d"], []),
+        ("tab.jsonl", '{"text": "a\tb"}\n', ["a\tb"], []),
+        ("twice.jsonl", '{"text": "a", "text": "b"}\n', ["a"], []),
+        ("title.csv", "# by hand\nReport\n\nid,text\n1,A\n9\n", ["A"], ["lines 1, 2", "line 6"]),
+        ("swallow.csv", 'id,text\n1,A\n2,"open\n3,C\n4,D "d"\n5,E\n', ["A", "E"], ["lines 3, 4, 5"]),
+        ("cut.json", '[{"text": "a"}, {"text": "b"}, {"text": "c', ["a", "b"], ["line 1"]),
+        ("cut.jsonl", '{\n "text": "a"\n}\n{\n "text": b"\n}\n{\n "text": "c"\n}\n', ["a", "c"], ["line 4"]),
+        ("beside.json", '{"data": [{"text": "a"}], "people": [{"name": "P"}]}', ["a"], ["key people"]),
+    ],
+)  # fmt: skip
+def test_what_a_table_or_a_list_of_records_says_is_read_or_counted(
+    tmp_path: Path, name: str, content: str, texts: list[str], lost: list[str]
+) -> None:
+    result = read(tmp_path / name, content)
+    assert [document["text"] for document in result.documents] == texts
+    assert sorted(row["part"] for row in result.lost) == sorted(lost)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "id,note\n1,a\n"),
+        ("b.csv", 'id,"text\n1,a\n'),
+        ("a.json", '{"rows": [{"row": {"text": "a"}}]}'),
+        ("b.json", '{"body": {"text": "a"}, "title": {"t": "b"}}'),
+        ("c.json", '{"text": "cut o'),
+    ],
+)
+def test_a_file_says_that_it_was_taken_as_one_text(tmp_path: Path, name: str, content: str) -> None:
+    result = read(tmp_path / name, content)
+    assert (text_of(result), result.records) == (content.strip(), 0)
+    assert "taken as one text" in result.detail
+    packed = zip_of(tmp_path / "z.zip", {name: content})
+    assert read(tmp_path / "z.zip", packed).detail.startswith(f"{name}: taken as one text")
 
 
 # Files that give nothing

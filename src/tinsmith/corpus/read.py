@@ -45,6 +45,7 @@ _YAML_SUFFIXES = (".yaml", ".yml")
 class ReadResult:
     """The outcome of one file. `documents` are {text, meta}; `reason` says why there are none, else it is empty.
 
+    `detail` adds to the reason, or says how the documents were read where that is not plain.
     `lost` are the parts without a document, {part, reason, detail, count}. `records` counts the documents that come
     from a record's text field.
     """
@@ -89,6 +90,7 @@ def read_file(
         pieces = _clean(part for part in parts if isinstance(part, Piece))
         result.documents = [{"text": piece.text, "meta": piece.meta} for piece in pieces]
         result.records = sum(piece.record for piece in pieces)
+        result.detail = "; ".join(dict.fromkeys(piece.note for piece in pieces if piece.note))[:300]
         result.lost = [asdict(part) for part in parts if isinstance(part, Loss)]
         if not result.documents:
             raise _whole_loss(result.lost)
@@ -219,7 +221,8 @@ def _within(member: str, part: Part) -> Part:
     """Return a part of an archive's member as a part of the archive."""
     if isinstance(part, Loss):
         return replace(part, part=": ".join(filter(None, (member, part.part))))
-    return replace(part, meta={"member": member} | part.meta)
+    note = f"{member}: {part.note}" if part.note else ""
+    return replace(part, meta={"member": member} | part.meta, note=note)
 
 
 def _pdf(data: bytes, limits: Limits) -> Sequence[Part]:

@@ -7,7 +7,7 @@ import gzip
 import io
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, cast
@@ -17,8 +17,10 @@ from tinsmith.base.errors import RecipeError
 from tinsmith.base.files import JsonObject
 from tinsmith.base.records import (
     DELIMITERS,
+    LINE_END,
     NAMED_DELIMITER,
     UNREADABLE,
+    Dialect,
     Numbered,
     csv_header,
     csv_rows,
@@ -26,6 +28,7 @@ from tinsmith.base.records import (
     line_rows,
     parse_json,
     parse_lines,
+    unique_names,
 )
 
 # Why a part of a file gives no record -> its explanation.
@@ -127,7 +130,7 @@ def _numbered(path: Path) -> Iterator[Numbered]:
         raise _NoTable("is neither text nor Parquet", "give CSV, JSON Lines, JSON or Parquet") from None
     with io.TextIOWrapper(_open(path), encoding.name, encoding.errors, newline="") as file:
         head = file.read(_HEAD)
-        begin = head.lstrip("\ufeff \t\r\n")
+        begin = head.lstrip("\ufeff \t\r\n\x1e")
         if not begin:
             raise _NoTable("is empty", "write records into it, or leave it out")
         file.seek(0)
@@ -148,15 +151,13 @@ def _parquet(path: Path) -> Iterator[Numbered]:
 
 def _json(file: io.TextIOWrapper) -> Iterator[Numbered]:
     """Yield an object a line where the first line of several is one; else the records of the whole text."""
-    numbered = (
-        (number, line.lstrip("\ufeff")) for number, line in enumerate(file, 1) if line.strip("\ufeff \t\r\n")
-    )
+    numbered = ((number, line) for number, line in enumerate(file, 1) if line.strip("\ufeff \t\r\n\x1e"))
     two = list(itertools.islice(numbered, 2))
     if len(two) == 2 and isinstance(parse_json(two[0][1]), dict):
         yield from ((number, parse_json(line)) for number, line in itertools.chain(two, numbered))
         return
     file.seek(0)
-    text = file.read().lstrip("\ufeff")
+    text = file.read()
     value = parse_json(text)
     if value is UNREADABLE:
         yield from parse_lines(text)
@@ -184,15 +185,15 @@ def _table(file: io.TextIOWrapper, head: str, path: Path) -> Iterator[Numbered]:
     tabs = "\t" if ".tsv" in path.suffixes else ""
     choices = named[1] if named else tabs or DELIMITERS
     delimiter = max(choices, key=lambda each: _fit(body, each))
-    header = csv_header(body, delimiter)
-    names = _unique(header)
-    before = len(skipped.splitlines())
+    header = csv_header(body, Dialect(delimiter))
+    names = unique_names(header)
+    before = len(LINE_END.findall(skipped))
     file.read(len(skipped))
     # Where each line is a row, a quote that nothing closes is part of a text and takes no further lines with it.
     lines = delimiter == "\t" and all(line.count("\t") == len(names) - 1 for line in file if line.strip())
     file.seek(0)
     file.read(len(skipped))
-    rows = iter(line_rows(file, delimiter, names) if lines else csv_rows(file, delimiter, names))
+    rows = iter(line_rows(file, delimiter, names) if lines else csv_rows(file, Dialect(delimiter), names))
     peeked = list(itertools.islice(rows, _PEEK))
     _expect_header(header, [list(row.values()) for _, row in peeked if row is not UNREADABLE])
     for number, row in itertools.chain(peeked, rows):
@@ -201,8 +202,9 @@ def _table(file: io.TextIOWrapper, head: str, path: Path) -> Iterator[Numbered]:
 
 def _fit(body: str, delimiter: str) -> tuple[bool, int]:
     """Say how well a delimiter fits: whether most rows have as many cells as the header has names, and how many."""
-    width = len(csv_header(body, delimiter))
-    rows = csv_rows(io.StringIO(body, newline=""), delimiter, [str(place) for place in range(width)])
+    dialect = Dialect(delimiter)
+    width = len(csv_header(body, dialect))
+    rows = csv_rows(io.StringIO(body, newline=""), dialect, [str(place) for place in range(width)])
     even = [len(row) == width for _, row in itertools.islice(rows, _FITTED) if row is not UNREADABLE]
     return width > 1 and sum(even) >= len(even) / 2, width
 
@@ -213,18 +215,6 @@ def _even(row: Any, header: list[str], width: int) -> Any:
     if "more" in row and isinstance(row["more"], list):
         return Reject("", 0, "uneven_row", f"{width + len(row['more'])} cells for {width} names")
     return Reject("", 0, "repeated_header") if list(row.values()) == header else row
-
-
-def _unique(header: Iterable[str]) -> list[str]:
-    """Return names that are neither empty nor given twice."""
-    names: list[str] = []
-    for place, cell in enumerate(header, 1):
-        name = wanted = cell or f"column_{place}"
-        number = 2
-        while name in names:
-            name, number = f"{wanted}_{number}", number + 1
-        names.append(name)
-    return names
 
 
 def _expect_header(header: list[str], rows: list[list[Any]]) -> None:

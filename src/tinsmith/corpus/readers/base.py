@@ -29,6 +29,7 @@ class Piece:
     text: str
     meta: Meta = field(default_factory=dict)
     record: bool = False  # whether the text is that of a record's text field
+    note: str = ""  # what a person should know of how it was read
 
 
 @dataclass

@@ -92,7 +92,7 @@ def zip_kind(archive: zipfile.ZipFile) -> str:
 def detect_text(text: str, name: str) -> str:
     """Return the kind of a decoded text: mail, html, xml, json, jsonl, csv, markdown or text."""
     suffix = PurePath(name).suffix.lower()
-    start = text[:20_000].lstrip("\ufeff \t\r\n")
+    start = text[:20_000].lstrip("\ufeff \t\r\n\x1e")
     if _is_mail(start, suffix):
         return "mail"
     if start.startswith("<"):
