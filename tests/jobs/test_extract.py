@@ -299,7 +299,7 @@ def test_a_schema_that_cannot_be_held_is_refused_with_its_place(change, where):
 
 
 def test_a_schema_may_be_a_file(tmp_path):
-    (tmp_path / "s.json").write_text('{"properties": {"end_date": {"format": "date"}}}')
+    (tmp_path / "s.json").write_text('{"properties": {"end_date": {"format": "date"}}}', "utf-8-sig")
     config = JobConfig(name="x", kind="extract", json_schema=str(tmp_path / "s.json"))
     assert [field.question for field in fields_of(config)] == ["End date:"]
     with pytest.raises(RecipeError, match="cannot be read"):

@@ -86,6 +86,12 @@ def test_missing_damaged_and_binary_recipes(tmp_path):
         load_recipe(tmp_path / "bin.toml")
 
 
+def test_a_recipe_may_begin_with_a_mark_of_utf8(tmp_path):
+    path = tmp_path / "marked.toml"
+    path.write_text('name = "marked"\n[ingest]\nsources = ["d"]\n', encoding="utf-8-sig")
+    assert load_recipe(path).name == "marked"
+
+
 def test_a_written_recipe_loads_and_names_every_field(tmp_path):
     (tmp_path / "my docs").mkdir()
     path = write_recipe(tmp_path / "new", str(tmp_path / "my docs"))

@@ -1,7 +1,9 @@
 """The terminal chat reads lines where there is no terminal."""
 
 import io
+import json
 
+import httpx
 import pytest
 
 from tinsmith.base.errors import AssetError
@@ -39,6 +41,17 @@ def test_the_same_question_again_gets_the_same_answer(bundle):
 
 def test_a_past_changes_the_answer(bundle):
     assert talk(bundle, "The licence?\nThe licence?\n") != talk(bundle, "The licence?\n\nThe licence?\n")
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_only_a_line_feed_ends_a_line_of_a_stream(size, end):
+    said = ["one\u2028", "\u2029two\x85", "three\x0b\x0c\x1c four"]
+    events = [{"choices": [{"delta": {"content": each}}]} for each in said]
+    lines = [f"data: {json.dumps(event, ensure_ascii=False)}" for event in events]
+    data = (end * 2).join([*lines, "data: [DONE]", ""]).encode()
+    pieces = (data[start : start + size] for start in range(0, len(data), size))
+    assert list(module._deltas(httpx.Response(200, content=pieces))) == said
 
 
 def test_a_model_without_a_template_is_refused(mute_gguf):

@@ -17,7 +17,7 @@ def recipe(tmp_path):
     folder = tmp_path / "my job"
     folder.mkdir()
     path = folder / "recipe.toml"
-    path.write_text(f'name = "stance"\nruns = "{folder / "runs"}"\n')
+    path.write_text(f'name = "stance"\nruns = "{folder / "runs"}"\n', "utf-8-sig")
     return path
 
 

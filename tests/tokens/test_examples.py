@@ -34,6 +34,17 @@ def test_conversations_come_with_their_lines(tmp_path: Path) -> None:
     assert rejects.rows == []
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_a_line_ends_at_a_line_end_of_any_system_alone(tmp_path: Path, end: bytes) -> None:
+    asked = ["one\u2028two", "one\x85two", "one\u2029two"]
+    talks = [{"messages": [{"role": "user", "content": each}, GOOD["messages"][1]]} for each in asked]
+    path = tmp_path / "talks.jsonl"
+    path.write_bytes(end.join(json.dumps(talk, ensure_ascii=False).encode() for talk in talks))
+    found = read_conversations(str(path), Rejects())
+    assert [example.messages[0].content for example in found] == asked
+    assert [example.where for example in found] == [f"{path}:{number}" for number in (1, 2, 3)]
+
+
 def test_damaged_lines_are_skipped_with_reason_and_number(tmp_path: Path) -> None:
     rejects = Rejects()
     damaged = {

@@ -186,10 +186,12 @@ def _wide_script(sample: bytes) -> str | None:
             unicodedata.name(char, "").partition(" ")[0] for char in text if char.isalpha() and char > "\x7f"
         )
         scripts = Counter(_ONE_SCRIPT.get(name.partition("-")[0], name.partition("-")[0]) for name in names)
+        total, _ = scripts.total(), scripts.pop("LATIN", 0)
         unknown = sum(unicodedata.category(char) in _NO_TEXT and not char.isspace() for char in text)
-        if scripts and max(scripts.values()) >= _FITS * scripts.total() and unknown < 0.01 * len(text):
+        if max(scripts.values(), default=0) >= max(_FITS * total, 1) and unknown < 0.01 * len(text):
             found[encoding] = sum(map(text.count, _COMMON_MARKS))
-    return max(found, key=lambda encoding: found[encoding]) if found else None
+    best = max(found, key=lambda encoding: found[encoding], default=None)
+    return best if best and found[best] else None
 
 
 def _control_share(sample: bytes) -> float:

@@ -45,7 +45,7 @@ def read_schema(config: JobConfig) -> dict[str, Any]:
         )
     path = Path(config.json_schema).expanduser()
     try:
-        schema = json.loads(path.read_text(encoding="utf-8"))
+        schema = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise RecipeError(
             f"{path} cannot be read: {error}", where=where, next_step="name a file with a JSON Schema"

@@ -32,7 +32,7 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     Old names of renamed keys are accepted, with a note on standard error.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise RecipeError(
             "no such recipe", where=str(path), next_step="write one with: tinsmith init DIR --documents PATH"

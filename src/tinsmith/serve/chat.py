@@ -84,14 +84,23 @@ def _answer(client: httpx.Client, body: dict[str, object], sink: TextIO) -> str:
 
 
 def _deltas(reply: httpx.Response) -> Iterator[str]:
-    for line in reply.iter_lines():
-        if not line.startswith("data: ") or line == "data: [DONE]":
+    for line in _events(reply):
+        if not line.startswith(b"data: ") or line == b"data: [DONE]":
             continue
-        event = json.loads(line.removeprefix("data: "))
+        event = json.loads(line.removeprefix(b"data: "))
         if "error" in event:
-            raise _refusal(line.removeprefix("data: ").encode())
+            raise _refusal(line.removeprefix(b"data: "))
         if event["choices"]:
             yield event["choices"][0]["delta"].get("content") or ""
+
+
+def _events(reply: httpx.Response) -> Iterator[bytes]:
+    """Yield the lines of a stream; httpx also ends lines at U+2028 and its like, which are part of a JSON text."""
+    rest = b""
+    for piece in reply.iter_bytes():
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from (line.rstrip(b"\r") for line in lines)
+    yield rest
 
 
 def _refusal(body: bytes) -> RunError:

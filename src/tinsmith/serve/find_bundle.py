@@ -48,7 +48,7 @@ def _recipe_of(path: Path) -> Path | None:
 def _bundle_of(recipe: Path) -> Path | None:
     """Return where the bundle of a recipe is, or will be; None for a recipe that cannot be read."""
     try:
-        given = tomllib.loads(recipe.read_text(encoding="utf-8"))
+        given = tomllib.loads(recipe.read_text(encoding="utf-8-sig"))
         return Path(given.get("runs", "runs")).expanduser() / str(given["name"]) / "bundle"
     except (OSError, ValueError, KeyError, TypeError):
         return None

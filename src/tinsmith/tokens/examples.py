@@ -129,7 +129,9 @@ def _lines(name: str) -> Iterator[tuple[int, bytes]]:
     """Yield (number from 1, bytes) of each line that is not blank."""
     try:
         with Path(name).expanduser().open("rb") as file:
-            for number, line in enumerate(file, 1):
+            # A carriage return is never part of a JSON text.
+            lines = (part for line in file for part in line.removesuffix(b"\r\n").split(b"\r"))
+            for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield number, line.removeprefix(b"\xef\xbb\xbf")
     except OSError as error:

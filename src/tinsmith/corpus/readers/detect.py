@@ -6,6 +6,7 @@ import re
 import zipfile
 from pathlib import PurePath
 
+from tinsmith.base.records import LINE_END
 from tinsmith.corpus.readers.base import name_set
 
 MIME = {
@@ -133,7 +134,7 @@ def _ole_kind(data: bytes, name: str) -> str:
 
 def _is_mail(start: str, suffix: str) -> bool:
     block: set[str] = set()
-    for number, line in enumerate(start.splitlines()):
+    for number, line in enumerate(LINE_END.split(start)):
         if not line.strip():
             break
         if line[0] in " \t" or (number == 0 and line.startswith("From ")):
