@@ -10,7 +10,6 @@ import openpyxl
 import pytest
 
 from tinsmith.corpus.read import ReadResult, read_file
-from tinsmith.corpus.readers.office import unread_parts
 from tinsmith.corpus.readers.paragraphs import join_hyphens
 from tinsmith.corpus.readers.pdf_page import restore_ligatures
 
@@ -228,23 +227,6 @@ def test_a_raised_or_stacked_figure_does_not_join_the_number_before_it(tmp_path:
     )
     content = zip_of(tmp_path / "x", {"word/document.xml": word(body)})
     assert text_of(read(tmp_path / "a.docx", content)) == "10^6 units, 1st\n\nPay 3 3/4 percent\n\nx^2√16"
-
-
-def test_a_formula_without_its_value_is_a_loss(tmp_path: Path) -> None:
-    cells = "<c><f>A1+A2</f><v>3</v></c><c><f>A3*2</f></c><c><f t='shared' si='0'/><v>1</v></c><c><f>A4</f><v/></c>"
-    zip_of(tmp_path / "x", {"xl/worksheets/sheet1.xml": f"<row>{cells}</row>"})
-    with zipfile.ZipFile(tmp_path / "x") as archive:
-        (loss,) = unread_parts(archive)
-    assert (loss.part, loss.reason, loss.count) == ("xl/worksheets/sheet1.xml", "not_read", 2)
-
-
-def test_rtf(tmp_path: Path) -> None:
-    assert text_of(read(tmp_path / "a.rtf", r"{\rtf1\ansi A \b bold\b0  clause.\par Next.}")).split() == [
-        "A",
-        "bold",
-        "clause.",
-        "Next.",
-    ]
 
 
 def test_zip_gives_a_document_per_member(tmp_path: Path) -> None:

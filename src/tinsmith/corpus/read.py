@@ -24,6 +24,7 @@ REASONS = {
     "empty": "nothing but white space",
     "encrypted": "protected by a password or encrypted for a recipient",
     "forgotten": "all its content is on the erasure list of the run",
+    "hidden": "text that the document does not show to its reader",
     "image": "a picture; pictures are not recognised",
     "no_text_field": "records without the field ingest.text_field",
     "no_text_layer": "a PDF without text and without scanned pages",
@@ -177,7 +178,7 @@ def _text_pieces(kind: str, data: bytes, text: str, limits: Limits) -> Sequence[
 
 
 def _read_zip(data: bytes, limits: Limits, *, nested: bool) -> tuple[str, Sequence[Part]]:
-    from tinsmith.corpus.readers import office, opendocument
+    from tinsmith.corpus.readers import office, opendocument, sheets
 
     archive = open_zip(data, limits)
     kind = zip_kind(archive)
@@ -185,8 +186,16 @@ def _read_zip(data: bytes, limits: Limits, *, nested: bool) -> tuple[str, Sequen
         return (kind, _read_members(archive, limits)) if not nested else _refuse(kind)
     if kind in ("odt", "ods", "odp") and b"encryption-data" in read_member(archive, "META-INF/manifest.xml"):
         raise Unreadable("encrypted", "password-protected document")
-    if kind in ("epub", "odt"):
-        return kind, read_epub(archive) if kind == "epub" else opendocument.read_odt(archive)
+    whole = {
+        "epub": read_epub,
+        "odt": opendocument.read_odt,
+        "ods": opendocument.read_ods,
+        "odp": opendocument.read_odp,
+    }
+    if kind in whole:
+        return kind, whole[kind](archive)
+    if kind == "xlsx" and "xl/workbook.bin" not in archive.namelist():
+        return kind, [*sheets.read_xlsx(archive), *office.unread_parts(archive)]
     readers = {"docx": office.read_docx, "pptx": office.read_pptx}
     piece = readers[kind](archive) if kind in readers else office.read_kreuzberg(data, kind)
     return kind, [piece, *office.unread_parts(archive)]
@@ -241,11 +250,19 @@ def _image(data: bytes, limits: Limits) -> Sequence[Part]:
     raise Unreadable("image")
 
 
+def _rtf(data: bytes, limits: Limits) -> Sequence[Part]:
+    from tinsmith.corpus.readers.rtf import read_rtf
+
+    return read_rtf(data)
+
+
 def _ole(kind: str) -> Callable[[bytes, Limits], Sequence[Part]]:
     def read(data: bytes, limits: Limits) -> Sequence[Part]:
-        from tinsmith.corpus.readers import office
+        from tinsmith.corpus.readers import office, sheets
 
-        return [office.read_kreuzberg(data, kind) if kind == "rtf" else office.read_ole(data, kind)]
+        hidden = sheets.hidden_sheets(data) if kind == "xls" else []
+        losses = [Loss(f"sheet {name}", "hidden", "hidden sheet") for name in hidden]
+        return [office.read_ole(data, kind), *losses]
 
     return read
 
@@ -254,5 +271,6 @@ _BINARY: dict[str, Callable[[bytes, Limits], Sequence[Part]]] = {
     "pdf": _pdf,
     "parquet": _parquet,
     "image": _image,
-    **{kind: _ole(kind) for kind in ("doc", "ppt", "xls", "msg", "ole", "rtf")},
+    "rtf": _rtf,
+    **{kind: _ole(kind) for kind in ("doc", "ppt", "xls", "msg", "ole")},
 }

@@ -97,3 +97,22 @@ def parse_xml(data: bytes) -> ElementTree.Element:
 def local(node: ElementTree.Element) -> str:
     """Return an element's name without its namespace; the empty string for comments."""
     return node.tag.rpartition("}")[2] if isinstance(node.tag, str) else ""
+
+
+def relations(archive: zipfile.ZipFile, folder: str, name: str) -> dict[str, tuple[str, str]]:
+    """Return the relationships of a part by id: (type, target part)."""
+    path = f"{folder}/_rels/{name}.rels"
+    if path not in archive.namelist():
+        return {}
+    nodes = parse_xml(read_member(archive, path))
+    return {
+        node.get("Id", ""): (node.get("Type", ""), _resolve(folder, node.get("Target", "")))
+        for node in nodes
+        if node.get("TargetMode") != "External"
+    }
+
+
+def _resolve(folder: str, target: str) -> str:
+    return (
+        target.lstrip("/") if target.startswith("/") else posixpath.normpath(posixpath.join(folder, target))
+    )

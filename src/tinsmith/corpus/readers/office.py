@@ -1,4 +1,4 @@
-"""Read office documents: Word and PowerPoint from their XML, other formats through kreuzberg."""
+"""Read office documents: Word and PowerPoint from their XML, formats from before 2007 through kreuzberg."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import xml.etree.ElementTree as ElementTree
 import zipfile
 from typing import Any
 
-from tinsmith.corpus.readers.archive import local, parse_xml, read_member
+from tinsmith.corpus.readers.archive import local, parse_xml, read_member, relations
 from tinsmith.corpus.readers.base import Loss, Piece, Unreadable, join_blocks, name_set
 from tinsmith.corpus.readers.detect import MIME, has_utf16_name
 from tinsmith.corpus.readers.mail import compose
+from tinsmith.corpus.readers.sheets import hidden_sheets
 
 # Properties contain tab stops, Fallback repeats the content of its choice, the others are deleted or hidden text.
 _SKIPPED = name_set("pPr rPr tblPr sectPr Fallback del moveFrom instrText delText rt fld")
@@ -23,14 +24,20 @@ _UNREAD = re.compile(
     re.IGNORECASE,
 )
 _SYMBOL = b"<w:sym "  # a character of a font's own set
-_SHEET = re.compile(r"xl/worksheets/[^/]+\.xml")
-_UNCOMPUTED = re.compile(
-    rb"<f(?:/>|[ >][^<]*(?:</f>)?)\s*(?:<v/>|<v></v>)?\s*</c>"
-)  # a formula without its value
 # Elements of equations: what stands before them, and between their sides.
 _STACKED = {"f": ("", "/"), "sSup": ("", "^"), "rad": ("√", "")}
 _SIDES = name_set("num den e sup")
 _MIDNIGHT = re.compile(r"^(\d{4}-\d\d-\d\d) 00:00:00$")
+_TIME = re.compile(r"^1899-12-3[01] (\d\d:\d\d:\d\d)$")
+_ERRORS = {
+    "#ERR: Div0": "#DIV/0!",
+    "#ERR: NA": "#N/A",
+    "#ERR: Name": "#NAME?",
+    "#ERR: Null": "#NULL!",
+    "#ERR: Num": "#NUM!",
+    "#ERR: Ref": "#REF!",
+    "#ERR: Value": "#VALUE!",
+}
 _MAIL_HEADER = re.compile(r"^(Subject|From|To|Cc|CC|Bcc|BCC|Date): ?(.*)$")
 _WORD_FILE = b"\xec\xa5"
 _SECTOR = 512
@@ -49,7 +56,7 @@ def read_pptx(archive: zipfile.ZipFile) -> Piece:
     """Return the text of the slides in order, each followed by its speaker notes."""
     folder = "ppt"
     show = parse_xml(read_member(archive, "ppt/presentation.xml"))
-    targets = _relations(archive, folder, "presentation.xml")
+    targets = relations(archive, folder, "presentation.xml")
     ids = [
         value
         for node in show.iter()
@@ -61,7 +68,7 @@ def read_pptx(archive: zipfile.ZipFile) -> Piece:
     blocks = []
     for slide in slides:
         blocks.append(_flow(parse_xml(read_member(archive, slide))))
-        related = _relations(archive, posixpath.dirname(slide), posixpath.basename(slide)).values()
+        related = relations(archive, posixpath.dirname(slide), posixpath.basename(slide)).values()
         notes = [
             name for kind, name in related if kind.endswith("/notesSlide") and name in archive.namelist()
         ]
@@ -75,16 +82,13 @@ def unread_parts(archive: zipfile.ZipFile) -> list[Loss]:
     known = {loss.part for loss in lost}
     chunks = (
         name
-        for kind, name in _relations(archive, "word", "document.xml").values()
+        for kind, name in relations(archive, "word", "document.xml").values()
         if kind.endswith("/aFChunk") and name not in known
     )
     lost += [Loss(name, "not_read") for name in chunks]
     if "word/document.xml" in archive.namelist():
         symbols = read_member(archive, "word/document.xml").count(_SYMBOL)
         lost += [Loss("word/document.xml", "not_read", "symbols", symbols)] if symbols else []
-    for name in sorted(filter(_SHEET.fullmatch, archive.namelist())):
-        if formulas := len(_UNCOMPUTED.findall(read_member(archive, name))):
-            lost.append(Loss(name, "not_read", "formulas that were never computed", formulas))
     return lost
 
 
@@ -104,8 +108,8 @@ def read_ole(data: bytes, kind: str) -> Piece:
 def read_kreuzberg(data: bytes, kind: str) -> Piece:
     """Extract through kreuzberg: no OCR, no cache, no models. Raises Unreadable: encrypted or damaged."""
     result = _extract(data, kind)
-    if kind in ("xlsx", "xls", "ods"):
-        return Piece(_sheets(result))
+    if kind in ("xlsx", "xls"):
+        return Piece(_sheets(result, hidden_sheets(data)))
     return Piece(result.content)
 
 
@@ -113,7 +117,7 @@ def _extract(data: bytes, kind: str) -> Any:
     import kreuzberg
 
     # Only these kinds: for source code and XML, kreuzberg would download grammars.
-    assert kind in ("xlsx", "xls", "ods", "odp", "doc", "ppt", "msg", "rtf"), kind
+    assert kind in ("xlsx", "xls", "doc", "ppt", "msg"), kind
     threads = kreuzberg.ConcurrencyConfig(max_threads=1)
     config = kreuzberg.ExtractionConfig(use_cache=False, disable_ocr=True, concurrency=threads)  # type: ignore[call-arg]
     try:
@@ -123,15 +127,24 @@ def _extract(data: bytes, kind: str) -> Any:
         raise Unreadable("encrypted" if locked else "damaged", str(error)[:300]) from error
 
 
-def _sheets(result: Any) -> str:
-    """Return each sheet as lines of tab-separated cells, below its name if there are several sheets."""
+def _sheets(result: Any, hidden: list[str]) -> str:
+    """Return each visible sheet as lines of tab-separated cells, below its name if there are several sheets."""
     names = result.metadata.get("sheet_names") or []
     blocks = []
     for table in result.tables:
-        rows = ["\t".join(_MIDNIGHT.sub(r"\1", cell) for cell in row).rstrip() for row in table.cells]
-        name = names[table.page_number - 1] if len(names) > 1 and 0 < table.page_number <= len(names) else ""
+        rows = ["\t".join(map(_show_old_cell, row)).rstrip() for row in table.cells]
+        name = names[table.page_number - 1] if 0 < table.page_number <= len(names) else ""
+        if name in hidden:
+            continue
+        name = name if len(names) > 1 else ""
         blocks.append("\n".join([name, *rows]) if any(rows) else "")
     return join_blocks(blocks)
+
+
+def _show_old_cell(cell: str) -> str:
+    """Return a cell as it is shown, where kreuzberg tells: a date without midnight, a time without a day, an error."""
+    cell = _TIME.sub(r"\1", _MIDNIGHT.sub(r"\1", cell))
+    return _ERRORS.get(cell, cell)
 
 
 def _read_msg(data: bytes) -> Piece:
@@ -150,25 +163,6 @@ def _word_encrypted(data: bytes) -> bool:
     """Return whether the file information block of Word 97 has the flag fEncrypted ([MS-DOC] 2.5.2)."""
     blocks = (data[start : start + 12] for start in range(0, len(data), _SECTOR))
     return any(block[:2] == _WORD_FILE and len(block) == 12 and block[11] & 1 for block in blocks)
-
-
-def _relations(archive: zipfile.ZipFile, folder: str, name: str) -> dict[str, tuple[str, str]]:
-    """Return the relationships of a part by id: (type, target part)."""
-    path = f"{folder}/_rels/{name}.rels"
-    if path not in archive.namelist():
-        return {}
-    nodes = parse_xml(read_member(archive, path))
-    return {
-        node.get("Id", ""): (node.get("Type", ""), _resolve(folder, node.get("Target", "")))
-        for node in nodes
-        if node.get("TargetMode") != "External"
-    }
-
-
-def _resolve(folder: str, target: str) -> str:
-    return (
-        target.lstrip("/") if target.startswith("/") else posixpath.normpath(posixpath.join(folder, target))
-    )
 
 
 def _flow(root: ElementTree.Element) -> str:

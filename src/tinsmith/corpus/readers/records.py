@@ -83,8 +83,9 @@ def read_csv(text: str, limits: Limits) -> list[Part]:
     header = _find_header(whole, start, delimiters, limits.text_field)
     if header is None:
         if limits.text_field != DEFAULT_TEXT_FIELD:
-            headers = (csv_header(whole[start : start + _HEAD], Dialect(each)) for each in delimiters)
-            _refuse(max(headers, key=len))
+            head = whole[start : start + _HEAD]
+            widest = max((csv_header(head, Dialect(each)) for each in delimiters), key=len)
+            _refuse(widest)
         return _one_text(text, f"no column is named {limits.text_field}")
     begin, delimiter = header
     above = len(LINE_END.findall(whole, 0, begin))
@@ -200,8 +201,8 @@ def _find_records(value: Any, field: str, depth: int = _DEPTH) -> _Found | None:
         named = all(isinstance(item, dict) and _named(item, field) for item in value.values())
         value = list(value.values()) if named else value
     if isinstance(value, list):
-        found = any(isinstance(record, dict) and _named(record, field) for record in value)
-        return _Found(value, []) if found else None
+        holds = any(isinstance(record, dict) and _named(record, field) for record in value)
+        return _Found(value, []) if holds else None
     if not isinstance(value, dict) or depth == 0:
         return None
     below = {key: found for key, item in value.items() if (found := _find_records(item, field, depth - 1))}
