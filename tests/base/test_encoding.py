@@ -66,14 +66,19 @@ def test_a_short_word_is_western() -> None:
 @pytest.mark.parametrize(
     ("damaged", "expected"),
     [
-        (GERMAN.encode() + b"don\x92t" + GERMAN.encode(), f"{GERMAN}don’t{GERMAN}"),
-        (GERMAN.encode() + GERMAN.encode("cp1252"), GERMAN * 2),
+        (GERMAN.encode() + b"don\x92t" + GERMAN.encode(), f"{GERMAN}don\ufffdt{GERMAN}"),
+        (b"The caf\xc3\xa9 is op\xf6en.", "The café is op\ufffden."),
+        (GERMAN.encode() * 2 + GERMAN.encode("cp1252") * 2, GERMAN * 4),
+        (GERMAN.encode() * 9 + GERMAN.encode("cp1252") * 2, GERMAN * 11),
         (RUSSIAN.encode() + b"\x92" + RUSSIAN.encode(), f"{RUSSIAN}\ufffd{RUSSIAN}"),
         (CHINESE.encode()[:-2], CHINESE[:-1] + "\ufffd"),
         (GERMAN.encode() + "ü".encode()[:1], GERMAN + "\ufffd"),
         # Half a letter, and a pair of surrogates: no letters of Windows-1252.
-        (GERMAN.encode() + b"\xc3ber", GERMAN + "\ufffdber"),
-        (GERMAN.encode() * 3 + b"(\xed\xa0\xbd)", f"{GERMAN * 3}(\ufffd\ufffd\ufffd)"),
+        (GERMAN.encode() * 2 + GERMAN.encode("cp1252") * 2 + b"\xc3ber", GERMAN * 4 + "\ufffdber"),
+        (
+            GERMAN.encode() * 4 + GERMAN.encode("cp1252") * 4 + b"(\xed\xa0\xbd)",
+            GERMAN * 8 + "(\ufffd\ufffd\ufffd)",
+        ),
     ],
 )
 def test_one_byte_that_is_not_utf8_costs_at_most_its_own_character(damaged: bytes, expected: str) -> None:

@@ -28,6 +28,7 @@ _SAMPLE = 65_536
 _TEXT_CONTROLS = (9, 10, 11, 12, 13, 27, 28, 29, 30, 31)
 # Other encodings hardly ever look like UTF-8: so many letters that do show that a byte that does not is stray.
 _WHOLE_PER_STRAY = 4
+_FEW = 8  # fewer stray bytes than these, and than letters, are damage
 _FOREIGN = re.compile("[^\0-\x7f\ufffd]")
 _LATIN = re.compile("[\x80-\u024f\u1e00-\u1eff\u2000-\u20bf]")  # letters of Latin script, and punctuation
 # Stray bytes that are letters or punctuation in Windows-1252, unless they are the first half of a UTF-8 letter.
@@ -90,8 +91,8 @@ class Encoding(NamedTuple):
 def find_encoding(chunks: Callable[[], Iterable[bytes]]) -> Encoding:
     """Return the encoding of text that comes in chunks, the first of which has at least 65,536 bytes or all.
 
-    A stray byte becomes U+FFFD, or within UTF-8 of Latin script its letter in Windows-1252. Raises ValueError for
-    binary content.
+    A stray byte becomes U+FFFD; where UTF-8 and Windows-1252 are mixed, it becomes its letter in the latter. Raises
+    ValueError for binary content.
     """
     first = next(iter(chunks()), b"")
     sample = first[:_SAMPLE]
@@ -127,12 +128,13 @@ def _utf8_errors(chunks: Callable[[], Iterable[bytes]]) -> str:
             latin += len(_LATIN.findall(text))
         for text in codecs.iterdecode(chunks(), "utf-8", _AS_WINDOWS):
             unknown += text.count("\ufffd")
-    mixed = 0 < foreign <= latin / _FITS
-    if foreign >= _WHOLE_PER_STRAY * replaced:
-        return _AS_WINDOWS if mixed else "replace"
+    if replaced < _FEW and foreign >= replaced:
+        return "replace"
     # Text in two encodings, such as a log of two programs: nearly all that is not UTF-8 are letters of Windows-1252.
-    two = mixed and _WHOLE_PER_STRAY * foreign >= replaced and unknown <= (1 - _FITS) * replaced
-    return _AS_WINDOWS if two else ""
+    mixed = 0 < foreign <= latin / _FITS and _WHOLE_PER_STRAY * foreign >= replaced
+    if mixed and unknown <= (1 - _FITS) * replaced:
+        return _AS_WINDOWS
+    return "replace" if foreign >= _WHOLE_PER_STRAY * replaced else ""
 
 
 def _one_byte(error: UnicodeError) -> tuple[str, int]:
