@@ -285,6 +285,7 @@ def test_every_dialect_of_records_is_read(tmp_path: Path, name: str, content: st
     result = read(tmp_path / name, content)
     assert [document["text"] for document in result.documents] == ["One, first.", "Two."]
     assert (result.lost, result.records) == ([], 2)
+    assert not any("more" in document["meta"] for document in result.documents)
     if name.startswith("key"):
         assert result.documents[0]["meta"] == {"version": 1}
 
@@ -295,6 +296,7 @@ def test_every_dialect_of_records_is_read(tmp_path: Path, name: str, content: st
         ("quote.csv", 'id,text\n1,"Say \\"yes, sir\\"\nand go."\n2,B\n', ['Say "yes, sir"\nand go.', "B"], []),
         ("path.csv", 'id,text\n1,"C:\\dir\\"\n2,B\n', ["C:\\dir\\", "B"], []),
         ("apostrophe.csv", "id,text\n1,'tis so\n2,B\n", ["'tis so", "B"], []),
+        ("alone.csv", 'text\n"A, b"\nc "d", e, f\n', ["A, b", 'c "d", e, f'], []),
         ("inch.csv", 'id,text\n1,a 5" pipe\n2,"B, ""b"""\n', ['a 5" pipe', 'B, "b"'], []),
         ("line.csv", 'id,text\n1,a\u2028b\n2,c\x85d\n', ["a\u2028b", "c\x85d"], []),
         ("line.jsonl", '{"text": "a\u2028b"}\n{"text": "c\x85d"}\n', ["a\u2028b", "c\x85d"], []),
@@ -320,6 +322,7 @@ def test_what_a_table_or_a_list_of_records_says_is_read_or_counted(
     [
         ("a.csv", "id,note\n1,a\n"),
         ("b.csv", 'id,"text\n1,a\n'),
+        ("c.csv", "id,note\n1,text\n2,b\n"),
         ("a.json", '{"rows": [{"row": {"text": "a"}}]}'),
         ("b.json", '{"body": {"text": "a"}, "title": {"t": "b"}}'),
         ("c.json", '{"text": "cut o'),

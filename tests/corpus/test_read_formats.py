@@ -304,6 +304,12 @@ def test_lost_ligatures_come_back() -> None:
 MAIL = "From: Ann <ann@example.org>\nTo: bob@example.org\nSubject: =?utf-8?q?Caf=C3=A9?=\nMIME-Version: 1.0\n"
 
 
+def test_only_a_line_end_ends_a_header_of_mail(tmp_path: Path) -> None:
+    head = "From: a@b.example\nSubject: one\u2028two\x85three\nDate: Mon, 1 Jan 2024 10:00:00 +0000"
+    result = read(tmp_path / "a", f"{head}\n\nBody".encode())
+    assert (result.mime, result.documents[0]["text"][-4:]) == ("message/rfc822", "Body")
+
+
 def test_mail_prefers_the_plain_body(tmp_path: Path) -> None:
     parts = (
         "--x\nContent-Type: text/html\n\n<p>page</p>\n--x\nContent-Type: text/plain; charset=nonsense\n\n"

@@ -64,6 +64,7 @@ def test_a_sheet_shows_its_cells_and_counts_what_it_hides(tmp_path: Path) -> Non
     rows = (
         f"<b:table-row><b:table-cell/>{cell('15%')}{cell('secret')}{cell('0042')}</b:table-row>"
         f"<b:table-row b:visibility='filter'>{cell('hidden')}</b:table-row>"
+        f"<b:table-row>{empty}</b:table-row><b:table-row>{empty}</b:table-row>"
         f"<b:table-row b:number-rows-repeated='2'>{empty}{empty}{cell('18:00')}</b:table-row>"
         f"<b:table-row><b:table-cell/>{twice}{covered}{formula}</b:table-row>"
         f"<b:table-row b:number-rows-repeated='1048570'>{empty}</b:table-row>"
@@ -77,7 +78,7 @@ def test_a_sheet_shows_its_cells_and_counts_what_it_hides(tmp_path: Path) -> Non
         f"<b:table b:name='Two' b:style-name='away'><b:table-row>{cell('z')}</b:table-row></b:table>"
     )
     result = opendocument(tmp_path, "spreadsheet", tables)
-    assert only_text(result) == "15%\t0042\n\t\t18:00\n\t\t18:00\nx"
+    assert only_text(result) == "15%\t0042\n\n\t\t18:00\n\t\t18:00\nx"
     assert losses(result) == [
         ("content.xml", "hidden", "cells of hidden columns", 2),
         ("content.xml", "hidden", "cells under merged ones", 1),
@@ -117,7 +118,7 @@ FONTS = r"{\fonttbl{\f0\fcharset204 A;}{\f1\fcharset0 B;}{\f2\fcharset128 C;}{\f
         (r"\ansicpg1251\'c4\'ee {\b\'e3}", "До г"),
         (r"a\u-10179?\u-8704? b\u8364\'80c\uc2\u26085\'93\'fad{\uc0\u233e}", "a😀 b€c日dée"),
         (FONTS + r"{\listtext\pard\f3\'b7\tab}Item {\listtext\f3\u-3913?\tab}", "•\tItem •"),
-        (r"{\*\unknown x}{\info{\title T}}{\header H}{\pict\bin3 }{}}{\field{\*\fldinst I}{\fldrslt link}}", "link"),
+        (r"{\*\unknown x}{\info{\title T}}{\header H}{\pict\bin2 {{}{\field{\*\fldinst I}{\fldrslt link}}", "link"),
         (r"\trowd\intbl a\cell b\par c\cell\row\intbl d\cell e\cell\row\pard After", "a\tb c\nd\te\n\nAfter"),
         (r"One{\footnote A note.\par More.} ends.\par Two", "One ends.\n\nTwo\n\nA note.\n\nMore."),
         (r"See{\shp{\*\shpinst{\sp{\sn n}{\sv v}}{\shptxt In a box}}{\shprslt again}}.", "See.\n\nIn a box"),
@@ -134,15 +135,15 @@ def test_rtf_shows_the_text_of_its_page(tmp_path: Path, body: str, text: str) ->
 
 def test_hidden_and_unread_text_of_rtf_is_a_loss(tmp_path: Path) -> None:
     body = (
-        r"{\v one \b run}open{\v0 .}\v\par still\v0{\deleted gone}\par{\*\annotation com}"
+        r"{\v one \b run\plain}open{\v .\plain  up}{\v0 .}\v\par still\v0{\deleted gone}\par{\*\annotation com}"
         r"\f3\'61\'62\f1{\object{\*\objdata 00}{\result shown}}"
     )
     (tmp_path / "a.rtf").write_bytes((r"{\rtf1\ansi\deff1" + FONTS + body + "}").encode())
     result = read_file(tmp_path / "a.rtf")
-    assert only_text(result) == "open.\n\nshown"
+    assert only_text(result) == "open up.\n\nshown"
     assert losses(result) == [
         ("document", "hidden", "deleted text", 1),
-        ("document", "hidden", "hidden text", 2),
+        ("document", "hidden", "hidden text", 3),
         ("document", "not_read", "comments", 1),
         ("document", "not_read", "embedded objects", 1),
         ("document", "not_read", "symbols", 2),

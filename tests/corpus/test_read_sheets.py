@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import struct
 from pathlib import Path
 
 import openpyxl
 import pytest
+from openpyxl.utils.datetime import CALENDAR_MAC_1904
 
 from tinsmith.corpus.read import ReadResult, read_file
 from tinsmith.corpus.readers.number_formats import show_number, show_text
@@ -104,6 +106,15 @@ def test_each_kind_of_cell_is_text(tmp_path: Path) -> None:
     ]
     result = sheet_of(tmp_path, f"<row>{cells}</row>")
     assert (only_text(result), result.lost) == ("\t".join(shown), [])
+
+
+def test_the_days_of_a_workbook_may_begin_in_1904(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    book.epoch = CALENDAR_MAC_1904
+    assert book.active is not None
+    book.active.append([datetime.date(2024, 3, 14), datetime.time(18, 30)])
+    book.save(tmp_path / "a.xlsx")
+    assert only_text(read_file(tmp_path / "a.xlsx")) == "2024-03-14\t18:30:00"
 
 
 def test_a_formula_without_its_value_is_a_loss(tmp_path: Path) -> None:

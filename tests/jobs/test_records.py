@@ -114,6 +114,8 @@ def test_json_in_all_its_forms(read):
         (3, "damaged_record"),
         (4, "damaged_record"),
     ]
+    joined = f"{lines}\n\ufeff{lines}"  # two files in one, with the mark of the second
+    assert read(f"\x1e{joined}", "a.jsonl") == [(1, rows[0]), (2, rows[1]), (3, rows[0]), (4, rows[1])]
     assert read('{"text": "a"}', "one.jsonl") == [(1, {"text": "a"})]
 
 

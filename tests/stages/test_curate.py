@@ -165,6 +165,12 @@ def test_kept_rows_hold_repaired_text_and_all_columns(tmp_path, mixed):
     assert ids == sorted(ids)
 
 
+def test_a_sound_copy_stays_though_the_damaged_one_is_longer(tmp_path):
+    copies = {"damaged.txt": prose("harbour") + "\ufffd\ufffd", "sound.txt": prose("harbour")}
+    out = run(tmp_path, copies)
+    assert (set(kept(out)), rejected(out)["damaged.txt"]["reason"]) == ({"sound.txt"}, "near_duplicate")
+
+
 def test_relatives_bear_one_cluster_named_by_its_smallest_member(tmp_path, mixed):
     out = run(tmp_path, mixed)
     rows = kept(out)
