@@ -8,6 +8,7 @@ import stat
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ REASONS = {
     "image": "a picture; pictures are not recognised",
     "no_text_field": "records without the field ingest.text_field",
     "no_text_layer": "a PDF without text and without scanned pages",
-    "not_read": "a part of a document that no reader opens, such as a chart, a comment or a symbol",
+    "not_read": "a part of a document that no reader opens, such as a comment or an embedded object",
     "not_a_file": "a device, pipe or socket",
     "out_of_memory": "needs more memory than a reader process may use",
     "scanned": "a PDF of scanned pages; ingest.ocr = true reads them",
@@ -39,6 +40,7 @@ REASONS = {
     "unsupported_format": "binary content of no known format",
 }
 _UNPACK_FACTOR = 5
+_MAX_DEPTH = 3  # of documents within documents
 _YAML_SUFFIXES = (".yaml", ".yml")
 
 
@@ -179,6 +181,7 @@ def _text_pieces(kind: str, data: bytes, text: str, limits: Limits) -> Sequence[
 
 def _read_zip(data: bytes, limits: Limits, *, nested: bool) -> tuple[str, Sequence[Part]]:
     from tinsmith.corpus.readers import office, opendocument, sheets
+    from tinsmith.corpus.readers.ooxml import docx, pptx
 
     archive = open_zip(data, limits)
     kind = zip_kind(archive)
@@ -194,36 +197,38 @@ def _read_zip(data: bytes, limits: Limits, *, nested: bool) -> tuple[str, Sequen
     }
     if kind in whole:
         return kind, whole[kind](archive)
+    if kind in ("docx", "pptx"):
+        read = docx.read_docx if kind == "docx" else pptx.read_pptx
+        return kind, read(archive, partial(_read_member, limits))
     if kind == "xlsx" and "xl/workbook.bin" not in archive.namelist():
         return kind, [*sheets.read_xlsx(archive), *office.unread_parts(archive)]
-    readers = {"docx": office.read_docx, "pptx": office.read_pptx}
-    piece = readers[kind](archive) if kind in readers else office.read_kreuzberg(data, kind)
-    return kind, [piece, *office.unread_parts(archive)]
+    return kind, [office.read_kreuzberg(data, kind), *office.unread_parts(archive)]
 
 
 def _read_members(archive: zipfile.ZipFile, limits: Limits) -> Sequence[Part]:
     """Read the files in an archive; those without text are losses."""
-    parts: list[Part] = []
-    for member in sorted(archive.infolist(), key=lambda member: member.filename):
-        if member.is_dir():
-            continue
-        name = member.filename
-        try:
-            _, found = _read_bytes(read_member(archive, name), name, limits, nested=True)
-        except Unreadable as refusal:
-            parts.append(Loss(name, refusal.reason, refusal.detail))
-            continue
-        except MemoryError:
-            parts.append(Loss(name, "out_of_memory"))
-            continue
-        # Parsers raise anything on damaged files; the other members are read all the same.
-        except Exception as error:
-            parts.append(Loss(name, "damaged", f"{type(error).__name__}: {error}"[:300]))
-            continue
-        if not any(isinstance(part, Loss) or clean(part.text) for part in found):
-            found = [Loss("", "empty")]
-        parts += [_within(name, part) for part in found]
-    return parts
+    members = sorted(archive.infolist(), key=lambda member: member.filename)
+    names = [member.filename for member in members if not member.is_dir()]
+    loads = ((name, partial(read_member, archive, name)) for name in names)
+    return [part for name, load in loads for part in _read_member(limits, name, load)]
+
+
+def _read_member(limits: Limits, name: str, load: Callable[[], bytes]) -> list[Part]:
+    """Read a file in an archive or a document. What goes wrong is a loss: the others are read all the same."""
+    if limits.depth >= _MAX_DEPTH:
+        return [Loss(name, "not_read", "documents within documents within documents")]
+    try:
+        _, found = _read_bytes(load(), name, replace(limits, depth=limits.depth + 1), nested=True)
+    except Unreadable as refusal:
+        return [Loss(name, refusal.reason, refusal.detail)]
+    except MemoryError:
+        return [Loss(name, "out_of_memory")]
+    # Parsers raise anything on damaged files.
+    except Exception as error:
+        return [Loss(name, "damaged", f"{type(error).__name__}: {error}"[:300])]
+    if not any(isinstance(part, Loss) or clean(part.text) for part in found):
+        found = [Loss("", "empty")]
+    return [_within(name, part) for part in found]
 
 
 def _within(member: str, part: Part) -> Part:

@@ -47,11 +47,15 @@ Part = Piece | Loss
 
 @dataclass(frozen=True)
 class Limits:
-    """Options of the readers: the field with text, the unpacked size allowed in bytes, whether to recognise scans."""
+    """Options of the readers: the field with text, the unpacked size allowed in bytes, whether to recognise scans.
+
+    `depth` counts the documents around the one that is read.
+    """
 
     text_field: str = DEFAULT_TEXT_FIELD
     max_unpacked_bytes: int = 1_000_000_000
     ocr: bool = False
+    depth: int = 0
 
 
 def name_set(words: str) -> frozenset[str]:

@@ -1,0 +1,1 @@
+"""Office Open XML: Word documents and PowerPoint shows from their parts."""
