@@ -11,6 +11,7 @@ from functools import partial
 from tinsmith.corpus.readers.archive import local
 from tinsmith.corpus.readers.base import Part, Piece, Unreadable, join_blocks
 from tinsmith.corpus.readers.numerals import write_number
+from tinsmith.corpus.readers.ooxml.context import Context, Notes
 from tinsmith.corpus.readers.ooxml.numbering import Numbering
 from tinsmith.corpus.readers.ooxml.package import (
     Element,
@@ -22,7 +23,7 @@ from tinsmith.corpus.readers.ooxml.package import (
     number,
     value,
 )
-from tinsmith.corpus.readers.ooxml.story import Context, Notes, Story
+from tinsmith.corpus.readers.ooxml.story import Story
 from tinsmith.corpus.readers.ooxml.styles import Styles
 
 _MAIN = re.compile(r"word/document\d*\.xml", re.IGNORECASE)
@@ -58,9 +59,9 @@ def read_docx(archive: zipfile.ZipFile, read_part: PartReader) -> list[Part]:
         package.lose(main, "not_read", f"numbers in the format {style}, written as figures", count)
     if (comments := _optional(package, main, "comments")) is not None:
         package.lose(_beside(main, "comments"), "not_read", "comments", len(comments))
-    for name in package.names:
-        chunk = name in package.related(main, "aFChunk")
-        if (chunk or _UNREAD.fullmatch(name)) and name.lower() not in package.opened:
+    chunks = package.related(main, "aFChunk")
+    for name in dict.fromkeys((*filter(_UNREAD.fullmatch, package.names), *chunks)):
+        if name.lower() not in package.opened:
             package.lose(name, "not_read")
     return [Piece(join_blocks([*heads, *body, *notes, *feet])), *package.losses()]
 

@@ -33,6 +33,7 @@ class Field:
     data: Element | None = None
     in_code: bool = True
     shows: bool = False
+    swallowed: int = 0
 
     @property
     def kind(self) -> str:
@@ -65,6 +66,16 @@ class Fields:
         """Begin the result of the innermost field."""
         if self._open:
             self._open[-1].in_code = False
+
+    def swallow(self, text: str | None) -> bool:
+        """Return whether text at this place is not shown, and count it in case the field has no end."""
+        if self.in_code and text and text.strip():
+            self._open[-1].swallowed += 1
+        return self.in_code
+
+    def swallowed(self) -> int:
+        """Return how many texts belong to the code of fields that are still open."""
+        return sum(each.swallowed for each in self._open)
 
     def show(self) -> None:
         """Note that something is shown at this place."""

@@ -13,10 +13,10 @@ _Run = tuple[int, str]
 
 # What is raised and yet part of the number or word before it: 1st, 2e, 14h30, No, Mme, TM.
 _ORDINALS = name_set("st nd rd th er ère ere re ème eme me nde ter bis os as tm sm")
-_SHORT_ORDINALS = name_set(
-    "e o a ª º h"
-)  # after numbers of three figures at most; else they are marks of notes
-_ABBREVIATIONS = name_set("tm sm mc me mes lle lles gr ie ies rs te ta o os")
+# After numbers of three figures at most; behind longer ones they are marks of notes.
+_SHORT_ORDINALS = name_set("e o a ª º h")
+_ABBREVIATIONS = name_set("mc me mes lle lles gr ie ies rs te ta o os")
+_MARKS = ("tm", "sm")
 _SHORT_NUMBER = re.compile(r"(?<![\d.,])\d{1,3}$")
 _SIMPLE = re.compile(r"[+\-−–±]?(?:\d+(?:\.\d+)?|[^\W\d_]+)|\([^()]*\)")
 # The levels of a fraction that is written with raised and lowered figures, and the pattern of its text.
@@ -96,9 +96,9 @@ def _shift(written: str, text: str, level: int) -> str:
 
 def _mark_raised(written: str, core: str) -> str:
     """Return `^` if raised text would change what stands before it or its own meaning, else the empty string."""
-    before, letters = written[-1:], core.rstrip(".").lower()
-    if not any(char.isalnum() for char in core) or core.startswith("["):
-        return ""  # marks such as * and [1]
+    before, letters = written[-1:], core.strip(".,;:").lower()
+    if not any(char.isalnum() for char in core) or core.startswith("[") or letters in _MARKS:
+        return ""
     if not before.strip() or before in "([{\"'“‘«":
         return "^" if core[0].isdigit() and written.rstrip()[-1:].isdigit() else ""
     if before.isdigit() and letters in _SHORT_ORDINALS:

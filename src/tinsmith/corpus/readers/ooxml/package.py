@@ -99,6 +99,7 @@ class Package:
         if not target:
             self.lose(part, "not_read", f"{what} that are elsewhere")
             return []
+        self.opened.add(target.lower())
         try:
             return read(self, target)
         except Unreadable as refusal:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from tinsmith.corpus.readers.archive import local
 from tinsmith.corpus.readers.base import Piece, name_set
 from tinsmith.corpus.readers.ooxml.charts import read_chart, read_diagram
+from tinsmith.corpus.readers.ooxml.context import Context
 from tinsmith.corpus.readers.ooxml.drawing import paragraphs
 from tinsmith.corpus.readers.ooxml.equations import equation
 from tinsmith.corpus.readers.ooxml.fields import CHECKED, UNCHECKED, Fields, computed
 from tinsmith.corpus.readers.ooxml.line import Line, append
-from tinsmith.corpus.readers.ooxml.numbering import Counters, Numbering
+from tinsmith.corpus.readers.ooxml.numbering import Counters
 from tinsmith.corpus.readers.ooxml.package import Element, Package, attribute, child, children, is_on, is_set
-from tinsmith.corpus.readers.ooxml.styles import Look, Styles, is_shade
+from tinsmith.corpus.readers.ooxml.styles import Look, is_shade
 from tinsmith.corpus.readers.ooxml.symbols import symbol, translate
 
 _SKIPPED = name_set("pPr rPr tblPr tblGrid tblPrEx trPr tcPr sdtPr sdtEndPr customXmlPr smartTagPr fldData")
@@ -24,44 +25,6 @@ _REFERENCES = {"footnoteReference": "footnote", "endnoteReference": "endnote"}
 _OBJECTS = {"OLEObject": "embedded objects", "control": "controls of a form", "contentPart": "handwriting"}
 _INVISIBLE = re.compile(r"visibility\s*:\s*hidden|display\s*:\s*none")
 _LETTER = re.compile(r"[^\W\d_]")
-
-
-class Notes:
-    """The marks of footnotes and endnotes, in the order in which the body refers to them."""
-
-    def __init__(self, write: dict[str, Callable[[int], str]]) -> None:
-        """Take how numbers of each kind are written, by their place from zero."""
-        self._write = write
-        self._marks: dict[tuple[str, str], str] = {}
-        self._numbered = dict.fromkeys(write, 0)
-        self.hidden: set[tuple[str, str]] = set()
-
-    def refer(self, kind: str, identity: str, *, custom: bool) -> str:
-        """Return the mark of a reference; a mark of the author's own is text of the document."""
-        if custom:
-            self._marks[kind, identity] = ""
-        elif (kind, identity) not in self._marks:
-            self._marks[kind, identity] = f"[{self._write[kind](self._numbered[kind])}]"
-            self._numbered[kind] += 1
-        return self._marks[kind, identity]
-
-    def order(self, kind: str) -> list[str]:
-        """Return the ids of the notes of a kind that the body refers to."""
-        return [identity for each, identity in self._marks if each == kind]
-
-    def mark(self, kind: str, identity: str) -> str:
-        """Return the mark of a note, "" for a note without."""
-        return self._marks.get((kind, identity), "")
-
-
-class Context:
-    """What all stories of a document share."""
-
-    def __init__(self, package: Package, styles: Styles, numbering: Numbering, notes: Notes) -> None:
-        self.package, self.styles, self.numbering, self.notes = package, styles, numbering, notes
-        self.boxes = Counters(numbering)  # text boxes are one story
-        self.sections: list[Element] = []
-        self.on_white = True  # whether the page is
 
 
 class Story:
@@ -82,6 +45,7 @@ class Story:
         blocks: list[str] = []
         self._collect(node, blocks)
         self._flush(blocks)
+        self._lose("not_read", "text in fields without an end", self._fields.swallowed())
         return blocks
 
     def is_only_page_numbers(self, block: str) -> bool:
@@ -197,7 +161,9 @@ class Story:
                 self._field_mark(each, line, look)
             elif name == "instrText":
                 self._fields.add_code(each.text or "")
-            elif name in _SKIPPED or self._fields.in_code:
+            elif (
+                name in _SKIPPED or (name == "t" and self._fields.swallow(each.text)) or self._fields.in_code
+            ):
                 continue
             elif look.hidden:
                 self._hide(each, name)
@@ -246,16 +212,18 @@ class Story:
         """Count an element of a hidden run."""
         if name in _REFERENCES:
             self.context.notes.hidden.add((_REFERENCES[name], attribute(node, "id")))
-        elif (name == "t" and (node.text or "").strip()) or name in ("sym", "drawing", "pict", "object"):
+        elif name in ("sym", "drawing", "pict", "object") or "".join(node.itertext()).strip():
             self._lose("hidden", "hidden text")
 
     def _deleted(self, node: Element) -> None:
-        """Count text that a tracked change has deleted."""
+        """Count text that a tracked change has deleted, and keep the fields in it apart from those that stay."""
         runs = 0
         for each in node.iter():
             name = local(each)
             if name in _REFERENCES:
                 self.context.notes.hidden.add((_REFERENCES[name], attribute(each, "id")))
+            elif name == "fldChar":
+                self._field_mark(each, Line(), Look(hidden=True))
             runs += name in ("delText", "t") and bool((each.text or "").strip())
         self._lose("hidden", "deleted text", runs)
 
@@ -365,8 +333,9 @@ def _nearest(node: Element, name: str) -> Iterator[Element]:
 
 
 def _is_hidden_shape(node: Element) -> bool:
-    named = child(node, "docPr") if local(node) in ("inline", "anchor") else child(node, "cNvPr")
-    return is_set(named, "hidden") or bool(_INVISIBLE.search(attribute(node, "style")))
+    named = child(node, "docPr" if local(node) in ("inline", "anchor") else "cNvPr")
+    hidden = is_set(named, "hidden") or (local(node) == "anchor" and is_set(node, "hidden"))
+    return hidden or bool(_INVISIBLE.search(attribute(node, "style")))
 
 
 def _read_document(package: Package, part: str) -> list[str]:
