@@ -170,9 +170,9 @@ def test_styles_number_paragraphs(tmp_path):
 
 
 def test_a_style_that_states_only_its_level_inherits_the_list(tmp_path):
-    styles = style("Base", num_pr(1)) + style("Deeper", num_pr(index=2), based_on="Base")
+    styles = style("Base", num_pr(1, 1)) + style("Deeper", num_pr(index=2), based_on="Base")
     body = paragraph("A", '<w:pStyle w:val="Deeper"/>') + paragraph("B", '<w:pStyle w:val="Base"/>')
-    assert blocks(tmp_path, body, definition(0, *CLAUSES) + listed(1, 0), styles) == ["(a) A", "1. B"]
+    assert blocks(tmp_path, body, definition(0, *CLAUSES) + listed(1, 0), styles) == ["(a) A", "1.1 B"]
 
 
 def test_the_default_style_numbers_paragraphs_without_one(tmp_path):
@@ -262,11 +262,18 @@ def test_hidden_paragraphs_count_and_deleted_ones_do_not(tmp_path):
         numbered("A")
         + paragraph(run("S", "<w:vanish/>"), num_pr(1, 0) + hidden)
         + paragraph(deleted, num_pr(1, 0) + gone)
+        + paragraph("Plain")
         + numbered("B")
     )
     reading = read_docx(tmp_path, body, {"numbering.xml": numbering})
-    assert reading.blocks == ["1. A", "3. B"]
+    assert reading.blocks == ["1. A", "Plain", "3. B"]
     assert sorted(detail for _, _, detail, _ in reading.lost) == ["deleted text", "hidden text"]
+
+
+def test_a_paragraph_that_its_style_hides_shows_no_number(tmp_path):
+    styles = '<w:style w:type="paragraph" w:styleId="Draft"><w:rPr><w:vanish/></w:rPr></w:style>'
+    body = numbered("A") + numbered("S", more='<w:pStyle w:val="Draft"/>') + numbered("B")
+    assert blocks(tmp_path, body, definition(0, *CLAUSES) + listed(1, 0), styles) == ["1. A", "3. B"]
 
 
 def test_a_hidden_number_counts_and_is_a_loss(tmp_path):
@@ -279,24 +286,27 @@ def test_a_hidden_number_counts_and_is_a_loss(tmp_path):
 
 def test_a_heading_that_runs_on_has_one_number(tmp_path):
     mark = "<w:rPr><w:vanish/><w:specVanish/></w:rPr>"
-    body = paragraph("Term.", num_pr(1, 0) + mark) + paragraph(" It ends in May.") + numbered("Rent.")
+    body = paragraph("Term.", num_pr(1, 0) + mark) + numbered(" It ends in May.") + numbered("Rent.")
     assert blocks(tmp_path, body, definition(0, *CLAUSES) + listed(1, 0)) == [
         "1. Term. It ends in May.",
         "2. Rent.",
     ]
 
 
-def test_notes_and_headers_count_for_themselves(tmp_path):
+def test_notes_and_boxes_count_for_themselves(tmp_path):
     numbering = definition(0, *CLAUSES) + listed(1, 0)
     notes = element("w:footnotes", f'<w:footnote w:id="2">{numbered("N")}</w:footnote>')
+    box = "<w:r><w:pict><v:textbox><w:txbxContent>{}</w:txbxContent></v:textbox></w:pict></w:r>".format
     body = numbered("A") + paragraph('<w:r><w:footnoteReference w:id="2"/></w:r>') + numbered("B")
+    body += paragraph(run("Boxes:") + box(numbered("X")) + box(numbered("Y"))) + numbered("C")
     reading = read_docx(tmp_path, body, {"numbering.xml": numbering, "footnotes.xml": notes})
-    assert reading.blocks == ["1. A", "[1]", "2. B", "1. N"]
+    assert reading.blocks == ["1. A", "[1]", "2. B", "Boxes:", "1. X", "2. Y", "3. C", "1. N"]
 
 
 def test_lists_that_are_not_there_give_no_number(tmp_path):
     body = numbered("A", 9) + numbered("B", 0) + numbered("C", 1, 5) + numbered("D", 1)
-    assert blocks(tmp_path, body, definition(0, level(0, "%1.")) + listed(1, 0)) == ["A", "B", "C", "1. D"]
+    numbering = definition(0, level(0, "%1.")) + listed(1, 0) + listed(0, 0)
+    assert blocks(tmp_path, body, numbering) == ["A", "B", "C", "1. D"]
 
 
 def test_a_list_without_a_start_begins_at_zero(tmp_path):

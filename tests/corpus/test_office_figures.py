@@ -93,6 +93,8 @@ EQUATIONS = [
     (fraction("1", "2"), "1/2"),
     (("3", fraction("1", "2")), "3 1/2"),
     ((fraction("1", "2"), "5"), "1/2 5"),
+    ((fraction("1", "2"), "x"), "1/2 x"),
+    (("x", fraction("1", "2")), "x 1/2"),
     (fraction("a+b", "2c"), "(a+b)/(2c)"),
     (fraction("net income", "sales"), "(net income)/sales"),
     (fraction(fraction("1", "2"), "3"), "(1/2)/3"),

@@ -2,7 +2,19 @@
 
 import pytest
 
-from corpus.office_files import inside, line, paragraph, read_docx, read_pptx, relations, run, shape, slide
+from corpus.office_files import (
+    element,
+    inside,
+    line,
+    paragraph,
+    read_docx,
+    read_members,
+    read_pptx,
+    relations,
+    run,
+    shape,
+    slide,
+)
 
 VANISH = "<w:vanish/>"
 STYLES = (
@@ -56,6 +68,8 @@ def test_white_text_is_seen_in_tables_and_boxes_and_on_coloured_pages(tmp_path):
     box = f"<w:r><w:pict><v:textbox><w:txbxContent>{paragraph(white)}</w:txbxContent></v:textbox></w:pict></w:r>"
     assert read_docx(tmp_path, table + paragraph(box)).blocks == ["Head", "Head"]
     assert read_docx(tmp_path, paragraph(white, '<w:shd w:val="clear" w:fill="000000"/>')).text == "Head"
+    page = element("w:document", '<w:background w:color="000000"/>' + inside("w:body", paragraph(white)))
+    assert read_members(tmp_path / "a.docx", {"word/document.xml": page}).text == "Head"
 
 
 def test_a_document_whose_text_is_all_hidden_says_so(tmp_path):
@@ -127,8 +141,11 @@ def test_hidden_slides_and_shapes(tmp_path):
     ]
     notes = slide(shape(line("Notes of it")))
     parts = {
-        "slides/_rels/slide2.xml.rels": relations(("n", "notesSlide", "../notesSlides/n.xml")),
+        "slides/_rels/slide2.xml.rels": relations(
+            ("n", "notesSlide", "../notesSlides/n.xml"), ("c", "chart", "../charts/chart1.xml")
+        ),
         "notesSlides/n.xml": notes,
+        "charts/chart1.xml": "<c/>",
     }
     reading = read_pptx(tmp_path, slides, parts)
     assert reading.text == "Seen"
@@ -147,3 +164,11 @@ def test_shapes_beside_the_slide_are_hidden(tmp_path, x, y, shown):
     reading = read_pptx(tmp_path, [slide(shape(line("On it")) + shape(line("Aside"), frame=frame))])
     assert ("Aside" in reading.blocks) == shown
     assert [row[1] for row in reading.lost] == [] if shown else ["hidden"]
+
+
+def test_a_shape_that_moves_in_is_seen(tmp_path):
+    frame = '<a:xfrm><a:off x="9000" y="0"/><a:ext cx="1000" cy="1000"/></a:xfrm>'
+    moving = slide(shape(line("Aside"), frame=frame)).replace(
+        "</p:sld>", "<p:timing><p:animMotion/></p:timing></p:sld>"
+    )
+    assert read_pptx(tmp_path, [moving]).text == "Aside"

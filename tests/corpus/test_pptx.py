@@ -32,6 +32,19 @@ def test_schemes_of_numbers(tmp_path, scheme, start, shown):
     assert read_pptx(tmp_path, [slide(shape(body))]).text == shown
 
 
+def test_another_scheme_or_start_begins_again(tmp_path):
+    scheme = '<a:buAutoNum type="{}" startAt="{}"/>'.format
+    kinds = (
+        ("arabicPeriod", 1),
+        ("arabicPeriod", 1),
+        ("arabicParenR", 1),
+        ("arabicParenR", 5),
+        ("arabicParenR", 5),
+    )
+    body = "".join(item("A", 0, scheme(*kind)) for kind in kinds)
+    assert read_pptx(tmp_path, [slide(shape(body))]).blocks == ["1. A", "2. A", "1) A", "5) A", "6) A"]
+
+
 def place(kind, index=""):
     number = f'idx="{index}"' if index else ""
     return f"<p:cNvPr id='1' name=''/><p:cNvSpPr/><p:nvPr><p:ph type='{kind}' {number}/></p:nvPr>"
@@ -82,6 +95,8 @@ def test_what_layout_and_master_show_is_read_once(tmp_path):
     assert read_pptx(tmp_path, slides, parts).blocks == ["One", "Two", "Quay Ltd", "Confidential", "May 2024"]
     off = [slide(shape(line("One")), 'showMasterSp="0"')]
     assert read_pptx(tmp_path, off, parts).blocks == ["One"]
+    parts["slideLayouts/l.xml"] = parts["slideLayouts/l.xml"].replace(" ", ' showMasterSp="0" ', 1)
+    assert read_pptx(tmp_path, [slide(shape(line("One")))], parts).blocks == ["One", "Quay Ltd"]
 
 
 def test_notes_tables_fields_and_line_breaks(tmp_path):

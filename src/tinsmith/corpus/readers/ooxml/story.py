@@ -94,7 +94,7 @@ class Story:
         self._inline(node, line, apart, (style, on_white))
         text = line.text()
         gone = child(mark, "del") is not None or child(mark, "moveFrom") is not None
-        hidden = mark is not None and context.styles.vanishes(style, mark)
+        hidden = context.styles.vanishes(style, mark)
         label = "" if gone and not text else self._label(properties, style, text)
         if hidden and not text:
             label = ""
