@@ -60,11 +60,8 @@ class Numbering:
         self._by_style: dict[str, Numbered | None] = {}
         self.unknown: dict[str, int] = {}
 
-    def place(self, properties: Element | None, style: str) -> tuple[str, int] | None:
-        """Return the list and the level of a paragraph, None if it has no number."""
-        own = child(properties, "numPr")
-        if own is None and not self._nodes:
-            return None
+    def place(self, own: Element | None, style: str) -> tuple[str, int] | None:
+        """Return the list and the level of a paragraph with its own `numPr`, None if it has no number."""
         if style not in self._by_style:
             self._by_style[style] = self._styles.numbered(style)
         inherited = self._by_style[style]

@@ -22,6 +22,7 @@ _UNDERSTOOD = name_set(
     "wps wpg wpc wpi wp14 w14 w15 w16 w16cex w16cid w16sdtdh a14 a16 p14 p15 p16 p188 c14 c15 c16 c16r2 c16r3 dgm14 "
     "am3d aink cx cx1 cx2 cx3 cx4 cx5 cx6 cx7 cx8 v o sl slr"
 )
+_ALTERNATIVES = "}AlternateContent"
 _OFF = ("0", "false", "off", "none")
 
 
@@ -135,7 +136,7 @@ def _target(folder: str, node: Element) -> str:
 def children(node: Element) -> Iterator[Element]:
     """Yield the children of an element, of alternatives the one that Office shows."""
     for each in node:
-        if each.tag.endswith("}AlternateContent"):
+        if each.tag.endswith(_ALTERNATIVES):
             yield from _shown(each)
         else:
             yield each
@@ -164,8 +165,25 @@ def child(node: Element | None, *path: str) -> Element | None:
     for name in path:
         if node is None:
             return None
-        node = next((each for each in children(node) if local(each) == name), None)
+        node = _named(node, name)
     return node
+
+
+def _named(node: Element, name: str) -> Element | None:
+    suffix = "}" + name
+    for each in node:
+        if each.tag.endswith(suffix) or each.tag == name:
+            return each
+        if each.tag.endswith(_ALTERNATIVES):
+            for shown in _shown(each):
+                if local(shown) == name:
+                    return shown
+    return None
+
+
+def by_name(node: Element | None) -> dict[str, Element]:
+    """Return the children of an element by their local names."""
+    return {} if node is None else {local(each): each for each in children(node)}
 
 
 def attribute(node: Element | None, name: str, default: str = "") -> str:

@@ -14,7 +14,16 @@ from tinsmith.corpus.readers.ooxml.equations import equation
 from tinsmith.corpus.readers.ooxml.fields import CHECKED, UNCHECKED, Fields, computed
 from tinsmith.corpus.readers.ooxml.line import Line, append
 from tinsmith.corpus.readers.ooxml.numbering import Counters
-from tinsmith.corpus.readers.ooxml.package import Element, Package, attribute, child, children, is_on, is_set
+from tinsmith.corpus.readers.ooxml.package import (
+    Element,
+    Package,
+    attribute,
+    by_name,
+    child,
+    children,
+    is_on,
+    is_set,
+)
 from tinsmith.corpus.readers.ooxml.styles import Look, is_shade
 from tinsmith.corpus.readers.ooxml.symbols import symbol, translate
 
@@ -83,22 +92,22 @@ class Story:
 
     def _paragraph(self, node: Element, blocks: list[str]) -> None:
         context = self.context
-        properties = child(node, "pPr")
-        style = context.styles.paragraph_style(properties)
-        mark = child(properties, "rPr")
-        if (section := child(properties, "sectPr")) is not None:
-            context.sections.append(section)
+        properties = by_name(child(node, "pPr"))
+        style = context.styles.paragraph_style(properties.get("pStyle"))
+        mark = properties.get("rPr")
+        if "sectPr" in properties:
+            context.sections.append(properties["sectPr"])
         line = Line()
         apart: list[str] = []
-        on_white = context.on_white and not self._inside and not is_shade(child(properties, "shd"))
+        on_white = context.on_white and not self._inside and not is_shade(properties.get("shd"))
         self._inline(node, line, apart, (style, on_white))
         text = line.text()
-        gone = child(mark, "del") is not None or child(mark, "moveFrom") is not None
+        gone = not by_name(mark).keys().isdisjoint(("del", "moveFrom"))
         hidden = context.styles.vanishes(style, mark)
-        label = "" if gone and not text else self._label(properties, style, text)
+        label = "" if gone and not text else self._label(properties.get("numPr"), style, text)
         if hidden and not text:
             label = ""
-        drop_cap = attribute(child(properties, "framePr"), "dropCap", "none") != "none"
+        drop_cap = attribute(properties.get("framePr"), "dropCap", "none") != "none"
         whole = append(self._carried, append(label, text, spaced=True), spaced=self._carried_words)
         if gone or hidden or drop_cap:
             self._carried, self._carried_words = whole, hidden
@@ -107,9 +116,9 @@ class Story:
             blocks.append(whole)
         blocks += apart
 
-    def _label(self, properties: Element | None, style: str, text: str) -> str:
+    def _label(self, stated: Element | None, style: str, text: str) -> str:
         """Count a paragraph of a list. Returns what stands before its text."""
-        place = self.context.numbering.place(properties, style)
+        place = self.context.numbering.place(stated, style)
         if place is None or self._carried:
             return ""
         label = self._counters.next(*place)

@@ -52,9 +52,9 @@ class Styles:
         self._merged: dict[tuple[str, str], Properties] = {}
         self._inherited: dict[str, Properties] = {}
 
-    def paragraph_style(self, properties: Element | None) -> str:
-        """Return the style of a paragraph with these properties."""
-        return value(child(properties, "pStyle")) or self._default.get("paragraph", "")
+    def paragraph_style(self, stated: Element | None) -> str:
+        """Return the style of a paragraph that states one, or the default style."""
+        return value(stated) or self._default.get("paragraph", "")
 
     def look(self, paragraph_style: str, properties: Element | None, *, on_white: bool) -> Look:
         """Return how a run with these properties looks; text that is white counts as hidden only `on_white`."""
@@ -67,7 +67,8 @@ class Styles:
     def vanishes(self, paragraph_style: str, properties: Element | None) -> bool:
         """Return whether the mark of a paragraph is hidden, so that the paragraph runs on into the next."""
         own = run_properties(properties)
-        return bool((self._merge(paragraph_style, str(own.get("style", ""))) | own).get("vanish"))
+        inherited = self._merge(paragraph_style, str(own.get("style", "")))
+        return bool(own.get("vanish", inherited.get("vanish")))
 
     def numbered(self, style: str) -> Numbered | None:
         """Return the numbering that a paragraph style has or inherits."""

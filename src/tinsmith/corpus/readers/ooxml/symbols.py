@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 _FIRST = 0x21
 _PRIVATE = 0xF000  # Office moves the codes of such fonts here
+_MOVED = re.compile(r"[\uf000-\uf0ff]")
 # What each font shows for the codes from 0x21 to 0xFF; a space where it shows nothing that Unicode has.
 # Boxes and marks in use as check boxes are written alike for all fonts: ☐, ☑, ☒, ✓, ✗.
 _SHOWN = {
@@ -59,7 +62,7 @@ def symbol(font: str, code: int) -> str:
 
 def translate(text: str, font: str) -> tuple[str, int]:
     """Return the text that a font shows, and how many of its characters Unicode does not have."""
-    if _table(font) is None and not any(_PRIVATE <= ord(char) <= _PRIVATE + 0xFF for char in text):
+    if not (font and _table(font)) and (text.isascii() or not _MOVED.search(text)):
         return text, 0
     shown = [symbol(font, ord(char)) for char in text]
     return "".join(shown), shown.count("")
