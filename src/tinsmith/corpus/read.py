@@ -40,6 +40,7 @@ REASONS = {
     "unsupported_format": "binary content of no known format",
 }
 _UNPACK_FACTOR = 5
+_MANIFEST = "META-INF/manifest.xml"  # of OpenDocument
 _MAX_DEPTH = 3  # of documents within documents
 _YAML_SUFFIXES = (".yaml", ".yml")
 
@@ -187,7 +188,7 @@ def _read_zip(data: bytes, limits: Limits, *, nested: bool) -> tuple[str, Sequen
     kind = zip_kind(archive)
     if kind == "zip":
         return (kind, _read_members(archive, limits)) if not nested else _refuse(kind)
-    if kind in ("odt", "ods", "odp") and b"encryption-data" in read_member(archive, "META-INF/manifest.xml"):
+    if _MANIFEST in archive.namelist() and b"encryption-data" in read_member(archive, _MANIFEST):
         raise Unreadable("encrypted", "password-protected document")
     whole = {
         "epub": read_epub,
