@@ -171,13 +171,20 @@ def _text_pieces(kind: str, data: bytes, text: str, limits: Limits) -> Sequence[
         # The mail parser needs the original bytes, unless they are UTF-16 or UTF-32.
         return mail.read_mailbox(text.encode() if b"\0" in data[:1024] else data)
     readers: dict[str, Callable[[], Sequence[Part]]] = {
-        "html": lambda: [markup.read_html(text)],
-        "xml": lambda: [markup.read_xml(text)],
+        "html": lambda: _html(text),
+        "xml": lambda: markup.read_xml(text),
         "json": lambda: records.read_json(text, limits),
         "jsonl": lambda: records.read_jsonl(text, limits),
         "csv": lambda: records.read_csv(text, limits),
     }
     return readers[kind]() if kind in readers else [Piece(text)]
+
+
+def _html(text: str) -> Sequence[Part]:
+    from tinsmith.corpus.readers.markup import read_html
+
+    piece, lost = read_html(text)
+    return [piece, *lost]
 
 
 def _read_zip(data: bytes, limits: Limits, *, nested: bool) -> tuple[str, Sequence[Part]]:

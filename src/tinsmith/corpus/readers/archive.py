@@ -9,9 +9,10 @@ import urllib.parse
 import xml.etree.ElementTree as ElementTree
 import zipfile
 import zlib
+from dataclasses import replace
 
-from tinsmith.corpus.readers.base import Limits, Loss, Part, Piece, Unreadable
-from tinsmith.corpus.readers.markup import join_pages, read_html
+from tinsmith.corpus.readers.base import Limits, Loss, Part, Piece, Unreadable, join_blocks
+from tinsmith.corpus.readers.markup import read_html
 from tinsmith.corpus.readers.plain import decode
 
 # Text compresses 3 to 20 times, a table of equal cells perhaps 100 times, a zip bomb 1,000 times.
@@ -74,14 +75,21 @@ def read_epub(archive: zipfile.ZipFile) -> list[Part]:
     folder = posixpath.dirname(opf)
     known = set(archive.namelist())
     names = [posixpath.normpath(posixpath.join(folder, urllib.parse.unquote(href))) for href in spine if href]
-    pages = [read_html(decode(read_member(archive, name))) for name in names if name in known]
-    if not pages:
+    read = [
+        (name, *read_html(decode(read_member(archive, name)), is_xhtml=True))
+        for name in names
+        if name in known
+    ]
+    if not read:
         raise Unreadable("damaged", "no chapter of the book is there")
+    text = join_blocks(piece.text for _, piece, _ in read)
+    lost = [replace(loss, part=f"{name}: {loss.part}") for name, _, losses in read for loss in losses]
     fields = ("title", "creator", "language", "rights")
     meta = {local(node): node.text.strip() for node in package.iter() if local(node) in fields and node.text}
     missing = (name for name in names if name not in known)
     return [
-        Piece(join_pages(pages), meta),
+        Piece(text, meta),
+        *lost,
         *(Loss(name, "damaged", "is not in the book") for name in missing),
     ]
 

@@ -80,7 +80,7 @@ def _bodies(part: Message, attachments: list[str]) -> list[str]:
         attachments.append(part.get_filename() or kind)
         return []
     text = _text(part)
-    return [read_html(text).text if kind == "text/html" else text]
+    return [read_html(text)[0].text if kind == "text/html" else text]
 
 
 def _best_alternative(part: Message, attachments: list[str]) -> list[str]:
