@@ -144,7 +144,9 @@ def _is_mail(start: str, suffix: str) -> bool:
         block.add(line.split(":", 1)[0].lower())
     known = block & _MAIL_HEADERS
     return (
-        bool(known) if suffix in (".eml", ".mht", ".mhtml") else len(known) >= 2 and bool(known & _MAIL_PROOF)
+        bool(known)
+        if suffix in (".eml", ".mht", ".mhtml", ".mbox")
+        else len(known) >= 2 and bool(known & _MAIL_PROOF)
     )
 
 
