@@ -36,12 +36,13 @@ class Box:
 
 @dataclass(slots=True)
 class Page:
-    """The runs of a page in the order of the file, its height and its ruled lines."""
+    """The runs of a page in the order of the file, its height, its ruled lines, and how much of it pictures cover."""
 
     boxes: list[Box]
     height: float = 0.0
     # Ruled lines as (x0, y0, x1, y1): horizontal if y0 == y1, vertical if x0 == x1.
     rules: list[tuple[float, float, float, float]] = field(default_factory=list)
+    cover: float = 0.0
 
 
 def split_words(words: Sequence[Box], walls: Sequence[tuple[float, float, float]] = ()) -> list[Box]:

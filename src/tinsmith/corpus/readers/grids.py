@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tinsmith.corpus.readers.boxes import Box
+from tinsmith.corpus.readers.raised import LEVEL, RAISED
 
 Rule = tuple[float, float, float, float]
 # Ruled lines closer than this, in points, are one.
 _NEAR = 3.0
-_NUMBER = re.compile(r"^[\s$€£¥(+\-–—−]*\d[\d.,\s]*[%)\sxX]*$|^[-–—−$]+$")
+_NOTE = f"(?:{RAISED}[^{LEVEL}]*{LEVEL})?"
+_NUMBER = re.compile(rf"^[\s$€£¥(+\-–—−]*\d[\d.,\s]*[%)\sxX]*{_NOTE}$|^[-–—−$]+$")
 _MIN_ROWS = 3
 _MAX_CELL_WORDS = 8
 

@@ -8,6 +8,7 @@ from statistics import median
 
 from tinsmith.corpus.readers.boxes import Box, Page
 from tinsmith.corpus.readers.grids import Table, aligned_tables, ruled_tables
+from tinsmith.corpus.readers.raised import LEVEL
 
 # A column of prose: this many lines on both sides of a gutter this wide (points), most of them filled to this
 # share and with this many letters. Tables and forms have shorter cells.
@@ -16,6 +17,7 @@ _MIN_GUTTER = 4.0
 _MIN_FILL = 0.6
 _MIN_LETTERS = 14
 _SAME_EDGE = 3.0
+_NO_GAP = 0.1  # of the letter height
 
 
 @dataclass(slots=True)
@@ -168,7 +170,9 @@ def merge_lines(boxes: Sequence[Box]) -> list[Box]:
         if last is None or not last.upright or not last.beside(box) or box.x0 < last.x0:
             lines.append(Box(box.text, box.x0, box.y0, box.x1, box.y1, box.size, box.upright))
             continue
-        last.text = f"{last.text} {box.text}"
+        # After a raised or lowered figure, pdfium begins a run without a gap.
+        gap = "" if last.text.endswith(LEVEL) and abs(box.x0 - last.x1) < _NO_GAP * box.size else " "
+        last.text = f"{last.text}{gap}{box.text}"
         last.x1, last.y0, last.y1 = max(last.x1, box.x1), min(last.y0, box.y0), max(last.y1, box.y1)
         last.size = max(last.size, box.size)
     return lines

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from tinsmith.corpus.readers.boxes import Box
 from tinsmith.corpus.readers.grids import Table, markdown_table
 from tinsmith.corpus.readers.layout import Region
+from tinsmith.corpus.text.compounds import JOINING
 
 HYPHEN = "\x02"
 # A heading is this much larger than the body text, and at most this many characters long.
@@ -151,7 +152,10 @@ def join_lines(above: str, below: str) -> str:
 
 
 def join_hyphens(text: str) -> str:
-    """Resolve marked line-end hyphens: join the word unless the document writes it with a hyphen elsewhere."""
+    """Resolve marked line-end hyphens: join the word unless the document writes it with a hyphen elsewhere.
+
+    A hyphen before "and" stands for a word that follows, and stays: "short- and long-term".
+    """
     if HYPHEN not in text:
         return text
     words = Counter(re.findall(r"\w+(?:-\w+)*", text.lower()))
@@ -159,6 +163,8 @@ def join_hyphens(text: str) -> str:
     def resolve(match: re.Match[str]) -> str:
         left, right = match[1], match[2]
         joined, hyphened = f"{left}{right}", f"{left}-{right}"
+        if right.lower() in JOINING and not words[joined.lower()] and not words[hyphened.lower()]:
+            return f"{left}- {right}"
         if words[joined.lower()] > words[hyphened.lower()] or not left:
             return joined
         keep = words[hyphened.lower()] or len(left) == 1 or not right[:1].islower() or left[-1].isdigit()

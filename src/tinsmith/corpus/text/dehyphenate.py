@@ -12,14 +12,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith.corpus.text.compounds import JOINING, may_be_apart
 from tinsmith.corpus.text.kernels import FNV_START, FNV_STEP, Codes, codes, compiled, fold_codes, mix
 from tinsmith.corpus.text.words import Hashes, lowered
 
 _MAX_HALF = 20  # occurrences of the rarer half of a broken word; commoner ones are words themselves
 _MIN_LETTERS = 5  # of a whole word
 _RATIO = 2  # occurrences of the whole word for each of the break
-# Damage is everywhere in a text; one that writes "health care" in two ways has fewer distinct breaks than this.
+# Damage is everywhere in a text; one that writes "trade name" in two ways has fewer distinct breaks than this.
 _WORDS_PER_BREAK = 2_000
+_MIN_BREAKS = 2
 _PASSES = 8  # a word broken into three takes two
 # Pairs that are words both apart and together: "in to", "any one".
 _COMMON = frozenset(
@@ -29,7 +31,6 @@ _COMMON = frozenset(
     "throughout time to under up upon us was way we were what when where which while who whom will with "
     "within without word body day side else wise".split()
 )
-_APART = ("and", "or", "to")  # "short- and long-term" has a hyphen by right
 _BREAK = re.compile(r"-[ \t]*\n")
 _LINE_END = re.compile(r"(?<=[^\W\d_])-[ \t]*\n[ \t]*(?=[^\W\d_])")
 _APOSTROPHES = "'\u2019"
@@ -46,9 +47,10 @@ def dehyphenate(text: str) -> Dehyphenated:
     """Join words broken by one space or a line-end hyphen, if the text has them whole elsewhere.
 
     A space is removed if one half occurs only in breaks, both halves are rarer than the whole word, the whole word
-    occurs twice as often as the break, and the text has a distinct break per 2,000 words. A hyphen stays if the text
-    writes the word with it elsewhere. Idempotent: a text that does not settle is left unchanged. A text without
-    breaks is returned as the same object.
+    occurs twice as often as the break, and the text has a distinct break per 2,000 words, and two at least. Words that
+    may be right apart stay so: "take over" beside "takeover". A hyphen stays if the text writes the word with it
+    elsewhere. Idempotent: a text that does not settle is left unchanged. A text without breaks is returned as the
+    same object.
     """
     joined, words = text, 0
     for turn in range(_PASSES):
@@ -72,7 +74,7 @@ def _join_line_ends(text: str) -> tuple[str, int]:
     for found in breaks:
         left, right = _letters_before(text, found.start()), _letters_after(text, found.end())
         whole, hyphened = known[f"{left}{right}".lower()], known[f"{left}-{right}".lower()]
-        if (whole or hyphened) and not right[0].isupper() and right not in _APART:
+        if (whole or hyphened) and not right[0].isupper() and right not in JOINING:
             parts += [text[end : found.start()], "" if whole >= hyphened else "-"]
             end = found.end()
             count += 1
@@ -107,13 +109,13 @@ def _find_spaces(text: str, everywhere: bool) -> list[int]:
             breaks.append((position, whole, text[start:end].lower()))
             begins = position + 1
     times = Counter(broken for _, _, broken in breaks)
-    if everywhere and len(times) * _WORDS_PER_BREAK < len(words.hashes):
+    if everywhere and (len(times) < _MIN_BREAKS or len(times) * _WORDS_PER_BREAK < len(words.hashes)):
         return []
     return [position for position, whole, broken in breaks if whole >= _RATIO * times[broken]]
 
 
 def _may_join(left: str, right: str, before: str) -> bool:
-    """Return whether two halves can form a word: not numbers, abbreviations, names, "'s", or common words."""
+    """Return whether two halves can form a word: not numbers, abbreviations, names, "'s", or words by themselves."""
     return (
         left.isalpha()
         and right.isalpha()
@@ -121,6 +123,7 @@ def _may_join(left: str, right: str, before: str) -> bool:
         and not (left.isupper() and len(left) > 1)
         and (not before or before not in _APOSTROPHES)
         and not (left.lower() in _COMMON and right in _COMMON)
+        and not may_be_apart(left, right)
     )
 
 
