@@ -62,6 +62,13 @@ def test_html_and_books_keep_their_rules() -> None:
     assert shown(chapter, is_xhtml=True) == "A chapter."
 
 
+def test_prefixes_and_entities_of_a_page_are_resolved() -> None:
+    start = f'{PROLOG}<!DOCTYPE html [<!ENTITY co "Harbour Ltd"><!ENTITY x SYSTEM "x">]><html xmlns="{SPACE}"'
+    math = "<m:math><m:mfrac><m:mn>1</m:mn><m:mn>2</m:mn></m:mfrac></m:math>"
+    page = f'{start} xmlns:m="http://www.w3.org/1998/Math/MathML"><body>&co; pays {math} &amp; &x;.</body></html>'
+    assert shown(page) == "Harbour Ltd pays 1/2 & &x;."
+
+
 def test_a_drawing_shows_its_text_and_not_its_name() -> None:
     drawing = (
         "<svg xmlns='http://www.w3.org/2000/svg'><title>Name</title><style>a{}</style><desc>It is.</desc>"
@@ -139,6 +146,15 @@ def test_a_list_has_its_numbers_and_a_drop_down_its_choice() -> None:
     assert shown(body(f"Due{month}2024")) == "Due June 2024"
     assert losses(body(month)) == {"elements": ("<option>", 1)}
     assert shown(body(f"Due{month.replace('<select', '<select multiple')}2024")) == "Due\nMay\nJune\n2024"
+
+
+def test_empty_cells_keep_the_columns_and_empty_rows_are_left_out() -> None:
+    rows = ["<td><td>2023<td>2024", "<td> <td>", "<td>Rent<td><td>11", "<td><td><td>12"]
+    table = "".join(f"<tr>{row}</tr>" for row in rows)
+    assert (
+        shown(body(f"<p>Fees:<table>{table}</table>End"))
+        == "Fees:\n\n\t2023\t2024\nRent\t\t11\n\t\t12\n\nEnd"
+    )
 
 
 def test_a_cell_that_spans_rows_keeps_the_columns_below_it() -> None:
@@ -245,6 +261,7 @@ def test_what_an_element_hides_is_counted_and_not_read(hidden: str) -> None:
             "<style>.a::before {display:none} .a:unheard {display:none} @font-face {a:b}</style>",
         ),
         ("<div style='position:absolute;left:50%;margin-left:-500px'>Seen.</div>", ""),
+        ("<b class=a>Seen.</b>", "<style>.a {color:red; .c {margin:0; display:none}}</style>"),
         ("<b style='opacity:0.5;height:0;color:inherit'>Seen.</b>", ""),
     ],
 )

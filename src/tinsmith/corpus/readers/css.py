@@ -25,6 +25,7 @@ _LENGTH = re.compile(r"([-+]?(?:\d+\.?\d*|\.\d+))(px|pt|pc|em|rem|ex|ch|vw|vh|in
 _PIXELS = {"": 1.0, "px": 1.0, "pt": 4 / 3, "pc": 16.0, "in": 96.0, "cm": 37.8, "mm": 3.78, "rem": 16.0}
 _PIXELS |= {"vw": 12.8, "vh": 7.2}  # of a window of 1280 by 720 pixels
 _BLOCK = re.compile(r"[{};]")
+_NESTED = re.compile(r"[^;{}]*\{.*\}", re.DOTALL)
 _AT_RULE = re.compile(r"@([\w-]+)\s*([^;{]*)")
 _DYNAMIC = re.compile(r":(?:hover|focus(?:-within|-visible)?|active|target|checked|open)(?![\w-])")
 _STATIC = re.compile(
@@ -92,7 +93,7 @@ def _rules(text: str, *, sometimes: bool) -> Iterator[Rule]:
                 everywhere = condition in ("all", "screen", "only screen")
                 yield from _rules(body, sometimes=sometimes or not everywhere)
             continue
-        ordinary, important = parse_declarations(body)
+        ordinary, important = parse_declarations(_NESTED.sub("", body) if "{" in body else body)
         if ordinary or important:
             for selector in _split_list(head):
                 plain = _DYNAMIC.sub("", selector)

@@ -181,9 +181,7 @@ class PageReader:
             return self._plain(node, "td", style)
         if not _is_data(node):
             return [*_children(node, style.look), self._end_cell]
-        if filled:
-            self.flow.add_exact("\t" * filled)
-            self.flow.spaced = True
+        self.flow.skip_cells(filled)
         self._outer.append(self.flow)
         self.flow = Flow()
         return [*_children(node, style.look), self._end_data_cell]
@@ -193,13 +191,12 @@ class PageReader:
         text = " ".join(self.flow.text().split())
         self.flow = self._outer.pop()
         self.flow.add(text)
-        self._end_cell()
+        self.flow.skip_cells(1)
 
     def _end_cell(self) -> None:
         # Not after a pending break: the tab would start a line, and the texts are separate already.
         if not self.flow.owed:
-            self.flow.add_exact("\t")
-            self.flow.spaced = True
+            self.flow.skip_cells(1)
 
     def _list(self, node: Any, attributes: Attributes, style: Style) -> list[Step]:
         items = sum(child.tag == "li" for child in _elements(node))

@@ -1,4 +1,4 @@
-"""What an HTML page's text depends on beside its elements: line breaks that are owed, list numbers, spanned rows."""
+"""State while an HTML page is read: line breaks that are owed, numbers of list items, rows that cells span."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ class Flow:
     spaced: bool = True
     apart: bool = False
     marked: bool = False
+    cells: int = 0  # empty ones at the start of a row
 
     def owe(self, lines: int) -> None:
         """Have the next text begin on a new line (1) or after an empty one (2), unless it follows a list number."""
         if not self.marked:
-            self.owed, self.spaced = max(self.owed, lines), True
+            self.owed, self.spaced, self.cells = max(self.owed, lines), True, 0
 
     def break_line(self) -> None:
         """Break the line; twice in a row gives an empty line."""
@@ -39,6 +40,14 @@ class Flow:
     def part(self) -> None:
         """Keep the next word apart from the last one."""
         self.apart = True
+
+    def skip_cells(self, cells: int) -> None:
+        """Begin the next cell but so many; empty cells at the start of a row wait for text in it."""
+        if self.owed or not self.parts:
+            self.cells += cells
+        elif cells:
+            self.add_exact("\t" * cells)
+        self.spaced = self.spaced or cells > 0
 
     def mark(self, number: str) -> None:
         """Append the number of a list item; its first paragraph is on the same line."""
@@ -57,8 +66,9 @@ class Flow:
         """Append text as it is."""
         if self.apart and not self.spaced and text[:1].isalnum():
             self.parts.append(" ")
-        self.parts.append("\n" * self.owed + text if self.parts else text)
-        self.owed, self.spaced, self.apart, self.marked = 0, False, False, False
+        start = "\n" * self.owed if self.parts else ""
+        self.parts.append(start + "\t" * self.cells + text)
+        self.owed, self.spaced, self.apart, self.marked, self.cells = 0, False, False, False, 0
 
     def ends_in_digit(self) -> bool:
         """Return whether a figure would join the number before it."""

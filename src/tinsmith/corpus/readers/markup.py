@@ -20,6 +20,13 @@ _SELF_CLOSED = re.compile(r"""<([a-zA-Z][\w:.-]*)((?:[^<>"'/]|/(?!>)|"[^"]*"|'[^
 _VOID = name_set("area base br col embed hr img input link meta source track wbr")
 _CLOSED_VOID = re.compile(r"</(?:br|hr|img|input|col|wbr)\s*>", re.IGNORECASE)
 _CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
+_SUBSET = re.compile(r"<!doctype[^>\[]*\[(.*?)\]\s*>", re.IGNORECASE | re.DOTALL)
+_ENTITY = re.compile(r"""<!ENTITY\s+([\w.-]+)\s+["']([^"'<&%]{0,200})["']\s*>""")
+_REFERENCE = re.compile(r"&([\w.-]+);")
+# Elements of these languages may have a prefix, which a parser of HTML takes for a part of their names.
+_PREFIX = re.compile(
+    r"""xmlns:([\w-]+)\s*=\s*["']http://www\.w3\.org/(?:1998/Math/MathML|2000/svg|1999/xhtml)["']"""
+)
 _DRAWINGS = ("svg", "{http://www.w3.org/2000/svg}svg")
 # A browser moves text that stands between the rows of a table before it, where it would join the word there.
 _ROWS = re.compile(r"<(?:table|tbody|tr)\b[^>]*>", re.IGNORECASE)
@@ -42,7 +49,12 @@ def read_html(text: str, *, is_xhtml: bool = False) -> tuple[Piece, list[Loss]]:
 
 
 def _open_and_close(text: str) -> str:
-    """Return XHTML as a parser of HTML understands it: empty elements opened and closed, CDATA as text."""
+    """Return XHTML as a parser of HTML understands it: empty elements opened and closed, CDATA as text, no prefixes."""
+    if subset := _SUBSET.search(text):
+        entities = dict(_ENTITY.findall(subset[1]))
+        text = _REFERENCE.sub(lambda match: entities.get(match[1], match[0]), text[subset.end() :])
+    for prefix in set(_PREFIX.findall(text)):
+        text = re.sub(rf"<(/?){prefix}:", r"<\1", text)
     text = _CDATA.sub(lambda match: html.escape(match[1]), _CLOSED_VOID.sub("", text))
     return _SELF_CLOSED.sub(
         lambda match: match[0] if match[1].lower() in _VOID else f"<{match[1]}{match[2]}></{match[1]}>", text

@@ -53,7 +53,7 @@ class Annotations:
 
         kind = raw.FPDFAnnot_GetSubtype(annotation)
         if other := self._others.get(kind):
-            # A highlight without words is no text.
+            # A highlight without words has no text.
             self.unread[other] += other != "comments" or bool(_string(annotation, b"Contents"))
         elif reader := self._readers.get(kind):
             value = reader(annotation)

@@ -1,4 +1,4 @@
-"""Find the words of a page that are drawn so that nobody sees them: compare pictures of it with and without them."""
+"""Find the words of a PDF page that nobody sees: compare pictures of the page with and without them."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def _lines(text: str, text_page: Any) -> Iterator[list[Word]]:
             x0, x1 = min(x0, rect.left), max(x1, rect.right)
             y0, y1 = min(y0, rect.bottom), max(y1, rect.top)
             if not angle and _DIGIT.search(token) and not _same(item, item_of(handle, last)):
-                token = mark_shifted(text_page, start, token)
+                token = _mark_shifted(text_page, start, token)
         size = (x1 - x0) / max(len(token) * 0.5, 1) if angle else y1 - y0
         line.append(Word(Box(_decoded(token), x0, y0, x1, y1, size), angle, item))
         if token.endswith(HYPHEN):
@@ -147,7 +147,7 @@ def _same(one: Any, two: Any) -> bool:
     return bool(one) and bool(two) and ctypes.addressof(one.contents) == ctypes.addressof(two.contents)
 
 
-def mark_shifted(text_page: Any, start: int, token: str) -> str:
+def _mark_shifted(text_page: Any, start: int, token: str) -> str:
     """Mark the letters of a word that are above or below its line: smaller ones, or by a quarter of their height."""
     import pypdfium2.raw as raw
 

@@ -18,7 +18,6 @@ _FRACTION = re.compile(
 _SHIFTED = re.compile(f"(?P<shift>[{RAISED}{LOWERED}])(?P<inner>{_PLAIN}*){LEVEL}")
 _MARKS = re.compile(f"[{RAISED}{LOWERED}{LEVEL}]")
 _NUMBER = re.compile("[+\u2212\u2013-]?\\d+|\\d*[+\u2212\u2013-]")
-_SIGN = re.compile("[+\u2212\u2013-]")
 _ORDINALS = name_set("st nd rd th er re ère e ème eme nde o a os as º ª")
 _ABBREVIATIONS = name_set("o r")  # of "No" and "Mr"
 _ISOTOPE = re.compile(r"[A-Z][a-z]?(?![a-z])")

@@ -41,7 +41,7 @@ _MIN_LETTERS = 3
 
 
 def may_be_apart(left: str, right: str) -> bool:
-    """Return whether two words may be right apart: a verb and its particle, or two nouns. The second is in lower case."""
+    """Return whether two words, the second in lower case, may be right apart: a verb and its particle, or two nouns."""
     if right not in _ENDS:
         return False
     left = left.lower()
