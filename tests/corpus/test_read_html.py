@@ -112,6 +112,7 @@ def test_a_block_is_parted_from_its_neighbours_also_in_a_cell(tag: str) -> None:
         ),
         ("<div style='display:inline'>Small</div><div style='display:inline'>est</div>", "Smallest"),
         ("<div style='display:flex'><span>Rent</span><span>950</span></div>", "Rent 950"),
+        ("<div style='display:grid'>Rent<span>950</span></div>", "Rent 950"),
         (
             "<label>Holder</label><input><label>Branch</label><input><button>Send</button>",
             "Holder Branch Send",
@@ -230,6 +231,13 @@ def test_what_an_element_hides_is_counted_and_not_read(hidden: str) -> None:
     assert losses(page)["elements"][1] == 1
 
 
+def test_what_only_a_printer_shows_is_hidden() -> None:
+    sheet = "<style>.a {display:none} @media print {.a {display:block}} @media not screen {.a {display:block}}</style>"
+    page = body("<p>Shown.</p><p class=a>SECRET</p>", sheet)
+    assert shown(page) == "Shown."
+    assert losses(page) == {"elements": ("display", 1)}
+
+
 @pytest.mark.parametrize(
     ("content", "head"),
     [
@@ -261,7 +269,7 @@ def test_what_an_element_hides_is_counted_and_not_read(hidden: str) -> None:
             "<style>.a::before {display:none} .a:unheard {display:none} @font-face {a:b}</style>",
         ),
         ("<div style='position:absolute;left:50%;margin-left:-500px'>Seen.</div>", ""),
-        ("<b class=a>Seen.</b>", "<style>.a {color:red; .c {margin:0; display:none}}</style>"),
+        ("<b class=a>Seen.</b>", "<style>.a {color:red; .c {margin:0; display:none;}}</style>"),
         ("<b style='opacity:0.5;height:0;color:inherit'>Seen.</b>", ""),
     ],
 )
