@@ -97,6 +97,35 @@ def test_text_that_somebody_sees_is_read(content: str) -> None:
     assert "text" not in lost
 
 
+def drawing(content: str, more: str = "") -> str:
+    """Return a drawing that a page contains."""
+    fonts = "/Resources<</Font<</F1 5 0 R>>>>"
+    head = f"<</Type/XObject/Subtype/Form/BBox[0 0 600 800]{fonts}{more}/Length {len(content)}>>"
+    return f"{head}stream\n{content}\nendstream"
+
+
+@pytest.mark.parametrize(
+    ("content", "inner", "more", "cause"),
+    [
+        ("", line("SECRET words"), "/OC 6 0 R", "layer"),
+        ("", line("SECRET words", "1 g"), "", "color"),
+        (line("SECRET words"), "0 g 40 590 200 30 re f", "", "covered"),
+        (line("SEEN words"), "0.9 g 40 300 200 30 re f", "", ""),
+        ("", "0 g 40 590 200 30 re f " + line("SEEN words", "1 g"), "", ""),
+    ],
+)
+def test_drawings_within_a_page_hide_text_and_are_hidden(
+    content: str, inner: str, more: str, cause: str
+) -> None:
+    layer = "<</Type/OCG/Name(Layer)>>"
+    catalog = "/OCProperties<</OCGs[6 0 R]/D<</OFF[6 0 R]/Order[]>>>>"
+    resources = "/XObject<</X0 7 0 R>>"
+    page = f"{NOTICE}{content}/X0 Do\n"
+    text, lost = read(pdf_of(page, layer, drawing(inner, more), catalog=catalog, resources=resources))
+    assert ("SECRET" in text, "SEEN" in text) == (False, not cause)
+    assert lost == ({"text": ("hidden", cause, 1)} if cause else {})
+
+
 def test_a_page_of_hidden_text_is_refused_as_hidden() -> None:
     with pytest.raises(Unreadable) as refusal:
         read(pdf_of(line("SECRET words that nobody sees at all", "1 g")))

@@ -43,11 +43,11 @@ class Look(NamedTuple):
 
 
 class Fill(NamedTuple):
-    """A filled path: its place in the order of drawing, its bounds and its colour."""
+    """A filled path, or a drawing within the page without a colour: its place in the order, its bounds, its colour."""
 
     order: int
     bounds: Bounds
-    colour: Colour
+    colour: Colour | None
 
 
 @dataclass
@@ -67,6 +67,7 @@ def find_hidden(page: Any, words: Sequence[Word], drawing: Drawing) -> dict[int,
     causes: dict[int, str] = {}
     doubtful: dict[int, str] = {}
     known: dict[int, Look] = {}
+    edges = np.array([fill.bounds for fill in drawing.fills], np.float64).reshape(-1, 4).T
     for number, (box, angle, item) in enumerate(words):
         if box.x1 <= left or box.x0 >= right or box.y1 <= bottom or box.y0 >= top:
             causes[number] = "page"
@@ -76,7 +77,8 @@ def find_hidden(page: Any, words: Sequence[Word], drawing: Drawing) -> dict[int,
             address = ctypes.addressof(item.contents)
             if address not in known:
                 known[address] = _describe(item, drawing.texts.get(address, -1))
-            if cause := _doubt(box, known[address], drawing):
+            fills = [drawing.fills[n] for n in _find_holding(edges, box)]
+            if cause := _doubt(box, known[address], fills, drawing):
                 doubtful[number] = cause
     return causes | _check(page, words, doubtful) if doubtful else causes
 
@@ -136,8 +138,8 @@ def object_colour(item: Any, getter: Any) -> Colour:
     return (red, green, blue, alpha) if found else (128, 128, 128, 255)
 
 
-def _doubt(box: Box, look: Look, drawing: Drawing) -> str:
-    """Return why a word may not be seen; the empty string if it surely is."""
+def _doubt(box: Box, look: Look, fills: Sequence[Fill], drawing: Drawing) -> str:
+    """Return why a word within fills may not be seen; the empty string if it surely is."""
     if look.cause == "invisible":
         scanned = drawing.cover >= _FULL_COVER or any(_holds(picture, box) for picture in drawing.pictures)
         return "" if scanned else look.cause
@@ -146,19 +148,29 @@ def _doubt(box: Box, look: Look, drawing: Drawing) -> str:
     if look.clip and not _holds(look.clip, box):
         return "clip"
     ground: Fill | None = None
-    for fill in drawing.fills:
-        if _holds(fill.bounds, box):
-            if 0 <= look.order < fill.order:
-                return "covered"
-            ground = fill
-    if ground:
-        return "color" if _are_alike(ground.colour, look.ink) else ""
-    white = min(look.ink[:3]) >= _WHITE and not any(_holds(picture, box) for picture in drawing.pictures)
-    return "color" if white else ""
+    for fill in fills:
+        if 0 <= look.order < fill.order:
+            return "covered"
+        ground = fill if fill.colour else ground
+    if ground and ground.colour:
+        unseen = _are_alike(ground.colour, look.ink)
+    else:
+        unseen = min(look.ink[:3]) >= _WHITE and not any(_holds(picture, box) for picture in drawing.pictures)
+    # pdfium does not say whether a drawing within the page, whose texts have no place in its order, is on a layer.
+    return "color" if unseen else "layer" if look.order < 0 else ""
 
 
 def _are_alike(one: Colour, two: Colour) -> bool:
     return max(abs(a - b) for a, b in zip(one[:3], two[:3], strict=True)) <= _ALIKE
+
+
+def _find_holding(edges: np.ndarray[Any, np.dtype[np.float64]], box: Box) -> list[int]:
+    """Return the indices of bounds (4, N) that hold the middle of a box."""
+    if not edges.size:
+        return []
+    x, y = (box.x0 + box.x1) / 2, box.middle
+    held = (edges[0] <= x) & (x <= edges[2]) & (edges[1] <= y) & (y <= edges[3])
+    return np.flatnonzero(held).tolist()
 
 
 def _holds(bounds: Bounds, box: Box) -> bool:

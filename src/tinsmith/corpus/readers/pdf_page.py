@@ -206,7 +206,7 @@ def _drawing(page: Any) -> Drawing:
         kind = raw.FPDFPageObj_GetType(item)
         if kind == raw.FPDF_PAGEOBJ_TEXT:
             drawing.texts[ctypes.addressof(item.contents)] = index
-        if kind not in (raw.FPDF_PAGEOBJ_PATH, raw.FPDF_PAGEOBJ_IMAGE):
+        if kind not in (raw.FPDF_PAGEOBJ_PATH, raw.FPDF_PAGEOBJ_IMAGE, raw.FPDF_PAGEOBJ_FORM):
             continue
         paths += kind == raw.FPDF_PAGEOBJ_PATH
         if paths > _MAX_PATHS or not raw.FPDFPageObj_GetBounds(item, *pointers):
@@ -215,6 +215,9 @@ def _drawing(page: Any) -> Drawing:
         if kind == raw.FPDF_PAGEOBJ_IMAGE:
             drawing.pictures.append((x0, y0, x1, y1))
             drawing.cover += (x1 - x0) * (y1 - y0) / max(width * height, 1.0)
+            continue
+        if kind == raw.FPDF_PAGEOBJ_FORM:
+            drawing.fills.append(Fill(index, (x0, y0, x1, y1), None))
             continue
         drawing.rules.extend(_edges(x0, y0, x1, y1))
         if min(x1 - x0, y1 - y0) >= _THIN and (fill := _fill(item)):
