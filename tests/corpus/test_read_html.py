@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tinsmith.corpus.read import REASONS, read_file
 from tinsmith.corpus.readers.base import Piece
-from tinsmith.corpus.readers.markup import read_html, read_xml
+from tinsmith.corpus.readers.markup import is_drawing, read_html
 
 PROLOG = "<?xml version='1.0'?>\n"
 SPACE = "http://www.w3.org/1999/xhtml"
@@ -54,6 +55,13 @@ def test_an_empty_element_ends_there_by_the_rules_of_xml(tag: str, head: str) ->
     assert shown(page) == "Before.\nOn.\nMore.\n\nAfter."
 
 
+def test_many_comments_before_a_page_do_not_hold_up() -> None:
+    comments = "<!-- a -->\n" * 200
+    assert shown(f"{comments}<p>Text.</p>") == "Text."
+    assert not is_drawing(f"{comments}<p>Text.</p>")
+    assert is_drawing(f"{PROLOG}{comments}<!DOCTYPE svg><svg/>")
+
+
 def test_html_and_books_keep_their_rules() -> None:
     page = body("<p>Before.</p><script src='a.js'/><p>Code.</p></script><p>After.</p>")
     assert shown(page) == "Before.\n\nAfter."
@@ -69,7 +77,7 @@ def test_prefixes_and_entities_of_a_page_are_resolved() -> None:
     assert shown(page) == "Harbour Ltd pays 1/2 & &x;."
 
 
-def test_a_drawing_shows_its_text_and_not_its_name() -> None:
+def test_a_drawing_shows_its_text_and_not_its_name(tmp_path: Path) -> None:
     drawing = (
         "<svg xmlns='http://www.w3.org/2000/svg'><title>Name</title><style>a{}</style><desc>It is.</desc>"
     )
@@ -79,7 +87,8 @@ def test_a_drawing_shows_its_text_and_not_its_name() -> None:
     page = body(f"<p>Fees:</p>{drawing}<p>End.</p>")
     assert shown(page) == "Fees:\n\nRent\n950 euros\n\nEnd."
     assert read_html(page.replace("<title>t</title>", ""))[0] == Piece("Fees:\n\nRent\n950 euros\n\nEnd.")
-    assert read_xml(PROLOG + drawing) == [Piece("Rent\n950 euros")]
+    (tmp_path / "a.svg").write_text(f"{PROLOG}<!-- by hand -->{drawing}")
+    assert read_file(tmp_path / "a.svg").documents == [{"text": "Rent\n950 euros", "meta": {}}]
 
 
 # What stands apart
@@ -343,8 +352,6 @@ def test_a_formula_is_written_in_a_line(formula: str, text: str) -> None:
 
 
 def test_every_detail_of_a_loss_is_known(tmp_path: Path) -> None:
-    from tinsmith.corpus.read import REASONS, read_file
-
     (tmp_path / "a.html").write_text(body("<p hidden>All of it</p>"))
     result = read_file(tmp_path / "a.html")
     assert (result.reason, result.documents) == ("hidden", [])

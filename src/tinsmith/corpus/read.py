@@ -172,7 +172,7 @@ def _text_pieces(kind: str, data: bytes, text: str, limits: Limits) -> Sequence[
         return mail.read_mailbox(text.encode() if b"\0" in data[:1024] else data)
     readers: dict[str, Callable[[], Sequence[Part]]] = {
         "html": lambda: _html(text),
-        "xml": lambda: markup.read_xml(text),
+        "xml": lambda: _html(text) if markup.is_drawing(text) else [markup.read_xml(text)],
         "json": lambda: records.read_json(text, limits),
         "jsonl": lambda: records.read_jsonl(text, limits),
         "csv": lambda: records.read_csv(text, limits),

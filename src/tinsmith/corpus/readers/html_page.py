@@ -219,8 +219,7 @@ class PageReader:
     def _shifted(self, node: Any, attributes: Attributes, style: Style) -> list[Step]:
         """Mark what is raised or lowered; the number of a note that is a link stands in brackets."""
         raised = style.shift > 0 or (node.tag == "sup" and not style.shift)
-        note = node.text().strip()
-        if raised and note.isalnum() and _is_note_link(node, note):
+        if raised and (note := _linked_note(node)):
             self.flow.add(f"[{note}]")
             return []
         begin, end = (lambda: self.flow.add_exact(RAISED if raised else LOWERED)), self._level
@@ -341,10 +340,12 @@ def _is_data(cell: Any) -> bool:
     return cell.css_first("table, script, style") is None and len(cell.text()) <= _MAX_CELL_CHARACTERS
 
 
-def _is_note_link(node: Any, note: str) -> bool:
-    """Return whether a raised number is a link to a place in the book: within it, or around it."""
-    inner, outer = node.css_first("a[href*='#']"), node.parent
-    if inner is not None and inner.text().strip() == note:
-        return True
-    around = outer is not None and outer.tag == "a" and "#" in (outer.attributes.get("href") or "")
-    return around and outer.text().strip() == note
+def _linked_note(node: Any) -> str:
+    """Return the number of a note if a raised element is, or is within, a link to a place; else the empty string."""
+    around, within = node.parent, next(iter(_elements(node)), None)
+    for link in (around, within):
+        if link is not None and link.tag == "a" and "#" in (link.attributes.get("href") or ""):
+            note = node.text().strip()
+            if note.isalnum() and link.text().strip() == note:
+                return str(note)
+    return ""
