@@ -59,7 +59,10 @@ _HTML = re.compile(r"<!doctype\s+html|<html[\s>]|<head[\s>]|<body[\s>]", re.IGNO
 def detect_bytes(data: bytes, name: str) -> str:
     """Return the kind of a file by its first bytes, or `text` if it must be decoded to know more."""
     head = data[:1024]
-    if b"%PDF-" in head:
+    # Other things may stand before a PDF's mark, but a letter or a text that quotes the mark does not end as a PDF.
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n\x00").startswith(b"%PDF-") or (
+        b"%PDF-" in head and b"%%EOF" in data[-1024:]
+    ):
         return "pdf"
     if head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):
         return "zip"

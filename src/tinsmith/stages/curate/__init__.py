@@ -46,7 +46,7 @@ def _check(recipe: Recipe) -> None:
 
 STAGE = Stage(
     "curate",
-    version=2,
+    version=3,
     purpose="fixed rules, duplicates",
     estimate=_estimate,
     inputs=("ingest",),

@@ -75,7 +75,7 @@ def _models(recipe: Recipe) -> tuple[str, ...]:
 
 STAGE = Stage(
     "examples",
-    version=2,
+    version=3,
     purpose="examples of jobs",
     estimate=_estimate,
     inputs=("refine", "tokenize"),

@@ -35,7 +35,7 @@ def _file_stamps(recipe: Recipe) -> list[str]:
 
 STAGE = Stage(
     "ingest",
-    version=4,
+    version=5,
     purpose="files to text",
     estimate=_estimate,
     corpora=_corpora,

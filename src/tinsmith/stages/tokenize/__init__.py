@@ -57,7 +57,7 @@ def _example_stamps(recipe: Recipe) -> list[str]:
 
 STAGE = Stage(
     "tokenize",
-    version=3,
+    version=4,
     purpose="text to tokens",
     estimate=_estimate,
     inputs=("refine",),
