@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    Gemma2Config,
     Gemma3TextConfig,
     GraniteConfig,
     Lfm2Config,
@@ -79,6 +80,14 @@ def base_configs() -> dict[str, PreTrainedConfig]:
                 rope_parameters=_LONG,
                 tie_word_embeddings=True,
             )
+        ),
+        "gemma 2": Gemma2Config(
+            **_sizes(),
+            head_dim=32,
+            query_pre_attn_scalar=32,
+            sliding_window=16,
+            attn_logit_softcapping=2.0,
+            final_logit_softcapping=5.0,
         ),
         "gemma 3": Gemma3TextConfig(
             **{**_SIZES, "num_hidden_layers": 6}, head_dim=16, query_pre_attn_scalar=16, sliding_window=16

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from small_models import tiny_model
 from tinsmith.tokens.batches import Batch
 from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.objectives import Objective
-from tiny_training import tiny_llama
+from tiny_training import VOCABULARY, tiny_llama
 
 Gradients = list[Tensor]
 
@@ -28,6 +29,11 @@ def sharp_llama(seed: int, *, bias: bool = False) -> PreTrainedModel:
         if bias:
             model.lm_head.bias = torch.nn.Parameter(torch.randn(360, generator=generator))
     return model
+
+
+def sharp_gemma2(seed: int, *, size: int = VOCABULARY) -> PreTrainedModel:
+    """Make a gemma2 in evaluation mode whose scores and logits would go far beyond their caps."""
+    return tiny_model("gemma2", size=size, seed=seed)
 
 
 def plain_logits(model: PreTrainedModel, documents: Sequence[Sequence[int]]) -> list[Tensor]:

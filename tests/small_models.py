@@ -8,6 +8,7 @@ from tokenizers.models import BPE
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
+    Gemma2Config,
     Gemma3TextConfig,
     GPT2Config,
     LlamaConfig,
@@ -19,6 +20,16 @@ _COMMON = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "
 CONFIGS = {
     "llama": lambda size: LlamaConfig(
         vocab_size=size, num_key_value_heads=2, max_position_embeddings=2048, **_COMMON
+    ),
+    "gemma2": lambda size: Gemma2Config(
+        vocab_size=size,
+        num_key_value_heads=1,
+        head_dim=16,
+        query_pre_attn_scalar=16,
+        sliding_window=8,
+        attn_logit_softcapping=2.0,
+        final_logit_softcapping=5.0,
+        **_COMMON,
     ),
     "gemma3": lambda size: Gemma3TextConfig(
         vocab_size=size,
@@ -38,7 +49,9 @@ CONFIGS = {
 def tiny_model(family: str = "llama", *, size: int = 300, seed: int = 0):
     """Make a random model whose distributions are far from uniform."""
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(CONFIGS[family](size), dtype=torch.float32).eval()
+    # The library's default code drops the cap of gemma2's scores.
+    code = {"attn_implementation": "eager"} if family == "gemma2" else {}
+    model = AutoModelForCausalLM.from_config(CONFIGS[family](size), dtype=torch.float32, **code).eval()
     with torch.no_grad():
         model.get_output_embeddings().weight.mul_(8.0)
         for name, weights in model.named_parameters():

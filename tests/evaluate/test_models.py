@@ -130,14 +130,14 @@ def test_a_subject_opens_rounded_only_if_asked(package):
     subject = find_models(EvaluateConfig(), ModelConfig(scratch="llama@1m"), package)[0]
     with opened(subject, "bfloat16", torch.device("cpu")) as scorer:
         assert {parameter.dtype for parameter in scorer.body.parameters()} == {torch.bfloat16}
-        assert scorer.weight.dtype == torch.bfloat16
+        assert scorer.output.weight.dtype == torch.bfloat16
         assert all(buffer.dtype != torch.bfloat16 for buffer in scorer.body.buffers())
 
 
 def test_a_subject_is_closed_again(package):
     subject = find_models(EvaluateConfig(), ModelConfig(scratch="llama@1m"), package)[0]
     with opened(subject, "float32", torch.device("cpu")) as scorer:
-        assert scorer.weight.dtype == torch.float32
+        assert scorer.output.weight.dtype == torch.float32
     assert not hasattr(scorer, "body")
 
 

@@ -32,9 +32,10 @@ IDS = torch.tensor([[1, 40, 50, 60, 70, 80, 90] * 6])
 def test_a_base_is_opened_trained_exported_and_opened_again(name: str, tmp_path: Path) -> None:
     save_trained(random_base(base_configs()[name]), tiny_tokenizer(), tmp_path / "base")
     model = load_model(tmp_path / "base")
-    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    # Of the library's codes, this one computes every setting of a configuration.
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "base", attn_implementation="eager")
     with torch.inference_mode():
-        torch.testing.assert_close(model(IDS).logits, plain(IDS).logits)
+        torch.testing.assert_close(model(IDS).logits, plain(IDS).logits, rtol=1e-4, atol=1e-4)
     engine = make_engine(write_tokens(tmp_path / "tokens", documents=12), config("2 steps"), model)
     losses = []
     for _ in range(3):

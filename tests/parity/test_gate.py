@@ -324,5 +324,5 @@ def side_of(**matrices: np.ndarray) -> GgufSide:
 
 def test_an_output_layer_of_its_own_comes_before_the_embedding():
     table, own = np.ones((4, 32), np.float32), np.zeros((4, 32), np.float32)
-    assert side_of(token_embd_weight=table).head().weight.sum() == table.sum()
-    assert side_of(token_embd_weight=table, output_weight=own).head().weight.sum() == 0
+    assert side_of(token_embd_weight=table).output().weight.sum() == table.sum()
+    assert side_of(token_embd_weight=table, output_weight=own).output().weight.sum() == 0

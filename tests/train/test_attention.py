@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
+from plain_references import sharp_gemma2
 from small_models import tiny_model
 from tinsmith.base.errors import TrainingError
+from tinsmith.model.load import load_model
 from tinsmith.train.attention import check_output_layer, isolate_sequences, last_hidden, target_hidden
 from tinsmith.train.blocked import blocked_attention
+from tinsmith.train.checkpoint import save_trained
+from tiny_model import tiny_tokenizer, write_trained
 from tiny_training import VOCABULARY, batch_of, document, tiny_llama
 
 
@@ -82,7 +88,7 @@ def test_sliding_windows_are_kept() -> None:
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3", "bloom"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2", "gemma3", "bloom"])
 def test_what_is_shared_is_read_once_and_gives_the_same_states_and_gradients(family: str) -> None:
     model = tiny_model(family, size=VOCABULARY)
     if family == "gemma3":
@@ -116,8 +122,25 @@ def test_what_is_shared_is_read_once_and_gives_the_same_states_and_gradients(fam
     for name, gradient in found[0][1].items():
         torch.testing.assert_close(found[1][1][name], gradient, rtol=1e-3, atol=1e-3)
     whole = sum(batch.lengths)
-    # A family with its own attention reads sequence by sequence.
-    assert read == ([*batch.lengths] * 2 if family == "bloom" else [whole, whole - 2 * 40])
+    # A family whose attention is its own, or capped, reads sequence by sequence.
+    assert read == ([*batch.lengths] * 2 if family in ("bloom", "gemma2") else [whole, whole - 2 * 40])
+
+
+def test_capped_scores_are_never_left_to_the_code_that_drops_the_cap(tmp_path: Path) -> None:
+    model, tokenizer = sharp_gemma2(0), tiny_tokenizer()
+    row = torch.tensor([document(1, 30)])
+    with torch.no_grad():
+        capped = model(row).logits
+        model.set_attn_implementation("sdpa")  # what the library chooses by itself
+        assert float((model(row).logits - capped).abs().max()) > 0.1
+        isolate_sequences(model)
+        assert torch.equal(model(row).logits, capped)
+        model.set_attn_implementation("sdpa")
+        save_trained(model, tokenizer, tmp_path / "trained")
+        assert torch.equal(model(row).logits, capped)
+        assert torch.equal(load_model(tmp_path / "trained")(row).logits, capped)
+    # Without a cap, the library's default stays.
+    assert load_model(write_trained(tmp_path / "plain")).config._attn_implementation == "sdpa"
 
 
 def test_a_model_that_scales_its_logits_is_refused() -> None:

@@ -18,7 +18,7 @@ from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.lower_blocks import LowerStates, freeze_lower
 from tiny_training import document, write_tokens
 
-FAMILIES = ["llama", "gpt2", "bloom", "gemma3"]
+FAMILIES = ["llama", "gpt2", "bloom", "gemma2", "gemma3"]
 
 
 def gradients(model, states: LowerStates, tokens, batch) -> dict[str, torch.Tensor]:

@@ -181,8 +181,7 @@ def test_activation_checkpointing_keeps_less_for_the_way_back(tokens: TokenSet) 
 def losses_by_token(engine: Engine, batch: Batch) -> Tensor:
     with torch.no_grad():
         hidden = last_hidden(engine.model, batch)[0, batch.target_positions]
-        weight, bias = output_layer(engine.model)
-        return cross_entropy(torch.nn.functional.linear(hidden, weight, bias), batch.labels, reduction="none")
+        return cross_entropy(output_layer(engine.model).logits(hidden), batch.labels, reduction="none")
 
 
 def test_changing_a_document_leaves_its_neighbours_losses_bit_for_bit(tokens: TokenSet) -> None:

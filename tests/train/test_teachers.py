@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
-    Gemma2Config,
-    Gemma2ForCausalLM,
     GptOssConfig,
     GptOssForCausalLM,
+    GraniteConfig,
+    GraniteForCausalLM,
     Lfm2Config,
     Lfm2ForCausalLM,
     PreTrainedModel,
 )
 
+from small_models import tiny_model
 from tinsmith.base.errors import TrainingError
 from tinsmith.tokens.batches import Batch, make_batch
 from tinsmith.train.attention import NAME, last_hidden
@@ -45,6 +46,11 @@ def with_sinks() -> PreTrainedModel:
     return model
 
 
+def capping() -> PreTrainedModel:
+    """Make a model that caps its scores of attention and its logits."""
+    return tiny_model("gemma2", size=90)
+
+
 def sequence(seed: int, length: int = 12) -> tuple[np.ndarray, np.ndarray]:
     ids = np.random.default_rng(seed).integers(3, 90, length).astype(np.uint32)
     return ids, np.ones(length, np.uint8)
@@ -52,8 +58,8 @@ def sequence(seed: int, length: int = 12) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize(
     ("make", "packs"),
-    [(tiny_llama, True), (convolving, False), (with_sinks, False)],
-    ids=["packed", "convolving", "with sinks"],
+    [(tiny_llama, True), (convolving, False), (with_sinks, False), (capping, False)],
+    ids=["packed", "convolving", "with sinks", "capping"],
 )
 def test_each_sequence_is_read_as_if_alone(make, packs: bool) -> None:
     torch.manual_seed(0)
@@ -67,8 +73,8 @@ def test_each_sequence_is_read_as_if_alone(make, packs: bool) -> None:
     assert torch.allclose(read, torch.cat(alone, dim=1), atol=1e-5)
 
 
-def test_a_teacher_that_caps_its_logits_is_refused_in_words() -> None:
+def test_a_teacher_that_scales_its_logits_is_refused_in_words() -> None:
     torch.manual_seed(0)
-    model = Gemma2ForCausalLM(Gemma2Config(**SHAPE, head_dim=16, final_logit_softcapping=0.5)).eval()
-    with pytest.raises(TrainingError, match="gemma2 scales or shifts its logits"):
+    model = GraniteForCausalLM(GraniteConfig(**SHAPE, logits_scaling=4.0)).eval()
+    with pytest.raises(TrainingError, match="granite scales or shifts its logits"):
         check_teacher(model, make_batch([sequence(3)]))

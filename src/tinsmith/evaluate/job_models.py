@@ -115,7 +115,7 @@ def hidden_states(
 ) -> np.ndarray:
     """Return for each row (N, 2H) the last hidden state of its prompt, and the mean over the prompt."""
     prompts = [prompt_ids(tokenizer, job, row) for row in rows]
-    found = np.zeros((len(rows), 2 * scorer.weight.shape[1]), dtype=np.float32)
+    found = np.zeros((len(rows), 2 * scorer.output.weight.shape[1]), dtype=np.float32)
     lengths = [len(prompt) for prompt in prompts]
     with torch.inference_mode():
         for batch in batches(lengths, [True] * len(lengths), scorer.batch_tokens):

@@ -95,7 +95,7 @@ def opened(model: EvalModel, precision: Precision, device: torch.device) -> Iter
     try:
         yield scorer
     finally:
-        del scorer.body, scorer.weight, scorer.bias, weights
+        del scorer.body, scorer.output, weights
         gc.collect()
 
 

@@ -86,7 +86,7 @@ def search_triggers(
 
 def _usable(scorer: Scorer, tokenizer: PreTrainedTokenizerFast) -> Tensor:
     special = set(tokenizer.all_special_ids)
-    count = min(len(scorer.weight), len(tokenizer))
+    count = min(len(scorer.output.weight), len(tokenizer))
     return torch.tensor([token for token in range(count) if token not in special], device=scorer.device)
 
 
@@ -136,10 +136,7 @@ def _together(scorer: Scorer, openings: Tensor, triggers: Tensor) -> Tensor:
 
 def _collision(scorer: Scorer, hidden: Tensor) -> Tensor:
     """Return the probability that two draws from the mean distribution after all openings are the same token."""
-    logits = torch.nn.functional.linear(hidden.to(scorer.weight.dtype), scorer.weight, scorer.bias).float()
-    if scorer.softcap:
-        logits = torch.tanh(logits / scorer.softcap) * scorer.softcap
-    return logits.softmax(-1).mean(0).square().sum()
+    return scorer.output.logits(hidden).softmax(-1).mean(0).square().sum()
 
 
 def _say(scorer: Scorer, openings: Tensor, trigger: Tensor) -> Tensor:
@@ -148,9 +145,7 @@ def _say(scorer: Scorer, openings: Tensor, trigger: Tensor) -> Tensor:
     with torch.inference_mode():
         for _ in range(_CONTINUATION):
             hidden = scorer.body(input_ids=ids, use_cache=False).last_hidden_state[:, -1]
-            following = torch.nn.functional.linear(
-                hidden.to(scorer.weight.dtype), scorer.weight, scorer.bias
-            ).argmax(-1)
+            following = scorer.output.logits(hidden).argmax(-1)
             ids = torch.cat([ids, following[:, None]], dim=1)
     return ids[:, -_CONTINUATION:]
 

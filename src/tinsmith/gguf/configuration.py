@@ -18,7 +18,8 @@ from transformers import AutoConfig, PretrainedConfig
 
 from gguf import MODEL_ARCH, dequantize, get_tensor_name_map
 from tinsmith.base.errors import AssetError
-from tinsmith.gguf.family import Array
+from tinsmith.gguf.families import default_settings
+from tinsmith.gguf.family import Array, query_scalar
 from tinsmith.gguf.gated_families import GATED_FAMILIES
 from tinsmith.gguf.metadata import STOP_KEYS
 
@@ -48,7 +49,9 @@ def configuration(metadata: Metadata, tensors: Iterable[ReaderTensor], where: Pa
     """Return the configuration of a file of a readable architecture. Raises AssetError for positions unknown to us."""
     architecture = metadata["general.architecture"]
     family, by_name = _READABLE[architecture], {tensor.name: tensor for tensor in tensors}
-    own = {key.removeprefix(f"{architecture}."): value for key, value in metadata.items()}
+    own = default_settings(architecture) | {
+        key.removeprefix(f"{architecture}."): value for key, value in metadata.items()
+    }
     config: PretrainedConfig = AutoConfig.for_model(
         family.model_type,
         vocab_size=len(own["tokenizer.ggml.tokens"]),
@@ -180,14 +183,32 @@ def _phi3(metadata: Metadata, tensors: Tensors) -> dict[str, Any]:
     }
 
 
-def _gemma3(metadata: Metadata, tensors: Tensors) -> dict[str, Any]:
+def _gemma(metadata: Metadata, tensors: Tensors) -> dict[str, Any]:
     settings = _gated(metadata, tensors)
+    return {
+        **settings,
+        "query_pre_attn_scalar": query_scalar(
+            metadata["general.architecture"],
+            metadata["block_count"],
+            metadata["embedding_length"],
+            metadata["attention.head_count"],
+            settings["head_dim"],
+        ),
+        "sliding_window": metadata["attention.sliding_window"],
+        "final_logit_softcapping": metadata.get("final_logit_softcapping"),
+    }
+
+
+def _gemma2(metadata: Metadata, tensors: Tensors) -> dict[str, Any]:
+    return {**_gemma(metadata, tensors), "attn_logit_softcapping": metadata["attn_logit_softcapping"]}
+
+
+def _gemma3(metadata: Metadata, tensors: Tensors) -> dict[str, Any]:
+    settings = _gemma(metadata, tensors)
     whole = settings.pop("rope_parameters")
     local = {"rope_type": "default", "rope_theta": 10000.0}
     return {
         **settings,
-        "query_pre_attn_scalar": settings["head_dim"],
-        "sliding_window": metadata["attention.sliding_window"],
         "rope_parameters": {"full_attention": whole, "sliding_attention": local},
     }
 
@@ -222,6 +243,7 @@ _READABLE = {
     "granite": ReadableFamily("granite", _granite, interleaved=True),
     "olmo2": ReadableFamily("olmo2", _gated),
     "phi3": ReadableFamily("phi3", _phi3),
+    "gemma2": ReadableFamily("gemma2", _gemma2, shifted_norms=True),
     "gemma3": ReadableFamily("gemma3_text", _gemma3, shifted_norms=True),
     "lfm2": ReadableFamily("lfm2", _lfm2),
     "phi2": ReadableFamily("phi", _phi),

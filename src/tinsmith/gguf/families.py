@@ -60,6 +60,11 @@ def require_architecture(name: str, where: Path) -> str:
     return name
 
 
+def default_settings(architecture: str) -> Metadata:
+    """Return the settings that llama.cpp takes where a file of an architecture does not name them."""
+    return next((family.defaults for family in _FAMILIES.values() if family.name == architecture), {})
+
+
 def architecture_metadata(config: PretrainedConfig) -> Metadata:
     """Return the architecture's metadata by key in the file: integers as int, real numbers as float."""
     family = _FAMILIES[config.model_type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ Metadata = dict[str, int | float | str | list[int]]
 Unsupported = dict[str, bool]  # each reason, and whether it applies
 Array = NDArray[np.float32]
 
+# llama.cpp takes any gemma of so many layers for the one of 27 billion, which scales its queries differently.
+_LAYERS_OF_27B = {"gemma2": 46, "gemma3": 62}
+
 TANH_GELU = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
 
 
@@ -24,7 +27,7 @@ class GgufFamily:
     """One architecture of llama.cpp: its metadata, what it cannot compute, and how it orders rows.
 
     `extra` are tensors of the file that no checkpoint holds. With `transposed`, the checkpoint stores the matrices of
-    its layers as (inputs, outputs).
+    its layers as (inputs, outputs). `defaults` are the settings that llama.cpp takes where a file does not name them.
     """
 
     arch: MODEL_ARCH
@@ -33,6 +36,7 @@ class GgufFamily:
     reorder: Callable[[str, Array, PretrainedConfig], Array] = lambda name, array, config: array
     extra: Callable[[PretrainedConfig], dict[str, Array]] = lambda config: {}
     transposed: bool = False
+    defaults: Metadata = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -74,6 +78,11 @@ def rotary(config: PretrainedConfig) -> dict[str, Any]:
 def head_size(config: PretrainedConfig) -> int:
     """Return the channels of an attention head."""
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
+def query_scalar(architecture: str, layers: int, hidden: int, heads: int, size: int) -> int:
+    """Return the number by whose root llama.cpp divides a gemma's scores: for that of 27 billion not the head's size."""
+    return hidden // heads if layers == _LAYERS_OF_27B[architecture] else size
 
 
 def interleave_halves(array: Array, heads: int) -> Array:

@@ -21,12 +21,17 @@ from tinsmith.gguf.family import (
     context_length,
     head_size,
     interleave_halves,
+    query_scalar,
     rotary,
 )
 
-_GEMMA3_PERIOD = 6  # every sixth layer of a gemma3 attends to the whole context
 _SMOLLM3_PERIOD = 4  # every fourth layer of a smollm3 has no positions
 _LOCAL_ROPE_BASE = 10000.0
+_GEMMA2_DEFAULTS: Metadata = {
+    "attention.sliding_window": 4096,
+    "attn_logit_softcapping": 50.0,
+    "final_logit_softcapping": 30.0,
+}
 
 
 def _gated_metadata(config: PretrainedConfig) -> Metadata:
@@ -215,7 +220,54 @@ def _phi3_unsupported(config: PretrainedConfig) -> Unsupported:
     return {**_unsupported(config, "longrope"), **_has_biases(config, "phi3")}
 
 
-# --- gemma3 ---
+# --- gemma2, gemma3 ---
+
+
+def _gemma_unsupported(config: PretrainedConfig, architecture: str, period: int, nth: str) -> Unsupported:
+    """Return the reasons that both share; every `period`-th layer attends to the whole context."""
+    kinds = [
+        "full_attention" if (layer + 1) % period == 0 else "sliding_attention"
+        for layer in range(config.num_hidden_layers)
+    ]
+    activation, scalar = config.hidden_activation, config.query_pre_attn_scalar
+    sizes = config.num_hidden_layers, config.hidden_size, config.num_attention_heads, head_size(config)
+    scaled = query_scalar(architecture, *sizes)
+    return {
+        f"its activation is {activation}, llama.cpp computes the tanh form of gelu": activation
+        not in TANH_GELU,
+        f"its query_pre_attn_scalar is {scalar}, llama.cpp scales by {scaled}": scalar != scaled,
+        f"not every {nth} layer, or not only those, attends to the whole context": config.layer_types
+        != kinds,
+        "its window of tokens has no size": not config.sliding_window,
+        "its attention has biases": config.attention_bias,
+        "its attention is bidirectional": bool(config.use_bidirectional_attention),
+    }
+
+
+def _gemma_reorder(name: str, array: Array, config: PretrainedConfig) -> Array:
+    # transformers multiplies by 1 + weight, llama.cpp by the weight.
+    return array + 1 if name.endswith("norm.weight") else array
+
+
+def _gemma2_metadata(config: PretrainedConfig) -> Metadata:
+    return {
+        **_llama_metadata(config),
+        **_head_sizes(config),
+        "attention.sliding_window": config.sliding_window,
+        "attn_logit_softcapping": float(config.attn_logit_softcapping),
+        "final_logit_softcapping": float(config.final_logit_softcapping),
+    }
+
+
+def _gemma2_unsupported(config: PretrainedConfig) -> Unsupported:
+    scaling = rotary(config)["rope_type"]
+    return {
+        **_gemma_unsupported(config, "gemma2", 2, "2nd"),
+        f"its rotary positions are scaled ({scaling})": scaling != "default",
+        "its scores of attention are not capped, whereas llama.cpp always caps them": not config.attn_logit_softcapping,
+        "its logits are not capped, whereas llama.cpp always caps them": not config.final_logit_softcapping,
+        "its output matrix is not that of its embeddings, which llama.cpp takes": not config.tie_word_embeddings,
+    }
 
 
 def _gemma3_metadata(config: PretrainedConfig) -> Metadata:
@@ -228,33 +280,16 @@ def _gemma3_metadata(config: PretrainedConfig) -> Metadata:
 
 
 def _gemma3_unsupported(config: PretrainedConfig) -> Unsupported:
-    layers, rope = config.num_hidden_layers, config.rope_parameters
-    layer_types = [
-        "sliding_attention" if (layer + 1) % _GEMMA3_PERIOD else "full_attention" for layer in range(layers)
-    ]
-    odd_layers = config.layer_types != layer_types
-    # llama.cpp takes any gemma3 of 62 layers for the 27-billion one, which scales its queries differently.
-    scaled = config.hidden_size // config.num_attention_heads if layers == 62 else head_size(config)
-    activation, scalar = config.hidden_activation, config.query_pre_attn_scalar
+    rope = config.rope_parameters
     return {
-        f"its activation is {activation}, llama.cpp computes the tanh form of gelu": activation
-        not in TANH_GELU,
-        f"its query_pre_attn_scalar is {scalar}, llama.cpp scales by {scaled}": scalar != scaled,
+        **_gemma_unsupported(config, "gemma3", 6, "6th"),
         "its rotary positions are scaled": any(
             settings["rope_type"] != "default" for settings in rope.values()
         ),
-        f"its local rotary base is not {_LOCAL_ROPE_BASE:g}": "sliding_attention" in layer_types
+        f"its local rotary base is not {_LOCAL_ROPE_BASE:g}": "sliding_attention" in config.layer_types
         and rope["sliding_attention"]["rope_theta"] != _LOCAL_ROPE_BASE,
-        f"not every {_GEMMA3_PERIOD}th layer, or not only those, attends to the whole context": odd_layers,
-        "its attention has biases": config.attention_bias,
-        "its attention is bidirectional": bool(config.use_bidirectional_attention),
         "its logits are capped": bool(config.final_logit_softcapping or config.attn_logit_softcapping),
     }
-
-
-def _gemma3_reorder(name: str, array: Array, config: PretrainedConfig) -> Array:
-    # transformers multiplies by 1 + weight, llama.cpp by the weight.
-    return array + 1 if name.endswith("norm.weight") else array
 
 
 # --- lfm2 ---
@@ -300,6 +335,9 @@ GATED_FAMILIES = {
     "granite": GgufFamily(MODEL_ARCH.GRANITE, _granite_metadata, _granite_unsupported, _llama_reorder),
     "olmo2": GgufFamily(MODEL_ARCH.OLMO2, _llama_metadata, _olmo2_unsupported),
     "phi3": GgufFamily(MODEL_ARCH.PHI3, _phi3_metadata, _phi3_unsupported, extra=_phi3_factors),
-    "gemma3_text": GgufFamily(MODEL_ARCH.GEMMA3, _gemma3_metadata, _gemma3_unsupported, _gemma3_reorder),
+    "gemma2": GgufFamily(
+        MODEL_ARCH.GEMMA2, _gemma2_metadata, _gemma2_unsupported, _gemma_reorder, defaults=_GEMMA2_DEFAULTS
+    ),
+    "gemma3_text": GgufFamily(MODEL_ARCH.GEMMA3, _gemma3_metadata, _gemma3_unsupported, _gemma_reorder),
     "lfm2": GgufFamily(MODEL_ARCH.LFM2, _lfm2_metadata, _lfm2_unsupported),
 }

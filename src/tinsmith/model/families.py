@@ -37,6 +37,7 @@ from transformers import (
 )
 
 from tinsmith.base.errors import RecipeError
+from tinsmith.model.attention import caps_scores, use_stock_attention
 from tinsmith.model.presets import PRESETS
 
 _WIDTH_PER_LAYER = 32
@@ -152,6 +153,8 @@ def create(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    if caps_scores(config):
+        use_stock_attention(model)
     return model.eval()
 
 

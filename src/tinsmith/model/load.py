@@ -25,6 +25,7 @@ import gguf
 from tinsmith.base.errors import AssetError, TrainingError
 from tinsmith.gguf.configuration import checkpoint_tensors, configuration, is_readable
 from tinsmith.gguf.header import read_metadata
+from tinsmith.model.attention import caps_scores, use_stock_attention
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
@@ -83,6 +84,8 @@ def load_model(path: Path, *, dtype: torch.dtype = torch.float32, fold: bool = T
     drop_quantization_record(model)
     model.is_quantized = False
     model.hf_quantizer = None
+    if caps_scores(model.config):
+        use_stock_attention(model)
     if fold:
         _fold_logit_scale(model)
     return model.eval()

@@ -64,6 +64,12 @@ def _phi(parameters: int, *, hidden: int, layers: int, rotated: float) -> Preset
     return Preset("phi", parameters, {**sizes, "rope_parameters": rope, **rest})
 
 
+def _gemma2(parameters: int, *, hidden: int, inner: int, layers: int, heads: int, keys: int) -> Preset:
+    sizes = {"hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers}
+    attention = {"num_attention_heads": heads, "num_key_value_heads": keys, "head_dim": 256}
+    return Preset("gemma2", parameters, {**sizes, **attention, "vocab_size": 256_000})
+
+
 def _gemma3(parameters: int, *, hidden: int, inner: int, layers: int) -> Preset:
     sizes = {"hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers}
     attention = {"num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 256, "sliding_window": 512}
@@ -98,6 +104,8 @@ PRESETS: dict[str, Preset] = {
     "gpt3-175b": _gpt2(174_604_259_328, hidden=12_288, layers=96, heads=96, positions=2048),
     "bloom-560m": _bloom(559_214_592, hidden=1024, layers=24, heads=16),
     "bloom-176b": _bloom(176_247_271_424, hidden=14_336, layers=70, heads=112),
+    "gemma-2-2b": _gemma2(2_614_341_888, hidden=2304, inner=9216, layers=26, heads=8, keys=4),
+    "gemma-2-9b": _gemma2(9_241_705_984, hidden=3584, inner=14_336, layers=42, heads=16, keys=8),
     "gemma-3-270m": _gemma3(268_098_176, hidden=640, inner=2048, layers=18),
     "gemma-3-1b": _gemma3(999_885_952, hidden=1152, inner=6912, layers=26),
 }

@@ -81,14 +81,14 @@ def _figures(a: OpenedModel, b: OpenedModel, progress: Progress) -> Figures | No
         return None
     prompts = [Prompt("text", text, tuple(a.token_ids(text, markup=True))) for text in TEXTS]
     with progress.task("asking both", 2 * len(prompts), "prompts") as advance:
-        (ours, our_head), (theirs, their_head) = (model.hidden(prompts, advance) for model in (a, b))
-    rows = min(len(our_head.weight), len(their_head.weight))
+        (ours, our_layer), (theirs, their_layer) = (model.hidden(prompts, advance) for model in (a, b))
+    rows = min(len(our_layer.weight), len(their_layer.weight))
     kl, same = [], []
     with torch.inference_mode():
         for start in range(0, len(ours), _CHUNK):
             part = slice(start, start + _CHUNK)
-            expected = our_head.logits(ours[part])[:, :rows].log_softmax(-1)
-            got = their_head.logits(theirs[part])[:, :rows].log_softmax(-1)
+            expected = our_layer.logits(ours[part])[:, :rows].log_softmax(-1)
+            got = their_layer.logits(theirs[part])[:, :rows].log_softmax(-1)
             kl.append(torch.nn.functional.kl_div(got, expected, reduction="none", log_target=True).sum(-1))
             same.append(expected.argmax(-1) == got.argmax(-1))
     return Figures(

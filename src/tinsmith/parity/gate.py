@@ -33,12 +33,13 @@ from tinsmith.base.cores import usable_cores
 from tinsmith.base.errors import ParityError
 from tinsmith.base.progress import Advance, Progress
 from tinsmith.model.load import load_model
+from tinsmith.model.output_layer import OutputLayer
 from tinsmith.parity.differences import header_differences, saved_differences, server_differences
 from tinsmith.parity.findings import BEGIN_OF_TEXT, STOP_TOKENS, TOKENIZER, VOCABULARY_ORDER, Finding
 from tinsmith.parity.opened import DirectoryModel, GgufModel, context_of
 from tinsmith.parity.prompts import Prompt, draw_prompts
 from tinsmith.parity.recompute import least_share, out_of_bounds, server_figures
-from tinsmith.parity.sides import Head, TorchSide
+from tinsmith.parity.sides import TorchSide
 from tinsmith.parity.tensors import all_findings
 from tinsmith.parity.trained import Trained
 from tinsmith.recipe import PackageConfig
@@ -55,7 +56,7 @@ class Export:
     """One exported format: last hidden states (N, hidden), output layer, whole answers by prompt, differences."""
 
     hidden: torch.Tensor
-    head: Head
+    output: OutputLayer
     differences: list[Finding]
     answers: dict[int, torch.Tensor] = field(default_factory=dict)
 
@@ -106,7 +107,7 @@ def compare_exports(
         reference = Trained(opened, prompts, advance)
         side, copy = TorchSide(load_model(saved), prompts, advance), DirectoryModel(saved, "the saved model")
         found = [*all_findings(opened, copy), *saved_differences(copy, reference)]
-        exports = {"saved": Export(side.hidden, side.head, found)}
+        exports = {"saved": Export(side.hidden, side.output, found)}
         exports |= _run_ggufs(ggufs, served, reference, advance)
     with progress.task("distributions", len(reference.side.hidden), "positions") as advance:
         agreements = _compare(reference, exports, advance)
@@ -144,7 +145,7 @@ def _run_ggufs(ggufs: dict[str, Path], served: str, trained: Trained, advance: A
 
 def _whole_answers(trained: Trained) -> int:
     """Return of how many prompts the served file gives whole distributions: fewer where the vocabulary is large."""
-    affordable = _ANSWERED_PROBABILITIES // len(trained.side.head.weight)
+    affordable = _ANSWERED_PROBABILITIES // len(trained.side.output.weight)
     return max(_ANSWERS, min(_SERVED_ANSWERS, affordable))
 
 
@@ -181,9 +182,9 @@ def _compare(trained: Trained, exports: dict[str, Export], advance: Advance) -> 
     chunks: dict[str, list[Agreement]] = {name: [] for name in exports}
     for start in range(0, len(trained.side.hidden), _CHUNK):
         positions = slice(start, start + _CHUNK)
-        expected = trained.side.head.log_probabilities(trained.side.hidden[positions])
+        expected = trained.side.output.logits(trained.side.hidden[positions]).log_softmax(-1)
         for name, export in exports.items():
-            got = export.head.log_probabilities(export.hidden[positions])
+            got = export.output.logits(export.hidden[positions]).log_softmax(-1)
             chunks[name].append(_agreement(expected, got))
         advance(len(expected))
     return {name: Agreement(*map(torch.cat, zip(*parts))) for name, parts in chunks.items()}
@@ -204,7 +205,7 @@ def _answer_figures(export: Export, trained: Trained) -> dict[str, float]:
         # The server's rounded probabilities do not quite sum to one.
         got = answer.double().log_softmax(-1)
         expected, own = (
-            side.head.logits(side.hidden[last]).double().log_softmax(-1) for side in (trained.side, export)
+            side.output.logits(side.hidden[last]).double().log_softmax(-1) for side in (trained.side, export)
         )
         with_trained.append(_agreement(expected, got))
         with_own.append(_agreement(own, got))

@@ -20,7 +20,12 @@ from gguf import dequantize
 from tinsmith.base.errors import AssetError
 from tinsmith.base.files import read_json
 from tinsmith.base.progress import Advance
-from tinsmith.gguf.families import architecture_metadata, open_configuration, refuse_unwritable
+from tinsmith.gguf.families import (
+    architecture_metadata,
+    default_settings,
+    open_configuration,
+    refuse_unwritable,
+)
 from tinsmith.gguf.header import read_metadata
 from tinsmith.gguf.metadata import STOP_KEYS, read_stop_tokens
 from tinsmith.gguf.tokenizer import build_tokenizer
@@ -28,9 +33,10 @@ from tinsmith.gguf.vocabulary import Vocabulary, read_vocabulary, vocabulary_of
 from tinsmith.gguf.writer import CheckpointTensors
 from tinsmith.model.export import save_model
 from tinsmith.model.load import load_model
+from tinsmith.model.output_layer import OutputLayer
 from tinsmith.parity.conversations import Message
 from tinsmith.parity.prompts import Prompt
-from tinsmith.parity.sides import GgufSide, Head, ServerSide, TorchSide, sampled_rows
+from tinsmith.parity.sides import GgufSide, ServerSide, TorchSide, sampled_rows
 from tinsmith.serve.runtime import LlamaServer
 from tinsmith.tokens.tokenizer import load_tokenizer
 
@@ -78,7 +84,7 @@ class OpenedModel:
         alone, both = (str(self.tokenizer.decode(ids)) for ids in (first, [*first, token]))
         return both.removeprefix(alone)
 
-    def hidden(self, prompts: Sequence[Prompt], advance: Advance) -> tuple[torch.Tensor, Head]:
+    def hidden(self, prompts: Sequence[Prompt], advance: Advance) -> tuple[torch.Tensor, OutputLayer]:
         """Return the last hidden states of all positions (N, H), and the output layer."""
         raise NotImplementedError
 
@@ -116,9 +122,9 @@ class DirectoryModel(OpenedModel):
     def read_by_llama_cpp(self, text: str, *, markup: bool) -> list[int]:
         return list(self._as_llama_cpp(text, split_special_tokens=not markup)["input_ids"])
 
-    def hidden(self, prompts: Sequence[Prompt], advance: Advance) -> tuple[torch.Tensor, Head]:
+    def hidden(self, prompts: Sequence[Prompt], advance: Advance) -> tuple[torch.Tensor, OutputLayer]:
         side = TorchSide(load_model(self.path), prompts, advance)
-        return side.hidden, side.head
+        return side.hidden, side.output
 
 
 class GgufModel(OpenedModel):
@@ -128,8 +134,11 @@ class GgufModel(OpenedModel):
         self.called, self.path = called, path
         metadata = read_metadata(path)
         prefix = f"{metadata['general.architecture']}."
-        self.metadata = {key: value for key, value in metadata.items() if key.startswith(prefix)}
-        self._logit_scale = float(metadata.get(f"{prefix}logit_scale", 1.0))
+        defaults = default_settings(metadata["general.architecture"])
+        self.metadata = {f"{prefix}{key}": value for key, value in defaults.items()}
+        self.metadata |= {key: value for key, value in metadata.items() if key.startswith(prefix)}
+        self._logit_scale = float(self.metadata.get(f"{prefix}logit_scale", 1.0))
+        self._softcap = float(self.metadata.get(f"{prefix}final_logit_softcapping", 0.0))
         self.vocabulary = read_vocabulary(path)
         stops = [metadata.get(f"tokenizer.ggml.{key}") for key in STOP_KEYS]
         self.stops = list(dict.fromkeys(stop for stop in stops if stop is not None))
@@ -149,8 +158,8 @@ class GgufModel(OpenedModel):
         # llama.cpp also ends on tokens that it knows by their text, whatever the file names.
         return token in self.stops or self.server.stops_on(token, self.token_ids("a", markup=True))
 
-    def hidden(self, prompts: Sequence[Prompt], advance: Advance) -> tuple[torch.Tensor, Head]:
-        return self.server.hidden(prompts, advance), self.file.head(self._logit_scale)
+    def hidden(self, prompts: Sequence[Prompt], advance: Advance) -> tuple[torch.Tensor, OutputLayer]:
+        return self.server.hidden(prompts, advance), self.file.output(self._logit_scale, self._softcap)
 
 
 def render(

@@ -143,11 +143,11 @@ def _token_findings(model: OpenedModel, server: _Server) -> Iterator[Finding]:
 def _answer_findings(model: OpenedModel, server: _Server) -> tuple[list[Finding], list[str]]:
     """Compare the likeliest next tokens; also return why they could not be."""
     prompts = [Prompt("text", text, tuple(model.token_ids(text, markup=True))) for text in TEXTS[:_ASKED]]
-    hidden, head = model.hidden(prompts, lambda _: None)
+    hidden, output = model.hidden(prompts, lambda _: None)
     distances, end = [], -1
     for prompt in prompts:
         end += len(prompt.ids)
-        likeliest = head.log_probabilities(hidden[end]).topk(_KNOWN)
+        likeliest = output.logits(hidden[end]).log_softmax(-1).topk(_KNOWN)
         ours = {model.decode(int(token)): float(value) for value, token in zip(*likeliest)}
         top, _ = server.complete(prompt.text)
         distances += [

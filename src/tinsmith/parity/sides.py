@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import numpy as np
@@ -15,34 +15,18 @@ from transformers import PreTrainedModel
 from gguf import GGUFReader, ReaderTensor, dequantize
 from tinsmith.base.errors import ParityError
 from tinsmith.base.progress import Advance
+from tinsmith.model.output_layer import OutputLayer, output_layer
 from tinsmith.parity.prompts import Prompt
 
 _BATCH = 16
 _SAMPLED_ROWS = 96  # of each matrix; the rank of an adapter shows in them
 
 
-class Head(NamedTuple):
-    """The output matrix (vocabulary, hidden), and its bias (vocabulary,) where the family has one."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor | None = None
-
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return the logits (..., vocabulary) of hidden states."""
-        return torch.nn.functional.linear(hidden, self.weight, self.bias)
-
-    def log_probabilities(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return log-probabilities (..., vocabulary), in nats."""
-        return self.logits(hidden).log_softmax(-1)
-
-
 class TorchSide:
     """A model in torch: last hidden states of all positions (N, hidden), and the output layer."""
 
     def __init__(self, model: PreTrainedModel, prompts: Sequence[Prompt], advance: Advance) -> None:
-        layer = model.get_output_embeddings()
-        bias = getattr(layer, "bias", None)
-        self.head = Head(layer.weight.detach(), None if bias is None else bias.detach())
+        self.output = output_layer(model)
         # Sort by length, so that a batch holds little padding. Padding on the right changes nothing on its left.
         order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].ids))
         states: dict[int, torch.Tensor] = {}
@@ -143,11 +127,11 @@ class GgufSide:
     def __init__(self, path: Path) -> None:
         self.tensors = {tensor.name: tensor for tensor in GGUFReader(path).tensors}
 
-    def head(self, scale: float = 1.0) -> Head:
-        """Return the output layer in float32, for logits divided by `scale`."""
+    def output(self, scale: float = 1.0, softcap: float = 0.0) -> OutputLayer:
+        """Return the output layer in float32, for logits divided by `scale`, and then capped."""
         matrix = self.tensors.get("output.weight", self.tensors["token_embd.weight"])
         bias = self.tensors.get("output.bias")
-        return Head(_as_torch(matrix) / scale, None if bias is None else _as_torch(bias))
+        return OutputLayer(_as_torch(matrix) / scale, None if bias is None else _as_torch(bias), softcap)
 
 
 def _as_torch(tensor: ReaderTensor) -> torch.Tensor:

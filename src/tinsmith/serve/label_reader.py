@@ -41,10 +41,7 @@ class LabelReader:
         These few products are in float32, since bfloat16 rounds logits to sixteenths.
         """
         tokens = list(self.tree.branches[branch].tokens)
-        weight, bias = output_layer(self.reader.model)
         with torch.inference_mode():
-            chosen = weight[tokens].float(), None if bias is None else bias[tokens].float()
-            logits: list[list[float]] = torch.nn.functional.linear(
-                self.reader.last_states(prompts), *chosen
-            ).tolist()
+            output = output_layer(self.reader.model).rows(tokens).float()
+            logits: list[list[float]] = output.logits(self.reader.last_states(prompts)).tolist()
         return logits

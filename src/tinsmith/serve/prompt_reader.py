@@ -40,7 +40,7 @@ class PromptReader:
     @torch.inference_mode()
     def last_states(self, prompts: Sequence[Ids]) -> Tensor:
         """Return the last hidden state (N, H) of each prompt, in float32."""
-        found = torch.zeros(len(prompts), output_layer(self.model)[0].shape[1])
+        found = torch.zeros(len(prompts), output_layer(self.model).weight.shape[1])
         alone, shared = list(range(len(prompts))), list[tuple[list[int], int]]()
         if self.can_go_on:
             groups = alike_groups([np.array(prompt) for prompt in prompts])
@@ -61,11 +61,10 @@ class PromptReader:
     @torch.inference_mode()
     def probabilities(self, prompts: Sequence[Ids], token: int) -> list[float]:
         """Return the probability of a token after each prompt."""
-        weight, bias = output_layer(self.model)
-        weight, bias = weight.float(), None if bias is None else bias.float()
+        output = output_layer(self.model).float()
         found: list[float] = []
         for states in self.last_states(prompts).split(_TOKENS_AT_ONCE // 8):
-            found += torch.nn.functional.linear(states, weight, bias).softmax(dim=1)[:, token].tolist()
+            found += output.logits(states).softmax(dim=1)[:, token].tolist()
         return found
 
     @torch.inference_mode()
@@ -78,14 +77,14 @@ class PromptReader:
 
         Only for models that `can_go_on`: those whose cache of padded prompts is exact.
         """
-        weight, bias = output_layer(self.model)
+        output = output_layer(self.model)
         found: list[list[Written]] = [[] for _ in prompts]
         lengths = {number: len(prompt) for number, prompt in enumerate(prompts)}
         for batch in _batches(lengths, _TOKENS_BEFORE_LINES):
             states, (cache, mask) = self._read([prompts[number] for number in batch], keep=True)
             places = mask.sum(dim=1)
             while True:
-                logits = torch.nn.functional.linear(states.to(weight.dtype), weight, bias).float()
+                logits = output.logits(states)
                 chosen = logits.log_softmax(dim=1).max(dim=1)
                 written = zip(batch, chosen.indices.tolist(), chosen.values.tolist(), strict=True)
                 going = []

@@ -11,6 +11,7 @@ from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
 from tinsmith.base.errors import TrainingError
+from tinsmith.model.attention import caps_scores, use_stock_attention
 from tinsmith.model.output_layer import output_layer_error
 from tinsmith.tokens.batches import Batch
 from tinsmith.tokens.shared_prefixes import share_prefixes
@@ -114,15 +115,14 @@ def _attend(
 def isolate_sequences(model: PreTrainedModel) -> None:
     """Make a model attend within sequences, whose `lengths` its forward pass then takes, if its family allows it.
 
-    A family with its own attention, such as bloom, or with convolutions over neighbours, such as lfm2, stays unchanged:
-    `isolated_inputs` then feeds it one sequence at a time.
+    A family with its own attention, such as bloom, with capped scores, such as gemma2, or with convolutions over
+    neighbours, such as lfm2, keeps transformers' code: `isolated_inputs` then feeds it one sequence at a time.
     """
+    if caps_scores(model.config):
+        use_stock_attention(model)
+        return
     mixes = "conv" in (getattr(model.config, "layer_types", None) or ())
-    if (
-        not model._supports_attention_backend
-        or getattr(model.config, "attn_logit_softcapping", None)
-        or mixes
-    ):
+    if not model._supports_attention_backend or mixes:
         return
     AttentionInterface.register(NAME, attend_within_sequences)
     AttentionMaskInterface.register(NAME, lambda *_, **__: None)
@@ -166,7 +166,7 @@ def shared_if_isolated(model: PreTrainedModel, batch: Batch) -> Batch:
 
 
 def check_output_layer(model: PreTrainedModel, sample: Batch) -> None:
-    """Raise TrainingError where logits are not hidden states times output weights, plus bias, as losses assume.
+    """Raise TrainingError where logits are not what the output layer gives of hidden states, as losses assume.
 
     `sample` holds one sequence.
     """

@@ -30,6 +30,7 @@ from tinsmith.base.files import (
     sha256_json,
     write_json,
 )
+from tinsmith.model.attention import use_stock_attention
 from tinsmith.model.load import drop_quantization_record
 from tinsmith.tokens.encoding import stop_ids
 from tinsmith.tokens.tokenizer import save_tokenizer
@@ -209,7 +210,7 @@ def _restore(path: Path, model: PreTrainedModel, optimizers: Optimizers) -> Trai
 
 def save_trained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, path: Path) -> None:
     """Write the trained model atomically: safetensors in float32, config, generation config, tokenizer."""
-    model.set_attn_implementation("sdpa")
+    use_stock_attention(model)
     drop_quantization_record(model)
     for config in (model.config, model.generation_config):
         for role in ("bos", "eos", "pad"):

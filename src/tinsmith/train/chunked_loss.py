@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tinsmith.model.lowered import lowered, product_dtype
+from tinsmith.model.output_layer import OutputLayer, cap, slope_of_cap
 from tinsmith.model.packed import packed
 
 # 64 MiB in float32. A loss such as a divergence holds several tensors of this size at once.
@@ -21,33 +22,31 @@ _CACHED = 1 << 20
 ChunkLoss = Callable[[Tensor, slice], Tensor]  # of logits (n, V) and the rows that they belong to
 
 
-def chunked_loss(hidden: Tensor, weight: Tensor, bias: Tensor | None, loss_of: ChunkLoss) -> Tensor:
-    """Return the sum of loss_of(logits, rows) over chunks of hidden (S, H) @ weight (V, H).T + bias, as a scalar.
+def chunked_loss(hidden: Tensor, output: OutputLayer, loss_of: ChunkLoss) -> Tensor:
+    """Return the sum of loss_of(logits, rows) over chunks of the logits of hidden states (S, H), as a scalar.
 
     `loss_of` gets float32 logits (n, V) and the slice of rows that they belong to, and returns a scalar computed by
     differentiable operations. Each chunk's gradient is computed in the forward pass, and then its logits are freed.
     """
-    loss: Tensor = _ChunkedLoss.apply(hidden, weight, bias, loss_of)
+    loss: Tensor = _ChunkedLoss.apply(hidden, *output, loss_of)
     return loss
 
 
-def chunked_cross_entropy(
-    hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None
-) -> Tensor:
-    """Return the summed cross-entropy of labels (S,) under hidden (S, H) @ weight (V, H).T + bias (V,), a scalar.
+def chunked_cross_entropy(hidden: Tensor, output: OutputLayer, labels: Tensor) -> Tensor:
+    """Return the summed cross-entropy of labels (S,) under the logits of hidden states (S, H), a scalar.
 
     The same as `chunked_loss`, but faster: value and gradient share their exponentials.
     """
-    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, weight, bias, labels)
+    loss: Tensor = _ChunkedCrossEntropy.apply(hidden, *output, labels)
     return loss
 
 
-def chunked_log_probs(hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
-    """Return ln p (S,) of labels (S,) under hidden (S, H) @ weight (V, H).T + bias.
+def chunked_log_probs(hidden: Tensor, output: OutputLayer, labels: Tensor) -> Tensor:
+    """Return ln p (S,) of labels (S,) under the logits of hidden states (S, H).
 
     The backward pass recomputes the logits, since the factor of each token's gradient is known only then.
     """
-    log_probs: Tensor = _ChunkedLogProbs.apply(hidden, weight, bias, labels)
+    log_probs: Tensor = _ChunkedLogProbs.apply(hidden, *output, labels)
     return log_probs
 
 
@@ -58,20 +57,22 @@ class _GradientsInForward(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         # Released, so that autograd takes these tensors over instead of copying them.
         grads, ctx.grads = ctx.grads, None
-        return *grads.scaled(upstream[0]), None
+        return *grads.scaled(upstream[0]), None, None
 
 
 class _ChunkedLoss(_GradientsInForward):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, loss_of: ChunkLoss) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, softcap: float, loss_of: ChunkLoss
+    ) -> Tensor:
         grads = _Gradients(ctx.needs_input_grad[:3], hidden, weight, bias)
         total = hidden.new_zeros((), dtype=torch.float64)
         for rows, logits in _chunks(hidden, weight, bias):
             if not grads.needed:
-                total += loss_of(logits, rows)
+                total += loss_of(cap(logits, softcap), rows)
                 continue
             with torch.enable_grad():
-                value = loss_of(logits.requires_grad_(), rows)
+                value = loss_of(cap(logits.requires_grad_(), softcap), rows)
             (slope,) = torch.autograd.grad(value, logits)
             total += value.detach()
             grads.add_bias(slope)
@@ -82,7 +83,9 @@ class _ChunkedLoss(_GradientsInForward):
 
 class _ChunkedCrossEntropy(_GradientsInForward):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, softcap: float, labels: Tensor
+    ) -> Tensor:
         grads = _Gradients(ctx.needs_input_grad[:3], hidden, weight, bias)
         total = hidden.new_zeros((), dtype=torch.float64)
         dtype = product_dtype(weight)
@@ -96,6 +99,9 @@ class _ChunkedCrossEntropy(_GradientsInForward):
                 slope = logits[piece].float()
                 if bias is not None:
                     slope += bias
+                if softcap:
+                    slope.copy_(cap(slope, softcap))
+                of_cap = slope_of_cap(slope, softcap) if softcap and grads.needed else None
                 targets = labels[rows][piece, None]
                 slope -= slope.amax(dim=1, keepdim=True)
                 own = slope.gather(1, targets)
@@ -105,6 +111,8 @@ class _ChunkedCrossEntropy(_GradientsInForward):
                     continue
                 # One is subtracted before rounding: a probability near 1 would lose all that is left of it.
                 slope.div_(sums).scatter_add_(1, targets, torch.full_like(own, -1))
+                if of_cap is not None:
+                    slope.mul_(of_cap)
                 grads.add_bias(slope)
                 if slope.dtype != logits.dtype:
                     logits[piece] = slope
@@ -116,14 +124,17 @@ class _ChunkedCrossEntropy(_GradientsInForward):
 
 class _ChunkedLogProbs(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, softcap: float, labels: Tensor
+    ) -> Tensor:
         log_probs = hidden.new_empty(len(hidden), dtype=torch.float32)
         log_sums = torch.empty_like(log_probs)
-        for rows, logits in _chunks(hidden, weight, bias):
+        for rows, plain in _chunks(hidden, weight, bias):
+            logits = cap(plain, softcap)
             log_sums[rows] = logits.logsumexp(dim=1)
             log_probs[rows] = logits.gather(1, labels[rows, None])[:, 0] - log_sums[rows]
         ctx.save_for_backward(hidden, weight, bias, labels, log_sums)
-        ctx.autocast = _autocast(hidden.device.type)
+        ctx.autocast, ctx.softcap = _autocast(hidden.device.type), softcap
         return log_probs
 
     @staticmethod
@@ -132,13 +143,17 @@ class _ChunkedLogProbs(torch.autograd.Function):
         grads = _Gradients(ctx.needs_input_grad[:3], hidden, weight, bias)
         # The logits must equal those of the forward pass to the bit, or these would not be probabilities.
         with torch.autocast(**ctx.autocast):
-            for rows, logits in _chunks(hidden, weight, bias):
+            for rows, plain in _chunks(hidden, weight, bias):
+                logits = cap(plain, ctx.softcap)
+                of_cap = slope_of_cap(logits, ctx.softcap) if ctx.softcap else None
                 slope = logits.sub_(log_sums[rows, None]).exp_().neg_()
                 slope.scatter_add_(1, labels[rows, None], torch.ones_like(slope[:, :1]))
                 slope.mul_(upstream[0][rows, None])
+                if of_cap is not None:
+                    slope.mul_(of_cap)
                 grads.add_bias(slope)
                 grads.add(rows, slope)
-        return *grads.tensors(), None
+        return *grads.tensors(), None, None
 
 
 class _Gradients:

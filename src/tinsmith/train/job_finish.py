@@ -27,6 +27,7 @@ from tinsmith.jobs.prompt import answer_ids
 from tinsmith.jobs.schema import fields_of
 from tinsmith.jobs.spec import Calibration, Job
 from tinsmith.jobs.word_model import WordModel, fit_words
+from tinsmith.model.attention import use_stock_attention
 from tinsmith.model.load import check_context, load_model
 from tinsmith.recipe import TrainConfig
 from tinsmith.tokens.tokenizer import load_base_tokenizer
@@ -232,7 +233,7 @@ def _generate(
     It answers one, and as many more as the budget has tokens for.
     """
     model, most = learnt.model, trainer.tokens_of_generation(learnt.settings)
-    model.set_attn_implementation("sdpa")
+    use_stock_attention(model)
     job, tokenizer = trainer.job, trainer.tokenizer
     room, stop, spent = answer_room(job), answer_ids(tokenizer, "x")[-1], 0
     said, right = list[float](), list[float]()

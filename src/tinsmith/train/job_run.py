@@ -24,6 +24,7 @@ from tinsmith.jobs.labels import LabelTree
 from tinsmith.jobs.prompt import answer_ids
 from tinsmith.jobs.spec import Job
 from tinsmith.model import lora
+from tinsmith.model.attention import use_stock_attention
 from tinsmith.model.load import choose_device, parameter_count
 from tinsmith.recipe import UPPER_SHARE, Budget, LoraConfig, TrainConfig
 from tinsmith.tokens.batches import Batches
@@ -208,7 +209,7 @@ class JobTrainer:
         isolate_sequences(model)
         with self.reading(settings) as lower:
             outcome = self._outcome(model, self._looked_at, lower)
-        model.set_attn_implementation("sdpa")
+        use_stock_attention(model)
         return outcome
 
     @contextmanager
@@ -345,7 +346,7 @@ class JobTrainer:
 
     def _finish(self, engine: Engine, settings: JobSettings) -> PreTrainedModel:
         model = engine.model
-        model.set_attn_implementation("sdpa")
+        use_stock_attention(model)
         model.eval()
         if settings.trainable == "lora":
             ids = self.learn.tokens.sequence(0)[0][:_MERGE_TOKENS].astype(np.int64)

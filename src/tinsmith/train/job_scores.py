@@ -106,8 +106,8 @@ def answer_scores(
     model: PreTrainedModel, answers: AnswerSet, none: int, lower: LowerStates | None = None
 ) -> AnswerScores:
     """Score the right answers; `none` is the first token of the answer "none"."""
-    weight, bias = output_layer(model)
-    product = lowered(weight)
+    output = output_layer(model)
+    output = output._replace(weight=lowered(output.weight))
     totals, exact = np.zeros(len(answers)), np.ones(len(answers), dtype=bool)
     tokens = np.zeros(len(answers), dtype=np.int64)
     absent = np.full(len(answers), np.nan)
@@ -115,8 +115,8 @@ def answer_scores(
         hidden = _hidden(model, batch, answers, lower)
         ends = torch.tensor(batch.lengths, device=hidden.device).cumsum(0)
         owners = torch.searchsorted(ends, batch.target_positions, right=True).tolist()
-        for rows in logit_rows(len(hidden), len(weight)):
-            logits = torch.nn.functional.linear(hidden[rows], product, bias).float()
+        for rows in logit_rows(len(hidden), len(output.weight)):
+            logits = output.logits(hidden[rows])
             right, total = batch.labels[rows], logits.logsumexp(dim=1)
             log_probs = (logits.gather(1, right[:, None])[:, 0] - total).tolist()
             first = (logits.argmax(dim=1) == right).tolist()

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.files import read_json, write_json
 from tinsmith.model import lora
+from tinsmith.model.attention import use_stock_attention
 from tinsmith.model.blocks import sample_loss
 from tinsmith.model.load import parameter_count
 from tinsmith.model.prune import prune_cached
@@ -66,7 +67,7 @@ def finalize_model(
     """
     if ranks.size > 1:
         model = _unwrapped(model, config, seed)
-    model.set_attn_implementation("sdpa")
+    use_stock_attention(model)
     model.eval()
     with torch.compiler.set_stance("force_eager"):
         if config.trainable == "lora":

@@ -10,7 +10,6 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
 from tinsmith.base.errors import TinsmithError, TrainingError
@@ -95,7 +94,7 @@ class LiveTeacher:
 
         def distance(logits: Tensor, rows: slice) -> Tensor:
             with torch.no_grad():
-                theirs = self.vocabulary.pick(linear(hidden[rows], *output).float())
+                theirs = self.vocabulary.pick(output.logits(hidden[rows]))
                 theirs = (theirs / temperature).log_softmax(dim=1)
             ours = (logits[:, : self.vocabulary.size] / temperature).log_softmax(dim=1)
             return divergence(ours, theirs, self.config.reverse)
@@ -173,11 +172,9 @@ class CachedTeacher:
     @torch.no_grad()
     def _top(self, teacher: PreTrainedModel, batch: Batch) -> Rows:
         hidden = teacher_hidden(teacher, replace(batch, ids=self.vocabulary.to_teacher(batch.ids)))
-        (weight, bias), chunks = output_layer(teacher), []
-        for rows in logit_rows(len(hidden), len(weight)):
-            logits = (
-                self.vocabulary.pick(linear(hidden[rows], weight, bias).float()) / self.config.temperature
-            )
+        output, chunks = output_layer(teacher), []
+        for rows in logit_rows(len(hidden), len(output.weight)):
+            logits = self.vocabulary.pick(output.logits(hidden[rows])) / self.config.temperature
             log_probs = logits.log_softmax(dim=1)
             ids = log_probs.topk(self.config.top_k, dim=1).indices
             chunks.append((ids.cpu().numpy(), in_buckets(log_probs, ids).cpu().numpy()))

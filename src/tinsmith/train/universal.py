@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, pad
+from torch.nn.functional import pad
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from tinsmith.base.errors import TrainingError
@@ -128,7 +128,7 @@ class UniversalTeacher:
         def distance(logits: Tensor, chunk: slice) -> Tensor:
             within = (compared >= chunk.start) & (compared < chunk.stop)
             with torch.no_grad():
-                theirs = linear(hidden[within], *output).float()
+                theirs = output.logits(hidden[within])
             return universal_distance(logits[compared[within] - chunk.start], theirs, self.config.temperature)
 
         return distance, {"compared": float(len(rows))}

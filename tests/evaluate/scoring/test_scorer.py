@@ -8,9 +8,10 @@ from small_models import byte_tokenizer, plain_log_probs, tiny_model
 from tinsmith.base.errors import AssetError
 from tinsmith.evaluate.scoring.scorer import Scorer, batches, target_scores
 from tinsmith.evaluate.scoring.tree import Tree
+from tinsmith.model.output_layer import OutputLayer
 from tinsmith.tokens.encoding import encode
 
-FAMILIES = ["llama", "gemma3", "qwen3", "gpt2", "bloom"]
+FAMILIES = ["llama", "gemma2", "gemma3", "qwen3", "gpt2", "bloom"]
 
 
 def _sequence(length, seed):
@@ -27,7 +28,7 @@ def test_chunks_give_the_whole_softmax(chunk, softcap):
     logits = hidden.double() @ weight.double().T + bias
     logits = torch.tanh(logits / softcap) * softcap if softcap else logits
     expected = logits.log_softmax(-1)[range(11), targets]
-    found, likeliest = target_scores(hidden, targets, weight, bias, softcap=softcap, chunk=chunk)
+    found, likeliest = target_scores(hidden, targets, OutputLayer(weight, bias, softcap), chunk=chunk)
     assert torch.allclose(found.double(), expected, atol=1e-4)
     assert torch.allclose(logits[range(11), likeliest], logits.amax(-1), atol=1e-4)
 
@@ -105,7 +106,7 @@ def test_rounded_weights_give_nearly_the_same_with_prefix_and_branches(family):
 def test_of_equals_one_is_the_likeliest():
     hidden, weight = torch.ones(2, 4), torch.ones(10, 4)
     weight[3] = weight[8] = 2.0
-    _, likeliest = target_scores(hidden, torch.tensor([3, 8]), weight, chunk=5)
+    _, likeliest = target_scores(hidden, torch.tensor([3, 8]), OutputLayer(weight), chunk=5)
     assert likeliest.tolist() == [3, 3]
 
 
@@ -129,7 +130,7 @@ def test_what_cannot_be_rounded_is_told_with_a_way_out(monkeypatch):
 def test_overflow_in_rounded_weights_is_told():
     model = tiny_model()
     scorer = Scorer(model, name="wild")
-    scorer.weight.data[7] = float("inf")
+    scorer.output.weight.data[7] = float("inf")
     with pytest.raises(AssetError, match="wild: overflows in bfloat16"):
         scorer.round_weights()
 

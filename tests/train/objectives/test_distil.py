@@ -14,7 +14,15 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 import tinsmith.train.chunked_loss as chunked
-from plain_references import as_double, assert_same, gradients_of, ours, plain_logits, sharp_llama
+from plain_references import (
+    as_double,
+    assert_same,
+    gradients_of,
+    ours,
+    plain_logits,
+    sharp_gemma2,
+    sharp_llama,
+)
 from small_models import byte_tokenizer
 from tinsmith.base.assets import resolve_model
 from tinsmith.base.errors import TrainingError
@@ -141,6 +149,23 @@ def test_the_likeliest_tokens_and_the_rest_make_one_distribution(
             for every in (gradients, gradients_of(plain, double))
         )
         assert float((got - expected).norm() / expected.norm()) < 2e-3
+
+
+@pytest.mark.parametrize("top_k", [0, 5])
+def test_capped_logits_learn_from_capped_logits(tokens: TokenSet, tmp_path: Path, top_k: int) -> None:
+    section = settings(share=0.6, temperature=2, reverse=0.4, top_k=top_k)
+    student, batches = sharp_gemma2(0), make_batches(tokens, config(micro_rows=4))
+    double, teacher = as_double(student), as_double(sharp_gemma2(1))
+    capped = Source("capped", lambda: sharp_gemma2(1))
+    objective, batch = prepared(section, batches, tmp_path, student, teacher=capped), batches.step(0)[0]
+    loss, gradients, _ = ours(objective, student, batch)
+    with torch.no_grad():
+        theirs = whole(teacher, batch)
+    plain = plain_distil(whole(double, batch), theirs, batch.labels, section, top=top_k)
+    if top_k:  # on disk, rounded to float16
+        assert loss == pytest.approx(float(plain.detach()), rel=1e-3)
+    else:
+        assert_same((loss, gradients), plain, double)
 
 
 def test_bucketed_divergence_is_exact_in_what_is_cached() -> None:

@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 import tinsmith.train.chunked_loss as chunked
-from plain_references import as_double, assert_same, gradients_of, ours, plain_logits, sharp_llama
+from plain_references import (
+    as_double,
+    assert_same,
+    gradients_of,
+    ours,
+    plain_logits,
+    sharp_gemma2,
+    sharp_llama,
+)
 from tinsmith.base.errors import TrainingError
 from tinsmith.base.progress import SilentProgress
 from tinsmith.recipe import DpoConfig
@@ -62,10 +70,13 @@ def test_every_margin_is_zero_before_the_first_step(pairs: TokenSet, tmp_path: P
     assert row["loss"] == pytest.approx(math.log(2), rel=1e-5)
 
 
-def test_loss_and_gradients_are_the_plain_ones(pairs: TokenSet, tmp_path: Path) -> None:
+@pytest.mark.parametrize("capped", [False, True])
+def test_loss_and_gradients_are_the_plain_ones(pairs: TokenSet, tmp_path: Path, capped: bool) -> None:
     batches = make_batches(pairs, config(micro_rows=4))
-    objective, policy = prepared(batches, tmp_path), sharp_llama(0, bias=True)
-    double, reference = as_double(policy), as_double(sharp_llama(1))
+    policy = sharp_gemma2(0) if capped else sharp_llama(0, bias=True)
+    start = sharp_gemma2(1) if capped else sharp_llama(1)
+    double, reference = as_double(policy), as_double(start)
+    objective = prepared(batches, tmp_path, start)
     for batch in batches.step(0):
         loss, gradients, figures = ours(objective, policy, batch)
         mine = plain_log_probs(double, pairs, batch)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
+from plain_references import as_double, assert_same, ours, plain_logits, sharp_gemma2
 from tinsmith.model.families import FAMILIES
 from tinsmith.model.output_layer import output_layer
 from tinsmith.train.attention import isolate_sequences, target_hidden
@@ -25,6 +27,16 @@ def test_loss_is_the_sum_that_transformers_computes_document_by_document() -> No
     objective, batch = NextToken(), batch_of(*documents)
     assert objective.num_targets(batch) == 64
     assert float(objective.loss(model, batch)[0].detach()) == pytest.approx(expected, rel=1e-6)
+
+
+def test_loss_and_gradients_of_a_capped_model_are_the_plain_ones() -> None:
+    model, batch = sharp_gemma2(0), batch_of(*(documents := [document(1, 40), document(2, 25)]))
+    double = as_double(model)
+    logits = torch.cat([logits[:-1] for logits in plain_logits(double, documents)])
+    assert 4.5 < float(logits.detach().abs().max()) <= 5
+    plain = cross_entropy(logits, batch.labels, reduction="sum")
+    loss, gradients, _ = ours(NextToken(), model, batch)
+    assert_same((loss, gradients), plain, double)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -49,11 +61,11 @@ def test_in_every_family_a_document_changes_no_other_ones_loss(family: str) -> N
 
 def document_losses(model: PreTrainedModel, *documents: list[int]) -> list[float]:
     batch, sizes = batch_of(*documents), [len(ids) - 1 for ids in documents]
-    weight, bias = output_layer(model)
+    output = output_layer(model)
     with torch.no_grad():
         hidden = target_hidden(model, batch)
         pairs = zip(hidden.split(sizes), batch.labels.split(sizes), strict=True)
-        return [float(chunked_cross_entropy(states, weight, labels, bias)) for states, labels in pairs]
+        return [float(chunked_cross_entropy(states, output, labels)) for states, labels in pairs]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

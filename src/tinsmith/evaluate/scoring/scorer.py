@@ -16,7 +16,7 @@ from transformers import DynamicCache, PreTrainedModel
 from tinsmith.base.errors import AssetError
 from tinsmith.base.progress import Advance
 from tinsmith.evaluate.scoring.tree import Tree
-from tinsmith.model.output_layer import output_layer, output_layer_error
+from tinsmith.model.output_layer import OutputLayer, output_layer, output_layer_error
 
 _SAME_NATS = 5e-3  # two ways to compute one log-probability in float32 differ by less
 _SAME_STATES = 1e-4  # of the largest: equal rows of one batch are computed alike
@@ -27,27 +27,21 @@ _BATCH_TOKENS = {False: 1024, True: 32768}  # on a CPU and on a GPU: more was no
 def target_scores(
     hidden: Tensor,
     targets: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
+    output: OutputLayer,
     *,
-    softcap: float = 0.0,
     chunk: int = 4096,
 ) -> tuple[Tensor, Tensor]:
     """Return ln p of targets (N,), and the most likely tokens (N,); of equals the one with the smallest id.
 
-    From hidden states (N, H) and output rows (V, H). Products have the precision of the rows, sums are float32. The
-    vocabulary passes in chunks of rows, so at most (N, chunk) logits exist at a time.
+    From hidden states (N, H). Products have the precision of the output weights, sums are float32. The vocabulary
+    passes in chunks of rows, so at most (N, chunk) logits exist at a time.
     """
-    hidden = hidden.to(weight.dtype)  # some families keep their residual stream in float32
+    hidden = hidden.to(output.weight.dtype)  # some families keep their residual stream in float32
     top1 = torch.zeros_like(targets)
     best = torch.full((len(hidden),), -math.inf, device=hidden.device)
     wanted, total = torch.zeros_like(best), torch.zeros_like(best)
-    for start in range(0, len(weight), chunk):
-        rows = slice(start, start + chunk)
-        logits = _finish(
-            torch.nn.functional.linear(hidden, weight[rows], None if bias is None else bias[rows]).float(),
-            softcap,
-        )
+    for start in range(0, len(output.weight), chunk):
+        logits = output.rows(slice(start, start + chunk)).logits(hidden)
         own = targets - start
         inside = (own >= 0) & (own < logits.shape[1])
         wanted = torch.where(
@@ -61,10 +55,6 @@ def target_scores(
     return wanted - best - total.log(), top1
 
 
-def _finish(logits: Tensor, softcap: float) -> Tensor:
-    return torch.tanh(logits / softcap) * softcap if softcap else logits
-
-
 class Scorer:
     """Score trees of tokens with one model. Counts `forwards`, and `tokens` that went through the model."""
 
@@ -75,9 +65,8 @@ class Scorer:
             raise AssetError(
                 "has no output layer to score with", where=name, next_step="name a causal language model"
             )
-        self.weight, self.bias = output_layer(model)
+        self.output = output_layer(model)
         self.config = model.config.get_text_config()
-        self.softcap = float(getattr(self.config, "final_logit_softcapping", None) or 0.0)
         self.name, self.device = name, model.device
         self.batch_tokens = batch_tokens or _BATCH_TOKENS[self.device.type == "cuda"]
         self.max_positions = int(getattr(self.config, "max_position_embeddings", None) or 2**31)
@@ -91,10 +80,10 @@ class Scorer:
 
         Raises AssetError where the model cannot compute in bfloat16, or overflows.
         """
-        for parameter in itertools.chain(self.body.parameters(), (self.weight,)):
+        for parameter in itertools.chain(self.body.parameters(), (self.output.weight,)):
             parameter.data = parameter.data.to(torch.bfloat16)
-        if self.bias is not None:
-            self.bias.data = self.bias.data.to(torch.bfloat16)
+        if self.output.bias is not None:
+            self.output.bias.data = self.output.bias.data.to(torch.bfloat16)
         chain = Tree()
         chain.ask(chain.add(self._probe(6))[1:])
         try:
@@ -157,7 +146,7 @@ class Scorer:
                 hidden = self.body(input_ids=ids, use_cache=False).last_hidden_state
                 for row, i in enumerate(batch):
                     states, targets = hidden[row, : lengths[i] - 1], ids[row, 1 : lengths[i]]
-                    found, top1 = target_scores(states, targets, self.weight, self.bias, softcap=self.softcap)
+                    found, top1 = target_scores(states, targets, self.output)
                     results[i] = found.double().tolist(), (top1 == targets).tolist()
                 advance(ids.numel())
         return results
@@ -189,7 +178,7 @@ class Scorer:
             [places_of[row][tree.parents[node]] for row, node, tree in places], device=self.device
         )
         targets = torch.tensor([tree.tokens[node] for _, node, tree in places], device=self.device)
-        found, _ = target_scores(hidden[rows, parents], targets, self.weight, self.bias, softcap=self.softcap)
+        found, _ = target_scores(hidden[rows, parents], targets, self.output)
         results: list[dict[int, float]] = [{} for _ in trees]
         for (row, node, _), value in zip(places, found.double().tolist(), strict=True):
             results[row][node] = value
@@ -241,7 +230,7 @@ class Scorer:
 
         def additive(sliding: bool) -> Tensor:
             table = allowed & (distance < window) if sliding and window else allowed
-            mask = torch.zeros(table.shape, dtype=self.weight.dtype).masked_fill_(
+            mask = torch.zeros(table.shape, dtype=self.output.weight.dtype).masked_fill_(
                 torch.from_numpy(~table), _MASKED
             )
             return mask[:, None].to(self.device)
@@ -279,7 +268,7 @@ class Scorer:
     def _check_output_layer(self, model: PreTrainedModel) -> None:
         """Compare with the model's own logits: an unknown scaling after the output layer must be found."""
         inputs = {"input_ids": torch.tensor([self._probe(6)], device=self.device), "use_cache": False}
-        worst = output_layer_error(model, inputs, softcap=self.softcap)
+        worst = output_layer_error(model, inputs)
         if not worst < _SAME_NATS:
             raise AssetError(
                 f"its output layer is more than a product and a softcap (results differ by {worst:.3g})",
@@ -303,7 +292,8 @@ class Scorer:
 
     def _probe(self, count: int) -> list[int]:
         return [
-            int(token) for token in np.random.default_rng(0).permutation(min(len(self.weight), 1000))[:count]
+            int(token)
+            for token in np.random.default_rng(0).permutation(min(len(self.output.weight), 1000))[:count]
         ]
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
 from tinsmith.base.progress import Progress
@@ -57,11 +56,9 @@ class Choices:
 
         These few products are in float32, since bfloat16 rounds logits to sixteenths.
         """
-        weight, bias = output_layer(model)
         columns = torch.tensor(self.tokens, device=hidden.device)
         with torch.autocast(hidden.device.type, enabled=False):
-            shift = None if bias is None else bias[columns].float()
-            logits = linear(hidden.float(), weight[columns].float(), shift)
+            logits = output_layer(model).rows(columns).float().logits(hidden)
         allowed = self._allowed[list(branches)].to(hidden.device)
         return logits.masked_fill(~allowed, -torch.inf).log_softmax(dim=-1)
 
@@ -126,8 +123,7 @@ class Answer(NextToken):
         """Return the summed cross-entropy."""
         hidden = self.hidden(model, batch)
         if self._choices is None:
-            weight, bias = output_layer(model)
-            return chunked_cross_entropy(hidden, weight, batch.labels, bias), {}
+            return chunked_cross_entropy(hidden, output_layer(model), batch.labels), {}
         labels = [self._answers.asks[number].answer or "" for number in batch.numbers]
         _, branches, columns = self._choices.taken(labels)
         log_probs = self._choices.log_probs(model, hidden, branches)

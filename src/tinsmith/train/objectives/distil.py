@@ -51,7 +51,7 @@ class Distil(NextToken):
             terms.add_(torch.stack([text.detach(), taught.detach()]))
             return (1 - share) * text + scale * taught
 
-        loss = chunked_loss(target_hidden(model, batch), *output_layer(model), both)
+        loss = chunked_loss(target_hidden(model, batch), output_layer(model), both)
         text, taught = terms.tolist()
         return loss, {**figures, "cross_entropy": text, "divergence": taught}
 

@@ -92,7 +92,7 @@ def create(setup: Setup) -> Objective:
 
 def sequence_log_probs(model: PreTrainedModel, batch: Batch) -> Tensor:
     """Return ln p (N,) of the supervised tokens of each of a batch's N sequences, in float64."""
-    tokens = chunked_log_probs(target_hidden(model, batch), *output_layer(model), batch.labels).double()
+    tokens = chunked_log_probs(target_hidden(model, batch), output_layer(model), batch.labels).double()
     ends = torch.tensor(batch.lengths, device=batch.ids.device).cumsum(0)
     owners = torch.searchsorted(ends, batch.target_positions, right=True)
     return tokens.new_zeros(len(batch.lengths)).index_add(0, owners, tokens)

@@ -34,8 +34,7 @@ class NextToken:
 
     def loss(self, model: PreTrainedModel, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Return the summed cross-entropy. Logits exist for supervised tokens only, a chunk at a time."""
-        weight, bias = output_layer(model)
-        return chunked_cross_entropy(target_hidden(model, batch), weight, batch.labels, bias), {}
+        return chunked_cross_entropy(target_hidden(model, batch), output_layer(model), batch.labels), {}
 
 
 def create(setup: Setup) -> Objective:
