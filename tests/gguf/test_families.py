@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from transformers import AutoConfig, PretrainedConfig
 
 from tinsmith.base.errors import AssetError
+from tinsmith.gguf.configuration import configuration
 from tinsmith.gguf.families import architecture_metadata, refuse_unwritable
 from tinsmith.model.families import FAMILIES, Shape, published
 from tinsmith.model.presets import PRESETS
@@ -59,12 +61,46 @@ def test_what_llama_cpp_would_compute_otherwise_is_refused(family: str, facts: d
         refuse_unwritable(config, Path("here"))
 
 
-def test_a_gemma3_of_62_layers_is_taken_for_the_one_of_27_billion() -> None:
-    config = FAMILIES["gemma3"].configure(Shape(128, 384, 62, 32, 1, 0))
-    refuse_unwritable(config, Path("here"))
-    config.head_dim = config.query_pre_attn_scalar = 16
+def file_facts(config: PretrainedConfig) -> dict:
+    """Return the metadata of a file, as it is read again."""
+    architecture = refuse_unwritable(config, Path("here")).name
+    vocabulary = {"tokenizer.ggml.tokens": ["x"] * config.vocab_size}
+    return {"general.architecture": architecture, **vocabulary, **architecture_metadata(config)}
+
+
+@pytest.mark.parametrize(("name", "layers"), [("gemma2", 46), ("gemma3_text", 62)])
+def test_a_gemma_of_so_many_layers_is_taken_for_the_one_of_27_billion(name: str, layers: int) -> None:
+    sizes = {"hidden_size": 128, "intermediate_size": 384, "num_attention_heads": 4, "num_key_value_heads": 1}
+    config = AutoConfig.for_model(
+        name, **sizes, num_hidden_layers=layers, head_dim=16, query_pre_attn_scalar=32, vocab_size=9
+    )
+    again = configuration(file_facts(config), (), Path("here"))
+    assert (again.query_pre_attn_scalar, again.head_dim) == (32, 16)
+    config.query_pre_attn_scalar = 16
     with pytest.raises(AssetError, match=r"query_pre_attn_scalar is 16, llama\.cpp scales by 32"):
         refuse_unwritable(config, Path("here"))
+
+
+def test_what_a_file_of_a_gemma2_does_not_name_is_what_llama_cpp_takes() -> None:
+    config = published("gemma-2-2b")
+    config.attn_logit_softcapping, config.final_logit_softcapping, config.sliding_window = 7.0, 8.0, 16
+    facts = file_facts(config)
+    names = ("attn_logit_softcapping", "final_logit_softcapping", "sliding_window")
+    again = configuration(facts, (), Path("here"))
+    assert [getattr(again, name) for name in names] == [7.0, 8.0, 16]
+    for key in ("attn_logit_softcapping", "final_logit_softcapping", "attention.sliding_window"):
+        del facts[f"gemma2.{key}"]
+    again = configuration(facts, (), Path("here"))
+    assert [getattr(again, name) for name in names] == [50.0, 30.0, 4096]
+
+
+def test_a_gemma3_file_keeps_a_cap_of_logits_which_llama_cpp_reads() -> None:
+    facts = file_facts(published("gemma-3-270m"))
+    assert configuration(facts, (), Path("here")).final_logit_softcapping is None
+    again = configuration(facts | {"gemma3.final_logit_softcapping": 30.0}, (), Path("here"))
+    assert again.final_logit_softcapping == 30.0
+    with pytest.raises(AssetError, match="logits are capped"):
+        refuse_unwritable(again, Path("here"))
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -79,6 +115,11 @@ def test_the_metadata_of_published_shapes() -> None:
     phi = architecture_metadata(published("phi-2"))
     assert phi["phi2.rope.dimension_count"] == 32
     assert phi["phi2.attention.layer_norm_epsilon"] == 1e-5
+    capped = architecture_metadata(published("gemma-2-2b"))
+    assert capped["gemma2.attn_logit_softcapping"] == 50.0
+    assert capped["gemma2.final_logit_softcapping"] == 30.0
+    assert capped["gemma2.attention.sliding_window"] == 4096
+    assert capped["gemma2.attention.value_length"] == 256
     gemma = architecture_metadata(published("gemma-3-270m"))
     assert gemma["gemma3.attention.key_length"] == 256
     assert gemma["gemma3.attention.sliding_window"] == 512

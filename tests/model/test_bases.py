@@ -16,9 +16,10 @@ from tinsmith.base.progress import SilentProgress
 from tinsmith.gguf.families import refuse_unwritable
 from tinsmith.gguf.family import context_length
 from tinsmith.gguf.writer import write_gguf
+from tinsmith.model import lora
 from tinsmith.model.load import load_model
 from tinsmith.parity.gate import check_parity
-from tinsmith.recipe import PackageConfig
+from tinsmith.recipe import LoraConfig, PackageConfig
 from tinsmith.tokens.batches import make_batch
 from tinsmith.train.attention import isolate_sequences, last_hidden
 from tinsmith.train.checkpoint import save_trained
@@ -89,6 +90,19 @@ def test_sequences_of_a_row_do_not_see_each_other(name: str) -> None:
         ("granite", {"mlp_bias": True}, "MLP has biases"),
         ("olmo-2", {"rope_parameters": {"rope_type": "linear", "factor": 2.0}}, "scaled"),
         ("phi-3", {"sliding_window": 100}, "attend to a window of 100 tokens of 512"),
+        ("gemma 2", {"hidden_activation": "silu"}, "tanh form of gelu"),
+        ("gemma 2", {"query_pre_attn_scalar": 16}, "query_pre_attn_scalar is 16, llama.cpp scales by 32"),
+        ("gemma 2", {"layer_types": ["full_attention", "sliding_attention"] * 2}, "not every 2nd layer"),
+        ("gemma 2", {"layer_types": ["full_attention"] * 4}, "not every 2nd layer"),
+        ("gemma 2", {"sliding_window": None}, "window of tokens has no size"),
+        ("gemma 2", {"attention_bias": True}, "attention has biases"),
+        ("gemma 2", {"use_bidirectional_attention": True}, "attention is bidirectional"),
+        ("gemma 2", {"rope_parameters": {"rope_type": "linear", "factor": 2.0}}, r"scaled \(linear\)"),
+        ("gemma 2", {"attn_logit_softcapping": None}, "scores of attention are not capped"),
+        ("gemma 2", {"final_logit_softcapping": None}, "its logits are not capped"),
+        ("gemma 2", {"tie_word_embeddings": False}, "output matrix is not that of its embeddings"),
+        ("gemma 3", {"final_logit_softcapping": 30.0}, "logits are capped"),
+        ("gemma 3", {"attn_logit_softcapping": 50.0}, "logits are capped"),
         ("lfm2", {"conv_bias": True}, "convolutions have biases"),
         ("lfm2", {"rope_parameters": {"rope_type": "linear", "factor": 2.0}}, "scaled"),
     ],
@@ -100,6 +114,25 @@ def test_what_llama_cpp_would_compute_otherwise_is_refused(name: str, facts: dic
         setattr(found, key, value)
     with pytest.raises(AssetError, match=reason):
         refuse_unwritable(found, Path("here"))
+
+
+def test_adapters_on_a_capped_model_learn_and_are_exported(tmp_path: Path) -> None:
+    model = random_base(base_configs()["gemma 2"])
+    lora.add(model, LoraConfig(rank=4), seed=1)
+    engine = make_engine(write_tokens(tmp_path / "tokens", documents=12), config("2 steps"), model)
+    losses = []
+    for _ in range(3):
+        losses.append(engine.gradients(0)["loss"])
+        engine.update(1e-2)
+    assert losses == sorted(losses, reverse=True)
+    with torch.inference_mode():
+        expected = model.eval()(IDS).logits
+    assert lora.merge(model, IDS) < 1e-5
+    save_trained(model, tiny_tokenizer(), tmp_path / "trained")
+    write_gguf(tmp_path / "trained", tmp_path / "model.gguf", "f16")
+    for path, atol in ((tmp_path / "trained", 1e-4), (tmp_path / "model.gguf", 0.06)):
+        with torch.inference_mode():
+            torch.testing.assert_close(load_model(path)(IDS).logits, expected, rtol=0.03, atol=atol)
 
 
 def test_frequencies_that_are_slowed_in_another_way_are_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tinsmith.gguf.writer import write_gguf
 from tinsmith.model import families
 from tinsmith.model.families import FAMILIES, configure, count_parameters, create, published, shape_of
 from tinsmith.model.load import load_model
-from tinsmith.model.presets import PRESETS
+from tinsmith.model.presets import PRESETS, Preset
 from tinsmith.parity.gate import check_parity
 from tinsmith.recipe import PackageConfig
 from tinsmith.train.attention import check_output_layer
@@ -94,6 +94,15 @@ def test_fresh_weights_are_of_the_family_and_size(family: str) -> None:
     dropouts = {key: value for key, value in facts.to_dict().items() if key.endswith(("pdrop", "dropout"))}
     dropouts.pop("summary_first_dropout", None)  # of a head that no causal model has
     assert not any(dropouts.values())
+
+
+def test_a_fresh_model_with_capped_scores_attends_by_the_code_that_caps_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1}
+    tiny = Preset("gemma2", 0, {**sizes, "num_hidden_layers": 2, "head_dim": 16, "vocab_size": 400})
+    monkeypatch.setitem(PRESETS, "tiny", tiny)
+    assert create("tiny", tiny_tokenizer()).config._attn_implementation == "eager"
 
 
 def test_the_seed_decides_the_weights_and_nothing_else_does() -> None:

@@ -10,6 +10,7 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
+    Gemma2Config,
     Gemma3TextConfig,
     GPT2Config,
     LlamaConfig,
@@ -23,7 +24,7 @@ from tinsmith.base.progress import SilentProgress
 from tinsmith.gguf.writer import write_gguf
 from tinsmith.model.blocks import Skipper, blocks_of, sample_loss
 from tinsmith.model.export import save_model
-from tinsmith.model.load import parameter_count
+from tinsmith.model.load import load_model, parameter_count
 from tinsmith.model.prune import drop_layers, narrow_mlp, prune, prune_cached, slice_vocabulary
 from tinsmith.recipe import StreamlineConfig
 from tiny_model import tiny_tokenizer
@@ -40,6 +41,9 @@ _GATED = {
 CONFIGS: dict[str, Any] = {
     "llama": lambda: LlamaConfig(**_GATED),
     "qwen3": lambda: Qwen3Config(**_GATED, head_dim=16, tie_word_embeddings=True),
+    "gemma2": lambda: Gemma2Config(
+        **_GATED, head_dim=16, sliding_window=8, attn_logit_softcapping=0.5, attn_implementation="eager"
+    ),
     "gemma3": lambda: Gemma3TextConfig(
         **_GATED, head_dim=16, sliding_window=8, layer_types=["sliding_attention", "full_attention"] * 2
     ),
@@ -113,7 +117,7 @@ def test_with_fewer_tokens_the_logits_of_the_others_stay(family: str, tmp_path: 
     expected = logits(model, torch.tensor(KEPT)[new])[:, KEPT]
     torch.testing.assert_close(logits(smaller, new), expected, rtol=0, atol=1e-5)
     smaller.save_pretrained(tmp_path)
-    opened = AutoModelForCausalLM.from_pretrained(tmp_path)
+    opened = load_model(tmp_path)
     torch.testing.assert_close(logits(opened, new), logits(smaller, new), rtol=0, atol=1e-6)
     assert opened.config.vocab_size == len(opened.get_output_embeddings().weight) == len(KEPT)
 
@@ -133,7 +137,7 @@ def test_a_token_that_the_model_does_not_have_is_an_error() -> None:
 @pytest.mark.parametrize("family", CONFIGS)
 def test_a_layer_that_does_nothing_is_the_one_that_goes_and_costs_nothing(family: str) -> None:
     model = build(family)
-    gone = [2, 3] if family == "gemma3" else [2]  # its layers of two kinds alternate
+    gone = [2, 3] if family in ("gemma2", "gemma3") else [2]  # its layers of two kinds alternate
     for place in gone:
         make_identity(model, place)
     sample = own_words(model)

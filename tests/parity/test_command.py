@@ -8,11 +8,14 @@ import pytest
 from benchmarks.base_families import base_configs, random_base
 from benchmarks.model_faults import FAULTS, write_adapter
 from tokenizers import normalizers
+from transformers import PretrainedConfig
 from typer.testing import CliRunner
 
+from gguf import GGUFWriter
 from tinsmith.base.errors import AssetError, RunError
 from tinsmith.base.progress import SilentProgress
 from tinsmith.cli import app
+from tinsmith.gguf.metadata import add_architecture
 from tinsmith.gguf.writer import write_gguf
 from tinsmith.model.export import save_model
 from tinsmith.parity.command import compare
@@ -44,6 +47,31 @@ def test_sound_pairs_raise_no_alarm(tmp_path: Path, name: str) -> None:
         found = compare(str(a), str(b), SilentProgress())
         # Random weights in four bits answer otherwise without a fault of anybody.
         assert {finding.kind for finding in found.findings} <= ({"answers"} if format == "q4_k_m" else set())
+
+
+def test_caps_that_a_file_does_not_name_are_compared_as_llama_cpp_takes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = base_configs()["gemma 2"]
+    config.attn_logit_softcapping, config.final_logit_softcapping = 50.0, 3.0
+    save_trained(random_base(config), tiny_tokenizer(), tmp_path / "model")
+    whole = add_architecture
+
+    def forgetful(writer: GGUFWriter, config: PretrainedConfig, name: str) -> None:
+        whole(writer, config, name)
+        for facts in writer.kv_data:
+            for key in ("attn_logit_softcapping", "final_logit_softcapping"):
+                facts.pop(f"gemma2.{key}")
+
+    monkeypatch.setattr("tinsmith.gguf.writer.add_architecture", forgetful)
+    write_gguf(tmp_path / "model", tmp_path / "model.gguf", "f16")
+    found = compare(str(tmp_path / "model"), str(tmp_path / "model.gguf"), SilentProgress())
+    assert [finding.text for finding in found.findings] == [
+        "final_logit_softcapping is 3.0 in A and 30.0 in B"
+    ]
+    # The product is that of a cap of 30: wide apart from one of 3.
+    assert found.figures is not None
+    assert found.figures.mean_kl > 0.1
 
 
 def test_two_directories_two_files_and_either_order(source: Path, tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ import pytest
 import torch
 
 import tinsmith.train.job_scores as scores_module
+from plain_references import sharp_gemma2
 from tinsmith.base.errors import RecipeError
 from tinsmith.jobs.answer_set import write_answers
 from tinsmith.jobs.asks import Ask, prompt_of
 from tinsmith.jobs.labels import LabelTree
 from tinsmith.jobs.prompt import answer_ids
+from tinsmith.model.attention import use_stock_attention
 from tinsmith.tokens.batches import Batches
 from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.job_scores import (
@@ -31,9 +33,9 @@ from tiny_model import tiny_model, tiny_tokenizer
 JOB, TOKENIZER, ROWS = job(), tiny_tokenizer(), rows(12)
 
 
-@pytest.fixture(scope="module")
-def model():
-    plain = tiny_model()
+@pytest.fixture(scope="module", params=["llama", "gemma2"])
+def model(request: pytest.FixtureRequest):
+    plain = sharp_gemma2(0, size=400) if request.param == "gemma2" else tiny_model()
     with torch.no_grad():
         plain.get_output_embeddings().weight.mul_(0.3)  # so that no label is hopeless
     return plain
@@ -52,7 +54,7 @@ def answers(tree: LabelTree, tmp_path: Path):
 @torch.no_grad()
 def plain_scores(model, prompt: list[int], tree: LabelTree) -> list[float]:
     """Return ln p of each label by one forward pass for each branch."""
-    model.set_attn_implementation("sdpa")
+    use_stock_attention(model)
     logits = []
     for branch in tree.branches:
         last = model(input_ids=torch.tensor([[*prompt, *branch.prefix]])).logits[0, -1]
@@ -152,7 +154,7 @@ def test_generated_answers_are_scored_token_by_token(model, tmp_path: Path) -> N
     loss, _ = Answer(answers, None, None).loss(model, batch)
     assert float(loss.detach()) == pytest.approx(-totals.sum(), rel=1e-4)
     assert Answer(answers, None, None).num_targets(batch) == int(answers.tokens.marks.sum())
-    model.set_attn_implementation("sdpa")
+    use_stock_attention(model)
     for number in range(3):
         ids = [*answers.prompt(number), *answer_ids(TOKENIZER, answers.asks[number].answer)]
         logits = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
