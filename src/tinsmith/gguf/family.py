@@ -81,7 +81,7 @@ def head_size(config: PretrainedConfig) -> int:
 
 
 def query_scalar(architecture: str, layers: int, hidden: int, heads: int, size: int) -> int:
-    """Return the number by whose root llama.cpp divides a gemma's scores: for that of 27 billion not the head's size."""
+    """Return the number by whose root llama.cpp divides a gemma's scores: the head's `size`, except at 27 billion."""
     return hidden // heads if layers == _LAYERS_OF_27B[architecture] else size
 
 

@@ -1,4 +1,4 @@
-"""Which code of transformers computes a model's attention: its default drops a cap of the scores without an error."""
+"""Choose the code of transformers that computes attention: its default drops a cap of scores without an error."""
 
 from __future__ import annotations
 
