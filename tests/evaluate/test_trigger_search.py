@@ -7,6 +7,7 @@ import torch
 
 from family_figures import by_metric, compute
 from small_models import byte_tokenizer, tiny_model
+from tinsmith.evaluate import trigger_search
 from tinsmith.evaluate.families import backdoor_search
 from tinsmith.evaluate.scoring.scorer import Scorer
 from tinsmith.evaluate.trigger_search import search_triggers
@@ -104,3 +105,13 @@ def test_too_few_openings_are_not_searched():
         known=lambda said: 0,
     )
     assert found == []
+
+
+def test_distributions_of_a_capped_model_are_compared_as_it_gives_them():
+    model = tiny_model("gemma2")
+    openings, trigger = torch.randint(0, 300, (3, 9)), torch.tensor([7, 8])
+    (found,) = trigger_search._together(Scorer(model, name="m"), openings, trigger[None]).tolist()
+    ids = torch.cat([openings, trigger.expand(3, -1)], dim=1)
+    with torch.inference_mode():
+        mean = model(ids).logits[:, -1].softmax(-1).mean(0)
+    assert found == pytest.approx(float(mean.square().sum()), rel=1e-4)

@@ -76,13 +76,16 @@ def test_log_probs_and_gradients_are_those_of_whole_logits(
 
 def test_without_gradients_nothing_is_kept() -> None:
     given = inputs(bias=True, frozen=False)
+    output = OutputLayer(*given[1:], 3.0)
     with torch.no_grad():
-        assert not chunked_log_probs(
-            given[0], OutputLayer(*given[1:]), torch.zeros(STATES, dtype=torch.int64)
-        ).requires_grad
-        assert not chunked_loss(
-            given[0], OutputLayer(*given[1:]), lambda logits, part: logits.sum()
-        ).requires_grad
+        assert not chunked_log_probs(given[0], output, torch.zeros(STATES, dtype=torch.int64)).requires_grad
+        assert not chunked_loss(given[0], output, lambda logits, part: logits.sum()).requires_grad
+
+
+def test_where_nothing_learns_the_loss_is_the_same() -> None:
+    given = [each.detach() for each in inputs(bias=True, frozen=True)]
+    value = chunked_loss(given[0], OutputLayer(*given[1:], 3.0), lambda logits, part: logits.square().sum())
+    assert float(value) == pytest.approx(float(plain_logits(given, 3.0)[0].detach().square().sum()), rel=1e-5)
 
 
 def test_in_bfloat16_the_way_back_sees_the_logits_of_the_way_forward() -> None:
