@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 from transformers import PreTrainedModel
 
 
@@ -21,7 +20,8 @@ class OutputLayer(NamedTuple):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the logits (..., V) of hidden states (..., H), in float32; products have the weights' precision."""
-        return cap(linear(hidden.to(self.weight.dtype), self.weight, self.bias).float(), self.softcap)
+        products = torch.nn.functional.linear(hidden.to(self.weight.dtype), self.weight, self.bias)
+        return cap(products.float(), self.softcap)
 
     def rows(self, chosen: slice | Tensor | list[int]) -> OutputLayer:
         """Return the layer of some tokens alone."""

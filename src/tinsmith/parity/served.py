@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import torch
 
 from tinsmith.base.errors import RunError
 from tinsmith.base.progress import Progress
@@ -140,6 +141,7 @@ def _token_findings(model: OpenedModel, server: _Server) -> Iterator[Finding]:
         yield Finding(TOKENIZER, f"{wrong} of {len(TEXTS)} texts have other tokens, such as {example}")
 
 
+@torch.inference_mode()
 def _answer_findings(model: OpenedModel, server: _Server) -> tuple[list[Finding], list[str]]:
     """Compare the likeliest next tokens; also return why they could not be."""
     prompts = [Prompt("text", text, tuple(model.token_ids(text, markup=True))) for text in TEXTS[:_ASKED]]
