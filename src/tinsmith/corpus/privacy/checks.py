@@ -23,6 +23,7 @@ _IBAN_LENGTHS = {
     for country in countries.split()
 }  # fmt: skip
 _CARD_PREFIXES = re.compile(r"3[0-9]|4|5[0-9]|6[0-9]|2[2-7]|2131|1800|81|9[79]")
+_DIGITS = re.compile("[0-9]+")
 _DNI_LETTERS = "TRWAGMYFPDXBNJZSQVHLCKE"
 _BASE58 = {
     letter: value for value, letter in enumerate("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz")
@@ -33,7 +34,7 @@ _VERHOEFF_PERMUTATION = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
 
 def digits_of(text: str) -> str:
     """Return the ASCII digits of a text in order."""
-    return "".join(letter for letter in text if "0" <= letter <= "9")
+    return "".join(_DIGITS.findall(text))
 
 
 def _weighted_sum(digits: str, weights: Sequence[int]) -> int:
@@ -50,10 +51,12 @@ def luhn(text: str) -> bool:
 
 
 def payment_card(text: str) -> bool:
-    """Return whether 12 to 19 digits are in an issuer's range, not all equal, and end in their Luhn digit."""
+    """Return whether 12 to 19 digits are in an issuer's range, no ISBN, not all equal, and end in their Luhn digit."""
     digits = digits_of(text)
+    is_book = len(digits) == 13 and digits.startswith(("978", "979"))
     return (
         12 <= len(digits) <= 19
+        and not is_book
         and len(set(digits)) > 1
         and _CARD_PREFIXES.match(digits) is not None
         and luhn(digits)
@@ -62,16 +65,21 @@ def payment_card(text: str) -> bool:
 
 def iban(text: str) -> bool:
     """Return whether an IBAN has its country's length and the remainder 1 modulo 97 (ISO 13616)."""
-    code = "".join(text.split()).upper()
-    if len(code) != _IBAN_LENGTHS.get(code[:2]) or not code.isascii() or not code.isalnum():
+    code = "".join(filter(str.isalnum, text)).upper()
+    if len(code) != _IBAN_LENGTHS.get(code[:2]) or not code.isascii():
         return False
     return int("".join(str(int(letter, 36)) for letter in code[4:] + code[:4])) % 97 == 1
 
 
 def iban_shape(text: str) -> bool:
     """Return whether a text has the length of its country's IBANs, whatever its check digits."""
-    code = "".join(text.split()).upper()
+    code = "".join(filter(str.isalnum, text)).upper()
     return len(code) == _IBAN_LENGTHS.get(code[:2])
+
+
+def iban_length(country: str) -> int:
+    """Return how many characters the IBANs of a country have, 0 where it has none."""
+    return _IBAN_LENGTHS.get(country.upper(), 0)
 
 
 def us_ssn(text: str) -> bool:
@@ -112,20 +120,20 @@ def de_tax_id(text: str) -> bool:
 
 def fr_insee(text: str) -> bool:
     """Return whether 15 characters are a French social security number with its key (97 - number % 97)."""
-    code = "".join(text.split()).upper().replace("2A", "19", 1).replace("2B", "18", 1)
+    code = "".join(filter(str.isalnum, text)).upper().replace("2A", "19", 1).replace("2B", "18", 1)
     return len(code) == 15 and code.isdecimal() and 97 - int(code[:13]) % 97 == int(code[13:])
 
 
 def es_dni(text: str) -> bool:
     """Return whether a Spanish DNI or NIE ends in its check letter (number modulo 23)."""
-    code = text.upper().replace("-", "").replace(".", "").replace(" ", "")
+    code = "".join(filter(str.isalnum, text)).upper()
     number = {"X": "0", "Y": "1", "Z": "2"}.get(code[0], code[0]) + code[1:-1]
     return len(number) == 8 and number.isdecimal() and _DNI_LETTERS[int(number) % 23] == code[-1]
 
 
 def it_codice_fiscale(text: str) -> bool:
     """Return whether an Italian tax code of sixteen characters ends in its check letter."""
-    code = text.upper()
+    code = "".join(filter(str.isalnum, text)).upper()
     odd = "BAKPLCQDREVOSFTGUHMINJWZYX"
     total = 0
     for index, letter in enumerate(code[:15]):
@@ -205,7 +213,13 @@ def grouped_phone(value: str) -> bool:
     """Return whether digits grouped by one kind of separator are a valid phone number somewhere (libphonenumber)."""
     if len(set(re.findall(r"[./-]| (?=\d)", value))) > 1:
         return False
-    return any(
-        next(iter(PhoneNumberMatcher(value, region, leniency=Leniency.VALID)), None) is not None
-        for region in _REGIONS
-    )
+    return any(_is_phone(value, region) for region in _REGIONS)
+
+
+def phone_regions(value: str) -> set[str]:
+    """Return the regions in which digits are a valid phone number (libphonenumber)."""
+    return {region for region in _REGIONS if _is_phone(value, region)}
+
+
+def _is_phone(value: str, region: str) -> bool:
+    return next(iter(PhoneNumberMatcher(value, region, leniency=Leniency.VALID)), None) is not None

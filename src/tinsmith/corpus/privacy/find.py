@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from tinsmith.corpus.privacy.addresses import find_addresses, find_locations
 from tinsmith.corpus.privacy.credentials import CREDENTIALS
+from tinsmith.corpus.privacy.fold import fold
 from tinsmith.corpus.privacy.names import (
     find_again,
     find_listed,
@@ -32,8 +33,13 @@ def find(text: str, types: Collection[str] = frozenset(TYPES), model: Recogniser
     """Return the spans of these types, sorted and without overlap.
 
     Where several rules claim the same characters, the first wins: credentials, then numbers with a checksum, then
-    other forms, then addresses and names, and last the model (a recogniser).
+    other forms, then addresses and names, and last the model (a recogniser). All read the folded text.
     """
+    folded = fold(text)
+    return [folded.original(span) for span in _find_folded(folded.text, types, model)]
+
+
+def _find_folded(text: str, types: Collection[str], model: Recogniser | None) -> list[Span]:
     spans = _DisjointSpans(match.span() for match in PLACEHOLDER.finditer(text))
     lower = lowered(text)
     for span in _candidates(text, lower, frozenset(types)):

@@ -13,7 +13,7 @@ from typing import Any
 from tinsmith.base.files import sha256_json
 
 FILE = "measured.json"
-_MODULES = "checks rules credentials personal numbers names addresses recogniser find".split()
+_MODULES = "fold checks rules credentials personal cards numbers names addresses recogniser find".split()
 
 
 def measured(recogniser: str) -> dict[str, Any] | None:

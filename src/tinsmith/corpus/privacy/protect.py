@@ -6,6 +6,7 @@ from collections import Counter
 from typing import NamedTuple
 
 from tinsmith.corpus.privacy.find import PLACEHOLDER, find
+from tinsmith.corpus.privacy.fold import fold
 from tinsmith.corpus.privacy.recogniser import Recogniser, load_recogniser
 from tinsmith.corpus.privacy.types import TYPES, Span
 from tinsmith.corpus.rejection import Rejection
@@ -73,6 +74,7 @@ def _normalise(value: str, type: str) -> str:
     """Return the same text for two spellings of one value. Credentials are case-sensitive."""
     if TYPES[type].credential:
         return value
+    value = fold(value).text.casefold()
     if type in ("person", "address", "location", "organisation", "url", "email"):
-        return " ".join(value.casefold().split())
-    return "".join(filter(str.isalnum, value.casefold()))
+        return " ".join(value.split())
+    return "".join(filter(str.isalnum, value))
