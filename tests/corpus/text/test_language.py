@@ -63,3 +63,44 @@ def test_answers_are_those_of_the_library():
         found, chance = identify(text)
         assert found == code
         assert chance == pytest.approx(probability, abs=1e-3)
+
+
+def one_small_letter(text: str) -> str:
+    return f"{text[: len(text) // 2].upper()} (a) {text[len(text) // 2 :].upper()}"
+
+
+CAPITALS = {
+    "capitals": str.upper,
+    "one small letter": one_small_letter,
+    "a unit": lambda text: text.upper().replace(".", " 5 kg."),
+    "figures": lambda text: f"1.2 {text.upper()} 12/34 A1 7.5%",
+    "short lines": lambda text: text.upper().replace(" ", "\n"),
+    "a sentence in small letters": lambda text: f"{text} {text.upper()}",
+    "caps lock": str.swapcase,
+    "title": str.title,
+}
+
+
+@pytest.mark.parametrize("name", CAPITALS)
+def test_capitals_are_read_as_small_letters_in_every_language(name: str):
+    change = CAPITALS[name]
+    found = {code: identify(change(" ".join(sentences))) for code, sentences in SAMPLES.items()}
+    wrong = {code: answer for code, answer in found.items() if answer[0] != code}
+    assert set(wrong) <= {"id"}, wrong
+    assert min(probability for _, probability in found.values()) > 0.5
+
+
+def test_english_in_other_alphabets_of_latin_is_english():
+    small = "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘqʀꜱᴛᴜᴠᴡxʏᴢ"
+    styled = {
+        "full width": {code: code + 0xFEE0 for code in range(0x41, 0x7B)},
+        "mathematics": {code: 0x1D41A + code - 0x61 for code in range(0x61, 0x7B)},
+        "small capitals": {code: ord(small[code - 0x61]) for code in range(0x61, 0x7B)},
+    }
+    for name, table in styled.items():
+        found, probability = identify(ENGLISH.lower().translate(table))
+        assert (found, probability > 0.9) == ("en", True), name
+
+
+def test_usual_prose_is_read_as_it_stands():
+    assert identify(f"{GERMAN} DIN-Normen")[1] != identify(f"{GERMAN.lower()} din-normen")[1]

@@ -7,6 +7,7 @@ takes longer than all filters together.
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from functools import cache
 from typing import NamedTuple
@@ -21,6 +22,9 @@ from tinsmith.recipe import CurateConfig
 
 UNSURE = "und"  # ISO 639 for an undetermined language
 _WINDOW = 4000  # characters; more take time and do not change the decision
+_MOST_CAPITALS = 0.1  # share of words in capitals up to which a text is read as it is
+_MOST_TITLES = 0.6  # share of words that begin with a capital; German prose has a third
+_STYLED = re.compile("[\u0250-\u02af\u1d00-\u1d2f\ua700-\ua7ff\uff21-\uff5a\U0001d400-\U0001d7ff]+")
 
 
 class _Model(NamedTuple):
@@ -60,7 +64,7 @@ def identify(text: str) -> tuple[str, float]:
     if len(text) > 2 * _WINDOW:
         middle = len(text) // 2
         text = text[:_WINDOW] + "\n" + text[middle : middle + _WINDOW]
-    text = unicodedata.normalize("NFC", text.lower() if text.isupper() else text)
+    text = unicodedata.normalize("NFC", _usual_letters(text))
     data = text.encode("utf-8", "surrogatepass")
     library = _identifier()
     scores = _score(np.frombuffer(data, dtype=np.uint8), *_model()) / math.sqrt(len(data) or 1)
@@ -71,6 +75,35 @@ def identify(text: str) -> tuple[str, float]:
         chances[other] = 0.0
     best = int(chances.argmax())
     return str(library.nb_classes[best]), float(chances[best])
+
+
+def _usual_letters(text: str) -> str:
+    """Return a text in the letters that the model has learnt: hardly any capitals, no styled alphabets.
+
+    It has seen few words in capitals, so a page of them is in no language that it knows, even with some small letters
+    among them. In small letters every language is told as well as in its usual spelling.
+    """
+    if not text.isascii():
+        text = _STYLED.sub(lambda run: run[0].translate(_unstyled()), text)
+    words = text.split()
+    capitals, titles = sum(map(str.isupper, words)), sum(map(str.istitle, words))
+    unusual = capitals > _MOST_CAPITALS * len(words) or titles > _MOST_TITLES * len(words)
+    return text.lower() if unusual else text
+
+
+@cache
+def _unstyled() -> dict[int, str]:
+    """Return the usual letters of the characters that `_STYLED` matches: small capitals, full width, mathematics."""
+    table = {}
+    for code in (*range(0x250, 0x2B0), *range(0x1D00, 0x1D30), *range(0xA700, 0xA800)):
+        name = unicodedata.name(chr(code), "")
+        letter = name.removeprefix("LATIN LETTER SMALL CAPITAL ")
+        if letter != name and len(letter) == 1:
+            table[code] = letter.lower()
+    return table | {
+        code: unicodedata.normalize("NFKC", chr(code))
+        for code in (*range(0xFF21, 0xFF5B), *range(0x1D400, 0x1D800))
+    }
 
 
 @compiled
