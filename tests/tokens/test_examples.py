@@ -10,7 +10,8 @@ from tinsmith.base.errors import CorpusError, RecipeError
 from tinsmith.tokens.chat import Message
 from tinsmith.tokens.examples import Preference, Rejects, read_conversations, read_preferences
 
-GOOD = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
+ASKED, SAID = [{"role": "user", "content": "Hi"}], {"role": "assistant", "content": "Hello"}
+GOOD = {"messages": [*ASKED, SAID]}
 
 
 def write(path: Path, *rows: Any) -> str:
@@ -60,18 +61,51 @@ def test_damaged_lines_are_skipped_with_reason_and_number(tmp_path: Path) -> Non
         json.dumps(
             {"messages": [*said("user", "Hi")["messages"], *said("assistant", " \n")["messages"]]}
         ).encode(): "empty_answer",
-        json.dumps(said("assistant", "Welcome.")).encode(): "no_question",
         json.dumps(
-            {"messages": [{**message, "weight": 0} for message in GOOD["messages"]]}
+            {"messages": [{**message, "weight": 1} for message in ASKED]}
         ).encode(): "weighted_message",
+        json.dumps({"messages": [*ASKED, {**SAID, "weight": 0.5}]}).encode(): "weighted_message",
+        json.dumps({"messages": [*ASKED, {**SAID, "train": "no"}]}).encode(): "weighted_message",
+        json.dumps({**GOOD, "weight": 0}).encode(): "nothing_learnt",
+        json.dumps({**GOOD, "tools": [{"type": "function"}]}).encode(): "tools",
         json.dumps(
-            {"messages": [{**message, "train": False} for message in GOOD["messages"]]}
-        ).encode(): "weighted_message",
+            {"messages": [*ASKED, {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}]}
+        ).encode(): "tools",
     }
     name = write(tmp_path / "talks.jsonl", *damaged, GOOD)
     assert [example.line for example in read_conversations(name, rejects)] == [len(damaged) + 1]
     assert [(row["line"], row["reason"]) for row in rejects.rows] == list(enumerate(damaged.values(), 1))
     assert all(row["source"] == name and row["detail"] for row in rejects.rows)
+
+
+def test_answers_that_have_no_weight_are_read_and_not_learnt(tmp_path: Path) -> None:
+    """OpenAI and Mistral write a weight, others whether to train on a message."""
+    unlearnt = [
+        {"weight": 0},
+        {"weight": 0.0},
+        {"train": False},
+        {"training": False},
+        {"loss": False},
+        {"weight": 1, "train": False},
+    ]
+    learnt = [{}, {"weight": 1}, {"weight": None}, {"train": True}, {"loss": 1}, {"name": "Ada"}]
+    rows = [{"messages": [*ASKED, {**SAID, **marks}]} for marks in (*unlearnt, *learnt)]
+    asked = [{**ASKED[0], "weight": 0}]  # as it is in any case
+    rejects = Rejects()
+    found = read_conversations(write(tmp_path / "talks.jsonl", *rows, {"messages": [*asked, SAID]}), rejects)
+    assert [talk.messages[1].learnt for talk in found] == [False] * len(unlearnt) + [True] * (len(learnt) + 1)
+    assert [talk.messages[0].learnt for talk in found] == [True] * len(rows) + [True]
+    assert rejects.rows == []
+    empty = {"messages": [*ASKED, {**SAID, "content": "", "weight": 0}, *GOOD["messages"]]}
+    assert len(read_conversations(write(tmp_path / "empty.jsonl", empty), rejects)) == 1
+
+
+def test_a_conversation_may_begin_with_the_assistant(tmp_path: Path) -> None:
+    rejects = Rejects()
+    rows = [{"messages": [SAID, *GOOD["messages"]]}, said("assistant", "Welcome."), GOOD]
+    found = read_conversations(write(tmp_path / "talks.jsonl", *rows), rejects)
+    assert [len(talk.messages) for talk in found] == [3, 1, 2]
+    assert rejects.rows == []
 
 
 def test_a_file_without_a_usable_line_is_an_error(tmp_path: Path) -> None:
@@ -100,6 +134,17 @@ def test_preferences_are_texts_or_messages(tmp_path: Path) -> None:
     assert found[1].text == "Be brief.\nHi\nchosen\nrejected"
 
 
+def test_weights_in_a_prompt_mean_nothing_since_it_is_only_read(tmp_path: Path) -> None:
+    prompt = [*ASKED, {**SAID, "weight": 0}, *ASKED]
+    row = {
+        "prompt": prompt,
+        "chosen": [*ASKED, SAID, *ASKED, {"role": "assistant", "content": "a"}],
+        "rejected": "b",
+    }
+    (found,) = read_preferences(write(tmp_path / "p.jsonl", row), Rejects())
+    assert (found.chosen, found.rejected, len(found.messages)) == ("a", "b", 3)
+
+
 def test_damaged_preferences_are_skipped(tmp_path: Path) -> None:
     good = {"prompt": "Hi", "chosen": "a", "rejected": "b"}
     damaged = {
@@ -108,6 +153,8 @@ def test_damaged_preferences_are_skipped(tmp_path: Path) -> None:
         json.dumps({**good, "chosen": [*GOOD["messages"], *GOOD["messages"]]}): "no_answer",
         json.dumps({**good, "prompt": GOOD["messages"]}): "no_question",
         json.dumps({"chosen": "a", "rejected": "b"}): "no_messages",
+        json.dumps({**good, "chosen": [{**SAID, "weight": 0}]}): "weighted_message",
+        json.dumps({**good, "weight": 0}): "nothing_learnt",
     }
     rejects = Rejects()
     name = write(tmp_path / "p.jsonl", good, *(line.encode() for line in damaged))

@@ -132,6 +132,32 @@ def test_what_the_assistant_says_before_anybody_asks_is_read_and_not_learnt(tmp_
     assert reasons(tmp_path / "pairs") == [(7, "nobody_asks")]
 
 
+def test_answers_without_a_weight_are_read_and_no_targets(tmp_path: Path) -> None:
+    wrong = Message("assistant", "Wrong: nobody.", learnt=False)
+    said = talk(1, 2).messages
+    figures = sft(
+        tmp_path,
+        Conversation("talks.jsonl", 1, (*said[:2], wrong, *said[1:])),
+        Conversation("talks.jsonl", 2, (SYSTEM, said[1], wrong)),
+        Conversation("talks.jsonl", 3, (*said, said[1], wrong)),
+    )
+    decode, tokens = encoder().tokenizer.decode, TokenSet(tmp_path)
+    pairs = [tokens.sequence(number) for number in range(len(tokens.lengths))]
+    read, learnt = ("".join(decode(ids[marks >= least]) for ids, marks in pairs) for least in (0, 1))
+    assert [read.count("Wrong"), learnt.count("Wrong"), learnt.count("Answer")] == [1, 0, 4]
+    assert reasons(tmp_path) == [(2, "nothing_learnt"), (3, "unanswered_end")]
+    assert (figures["sft_conversations"], figures["sft_rejected"]) == (2, 1)
+
+
+def test_a_part_without_an_answer_to_learn_is_left_out(tmp_path: Path) -> None:
+    first, *rest = (talk(1, 1, words=9, system=False).messages, talk(2, 1, words=9, system=False).messages)
+    unlearnt = (first[0], first[1]._replace(learnt=False))
+    for order in ((*unlearnt, *rest[0]), (*unlearnt, *unlearnt, *rest[0], *rest[0])):
+        sft(tmp_path / str(len(order)), Conversation("talks.jsonl", 1, order), context=130)
+        tokens = TokenSet(tmp_path / str(len(order)))
+        assert all(tokens.sequence(number)[1].any() for number in range(len(tokens.lengths)))
+
+
 def test_what_the_template_refuses_is_named_and_all_refused_is_an_error(tmp_path: Path) -> None:
     strict = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML
     figures = sft(tmp_path / "some", talk(1, 1), talk(2, 1, system=False), template=strict)
@@ -139,6 +165,11 @@ def test_what_the_template_refuses_is_named_and_all_refused_is_an_error(tmp_path
     assert reasons(tmp_path / "some") == [(1, "template_refuses")]
     with pytest.raises(CorpusError, match=r"no example is left for sft \(template_refuses\)"):
         sft(tmp_path / "none", talk(1, 1), template=strict)
+    faulty = "{% if messages[0]['role'] == 'system' %}{{ 'a' + 1 }}{% endif %}" + CHATML
+    sft(tmp_path / "faulty", talk(1, 1), talk(2, 1, system=False), template=faulty)
+    (row,) = read_jsonl(tmp_path / "faulty" / "rejects.jsonl")
+    assert (row["line"], row["reason"]) == (1, "template_refuses")
+    assert "TypeError" in row["detail"]
 
 
 def pair(line: int, chosen: str = "Yes, 7.", rejected: str = "No\n") -> Preference:

@@ -17,14 +17,17 @@ from tinsmith.tokens.encoding import encode
 
 # A fixed date, since templates that write today's would give different tokens tomorrow. It is Llama 3's default.
 _TODAY = datetime.datetime(2024, 7, 26)
+# What Python raises where a template does with a message what cannot be done, such as adding a number to a text.
+_TEMPLATE_FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 _PRIVATE = range(0xF0000, 0x10FFFE)
 
 
 class Message(NamedTuple):
-    """One message of the system, the user or the assistant."""
+    """One message of the system, the user or the assistant. An answer that is not learnt is only read."""
 
     role: str
     content: str
+    learnt: bool = True
 
 
 Messages = Sequence[Message]
@@ -52,6 +55,12 @@ def is_opening(messages: Messages, number: int) -> bool:
     return all(message.role in ("system", "assistant") for message in messages[:number])
 
 
+def is_target(messages: Messages, number: int) -> bool:
+    """Say whether a message is an answer of the assistant to somebody, and one to be learnt."""
+    message = messages[number]
+    return message.role == "assistant" and message.learnt and not is_opening(messages, number)
+
+
 class ChatEncoder:
     """Encode conversations with the tokenizer's chat template, as the model will read and answer them.
 
@@ -77,7 +86,7 @@ class ChatEncoder:
         self._markup = re.compile("(" + "|".join(map(re.escape, longest_first)) + ")")
 
     def encode(self, messages: Messages, *, where: str, known: int = 0) -> Encoded:
-        """Return a conversation's tokens; targets are the assistant's messages from number `known` on.
+        """Return a conversation's tokens; targets are the assistant's learnt messages from number `known` on.
 
         What the assistant says before anybody else has spoken is read, and no target.
         A target includes the token that ends the turn. Raises Refused if the template rejects the conversation,
@@ -106,15 +115,15 @@ class ChatEncoder:
         stands_for = dict(zip(free, markups, strict=False))
         characters = {markup: character for character, markup in stands_for.items()}
         return [
-            Message(role, self._markup.sub(lambda match: characters[match[0]], content))
-            for role, content in messages
+            message._replace(content=self._markup.sub(lambda match: characters[match[0]], message.content))
+            for message in messages
         ], stands_for
 
     def _pieces(self, messages: Messages, known: int, where: str) -> Iterator[_Piece]:
         """Cut the rendered text into prompts and targets, by rendering the conversation turn by turn."""
         whole, done = self._render(messages, add_generation_prompt=False), 0
-        for number, message in enumerate(messages):
-            if message.role != "assistant" or number < known or is_opening(messages, number):
+        for number in range(known, len(messages)):
+            if not is_target(messages, number):
                 continue
             prompt = self._render(messages[:number], add_generation_prompt=True)
             answered = self._render(messages[: number + 1], add_generation_prompt=False)
@@ -145,7 +154,7 @@ class ChatEncoder:
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    [message._asdict() for message in messages],
+                    [{"role": message.role, "content": message.content} for message in messages],
                     tokenize=False,
                     add_generation_prompt=add_generation_prompt,
                     strftime_now=_TODAY.strftime,
@@ -153,6 +162,8 @@ class ChatEncoder:
             )
         except TemplateError as error:
             raise Refused(str(error)) from None
+        except _TEMPLATE_FAULTS as error:
+            raise Refused(f"the chat template fails: {type(error).__name__}: {error}") from None
 
     def _split(self, rendered: str, after: str, stands_for: dict[str, str]) -> list[str]:
         """Cut rendered text into text, markup, text, ... and restore the markup within messages as text.

@@ -12,6 +12,10 @@ from tinsmith.base.errors import CorpusError, RecipeError
 from tinsmith.tokens.chat import Message
 
 _ROLES = ("system", "user", "assistant")
+# How files say of an answer that it is read and not learnt: 0 or false. 1, true and null are as if nothing were said.
+_WEIGHTS = ("weight", "train", "training", "loss")
+# What would be lost if a message or a line with it were learnt as text alone.
+_UNKNOWN = ("tools", "tool_calls", "functions", "function_call", "audio")
 
 
 @dataclass(frozen=True)
@@ -76,11 +80,10 @@ def read_conversations(name: str, rejects: Rejects) -> list[Conversation]:
     """
 
     def parse(row: dict[str, Any], line: int) -> Conversation:
+        _refuse_line(row)
         messages = _messages(row.get("messages"), "messages")
-        if messages[0].role == "assistant":
-            raise _Damaged("no_question", "the assistant speaks first")
         for message in messages:
-            if message.role == "assistant" and not message.content.strip():
+            if message.role == "assistant" and message.learnt and not message.content.strip():
                 raise _Damaged("empty_answer", "an answer of the assistant is empty")
         return Conversation(name, line, messages)
 
@@ -94,8 +97,9 @@ def read_preferences(name: str, rejects: Rejects) -> list[Preference]:
     """
 
     def parse(row: dict[str, Any], line: int) -> Preference:
+        _refuse_line(row)
         value = row.get("prompt")
-        prompt = (Message("user", _text(value)),) if isinstance(value, str) else _messages(value, "prompt")
+        prompt = (Message("user", _text(value)),) if isinstance(value, str) else _read_only(value, "prompt")
         if prompt[-1].role != "user":
             raise _Damaged(
                 "no_question", f"the prompt ends with a message of the {prompt[-1].role}, not of the user"
@@ -158,17 +162,57 @@ def _messages(value: Any, key: str) -> tuple[Message, ...]:
     for part in value:
         if part.get("role") not in _ROLES:
             raise _Damaged("unknown_role", f"the role {part.get('role')!r} is not one of {', '.join(_ROLES)}")
-        if part["role"] == "assistant" and (
-            part.get("weight", 1) != 1 or part.get("train", True) is not True
-        ):
-            raise _Damaged("weighted_message", "a message has a weight, and all answers are learnt alike")
-    return tuple(Message(part["role"], _text(part.get("content"))) for part in value)
+        _refuse_unknown(part)
+    return tuple(_message(part) for part in value)
+
+
+def _read_only(value: Any, key: str) -> tuple[Message, ...]:
+    """Return the messages of a prompt, which is read and not learnt, whatever weights its answers have."""
+    return tuple(message._replace(learnt=True) for message in _messages(value, key))
+
+
+def _message(part: dict[str, Any]) -> Message:
+    """Return a message. Only answers are learnt, so only they may be told to be."""
+    role, content = part["role"], _text(part.get("content"))
+    named = [name for name in _WEIGHTS if part.get(name) is not None]
+    if role == "assistant":
+        return Message(role, content, _is_learnt(part))
+    if named and _is_learnt(part):
+        raise _Damaged(
+            "weighted_message", f"a message of the {role} has a {named[0]}, and only answers are learnt"
+        )
+    return Message(role, content)
+
+
+def _is_learnt(part: dict[str, Any], names: tuple[str, ...] = _WEIGHTS) -> bool:
+    """Return whether no weight of a message or line says that it is not learnt."""
+    weights = {name: part[name] for name in names if part.get(name) is not None}
+    for name, weight in weights.items():
+        if not isinstance(weight, bool | int | float) or weight not in (0, 1):
+            raise _Damaged(
+                "weighted_message", f"a {name} is {weight!r}; only 0 and 1, or false and true, are known"
+            )
+    return all(weights.values())
+
+
+def _refuse_line(row: dict[str, Any]) -> None:
+    _refuse_unknown(row)
+    if not _is_learnt(row, ("weight",)):
+        raise _Damaged("nothing_learnt", "the line has the weight 0")
+
+
+def _refuse_unknown(part: dict[str, Any]) -> None:
+    for name in _UNKNOWN:
+        if part.get(name):
+            raise _Damaged("tools", f"{name} would be lost, since text alone is learnt")
 
 
 def _answer(value: Any, prompt: tuple[Message, ...], side: str) -> str:
     """Return an answer: a text, or a list of one assistant message, which may repeat the prompt first."""
     if isinstance(value, list):
-        messages = _messages(value, side)
+        if not all(message.learnt for message in _messages(value, side)[-1:]):
+            raise _Damaged("weighted_message", f"{side} has the weight 0, and is learnt in any case")
+        messages = _read_only(value, side)
         messages = messages[len(prompt) :] if messages[: len(prompt)] == prompt else messages
         if [message.role for message in messages] != ["assistant"]:
             raise _Damaged("no_answer", f"{side} is not a single message of the assistant")

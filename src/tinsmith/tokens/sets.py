@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tinsmith.base.errors import CorpusError
 from tinsmith.base.files import write_jsonl
-from tinsmith.tokens.chat import ChatEncoder, Encoded, Message, Refused, is_opening
+from tinsmith.tokens.chat import ChatEncoder, Encoded, Message, Refused, is_opening, is_target
 from tinsmith.tokens.examples import Conversation, Preference, Rejects
 from tinsmith.tokens.shards import ShardWriter, visiting_order
 
@@ -100,22 +100,25 @@ def _close(
 def _parts(example: Conversation, encoder: ChatEncoder, rejects: Rejects, context: int) -> list[Encoded]:
     """Return a conversation as sequences of at most `context` tokens; add what is left out to `rejects`."""
     said = [number for number, message in enumerate(example.messages) if message.role == "assistant"]
-    answers = [number for number in said if not is_opening(example.messages, number)]
-    if said and not answers:
-        rejects.add(example, "nobody_asks", "the assistant speaks, and answers nobody")
+    learnt = [number for number in said if is_target(example.messages, number)]
+    if said and not learnt:
+        answered = not is_opening(example.messages, said[-1])
+        reason = "nothing_learnt" if answered else "nobody_asks"
+        why = "no answer is to be learnt" if answered else "the assistant speaks, and answers nobody"
+        rejects.add(example, reason, why)
         return []
-    if not answers:
+    if not learnt:
         raise CorpusError(
             "the conversation has no message of the assistant to learn from",
             where=example.where,
             next_step="add an answer, or remove the line",
         )
-    messages = example.messages[: answers[-1] + 1]
+    messages = example.messages[: learnt[-1] + 1]
     if len(messages) < len(example.messages):
         rejects.add(
             example,
             "unanswered_end",
-            f"{len(example.messages) - len(messages)} messages after the last answer",
+            f"{len(example.messages) - len(messages)} messages after the last answer that is learnt",
         )
     try:
         whole = encoder.encode(messages, where=example.where)
@@ -137,14 +140,15 @@ def _divide(
     rejects: Rejects,
     context: int,
 ) -> Iterator[Encoded]:
-    """Yield parts of as many exchanges as fit, each after the system message."""
+    """Yield parts of as many exchanges as fit and have an answer to learn, each after the system message."""
     system = [message for message in messages[:1] if message.role == "system"]
     part: list[Message] = []
     fitting: Encoded | None = None
     for exchange in _exchanges(messages[len(system) :]):
         longer = encoder.encode([*system, *part, *exchange], where=example.where)
         if fitting and len(longer.ids) > context:
-            yield fitting
+            if any(fitting.marks):
+                yield fitting
             part, fitting = [], None
             longer = encoder.encode([*system, *exchange], where=example.where)
         if len(longer.ids) > context:
@@ -152,7 +156,7 @@ def _divide(
             rejects.add(example, "longer_than_context", size)
             continue
         part, fitting = [*part, *exchange], longer
-    if fitting:
+    if fitting and any(fitting.marks):
         yield fitting
 
 
