@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tinsmith.base.cores import usable_cores
-from tinsmith.meter import energy
+from tinsmith.meter import counters, energy
 from tinsmith.meter.counters import WrappingCounters, open_gpu, open_rapl
 from tinsmith.meter.energy import BUSY_WATTS_PER_CORE, IDLE_WATTS_PER_CORE, EnergyMeter, Reading, load_model
 
@@ -75,7 +75,7 @@ def test_peak_memory_is_that_of_the_tree(no_hardware: Path) -> None:
 AFTER_A_PEAK = """
 import subprocess, sys, tempfile
 from pathlib import Path
-from tinsmith.meter import energy
+from tinsmith.meter import counters, energy
 energy.open_gpu = lambda: None
 b = bytearray(b"x") * 600_000_000
 del b
@@ -180,6 +180,86 @@ def test_meter_prefers_rapl_and_says_what_it_adds(tmp_path: Path, monkeypatch: p
     assert reading.joules_high == pytest.approx(0.675)
     assert "RAPL" in reading.method
     assert "35%" in reading.method
+
+
+class Clock:
+    """Time that passes when told."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(counters.time, "monotonic", lambda: self.now)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "seconds", "joules", "regular"),
+    [
+        (100_000_000_000, 5_000_000, 5, 5.0, False),  # after a suspend, or with a reloaded driver
+        (262_143_000_000, 100_000_000, 5, 100.32885, True),  # past the limit
+        (100_000_000_000, 100_000_000_000, 5, 0.0, True),
+        (100_000_000_000, 0, 5, 0.0, False),
+        (1_000_000, 200_000_000_000, 5, 0.0, False),  # a jump that no package can draw
+        (200_000_000_000, 99_000_000_000, 5, 0.0, False),  # the same, downwards
+        (100_000_000_000, 1_000_000_000, 60, 1000.0, False),
+        (1_000_000, 200_001_000_000, 600, 200_000.0, True),
+    ],
+)
+def test_no_counter_adds_more_than_can_be_drawn(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    before: int,
+    after: int,
+    seconds: float,
+    joules: float,
+    regular: bool,
+) -> None:
+    clock = Clock(monkeypatch)
+    package = make_zone(tmp_path, "intel-rapl:0", "package-0", before, 262_143_328_850)
+    counter = open_rapl(tmp_path)
+    assert counter is not None
+    clock.now += seconds
+    package.write_text(str(after))
+    counter.sample()
+    assert counter.joules == pytest.approx(joules)
+    assert ("began again" not in counter.name) == regular
+    # What follows counts as ever.
+    clock.now += 1
+    package.write_text(str(after + 50_000_000))
+    counter.sample()
+    assert counter.joules == pytest.approx(joules + 50)
+
+
+def test_a_failed_or_empty_read_is_made_up_for_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    package = make_zone(tmp_path, "intel-rapl:0", "package-0", 0, 262_143_328_850)
+    counter = open_rapl(tmp_path)
+    assert counter is not None
+    for seconds, text in enumerate(["", "\n", "no number", "8000000000"]):
+        clock.now += seconds
+        package.write_text(text)
+        counter.sample()
+    assert counter.joules == pytest.approx(8000)
+    assert "began" not in counter.name
+
+
+def test_zones_are_left_out_where_memory_cannot_be_read_and_all_where_a_package_cannot(
+    tmp_path: Path,
+) -> None:
+    make_zone(tmp_path, "intel-rapl:0", "package-0", 0)
+    second = make_zone(tmp_path, "intel-rapl:1", "package-1", 0)
+    memory = make_zone(tmp_path, "intel-rapl:1:0", "dram", 0)
+    make_zone(tmp_path, "intel-rapl-mmio:0", "package-0", 0)
+    name = "RAPL: 2 processor packages {} memory, the whole machine's load"
+    assert open_rapl(tmp_path).name == name.format("with")
+    memory.write_text("")
+    assert open_rapl(tmp_path).name == name.format("without")
+    for file in (second, second.parent / "max_energy_range_uj"):
+        kept = file.read_text()
+        file.write_text("")
+        assert open_rapl(tmp_path) is None
+        file.write_text(kept)
+    assert open_rapl(tmp_path) is not None
 
 
 def test_unreadable_rapl_is_no_rapl(tmp_path: Path) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 MICRO, MILLI = 1e-6, 1e-3
+MOST_WATTS = 2000.0  # more than any package, its memory or a board can draw
+_SLACK_SECONDS = 1.0  # a counter is written a little later than what it counts
+_RESTARTED = ", which began again or jumped meanwhile"
 
 
 class Counter(Protocol):
@@ -22,41 +26,63 @@ class Counter(Protocol):
 
 
 class WrappingCounters:
-    """The sum of raw counters. Each restarts from zero at its limit, or at any time if its limit is 0."""
+    """The sum of raw counters, each of one package or board. A limit of 0 is unknown.
+
+    A counter below its last value has passed its limit, or begun again at zero, as after a suspend or with a
+    reloaded driver. It has passed its limit if so much can be drawn in the time; otherwise what it shows was counted
+    from zero. More than can be drawn in the time is left out, and the name says so.
+    """
 
     def __init__(
         self, name: str, reads: Sequence[Callable[[], int]], limits: Sequence[int], unit: float
     ) -> None:
         self.name, self.joules = name, 0.0
         self._reads, self._limits, self._unit = reads, limits, unit
-        self._last = [read() for read in reads]
+        self._last = [(read(), time.monotonic()) for read in reads]
 
     def sample(self) -> None:
-        """Add the differences; a value below the last one means that the counter restarted."""
+        """Add the differences."""
         for n, read in enumerate(self._reads):
             # A failed read loses nothing: the counter keeps counting, and the next read catches up.
-            with contextlib.suppress(OSError):
-                now, last, limit = read(), self._last[n], self._limits[n]
-                step = now - last if now >= last else now - last + limit if limit else now
-                self.joules += step * self._unit
-                self._last[n] = now
+            with contextlib.suppress(OSError, ValueError):
+                (last, before), now, at = self._last[n], read(), time.monotonic()
+                self._last[n] = now, at
+                most = MOST_WATTS * (at - before + _SLACK_SECONDS) / self._unit
+                passed = now - last + (self._limits[n] if now < last else 0)
+                if 0 <= passed <= most:
+                    self.joules += passed * self._unit
+                    continue
+                self.joules += now * self._unit if now < last and now <= most else 0.0
+                if not self.name.endswith(_RESTARTED):
+                    self.name += _RESTARTED
 
 
 def open_rapl(powercap: Path = Path("/sys/class/powercap")) -> Counter | None:
-    """Open the package and memory zones of Linux powercap; None if they may not be read."""
+    """Open the package and memory zones of Linux powercap; None if a package may not be read."""
     zones = [zone for zone in sorted(powercap.glob("intel-rapl:*")) if _counts(zone)]
-    try:
-        limits = [int((zone / "max_energy_range_uj").read_text()) for zone in zones]
-        reads = [_reader(zone / "energy_uj") for zone in zones]
-        packages = sum(_zone_name(zone).startswith("package") for zone in zones)
-        if not packages:
-            return None
-        memory = "with memory" if len(zones) > packages else "without memory"
-        name = f"RAPL: {packages} processor package{'s' * (packages > 1)} {memory}, the whole machine's load"
-        return WrappingCounters(name, reads, limits, MICRO)
-    except OSError:
+    packages = [zone for zone in zones if _zone_name(zone).startswith("package")]
+    memory = [zone for zone in zones if zone not in packages and _limit(zone) is not None]
+    limits = [_limit(zone) for zone in (*packages, *memory)]
+    if not packages or None in limits:
         # Most systems let only the administrator read them, since they leak secrets of other processes.
         return None
+    with_memory = "with memory" if memory else "without memory"
+    count = f"{len(packages)} processor package{'s' * (len(packages) > 1)}"
+    reads = [_reader(zone / "energy_uj") for zone in (*packages, *memory)]
+    return WrappingCounters(
+        f"RAPL: {count} {with_memory}, the whole machine's load",
+        reads,
+        [limit or 0 for limit in limits],
+        MICRO,
+    )
+
+
+def _limit(zone: Path) -> int | None:
+    """Return where a zone's counter begins again, None if that or the counter cannot be read."""
+    with contextlib.suppress(OSError, ValueError):
+        _reader(zone / "energy_uj")()
+        return int((zone / "max_energy_range_uj").read_text())
+    return None
 
 
 def _counts(zone: Path) -> bool:
