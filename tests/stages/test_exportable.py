@@ -167,3 +167,11 @@ def test_files_that_cannot_be_written_again_are_refused(tmp_path: Path) -> None:
     write_gguf(base, tmp_path / "narrow.gguf", "f16")
     with pytest.raises(AssetError, match=r"those of token_embd\.weight have 72"):
         require_exportable(tmp_path / "narrow.gguf", FORMATS)
+    heads = LlamaConfig(
+        vocab_size=400, num_hidden_layers=2, hidden_size=64, intermediate_size=128, num_attention_heads=2, head_dim=20
+    )  # fmt: skip
+    save_trained(random_base(heads), tiny_tokenizer(), tmp_path / "heads")
+    write_gguf(tmp_path / "heads", tmp_path / "heads.gguf", "f16")
+    for path in (tmp_path / "heads", tmp_path / "heads.gguf"):
+        with pytest.raises(AssetError, match=r"those of blk\.0\.attn_output\.weight have 40"):
+            require_exportable(path, FORMATS)

@@ -264,6 +264,8 @@ def _one_template(tokenizer: PreTrainedTokenizerFast, where: Path) -> str | None
     template = tokenizer.chat_template
     if not isinstance(template, dict):
         return template
+    if not template:
+        return None
     if "default" not in template:
         raise AssetError(
             f"has several chat templates and none is called default ({', '.join(sorted(template))})",

@@ -80,6 +80,12 @@ def _shapes_of_file(path: Path) -> tuple[dict[str, tuple[int, ...]], int, int]:
     names = {"token_embd.weight": "embedding_length", "blk.0.ffn_down.weight": "feed_forward_length"}
     # A width that varies from layer to layer is a list; only the rows' divisibility counts here.
     widths = {key: max(value) if isinstance(value, list) else int(value) for key, value in own.items()}
+    heads, length = (
+        metadata.get(f"{architecture}.attention.{key}") for key in ("head_count", "value_length")
+    )
+    if isinstance(heads, int) and isinstance(length, int):
+        names["blk.0.attn_output.weight"] = "attention_length"
+        widths["attention_length"] = heads * length
     return {name: (rows, widths[key]) for name, key in names.items()}, layers, rows
 
 
