@@ -3,10 +3,15 @@
 import os
 from typing import Any
 
+from tinsmith.base.cores import bound_cores, usable_cores
+
 # How long OpenMP threads spin before they sleep; read when PyTorch or llama.cpp loads OpenMP. Without a bound they spin
 # so long that another process on the same cores is ten times slower; without spinning, training loses a tenth and
 # generation two thirds of its speed.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+# OpenMP knows cores and not quotas, and all its threads stop once a container's quota is used up.
+if usable_cores() < bound_cores():
+    os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
 
 __version__ = "0.1.0"
 __all__ = ["Recipe", "build", "load_recipe", "plan", "verify"]

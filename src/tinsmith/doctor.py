@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tinsmith.base import assets
+from tinsmith.base.memory import total_bytes
 from tinsmith.meter.energy import EnergyMeter
 from tinsmith.meter.machine import describe_machine
 
@@ -50,9 +51,7 @@ def examine() -> Iterator[Finding]:
 
 
 def _memory_and_disk() -> Finding:
-    import psutil
-
-    memory = psutil.virtual_memory().total / 1e9
+    memory = total_bytes() / 1e9
     free = shutil.disk_usage(".").free / 1e9
     enough = memory >= 8 and free >= 6
     return Finding(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import types
 from pathlib import Path
 
 import pytest
@@ -130,7 +129,7 @@ def test_what_cannot_be_made_is_named(name: str, message: str) -> None:
 
 
 def test_weights_beyond_the_memory_are_refused_before_it_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(families.psutil, "virtual_memory", lambda: types.SimpleNamespace(available=3_900_000))
+    monkeypatch.setattr(families, "free_bytes", lambda: 3_900_000)
     made: list[str] = []
     whole = AutoModelForCausalLM.from_config
     monkeypatch.setattr(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from tinsmith.base.cores import usable_cores
 from tinsmith.base.erasure import ErasureList
 from tinsmith.corpus.dedup.signatures import Signer, choose_banding, sketch
 from tinsmith.corpus.dedup.versions import version_of
@@ -132,4 +132,4 @@ def _bytes(text: str) -> int:
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="filter")
+    return ThreadPoolExecutor(usable_cores(), thread_name_prefix="filter")

@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from tinsmith.base.cores import usable_cores
+from tinsmith.base.memory import free_bytes, total_bytes
 from tinsmith.meter.counters import load_nvml, nvml_handles
 
 # The kernel's names, most important for training first.
@@ -39,8 +38,8 @@ def describe_machine(directory: Path = Path(".")) -> dict[str, Any]:
         "virtual": cpu["virtual"],
         "flags": list(cpu["flags"]),
         "bf16": any("bf16" in flag for flag in cpu["flags"]),
-        "memory_bytes": psutil.virtual_memory().total,
-        "memory_available_bytes": psutil.virtual_memory().available,
+        "memory_bytes": total_bytes(),
+        "memory_available_bytes": free_bytes(),
         "disk_free_bytes": shutil.disk_usage(directory).free,
         "gpus": describe_gpus(),
         "threads": _torch_threads(cpu["cores"]),

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 import torch
 from transformers import (
     AutoConfig,
@@ -37,6 +36,7 @@ from transformers import (
 )
 
 from tinsmith.base.errors import RecipeError
+from tinsmith.base.memory import free_bytes
 from tinsmith.model.attention import caps_scores, use_stock_attention
 from tinsmith.model.presets import PRESETS
 
@@ -243,7 +243,7 @@ def count_parameters(config: PreTrainedConfig) -> int:
 
 
 def _require_memory(name: str, parameters: int) -> None:
-    needed, free = 4 * parameters, psutil.virtual_memory().available
+    needed, free = 4 * parameters, free_bytes()
     if needed > free:
         raise RecipeError(
             f"the {parameters:,} weights of {name} take {needed / 1e9:,.1f} GB in float32; "

@@ -9,21 +9,12 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import torch
 
+from tinsmith.base.cgroups import ROOT
+from tinsmith.base.memory import free_bytes
+
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4  # M_TRIM_THRESHOLD and so on, of glibc's malloc.h
-_CGROUP = Path("/sys/fs/cgroup")
-# A container's limit by control group version: the limit, its use, and the part of the use that is cache.
-_LIMITS = (
-    ("memory.max", "memory.current", "memory.stat", "inactive_file"),
-    (
-        "memory/memory.limit_in_bytes",
-        "memory/memory.usage_in_bytes",
-        "memory/memory.stat",
-        "total_inactive_file",
-    ),
-)
 
 
 @contextlib.contextmanager
@@ -49,18 +40,11 @@ def freed_memory_kept() -> Iterator[bool]:
         libc.malloc_trim(0)
 
 
-def available_bytes(cgroup: Path = _CGROUP) -> int:
+def available_bytes(cgroup: Path = ROOT) -> int:
     """Return the bytes of main memory that this process can still use, its own freed pages included."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
-    left = [psutil.virtual_memory().available]
-    for limit, used, statistics, cache in _LIMITS:
-        # Without a limit the file holds the word max, or a number beyond any machine's memory.
-        if (cgroup / limit).exists() and (cgroup / limit).read_text().strip() != "max":
-            rows = dict(line.split() for line in (cgroup / statistics).read_text().splitlines())
-            taken = int((cgroup / used).read_text()) - int(rows.get(cache, 0))
-            left.append(int((cgroup / limit).read_text()) - taken)
-    return max(0, min(left))
+    return free_bytes(cgroup)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
