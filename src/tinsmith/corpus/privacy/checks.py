@@ -217,8 +217,10 @@ def grouped_phone(value: str) -> bool:
 
 
 def phone_regions(value: str) -> set[str]:
-    """Return the regions in which digits are a valid phone number (libphonenumber)."""
-    return {region for region in _REGIONS if _is_phone(value, region)}
+    """Return the regions in which digits are a valid phone number (libphonenumber); with a plus sign one stands for all."""
+    return {
+        region for region in (_REGIONS[:1] if value.startswith("+") else _REGIONS) if _is_phone(value, region)
+    }
 
 
 def _is_phone(value: str, region: str) -> bool:

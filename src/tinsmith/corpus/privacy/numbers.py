@@ -23,8 +23,8 @@ _RUN = re.compile(
 # The same over the ends of lines, where a program may have wrapped them: "+49 30 1234" before, "5678" after one.
 _LINE_END = r"[ ]?\r?\n[> ]{0,3}"
 _WRAPPED = re.compile(
-    rf"[+(0-9]{_BEFORE}\(?(?>{_DIGITS}{{0,24}}(?:[ .()/-]{{0,2}}{_LINE_END}[(]?[0-9]{_DIGITS}{{0,20}}){{1,6}})"
-    r"(?![^\W_]|%|[,.][0-9]|-\w)"
+    rf"[+(0-9]{_BEFORE}\(?(?>{_DIGITS}{{1,14}}(?:[ .()/-]{{0,2}}{_LINE_END}[(]?[0-9]{_DIGITS}{{1,14}}){{1,6}})"
+    r"(?![^\W_]|%|\.[0-9]|-\w|[,;|\t]\S| {2})"
 )
 _EXTENDED = re.compile(_EXTENSION + "$", re.IGNORECASE)
 _HYPHEN = rf"(?: ?- ?|-{_LINE_END})"
@@ -41,6 +41,7 @@ _DATE = re.compile(
 _EMPLOYER = re.compile(r"\d{2}-\d{7}$")  # US employer identification number
 _WINDOW = 60  # characters before a number that may hold its keyword
 _FEWEST = 6  # digits of a number
+_MOST = 15  # and the most that a number in several lines has
 _CLOSE = 20  # characters before a number that must hold a word for a phone if it looks like another number
 _LONG = 9  # digits of a phone that needs no more
 
@@ -90,6 +91,7 @@ _IDENTIFIERS = (
     _rule("sort_code", "bank_account", r"\d{2} \d{2} \d{2}", r"sort code"),
     _rule("account", "bank_account", r"\d(?: \d){5,20}", r"(?:\b(?:account|acct)[. ]{0,2}(?:number|no\b|num\b|nr\b|#|:|is\b)|\ba/c\b|kontonummer|bank account).{0,15}$"),
 )  # fmt: skip
+_ANY_WORD = re.compile("|".join([_PHONE_WORDS, *(rule.near.pattern for rule in _IDENTIFIERS if rule.near)]))
 _PHONES = (
     _phone("international", r"\+\d{1,3}[\d .()/-]{6,22}$"),
     _phone("prefixed", r"00 ?[1-9]\d{0,2}[ .()/-][\d .()/-]{6,22}$"),
@@ -160,17 +162,25 @@ def _find_in_run(run: str, start: int, lower: str) -> Iterator[Span]:
 
 def _find_wrapped(text: str, lower: str) -> Iterator[Span]:
     """Yield numbers that the ends of lines part: those with a check digit, and phones."""
-    for match in _WRAPPED.finditer(text) if "\n" in text else ():
+    match = _WRAPPED.search(text) if "\n" in text else None
+    while match:
         start, words = match.start(), _words_before(lower, match.start())
-        if len(checks.digits_of(match.group())) < _FEWEST:
-            continue
-        ends = [*[end.start() for end in re.finditer(_LINE_END, match.group())][1:], len(match.group())]
-        for size in reversed(ends):
+        ends = [end.span() for end in re.finditer(_LINE_END, match.group())]
+        follows = start + ends[0][1]  # the next line may begin a number if this one does not
+        # Columns of figures have neither such a beginning nor such a word, so most are not looked at any further.
+        marked = match.group()[0] in "+(0" or _ANY_WORD.search(words)
+        fewest = _FEWEST if marked else _MOST
+        sizes = reversed([*(end[0] for end in ends[1:]), len(match.group())])
+        for size in sizes if len(checks.digits_of(match.group())) >= fewest else ():
             run = match.group()[:size].rstrip(" .()/-")
+            if not fewest <= len(checks.digits_of(run)) <= _MOST:
+                continue
             found = _wrapped_type(re.split(_LINE_END, run), words)
             if found and not _is_cut_off(text, start, start + len(run)):
                 yield Span(start, start + len(run), *found)
+                follows = start + len(run)
                 break
+        match = _WRAPPED.search(text, follows)
 
 
 def _wrapped_type(lines: list[str], words: str) -> tuple[str, str] | None:
@@ -179,13 +189,22 @@ def _wrapped_type(lines: list[str], words: str) -> tuple[str, str] | None:
     rule = _classify(run, words, _IDENTIFIERS)
     if rule is not None and rule.check is not None:
         return rule.type, rule.name
-    is_marked = run[0] == "+" or re.match(r"0\d|\(\d\d", run) or _PHONE_WORD.search(words)
-    if not is_marked or len(lines) > 2 or not _may_be_phone(run, words):
-        return None
-    regions = checks.phone_regions(lines[0])
-    if regions and len(checks.digits_of(lines[0])) >= _LONG:
-        return None
-    return ("phone", "wrapped") if checks.phone_regions(run) - regions else None
+    if len(lines) == 2 and _may_be_phone(run, words) and _is_wrapped_phone(*lines, words):
+        return "phone", "wrapped"
+    return None
+
+
+def _is_wrapped_phone(head: str, tail: str, words: str) -> bool:
+    is_marked = head[0] == "+" or re.match(r"0\d+[ ./()-]+\d|\(\d\d", head) or _PHONE_WORD.search(words)
+    sizes = [len(checks.digits_of(line)) for line in (head, tail)]
+    both_are_long = min(sizes) >= _FEWEST and sizes[1] > _FEWEST
+    is_whole = sizes[0] >= _LONG and head[0] != "+"
+    if not is_marked or both_are_long or is_whole or tail[0] in "0(":
+        return False
+    regions = checks.phone_regions(head)
+    if regions and sizes[0] >= _LONG:
+        return False
+    return bool(checks.phone_regions(f"{head} {tail}") - regions)
 
 
 def _words_before(lower: str, start: int) -> str:
