@@ -160,7 +160,6 @@ def test_a_missing_module_is_told_with_what_to_install():
         "Aa ",
         "1-",
         "(0",
-        "12\n",
         "5555 5555 5555 4444 ",
         "DE89 ",
         "password: ",

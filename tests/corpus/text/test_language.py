@@ -90,6 +90,10 @@ def test_capitals_are_read_as_small_letters_in_every_language(name: str):
     assert min(probability for _, probability in found.values()) > 0.5
 
 
+def test_a_heading_whose_words_begin_with_capitals_is_told_too():
+    assert identify("Nobody May Own Another Person Or Force Them To Work Without Pay.")[0] == "en"
+
+
 def test_english_in_other_alphabets_of_latin_is_english():
     small = "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘqʀꜱᴛᴜᴠᴡxʏᴢ"
     styled = {

@@ -1,4 +1,4 @@
-"""Rules for payment cards: digits in one piece or in an issuer's groups, whatever parts them, with their Luhn digit."""
+"""Rules for payment cards: digits in one piece or in an issuer's groups, whatever parts them, that pass Luhn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fold a text into plain spaces, hyphens, digits and letters, so that rules need not know every spelling of them."""
+"""Fold a text into plain spaces, hyphens, digits and letters, so that rules need not know their spellings."""
 
 from __future__ import annotations
 

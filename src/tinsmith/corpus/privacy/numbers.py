@@ -23,7 +23,7 @@ _RUN = re.compile(
 # The same over the ends of lines, where a program may have wrapped them: "+49 30 1234" before, "5678" after one.
 _LINE_END = r"[ ]?\r?\n[> ]{0,3}"
 _WRAPPED = re.compile(
-    rf"[+(0-9]{_BEFORE}\(?(?>{_DIGITS}{{1,14}}(?:[ .()/-]{{0,2}}{_LINE_END}[(]?[0-9]{_DIGITS}{{1,14}}){{1,6}})"
+    rf"[+(0-9]{_BEFORE}\(?(?>{_DIGITS}{{1,14}}(?:[ .()/-]{{0,2}}{_LINE_END}[(]?[0-9]{_DIGITS}{{1,14}}){{1,3}})"
     r"(?![^\W_]|%|\.[0-9]|-\w|[,;|\t]\S| {2})"
 )
 _EXTENDED = re.compile(_EXTENSION + "$", re.IGNORECASE)
@@ -189,7 +189,7 @@ def _wrapped_type(lines: list[str], words: str) -> tuple[str, str] | None:
     rule = _classify(run, words, _IDENTIFIERS)
     if rule is not None and rule.check is not None:
         return rule.type, rule.name
-    if len(lines) == 2 and _may_be_phone(run, words) and _is_wrapped_phone(*lines, words):
+    if len(lines) == 2 and _may_be_phone(run, words) and _is_wrapped_phone(lines[0], lines[1], words):
         return "phone", "wrapped"
     return None
 
