@@ -157,11 +157,12 @@ def test_answers_are_generated_within_their_tokens(
 ) -> None:
     monkeypatch.setattr(job_finish, "answer_room", lambda job: 16)
     monkeypatch.setattr(job_finish, "answer_ids", lambda tokenizer, text: [0])
+    monkeypatch.setattr(job_finish, "use_stock_attention", lambda model: None)
     monkeypatch.setattr(job_finish, "how_right", lambda job, ask, text: 0.5)
     monkeypatch.setattr(job_finish, "greedy_answer", lambda model, prompt, room, stop: ([1], -1.0))
     tokenizer = SimpleNamespace(decode=lambda ids: "")
     trainer = SimpleNamespace(job=None, tokenizer=tokenizer, tokens_of_generation=lambda settings: most)
-    learnt = SimpleNamespace(settings=None, model=SimpleNamespace(set_attn_implementation=lambda name: None))
+    learnt = SimpleNamespace(settings=None, model=None)
     asks = _Asks([None] * 6)
     scored = SimpleNamespace(exact=[False, True, *[False] * 4], log_probabilities=[-0.5] * 6)
     said, right = job_finish._generate(trainer, learnt, asks, scored)
