@@ -1,36 +1,41 @@
 """Serve a model over HTTP: OpenAI's routes, and a page to try the model.
 
-This service is a proxy before llama.cpp's server, which has dozens of routes, answers any web page (CORS *) and
-compares keys byte by byte. So that server listens on loopback under a random key, and this one offers few routes, no
-CORS, and a key compared in constant time. On loopback it answers only requests for a loopback name, which stops web
-pages that rebind a host name.
+This service stands before llama.cpp's server, which has dozens of routes, answers any web page (CORS *) and compares
+keys byte by byte. It takes markup that a person typed for the model's own, and ends all answers when they do not fit
+together. So that server listens on loopback under a random key, and this one offers few routes, no CORS, and a key
+compared in constant time; it makes the tokens itself and sends a request when there is room for it. On loopback it
+answers only requests for a loopback name, which stops web pages that rebind a host name.
 """
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
-import json
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import httpx
 import uvicorn
 from fastapi import Depends, FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from tinsmith.base.errors import RunError, TinsmithError
-from tinsmith.gguf.header import read_metadata
+from tinsmith.base.files import JsonObject
+from tinsmith.serve.answering import Answering, BackendError
+from tinsmith.serve.completions import chat, complete, error_body
 from tinsmith.serve.find_bundle import expect_bundle
-from tinsmith.serve.job_api import BadRequest, Jobs, asked_of, completion, last_message
-from tinsmith.serve.runtime import ONE_REQUEST_EACH, LlamaServer, find_gguf
+from tinsmith.serve.job_api import Jobs, asked_of, completion, last_message
+from tinsmith.serve.requests import BadRequest, read_json_object
+from tinsmith.serve.room import SLOTS, context_for
+from tinsmith.serve.runtime import LlamaServer, find_gguf
 
 # The page may only connect to the server that it came from.
 _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
@@ -41,12 +46,9 @@ _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 class _Refusal(Exception):
     """An error response in OpenAI's format."""
 
-    def __init__(
-        self, status: int, message: str, code: str | None = None, *, type: str = "invalid_request_error"
-    ) -> None:
+    def __init__(self, status: int, message: str, code: str | None = None) -> None:
         super().__init__(message)
-        self.status = status
-        self.body = {"error": {"message": message, "type": type, "param": None, "code": code}}
+        self.status, self.code = status, code
 
 
 def create_app(
@@ -63,16 +65,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        headers = {"Authorization": f"Bearer {backend.api_key}"} if backend else {}
-        timeout = httpx.Timeout(5.0, read=None)
-        async with httpx.AsyncClient(
-            base_url=backend.base_url if backend else "",
-            headers=headers,
-            timeout=timeout,
-            trust_env=False,
-            limits=ONE_REQUEST_EACH,
-        ) as client:
-            app.state.client = client
+        async with AsyncExitStack() as stack:
+            if backend:
+                app.state.answering = await stack.enter_async_context(Answering(backend))
             yield
         if jobs:
             jobs.close()
@@ -86,18 +81,57 @@ def create_app(
         lifespan=lifespan, dependencies=[Depends(guard)], docs_url=None, redoc_url=None, openapi_url=None
     )
     app.state.model, app.state.started = backend.settings["alias"] if backend else None, int(time.time())
-    app.state.chats = backend is not None and "tokenizer.chat_template" in read_metadata(backend.gguf)
     app.state.jobs = jobs.specs if jobs else {}
+    _add_errors(app, guard)
     _add_routes(app, jobs, needs_key=bool(api_key))
     return app
 
 
-def _add_routes(app: FastAPI, jobs: Jobs | None, *, needs_key: bool) -> None:
-    page = files("tinsmith.serve").joinpath("page/index.html").read_text(encoding="utf-8")
+def _add_errors(app: FastAPI, guard: Callable[[Request], Awaitable[None]]) -> None:
+    """Answer every error in OpenAI's shape."""
+
+    def reply(status: int, message: str, **more: str | None) -> Response:
+        kind = "server_error" if status >= 500 else "invalid_request_error"
+        return JSONResponse(error_body(message, kind=kind, **more), status)
 
     @app.exception_handler(_Refusal)
     async def refuse(request: Request, refusal: _Refusal) -> Response:
-        return JSONResponse(refusal.body, refusal.status)
+        return reply(refusal.status, str(refusal), code=refusal.code)
+
+    @app.exception_handler(BadRequest)
+    async def refuse_body(request: Request, bad: BadRequest) -> Response:
+        return reply(400, str(bad), field=bad.field, code=bad.code)
+
+    @app.exception_handler(BackendError)
+    async def tell_backend(request: Request, error: BackendError) -> Response:
+        return reply(502, str(error))
+
+    @app.exception_handler(TinsmithError)
+    async def tell(request: Request, error: TinsmithError) -> Response:
+        return reply(500, error.what)
+
+    @app.exception_handler(ClientDisconnect)
+    async def tell_nobody(request: Request, error: ClientDisconnect) -> Response:
+        return reply(400, "the body was not sent to its end")
+
+    @app.exception_handler(HTTPException)
+    async def no_route(request: Request, error: HTTPException) -> Response:
+        try:
+            await guard(request)
+        except _Refusal as refusal:
+            return await refuse(request, refusal)
+        path = request.url.path
+        if error.status_code == 404:
+            message = f"unknown route {path}; see /v1/models, /v1/chat/completions, /v1/jobs"
+            return reply(404, message, code="unknown_url")
+        allowed = (error.headers or {}).get("Allow", "another method")
+        found = reply(error.status_code, f"{path} takes {allowed}, not {request.method}")
+        found.headers.update(error.headers or {})
+        return found
+
+
+def _add_routes(app: FastAPI, jobs: Jobs | None, *, needs_key: bool) -> None:
+    page = files("tinsmith.serve").joinpath("page/index.html").read_text(encoding="utf-8")
 
     @app.get("/")
     async def index() -> Response:
@@ -106,7 +140,8 @@ def _add_routes(app: FastAPI, jobs: Jobs | None, *, needs_key: bool) -> None:
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        facts = {"needs_key": needs_key, "chats": app.state.chats, "model": app.state.model}
+        chats = app.state.model is not None and app.state.answering.prompts.chats
+        facts = {"needs_key": needs_key, "chats": chats, "model": app.state.model}
         return {"status": "ok", **facts, "jobs": list(app.state.jobs)}
 
     @app.get("/v1/models")
@@ -119,20 +154,20 @@ def _add_routes(app: FastAPI, jobs: Jobs | None, *, needs_key: bool) -> None:
         return _model_entry(app, name)
 
     @app.post("/v1/chat/completions")
-    async def chat(request: Request) -> Response:
+    async def post_chat(request: Request) -> Response:
         body = await _read_body(app, request)
         if jobs and (name := _job_of(app, body)):
             return await run_in_threadpool(_chat_with_job, jobs, name, body)
-        if not app.state.chats:
-            raise _Refusal(400, "this model has no chat template; use /v1/completions", "no_chat")
-        return await _forward(app, "/v1/chat/completions", body)
+        if app.state.model is None:
+            raise _Refusal(400, f"name one of the models {', '.join(_names(app))} in `model`", "no_model")
+        return await chat(app.state.answering, app.state.model, request, body)
 
     @app.post("/v1/completions")
-    async def complete(request: Request) -> Response:
+    async def post_completion(request: Request) -> Response:
         body = await _read_body(app, request)
         if app.state.model is None or body.get("model") in app.state.jobs:
             raise _Refusal(400, "a job is asked at /v1/jobs/NAME or /v1/chat/completions", "no_completion")
-        return await _forward(app, "/v1/completions", body)
+        return await complete(app.state.answering, app.state.model, request, body)
 
     @app.get("/v1/jobs")
     async def list_jobs() -> dict[str, Any]:
@@ -145,12 +180,6 @@ def _add_routes(app: FastAPI, jobs: Jobs | None, *, needs_key: bool) -> None:
             known = ", ".join(app.state.jobs) or "none"
             raise _Refusal(404, f"unknown job {name!r}; this server has {known}", "job_not_found")
         return await run_in_threadpool(_ask_job, jobs, name, body)
-
-    @app.api_route("/{path:path}", methods=["GET", "POST", "PUT", "DELETE", "PATCH"])
-    async def unknown(path: str) -> Response:
-        raise _Refusal(
-            404, f"unknown route /{path}; see /v1/models, /v1/chat/completions, /v1/jobs", "unknown_url"
-        )
 
 
 def serve(
@@ -173,7 +202,9 @@ def serve(
         backend = None
         if gguf:
             name = model_name(bundle_or_gguf, gguf)
-            backend = stack.enter_context(LlamaServer(gguf, alias=name, slots=2))
+            tokens, shared = context_for(gguf)
+            server = LlamaServer(gguf, alias=name, context=tokens, slots=SLOTS, shared=shared)
+            backend = stack.enter_context(server)
         hosts = _LOOPBACK_NAMES if _is_loopback(host) else None
         app = create_app(backend, api_key=api_key, hosts=hosts, jobs=jobs if jobs.specs else None)
         address, number = sock.getsockname()[:2]
@@ -264,73 +295,35 @@ def _model_entry(app: FastAPI, name: str) -> dict[str, Any]:
 def _job_of(app: FastAPI, body: dict[str, Any]) -> str:
     """Return the job that a chat is with: the one that it names, or the only model of this server."""
     names = _names(app)
-    named = str(body.get("model", names[0] if len(names) == 1 else ""))
+    named = body.get("model") or (names[0] if len(names) == 1 else "")
     return named if named in app.state.jobs else ""
 
 
 def _ask_job(jobs: Jobs, name: str, body: dict[str, Any]) -> Response:
-    with _refusing():
-        given, listed = asked_of(body)
-        answers = jobs.answer(name, given)
-        return JSONResponse({"job": name, "answers": answers} if listed else {"job": name, **answers[0]})
+    given, listed = asked_of(body)
+    answers = jobs.answer(name, given)
+    return JSONResponse({"job": name, "answers": answers} if listed else {"job": name, **answers[0]})
 
 
 def _chat_with_job(jobs: Jobs, name: str, body: dict[str, Any]) -> Response:
-    with _refusing():
-        (answer,) = jobs.answer(name, [last_message(body)])
-        identity = {"id": f"job-{secrets.token_hex(8)}", "created": int(time.time())}
-        return JSONResponse(identity | completion(jobs.specs[name], answer, body.get("response_format")))
+    (answer,) = jobs.answer(name, [last_message(body)])
+    identity = {"id": f"job-{secrets.token_hex(8)}", "created": int(time.time())}
+    return JSONResponse(identity | completion(jobs.specs[name], answer, body.get("response_format")))
 
 
-@contextmanager
-def _refusing() -> Iterator[None]:
-    try:
-        yield
-    except BadRequest as error:
-        raise _Refusal(400, str(error)) from None
-    except TinsmithError as error:
-        raise _Refusal(500, error.what, type="server_error") from error
-
-
-async def _read_body(app: FastAPI, request: Request) -> dict[str, Any]:
+async def _read_body(app: FastAPI, request: Request) -> JsonObject:
     # A browser sends other types across origins without a preflight; for JSON it needs one, which is refused.
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+    media = request.headers.get("content-type", "").partition(";")[0].strip()
+    if media.lower() != "application/json":
         raise _Refusal(415, "send application/json")
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
         if len(data) > _MAX_BODY_BYTES:
             raise _Refusal(413, f"the request has more than {_MAX_BODY_BYTES:,} bytes")
-    try:
-        body = json.loads(data)
-    except ValueError as error:
-        raise _Refusal(400, f"not valid JSON: {error}") from None
-    if not isinstance(body, dict):
-        raise _Refusal(400, "send a JSON object")
-    if "model" in body:
-        _check_model(app, str(body["model"]))
+    body = await run_in_threadpool(read_json_object, bytes(data))
+    if (name := body.get("model")) is not None:
+        if not isinstance(name, str):
+            raise BadRequest("`model` must be a text", "model")
+        _check_model(app, name)
     return body
-
-
-async def _forward(app: FastAPI, path: str, body: dict[str, Any]) -> Response:
-    """Forward a request and return the answer, piece by piece if it streams."""
-    client: httpx.AsyncClient = app.state.client
-    try:
-        answer = await client.send(client.build_request("POST", path, json=body), stream=True)
-    except httpx.TransportError as error:
-        raise _Refusal(502, f"the model's server does not answer ({error})", type="server_error") from error
-    media = answer.headers.get("content-type", "application/json")
-    if media.startswith("text/event-stream"):
-        return StreamingResponse(_pieces(answer), answer.status_code, media_type=media)
-    content = await answer.aread()
-    await answer.aclose()
-    return Response(content, answer.status_code, media_type=media)
-
-
-async def _pieces(answer: httpx.Response) -> AsyncIterator[bytes]:
-    # Closing the answer when the client disconnects makes llama.cpp stop generating.
-    try:
-        async for piece in answer.aiter_raw():
-            yield piece
-    finally:
-        await answer.aclose()

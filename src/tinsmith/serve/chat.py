@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -10,9 +11,10 @@ from typing import TextIO
 
 import httpx
 
-from tinsmith.base.errors import AssetError, RunError
+from tinsmith.base.errors import AssetError
 from tinsmith.gguf.header import read_metadata
-from tinsmith.serve.runtime import LlamaServer, find_gguf
+from tinsmith.serve.runtime import find_gguf
+from tinsmith.serve.served import ServedModel
 
 _HELP = "empty line or /new: start over, /exit or Ctrl-D: quit, Ctrl-C: stop an answer"
 
@@ -28,15 +30,18 @@ def chat(
     sink: TextIO | None = None,
 ) -> None:
     """Chat with a model, one line per turn, until the input ends. Raises BundleError, AssetError, RunError."""
-    source, sink = source or sys.stdin, sink or sys.stdout
     gguf = find_gguf(bundle_or_gguf, format)
-    with LlamaServer(gguf) as server, server.client() as client:
-        if "tokenizer.chat_template" not in read_metadata(gguf):
-            raise AssetError(
-                "has no chat template",
-                where=str(gguf),
-                next_step="use tinsmith serve and its route /v1/completions",
-            )
+    if "tokenizer.chat_template" not in read_metadata(gguf):
+        raise AssetError(
+            "has no chat template",
+            where=str(gguf),
+            next_step="use tinsmith serve and its route /v1/completions",
+        )
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a line that is not text in this encoding ends no talk
+    source, sink = source or sys.stdin, sink or sys.stdout
+    with ServedModel(gguf) as server, server.client() as client:
         opening = [{"role": "system", "content": system}] if system else []
         messages = list(opening)
         if source.isatty():
@@ -47,9 +52,22 @@ def chat(
             if line in ("", "/new"):
                 messages = list(opening)
                 continue
-            messages.append({"role": "user", "content": line})
-            body = {"messages": messages, "temperature": temperature, "max_tokens": max_tokens}
-            messages.append({"role": "assistant", "content": _answer(client, body, sink)})
+            question = {"role": "user", "content": line}
+            body = {
+                "messages": [*messages, question],
+                "temperature": temperature,
+                "max_tokens": max_tokens,
+            }
+            try:
+                answer = _answer(client, body, sink)
+            except _NoAnswer as reason:
+                print(f"[{reason}]", file=sink, flush=True)
+                continue
+            messages += [question, {"role": "assistant", "content": answer}]
+
+
+class _NoAnswer(Exception):
+    """A question got no answer, and why; the talk goes on without it."""
 
 
 def _lines(source: TextIO, sink: TextIO) -> Iterator[str]:
@@ -62,11 +80,12 @@ def _lines(source: TextIO, sink: TextIO) -> Iterator[str]:
             line = ""
         if not line:
             return
-        yield line.strip()
+        # Half of a surrogate pair cannot be sent.
+        yield line.encode("utf-8", "replace").decode("utf-8").strip()
 
 
 def _answer(client: httpx.Client, body: dict[str, object], sink: TextIO) -> str:
-    """Print an answer as it streams; return it, or its part before Ctrl-C."""
+    """Print an answer as it streams; return it, or its part before Ctrl-C. Raises _NoAnswer."""
     pieces: list[str] = []
     try:
         with client.stream("POST", "/v1/chat/completions", json={**body, "stream": True}) as reply:
@@ -76,9 +95,11 @@ def _answer(client: httpx.Client, body: dict[str, object], sink: TextIO) -> str:
                 pieces.append(piece)
                 print(piece, end="", file=sink, flush=True)
     except KeyboardInterrupt:
+        if not pieces:
+            raise _NoAnswer("stopped") from None
         print(" [stopped]", end="", file=sink)
     except httpx.TransportError as error:
-        raise RunError(f"the model's server stopped ({error})", next_step="start the chat again") from error
+        raise _NoAnswer(f"the model's server does not answer ({type(error).__name__}); ask again") from error
     print(file=sink, flush=True)
     return "".join(pieces)
 
@@ -103,6 +124,7 @@ def _events(reply: httpx.Response) -> Iterator[bytes]:
     yield rest
 
 
-def _refusal(body: bytes) -> RunError:
-    message = json.loads(body)["error"]["message"]
-    return RunError(f"the model refused: {message}", next_step="start over with /new, or send less text")
+def _refusal(body: bytes) -> _NoAnswer:
+    error = json.loads(body)["error"]
+    too_long = error["code"] == "context_length_exceeded"
+    return _NoAnswer(error["message"] + (", or start over with /new" if too_long else ""))

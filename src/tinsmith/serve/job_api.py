@@ -14,12 +14,9 @@ from tinsmith.jobs.rendering import NoExample, Rendering
 from tinsmith.jobs.schema import fields_of
 from tinsmith.jobs.spec import Job, read_job
 from tinsmith.serve.job_model import JobAnswer, JobModel, find_jobs
+from tinsmith.serve.requests import BadRequest
 from tinsmith.serve.runtime import find_gguf
 from tinsmith.tokens.templates import name_in_template
-
-
-class BadRequest(Exception):
-    """A request that a job cannot answer, in words."""
 
 
 class Jobs:

@@ -21,7 +21,6 @@ from pydantic_core import from_json
 
 from tinsmith.base.errors import BundleError, RunError
 from tinsmith.base.files import JsonObject
-from tinsmith.gguf.header import read_metadata
 from tinsmith.jobs.ask import NONE, SEPARATOR, Ask, Reply, Result
 from tinsmith.jobs.asks import asks_of, prompt_of, results
 from tinsmith.jobs.calibration import answer_confidence, confidence, needs_a_person
@@ -32,6 +31,7 @@ from tinsmith.jobs.prompt import Prompt, answer_ids
 from tinsmith.jobs.schema import fields_of
 from tinsmith.jobs.spans import Value
 from tinsmith.jobs.spec import FILE, Job, read_job
+from tinsmith.serve.room import trained_context
 from tinsmith.serve.runtime import LlamaServer, find_gguf
 from tinsmith.tokens.tokenizer import load_tokenizer
 
@@ -385,9 +385,3 @@ def _read_tokens(tokens: Sequence[JsonObject]) -> Reply:
             break
     line, end, _ = text.partition(b"\n")
     return Reply(line.decode("utf-8", "replace").strip(), math.exp(log_probability), bool(end))
-
-
-def trained_context(gguf: Path) -> int:
-    """Return the tokens that a GGUF file's model was trained to read at once."""
-    metadata = read_metadata(gguf)
-    return int(metadata[f"{metadata['general.architecture']}.context_length"])

@@ -38,7 +38,8 @@ def _parameters(settings: dict[str, Any]) -> Any:
     params.api_keys = [settings["api_key"]]
     params.n_ctx = settings["context"]
     params.n_parallel = settings["slots"]
-    params.kv_unified = True
+    params.kv_unified = settings["shared"]
+    params.cache_ram_mib = 0  # slots keep what they read; llama.cpp would keep 8 GB more of past prompts
     for processor in (params.cpuparams, params.cpuparams_batch):
         processor.n_threads = settings["threads"]
         # Do not let waiting threads spin, which would slow everything else down.

@@ -12,6 +12,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -32,8 +33,9 @@ class LlamaServer:
     """Run llama.cpp's server over a GGUF file, on loopback under a random key, for a `with` block.
 
     `alias` is the model's name in answers (default: the file's). `context` is the number of tokens that all slots
-    share (0: the model's own). `threads` defaults to all usable cores. With `hidden_states`, /embeddings returns the
-    last hidden state of each token of prompts of so many tokens.
+    hold together (0: the model's own); they are `shared`, or each slot has an equal part. `threads` defaults to all
+    usable cores. With `hidden_states`, /embeddings returns the last hidden state of each token of prompts of so many
+    tokens.
     Raises AssetError for a file that llama.cpp cannot open, RunError if the server does not get ready.
     """
 
@@ -45,6 +47,7 @@ class LlamaServer:
         context: int = 0,
         threads: int | None = None,
         slots: int = 1,
+        shared: bool = True,
         hidden_states: int = 0,
     ) -> None:
         self.gguf, self.base_url = gguf, ""
@@ -57,10 +60,12 @@ class LlamaServer:
             "context": context,
             "threads": threads or usable_cores(),
             "slots": slots,
+            "shared": shared,
             "hidden_states": hidden_states,
         }
         self._process: subprocess.Popen[str] | None = None
         self._log: IO[str] | None = None
+        self._reviving = threading.Lock()
 
     def __enter__(self) -> LlamaServer:
         _check_magic(self.gguf)
@@ -86,6 +91,15 @@ class LlamaServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
+
+    def revive(self) -> bool:
+        """Start the server again if it has ended by itself; say whether it was. Raises AssetError, RunError."""
+        with self._reviving:
+            if self._process is None or self._process.poll() is None:
+                return False
+            self._stop()
+            self.__enter__()
+            return True
 
     def client(self, timeout: float = 300.0) -> httpx.Client:
         """Return an HTTP client with the address and key."""

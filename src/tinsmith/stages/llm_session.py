@@ -17,7 +17,8 @@ from tinsmith.llm.gate import Gate
 from tinsmith.llm.key import ApiKey
 from tinsmith.meter.energy import EnergyMeter
 from tinsmith.recipe import LLMConfig
-from tinsmith.serve.runtime import LlamaServer
+from tinsmith.serve.room import trained_context
+from tinsmith.serve.served import ServedModel
 
 _CONTEXT_TOKENS = 3072  # of question and answer together, for a local model
 
@@ -114,9 +115,8 @@ def _local(
             next_step="name a GGUF, such as one that the stage package wrote, or a model of `tinsmith models`",
         )
     meter = stack.enter_context(EnergyMeter())
-    server = stack.enter_context(
-        LlamaServer(asset.path, context=_CONTEXT_TOKENS * config.parallel, slots=config.parallel)
-    )
+    context = min(_CONTEXT_TOKENS, trained_context(asset.path))
+    server = stack.enter_context(ServedModel(asset.path, context=context, slots=config.parallel))
     client = LLMClient(
         "openai",
         asset.name,

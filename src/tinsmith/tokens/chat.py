@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -93,10 +93,38 @@ class ChatEncoder:
         RecipeError (with `where`) if answers cannot be located in the rendered text.
         """
         guarded, stands_for = self._guard(messages)
+        return self._encode_pieces(self._pieces(guarded, known, where), stands_for)
+
+    def prompt(self, messages: Messages) -> list[int]:
+        """Return the ids after which the model's answer begins: those that `encode` gives before that answer.
+
+        A last message of the assistant that answers somebody is the beginning of the answer.
+        Raises Refused if the template rejects the conversation.
+        """
+        guarded, stands_for = self._guard(messages)
+        begun = messages[-1].role == "assistant" and not is_opening(messages, len(messages) - 1)
+        past, beginning = (guarded[:-1], guarded[-1].content) if begun else (guarded, "")
+        asked = self._render(past, add_generation_prompt=True)
+        try:
+            *before, _ = self._pieces(past, 0, "messages")
+        except RecipeError:
+            # Such a template writes the past differently once it is past; it is read as one piece.
+            before = []
+        done = "".join(piece.text for piece in before)
+        if not asked.startswith(done):
+            before, done = [], ""
+        pieces = [
+            *before,
+            _Piece(asked[len(done) :], False),
+            *([_Piece(beginning, True)] if beginning else []),
+        ]
+        return self._encode_pieces(pieces, stands_for).ids
+
+    def _encode_pieces(self, pieces: Iterable[_Piece], stands_for: dict[str, str]) -> Encoded:
         ids: list[int] = []
         marks: list[int] = []
         before, markup = "", ""
-        for piece in self._pieces(guarded, known, where):
+        for piece in pieces:
             parts = self._split(piece.text, markup, stands_for)
             piece_ids = self._encode_after(before, parts[0])
             for markup, text in zip(parts[1::2], parts[2::2], strict=True):
