@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
+from tinsmith.base.errors import RecipeError
+from tinsmith.parity.conversations import typed_markup
 from tinsmith.parity.findings import STOP_TOKENS, TEMPLATE, TOKENIZER, Finding
 from tinsmith.parity.opened import DirectoryModel, GgufModel
 from tinsmith.parity.prompts import Prompt
 from tinsmith.parity.sides import ServerSide
 from tinsmith.parity.trained import Trained
+from tinsmith.serve.prompts import Prompts
+from tinsmith.serve.served import Service
+from tinsmith.tokens.chat import ChatEncoder, Message, Refused
 
 _COMPLETED_CHATS = 4  # chats that are sent to /v1/chat/completions as well
 
@@ -66,6 +73,37 @@ def server_differences(server: ServerSide, trained: Trained) -> Iterator[Finding
         if not server.stops_on(token, trained.prompts[-1].ids):
             name = trained.tokenizer.decode([token])
             yield Finding(STOP_TOKENS, f"generation does not stop on the stop token {token} ({name})")
+
+
+def typed_differences(service: Service, gguf: Path, trained: Trained) -> Iterator[Finding]:
+    """Compare the tokens of conversations with markup that a person typed: served, and as the trainer encodes them."""
+    if not trained.tokenizer.chat_template:
+        return
+    encoder, prompts = ChatEncoder(trained.tokenizer), Prompts(gguf)
+    specials = list(dict.fromkeys(map(str, trained.tokenizer.all_special_tokens)))
+    with closing(prompts), service.client() as client:
+        for number, messages in enumerate(typed_markup(specials)):
+            expected = _learnt(encoder, messages)
+            if expected is None:
+                continue
+            ids = prompts.chat_ids([Message(**message) for message in messages])
+            asked = Prompt("typed markup", messages[-1]["content"], tuple(expected))
+            yield from _compare_ids(number, asked, ids)
+            reply = client.post("/v1/chat/completions", json={"messages": messages, "max_tokens": 1})
+            read = reply.json()["usage"]["prompt_tokens"] if reply.status_code == 200 else reply.text
+            if read != len(expected):
+                what = f"typed markup {number}: the service read {read} tokens, not {len(expected)}"
+                yield Finding(TOKENIZER, what)
+
+
+def _learnt(encoder: ChatEncoder, messages: Sequence[dict[str, str]]) -> list[int] | None:
+    """Return the ids that the trainer puts before an answer; None where the template takes no such conversation."""
+    answered = [*(Message(**message) for message in messages), Message("assistant", "Yes.")]
+    try:
+        encoded = encoder.encode(answered, where="parity gate", known=len(messages))
+    except (Refused, RecipeError):
+        return None
+    return encoded.ids[: encoded.marks.index(1)]
 
 
 def _compare_ids(number: int, prompt: Prompt, ids: Sequence[int]) -> Iterator[Finding]:

@@ -4,6 +4,8 @@ It compares the saved model, and every GGUF file running in llama.cpp's server, 
 
 - Token ids: of every prompt, with and without the chat template. Some prompts also go through /completion and
   /v1/chat/completions, which must count as many tokens.
+- Typed markup: conversations in which people typed special tokens go through the service of `tinsmith serve`, which
+  the terminal, the page and answers in words ask too. They must have the tokens that the trainer's encoder gives.
 - Stop tokens: the file names them, and generation ends when the model is forced to emit one.
 - Weights: sampled rows of every tensor, so that a misplaced tensor is named.
 - Distributions: mean KL(trained || export) and top-1 agreement at every position of every prompt.
@@ -34,7 +36,12 @@ from tinsmith.base.errors import ParityError
 from tinsmith.base.progress import Advance, Progress
 from tinsmith.model.load import load_model
 from tinsmith.model.output_layer import OutputLayer
-from tinsmith.parity.differences import header_differences, saved_differences, server_differences
+from tinsmith.parity.differences import (
+    header_differences,
+    saved_differences,
+    server_differences,
+    typed_differences,
+)
 from tinsmith.parity.findings import BEGIN_OF_TEXT, STOP_TOKENS, TOKENIZER, VOCABULARY_ORDER, Finding
 from tinsmith.parity.opened import DirectoryModel, GgufModel, context_of
 from tinsmith.parity.prompts import Prompt, draw_prompts
@@ -44,6 +51,7 @@ from tinsmith.parity.tensors import all_findings
 from tinsmith.parity.trained import Trained
 from tinsmith.recipe import PackageConfig
 from tinsmith.serve.runtime import LlamaServer
+from tinsmith.serve.served import service
 
 _ANSWERS, _SERVED_ANSWERS = 8, 48
 _ANSWERED_PROBABILITIES = 2_500_000  # a server writes each as JSON: 100 bytes, and 10 microseconds
@@ -159,6 +167,8 @@ def _run_gguf(path: Path, trained: Trained, advance: Advance, *, threads: int, a
         file = GgufModel(path, "the file", client)
         differences = [*all_findings(trained.opened, file), *header_differences(trained.opened, file)]
         differences += server_differences(file.server, trained)
+        with service(server) as served:
+            differences += typed_differences(served, path, trained)
         export = Export(*file.hidden(trained.prompts, advance), differences)
         for number in _answered_prompts(trained, answers):
             prompt = trained.prompts[number]

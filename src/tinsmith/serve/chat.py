@@ -14,7 +14,7 @@ import httpx
 from tinsmith.base.errors import AssetError
 from tinsmith.gguf.header import read_metadata
 from tinsmith.serve.runtime import find_gguf
-from tinsmith.serve.served import ServedModel
+from tinsmith.serve.served import served_model
 
 _HELP = "empty line or /new: start over, /exit or Ctrl-D: quit, Ctrl-C: stop an answer"
 
@@ -41,7 +41,7 @@ def chat(
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a line that is not text in this encoding ends no talk
     source, sink = source or sys.stdin, sink or sys.stdout
-    with ServedModel(gguf) as server, server.client() as client:
+    with served_model(gguf) as server, server.client() as client:
         opening = [{"role": "system", "content": system}] if system else []
         messages = list(opening)
         if source.isatty():

@@ -39,7 +39,6 @@ def _parameters(settings: dict[str, Any]) -> Any:
     params.n_ctx = settings["context"]
     params.n_parallel = settings["slots"]
     params.kv_unified = settings["shared"]
-    params.cache_ram_mib = 0  # slots keep what they read; llama.cpp would keep 8 GB more of past prompts
     for processor in (params.cpuparams, params.cpuparams_batch):
         processor.n_threads = settings["threads"]
         # Do not let waiting threads spin, which would slow everything else down.
@@ -50,7 +49,9 @@ def _parameters(settings: dict[str, Any]) -> Any:
     params.warmup = False
     params.fit_params = False
     params.verbosity = 1
-    if settings["hidden_states"]:
+    if not settings["hidden_states"]:
+        params.cache_ram_mib = 0  # slots keep what they read; llama.cpp would keep 8 GB more of past prompts
+    else:
         params.embedding = True
         params.pooling_type = llama_pooling_type.LLAMA_POOLING_TYPE_NONE
         # Hidden states of a prompt come from one physical batch, which is 512 tokens unless said otherwise.

@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tinsmith.gguf.header import read_metadata
+from tinsmith.gguf.tokenizer import build_tokenizer
+from tinsmith.gguf.vocabulary import read_vocabulary
 from tinsmith.serve.requests import BadRequest
 from tinsmith.serve.room import trained_context
 from tinsmith.tokens.chat import ChatEncoder, Messages, Refused
 from tinsmith.tokens.encoding import encode, prefix_ids
-from tinsmith.tokens.tokenizer import load_tokenizer
 
 _THINKS = "<think>"
 _LAST_TOKENS = 8  # of a prompt, among which a template opens the model's thoughts
@@ -34,7 +35,7 @@ class Prompts:
         self._most_characters = self.context * max(map(len, tokens))
         # One thread, since a tokenizer cannot be used by two at once.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prompts")
-        self._tokenizer = self._thread.submit(load_tokenizer, gguf)
+        self._tokenizer = self._thread.submit(lambda: build_tokenizer(read_vocabulary(gguf)))
         self._encoder = (
             self._thread.submit(lambda: ChatEncoder(self._tokenizer.result())) if self.chats else None
         )
@@ -45,9 +46,8 @@ class Prompts:
 
     async def of_chat(self, messages: Messages) -> list[int]:
         """Return the ids of a conversation up to where the answer begins. Raises BadRequest."""
-        return await self._made(
-            sum(len(message.content) for message in messages), lambda: self._chat(messages)
-        )
+        characters = sum(len(message.content) for message in messages)
+        return await self._made(characters, lambda: self.chat_ids(messages))
 
     async def of_text(self, prompt: str | list[int], *, markup: bool) -> list[int]:
         """Return the ids of a text, or check given ones; with `markup`, special tokens that it names are these tokens.
@@ -74,7 +74,8 @@ class Prompts:
             raise self._too_long(f"{characters:,} characters")
         return self._fitting(await asyncio.get_running_loop().run_in_executor(self._thread, make))
 
-    def _chat(self, messages: Messages) -> list[int]:
+    def chat_ids(self, messages: Messages) -> list[int]:
+        """Return the ids of a conversation, in the thread that asks. Raises BadRequest."""
         assert self._encoder is not None
         try:
             return self._encoder.result().prompt(messages)

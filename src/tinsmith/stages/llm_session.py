@@ -18,7 +18,7 @@ from tinsmith.llm.key import ApiKey
 from tinsmith.meter.energy import EnergyMeter
 from tinsmith.recipe import LLMConfig
 from tinsmith.serve.room import trained_context
-from tinsmith.serve.served import ServedModel
+from tinsmith.serve.served import served_model
 
 _CONTEXT_TOKENS = 3072  # of question and answer together, for a local model
 
@@ -116,7 +116,7 @@ def _local(
         )
     meter = stack.enter_context(EnergyMeter())
     context = min(_CONTEXT_TOKENS, trained_context(asset.path))
-    server = stack.enter_context(ServedModel(asset.path, context=context, slots=config.parallel))
+    server = stack.enter_context(served_model(asset.path, context=context, slots=config.parallel))
     client = LLMClient(
         "openai",
         asset.name,
