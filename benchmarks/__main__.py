@@ -25,6 +25,7 @@ from benchmarks import (
     scoring,
     semantic,
     settings,
+    soak,
     speed,
     synthesis,
     tenfold,
@@ -60,6 +61,7 @@ _NAMES = (
     "job_speed",
     "parity",
     "tokenizers",
+    "soak",
 )
 
 
@@ -186,6 +188,8 @@ def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespa
         parity.run(quick=given.quick)
     elif name == "tokenizers":
         tokenizers.run(quick=given.quick)
+    elif name == "soak":
+        soak.run(quick=given.quick)
     elif name == "worth":
         worth.run("quick" if given.quick else given.scale or worth.fitting_scale(), train=not given.prepare)
     else:

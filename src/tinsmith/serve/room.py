@@ -18,7 +18,7 @@ from tinsmith.gguf.header import read_metadata
 
 SLOTS = 8
 # Keys and values of all slots take so much memory at most, unless one context of the model takes more.
-_MOST_BYTES = 1 << 30
+_MOST_BYTES = 1 << 29
 _BYTES_PER_NUMBER = 2  # float16
 
 
