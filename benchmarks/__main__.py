@@ -189,7 +189,7 @@ def _run(name: str, subjects: tuple[speed.Subject, ...], given: argparse.Namespa
     elif name == "tokenizers":
         tokenizers.run(quick=given.quick)
     elif name == "soak":
-        soak.run(quick=given.quick)
+        soak.run(quick=given.quick, rounds=given.rounds, append=given.append)
     elif name == "worth":
         worth.run("quick" if given.quick else given.scale or worth.fitting_scale(), train=not given.prepare)
     else:

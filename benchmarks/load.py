@@ -77,8 +77,9 @@ class Tally:
 
     @property
     def tokens_per_second(self) -> float:
-        """Return the tokens of whole answers over the time of all."""
-        return sum(outcome.tokens for outcome in self.outcomes if not outcome.fault) / self.seconds
+        """Return the tokens of plain answers, of which every server writes equally many, over the time of all."""
+        plain = (outcome for outcome in self.outcomes if outcome.kind == "plain" and not outcome.fault)
+        return sum(outcome.tokens for outcome in plain) / self.seconds
 
     def latency(self, share: float) -> float:
         """Return the seconds within which this share of the whole answers came."""

@@ -11,19 +11,21 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import psutil
 
 from benchmarks.evidence import table, write_evidence
 from benchmarks.load import Tally, cases, load
+from benchmarks.paths import RESULTS
 from benchmarks.ratios import ratio_spread, spread
 from tinsmith.base.assets import resolve_model
+from tinsmith.base.files import read_json
 from tinsmith.serve.room import SLOTS, context_for
 from tinsmith.serve.runtime import LlamaServer
 
-_CLIENTS, _REQUESTS, _ROUNDS = 64, 1000, 2
+_CLIENTS, _REQUESTS = 64, 500
 _WORDS, _TOKENS = 16, 8
 _SECONDS = 600.0
 _OURS, _PLAIN = "tinsmith serve", "llama.cpp's server"
@@ -35,60 +37,56 @@ class _Server(NamedTuple):
     process: int
 
 
-def run(*, quick: bool) -> None:
-    """Write `results/soak`. Each round has other requests, and each server starts first in turn."""
+def run(*, quick: bool, rounds: int, append: bool) -> None:
+    """Write `results/soak`. Each round has 500 other requests, and each server starts first in turn.
+
+    With `append`, the rounds of the last run are kept and these are added.
+    """
     gguf = resolve_model("smollm2-135m").path
-    count, rounds = (60, 1) if quick else (_REQUESTS, _ROUNDS)
+    name, count = ("soak-quick", 60) if quick else ("soak", _REQUESTS)
     servers = {_OURS: _tinsmith, _PLAIN: _plain}
-    found: dict[str, list[tuple[Tally, list[int]]]] = {name: [] for name in servers}
-    names = list(servers)
-    for number in range(rounds):
-        for name in names[number % len(names) :] + names[: number % len(names)]:
-            with servers[name](gguf) as server:
-                tally, memory = _soak(server, count // rounds, number)
-            found[name].append((tally, memory))
-            print(f"{name}: {tally.tokens_per_second:.0f} tokens/s, {len(tally.faults)} faults", flush=True)
-    facts = {
-        "model": gguf.name,
-        "clients": _CLIENTS,
-        "requests": count,
-        "servers": {
-            name: [
-                {
-                    "seconds": tally.seconds,
-                    "tokens_per_second": tally.tokens_per_second,
-                    "p50": tally.latency(0.5),
-                    "p99": tally.latency(0.99),
-                    "faults": tally.faults,
-                    "kinds": Counter(outcome.kind for outcome in tally.outcomes),
-                    "memory_bytes": memory,
-                }
-                for tally, memory in rows
-            ]
-            for name, rows in found.items()
-        },
+    file = RESULTS / f"{name}.json"
+    found = read_json(file)["servers"] if append else {server: [] for server in servers}
+    for _ in range(1 if quick else rounds):
+        number, order = len(found[_OURS]), list(servers)
+        for server in order[number % 2 :] + order[: number % 2]:
+            with servers[server](gguf) as running:
+                tally, memory = _soak(running, count, number)
+            found[server].append(_row(tally, memory))
+            print(f"{server}: {tally.tokens_per_second:.2f} tokens/s, {len(tally.faults)} faults", flush=True)
+    facts = {"model": gguf.name, "clients": _CLIENTS, "servers": found}
+    total = count * len(found[_OURS])
+    title = f"{total:,} requests of {_CLIENTS} clients at once, SmolLM2-135M in 4 bits"
+    write_evidence(name, title, facts, _page(found, total))
+
+
+def _row(tally: Tally, memory: list[int]) -> dict[str, Any]:
+    return {
+        "seconds": tally.seconds,
+        "tokens_per_second": tally.tokens_per_second,
+        "p50": tally.latency(0.5),
+        "p99": tally.latency(0.99),
+        "faults": tally.faults,
+        "kinds": Counter(outcome.kind for outcome in tally.outcomes),
+        "memory_bytes": memory,
     }
-    title = f"{count:,} requests of {_CLIENTS} clients at once, SmolLM2-135M in 4 bits"
-    write_evidence("soak-quick" if quick else "soak", title, facts, _page(found, count))
 
 
-def _page(found: dict[str, list[tuple[Tally, list[int]]]], count: int) -> list[str]:
+def _page(found: dict[str, list[dict[str, Any]]], total: int) -> list[str]:
     lines = []
-    speeds = {name: [tally.tokens_per_second for tally, _ in rows] for name, rows in found.items()}
+    speeds = {name: [row["tokens_per_second"] for row in rows] for name, rows in found.items()}
     for name, rows in found.items():
-        tallies = [tally for tally, _ in rows]
-        faults = sum(len(tally.faults) for tally in tallies)
-        grown = max(memory[-1] - memory[0] for _, memory in rows)
+        faults = sum(len(row["faults"]) for row in rows)
         lines.append(
             [
                 name,
-                f"{faults} of {count:,}",
+                f"{faults} of {total:,}",
                 spread(speeds[name]),
                 ratio_spread(speeds[_OURS], speeds[name]),
-                spread([tally.latency(0.5) for tally in tallies]),
-                spread([tally.latency(0.99) for tally in tallies]),
-                f"{max(memory[-1] for _, memory in rows) / 1e6:.0f}",
-                f"{grown / 1e6:+.0f}",
+                spread([row["p50"] for row in rows]),
+                spread([row["p99"] for row in rows]),
+                f"{max(row['memory_bytes'][-1] for row in rows) / 1e6:.0f}",
+                f"{max(row['memory_bytes'][-1] - row['memory_bytes'][0] for row in rows) / 1e6:+.0f}",
             ]
         )
     header = ["server", "lost, cut or wrong", "tokens/s", "tinsmith: times as fast", "seconds, p50", "p99"]
@@ -99,7 +97,8 @@ def _page(found: dict[str, list[tuple[Tally, list[int]]]], count: int) -> list[s
 _NOTES = [
     "Half of the requests are plain; the others have stop texts, JSON schemas that each admit one answer, clients that "
     "leave, and broken bodies, of which each must get a 4xx with a message. A fifth of the prompts hold markup that a "
-    "person typed. Tokens are those of whole answers. Memory is that of all processes of a server.",
+    "person typed. Tokens are those of plain answers, which are equally many for both: white space in JSON is each "
+    "server's own. Memory is that of all processes of a server.",
     "",
     "llama.cpp's server runs with the slots and the context that `tinsmith serve` gives it.",
 ]
