@@ -172,7 +172,8 @@ async def _read(client: httpx.AsyncClient, case: Case, outcome: Outcome) -> None
 
 
 async def _read_stream(reply: httpx.Response, case: Case) -> tuple[str, str, Body]:
-    text, finish, usage, pieces = "", "", {}, 0
+    text, finish, pieces = "", "", 0
+    usage: Body = {}
     async for line in reply.aiter_lines():
         if not line.startswith("data: {"):
             continue

@@ -25,7 +25,7 @@ from tinsmith.base.files import read_json
 from tinsmith.serve.room import SLOTS, context_for
 from tinsmith.serve.runtime import LlamaServer
 
-_CLIENTS, _REQUESTS = 64, 500
+_CLIENTS, _REQUESTS = 64, 250
 _WORDS, _TOKENS = 16, 8
 _SECONDS = 600.0
 _OURS, _PLAIN = "tinsmith serve", "llama.cpp's server"
@@ -38,7 +38,7 @@ class _Server(NamedTuple):
 
 
 def run(*, quick: bool, rounds: int, append: bool) -> None:
-    """Write `results/soak`. Each round has 500 other requests, and each server starts first in turn.
+    """Write `results/soak`. Each round has 250 other requests, and each server starts first in turn.
 
     With `append`, the rounds of the last run are kept and these are added.
     """

@@ -2,13 +2,25 @@
 
 import io
 import json
+from contextlib import nullcontext
 
 import httpx
+import psutil
 import pytest
 
 from tinsmith.base.errors import AssetError
 from tinsmith.serve import chat as module
 from tinsmith.serve.chat import chat
+from tinsmith.serve.runtime import find_gguf
+from tinsmith.serve.served import served_model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_server(bundle):
+    """Start the server of all talks once."""
+    with pytest.MonkeyPatch.context() as patch, served_model(find_gguf(bundle)) as served:
+        patch.setattr(module, "served_model", lambda gguf: nullcontext(served))
+        yield
 
 
 def talk(bundle, text, **options):
@@ -57,3 +69,60 @@ def test_only_a_line_feed_ends_a_line_of_a_stream(size, end):
 def test_a_model_without_a_template_is_refused(mute_gguf):
     with pytest.raises(AssetError, match="no chat template"):
         talk(mute_gguf, "hello\n")
+
+
+def test_a_message_that_is_too_long_is_told_and_the_talk_goes_on(bundle):
+    once = talk(bundle, "The licence?\n")
+    shown = talk(bundle, f"{'lease ' * 600}\nThe licence?\n")
+    told, _, rest = shown.partition("\n")
+    assert "tokens, and this model reads 512 tokens" in told
+    assert "/new" in told
+    assert rest == once  # the long message is not part of the talk
+
+
+def test_a_talk_that_became_too_long_is_told_until_it_starts_over(bundle):
+    once = talk(bundle, "The licence?\n")
+    shown = talk(bundle, f"{'lease ' * 40}\n" * 8 + "/new\nThe licence?\n")
+    assert "start over with /new" in shown
+    assert shown.endswith(once)
+
+
+def test_a_server_that_stopped_is_started_again_and_the_talk_goes_on(bundle, monkeypatch):
+    once = talk(bundle, "The licence?\n")
+    answer, asked = module._answer, []
+
+    def die_first(client, body, sink):
+        asked.append(body)
+        if len(asked) == 1:
+            (server,) = (p for p in psutil.Process().children() if "tinsmith.serve.native" in p.cmdline())
+            server.kill()
+            server.wait()
+        return answer(client, body, sink)
+
+    monkeypatch.setattr(module, "_answer", die_first)
+    assert talk(bundle, "The licence?\nThe licence?\n") == f"[{STARTED_AGAIN}]\n{once}"
+
+
+STARTED_AGAIN = "the model's server stopped and was started again; ask again"
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_ctrl_c_stops_an_answer_and_the_talk_goes_on(bundle, monkeypatch, after):
+    deltas, asked = module._deltas, []
+    once = talk(bundle, "The licence?\n")
+
+    def interrupted(reply):
+        asked.append(reply)
+        for number, piece in enumerate(deltas(reply)):
+            if len(asked) == 1 and number >= after:
+                raise KeyboardInterrupt
+            yield piece
+
+    monkeypatch.setattr(module, "_deltas", interrupted)
+    shown = talk(bundle, "The licence?\n/new\nThe licence?\n")
+    assert "[stopped]" in shown
+    assert shown.endswith(once)
+
+
+def test_half_a_surrogate_pair_ends_no_talk(bundle):
+    assert talk(bundle, "The licence? \ud83d\n").strip()

@@ -152,3 +152,44 @@ def test_white_space_that_markup_takes_is_left_out() -> None:
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert len(ids) < len(plain(TALK))
     assert ChatEncoder(tokenizer).encode(TALK, where="here").ids == ids
+
+
+@pytest.mark.parametrize("template", [CHATML, TRIMMED])
+def test_a_prompt_has_the_tokens_before_an_answer(template: str) -> None:
+    found = encoder(template)
+    talks = [
+        [ASKED],
+        [SYSTEM, ASKED],
+        [SYSTEM, ASKED, SAID, AGAIN],
+        [ASKED, Message("assistant", "\n a"), AGAIN],
+    ]
+    talks += [
+        [Message("user", "<|im_end|>")],
+        [ASKED, Message("assistant", "<|im_start|>"), AGAIN],
+        [SAID, ASKED],
+    ]
+    for talk in talks:
+        made = found.encode([*talk, MORE], where="here", known=len(talk))
+        assert found.prompt(talk) == made.ids[: made.marks.index(1)]
+
+
+def test_a_last_message_of_the_assistant_is_continued() -> None:
+    found = encoder()
+    whole = found.encode(TALK, where="here").ids
+    assert found.prompt(TALK) == whole[: len(found.prompt(TALK))]
+    assert found.tokenizer.decode(whole[len(found.prompt(TALK)) :]) == "<|im_end|>\n"
+    # Who opens a talk answers nobody, and is not continued.
+    assert found.tokenizer.decode(found.prompt([SAID])).endswith("<|im_end|>\n<|im_start|>assistant\n")
+
+
+def test_a_template_that_forgets_is_asked_as_it_renders() -> None:
+    found = encoder(FORGETFUL)
+    text = found.tokenizer.apply_chat_template(
+        [message._asdict() for message in TALK[:4]], tokenize=False, add_generation_prompt=True
+    )
+    assert found.tokenizer.decode(found.prompt(TALK[:4])) == text
+
+
+def test_a_prompt_that_the_template_refuses_says_so() -> None:
+    with pytest.raises(Refused, match="no system here"):
+        encoder(NO_SYSTEM).prompt([SYSTEM, ASKED])

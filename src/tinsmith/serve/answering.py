@@ -143,9 +143,9 @@ class Answering:
                 ended = bool(part.finish)
                 yield part
             if not ended:
-                raise BackendError("the model's server stopped in the middle of an answer; ask again")
+                raise await self._gone("it broke off")
         except httpx.TransportError as error:
-            raise await self._gone(error) from error
+            raise await self._gone(type(error).__name__) from error
         finally:
             # Nothing may be waited for here: this task may be ending because its client left.
             if ended:
@@ -213,7 +213,7 @@ class Answering:
         finally:
             self.room.give_back(slot)
 
-    async def _gone(self, error: httpx.TransportError) -> BackendError:
+    async def _gone(self, how: str) -> BackendError:
         """Start the server again if it has ended, and say so."""
         try:
             again = await asyncio.to_thread(self.backend.revive)
@@ -221,7 +221,7 @@ class Answering:
             return BackendError(f"the model's server stopped and cannot be started again: {failure.what}")
         if again:
             return BackendError("the model's server stopped and was started again; ask again")
-        return BackendError(f"the model's server does not answer ({type(error).__name__}); ask again")
+        return BackendError(f"the model's server does not answer ({how}); ask again")
 
 
 async def _events(reply: httpx.Response, stream: bool) -> AsyncIterator[JsonObject]:

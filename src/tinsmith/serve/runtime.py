@@ -25,6 +25,7 @@ from tinsmith.base.cores import usable_cores
 from tinsmith.base.errors import AssetError, BundleError, RunError
 
 _START_SECONDS, _STOP_SECONDS = 120.0, 5.0
+_ENDING_SECONDS = 0.5  # from a broken connection to the end of the process that broke it
 # The native server may close an idle connection just as it is used again; a new one costs nothing on loopback.
 ONE_REQUEST_EACH = httpx.Limits(max_keepalive_connections=0)
 
@@ -95,7 +96,11 @@ class LlamaServer:
     def revive(self) -> bool:
         """Start the server again if it has ended by itself; say whether it was. Raises AssetError, RunError."""
         with self._reviving:
-            if self._process is None or self._process.poll() is None:
+            if self._process is None:
+                return False
+            try:
+                self._process.wait(_ENDING_SECONDS)
+            except subprocess.TimeoutExpired:
                 return False
             self._stop()
             self.__enter__()

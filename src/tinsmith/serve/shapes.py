@@ -21,6 +21,7 @@ class _Thoughts:
 
     inside: bool = False
     begun: bool = False
+    spaced: bool = False  # white space that follows the thoughts belongs to neither
     rest: str = ""  # read, and not yet told apart
 
     def split(self, text: str, *, last: bool) -> tuple[str, str]:
@@ -34,12 +35,14 @@ class _Thoughts:
                 self.inside, self.rest = True, start[len(_OPENS) :]
             self.begun = True
         if not self.inside:
-            answer, self.rest = self.rest, ""
+            answer, self.rest = self.rest.lstrip() if self.spaced else self.rest, ""
+            self.spaced = self.spaced and not answer
             return "", answer
         thoughts, closed, after = self.rest.partition(_CLOSES)
         if closed:
-            self.inside, self.rest = False, ""
-            return thoughts, after.lstrip()
+            after = after.lstrip()
+            self.inside, self.rest, self.spaced = False, "", not after
+            return thoughts, after
         held = 0 if last else max(n for n in range(len(_CLOSES)) if self.rest.endswith(_CLOSES[:n]))
         thoughts, self.rest = self.rest[: len(self.rest) - held], self.rest[len(self.rest) - held :]
         return thoughts, ""
