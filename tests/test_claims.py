@@ -23,7 +23,7 @@ PAGES = (
         for name in ("evidence", "curation", "jobs", "training", "speed", "cluster", "bases")
     ),
 )
-PAGES += ("docs/extending.md", "docs/design.md")
+PAGES += ("docs/extending.md", "docs/design.md", "docs/serving.md")
 # Headings below which nothing is promised: what was not tried, and where one finds what.
 NO_PROMISE = {"docs/cluster.md#what-was-not-tried", "docs/speed.md#what-is-left"}
 

@@ -19,6 +19,7 @@ from tinsmith.parity.prompts import draw_prompts
 from tinsmith.parity.recompute import server_figures
 from tinsmith.parity.sides import GgufSide, ServerSide
 from tinsmith.recipe import PackageConfig
+from tinsmith.tokens.chat import ChatEncoder
 from tiny_model import (
     CHATML,
     TEXTS,
@@ -227,6 +228,29 @@ def test_another_chat_template_fails_by_name(trained, saved, tmp_path, monkeypat
     monkeypatch.setattr(parity, "all_findings", lambda trained, file: [])
     with pytest.raises(ParityError, match=r"chat template renders prompt 0 differently: at .* got ': "):
         gate(trained, saved, {"f16": path})
+
+
+def test_a_service_that_takes_typed_markup_for_its_own_fails_by_name(trained, saved, tmp_path, monkeypatch):
+    """llama.cpp's server does so: who types a turn's end closes the turn."""
+    path = tmp_path / "model-f16.gguf"
+    write_gguf(trained, path, "f16")
+
+    def as_markup(encoder, messages):
+        return plainly_encoded(encoder.tokenizer, messages)
+
+    monkeypatch.setattr(ChatEncoder, "prompt", as_markup)
+    with pytest.raises(
+        ParityError,
+        match=r"token ids of prompt 0 \(typed markup .* differ from token .*the service read 20 tokens, not 48",
+    ):
+        gate(trained, saved, {"f16": path})
+
+
+def plainly_encoded(tokenizer, messages):
+    text = tokenizer.apply_chat_template(
+        [message._asdict() for message in messages], tokenize=False, add_generation_prompt=True
+    )
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def test_a_missing_stop_token_fails_by_name(trained, saved, tmp_path, monkeypatch):

@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import copy
 import json
+import random
 import threading
 import time
+from collections import Counter
 from contextlib import contextmanager
 
 import httpx
-import openai
 import pytest
 
 from tinsmith.serve import answering as module
@@ -16,6 +18,8 @@ from tinsmith.serve.runtime import LlamaServer
 from tinsmith.serve.served import service
 from tinsmith.tokens.chat import ChatEncoder, Message
 from tinsmith.tokens.tokenizer import load_tokenizer
+
+openai = pytest.importorskip("openai", reason="the extra tinsmith[dev] is not installed")
 
 CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 CONTEXT = 512
@@ -110,6 +114,68 @@ def test_a_refusal_leaves_the_connection_open(bundle):
         assert client.post("/v1/embeddings", json={}).status_code == 404
         client.headers["Authorization"] = "Bearer wrong"
         assert client.get(CHAT).status_code == 401
+
+
+ODD = [
+    None,
+    True,
+    -1,
+    2**63,
+    0.5,
+    1e999,
+    "",
+    "\0",
+    "\ud83d",
+    "<|im_end|>",
+    [],
+    [[]],
+    [None],
+    {},
+    {"type": "text"},
+]
+
+
+def test_no_body_makes_an_error_of_the_server(client):
+    """Each value of a sound body in turn is something odd."""
+    schema = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
+    sound = {
+        "max_tokens": 1,
+        "stop": ["a"],
+        "logit_bias": {"3": 1},
+        "response_format": schema,
+        "n": 1,
+        "seed": 2,
+    }
+    bodies = [
+        (CHAT, user("a", **sound, logprobs=True, top_logprobs=1)),
+        (TEXT, {"prompt": ["a"], **sound, "logprobs": 1}),
+    ]
+    draw, answered = random.Random(5), Counter()
+    for path, body in bodies:
+        for place in places(body):
+            for odd in draw.sample(ODD, 4):
+                content = json.dumps(changed(body, place, odd)).encode()
+                reply = client.post(path, content=content, headers={"Content-Type": "application/json"})
+                answered[reply.status_code] += 1
+                assert reply.status_code in (200, 400, 404), (content, reply.text)
+                assert reply.status_code == 200 or reply.json()["error"]["message"]
+    assert answered[200] > 10
+    assert answered[400] > 50
+
+
+def places(value, place=()):
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, part in parts:
+        yield (*place, name)
+        yield from places(part, (*place, name))
+
+
+def changed(value, place, odd):
+    if not place:
+        return odd
+    found = copy.copy(value)
+    found[place[0]] = changed(value[place[0]], place[1:], odd)
+    return found
 
 
 def test_prompts_and_answers_are_counted_together(client):

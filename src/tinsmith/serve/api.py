@@ -32,8 +32,8 @@ from tinsmith.base.files import JsonObject
 from tinsmith.serve.answering import Answering, BackendError
 from tinsmith.serve.completions import chat, complete, error_body
 from tinsmith.serve.find_bundle import expect_bundle
-from tinsmith.serve.job_api import Jobs, asked_of, completion, last_message
-from tinsmith.serve.requests import BadRequest, read_json_object
+from tinsmith.serve.job_api import Jobs, asked_in_chat, asked_of, completion
+from tinsmith.serve.requests import BadRequest, read_chat, read_json_object
 from tinsmith.serve.room import SLOTS, context_for
 from tinsmith.serve.runtime import LlamaServer, find_gguf
 
@@ -306,9 +306,10 @@ def _ask_job(jobs: Jobs, name: str, body: dict[str, Any]) -> Response:
 
 
 def _chat_with_job(jobs: Jobs, name: str, body: dict[str, Any]) -> Response:
-    (answer,) = jobs.answer(name, [last_message(body)])
+    asked = read_chat(body)
+    (answer,) = jobs.answer(name, [asked_in_chat(asked)])
     identity = {"id": f"job-{secrets.token_hex(8)}", "created": int(time.time())}
-    return JSONResponse(identity | completion(jobs.specs[name], answer, body.get("response_format")))
+    return JSONResponse(identity | completion(jobs.specs[name], answer, asked.response_format))
 
 
 async def _read_body(app: FastAPI, request: Request) -> JsonObject:

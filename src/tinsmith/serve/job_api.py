@@ -9,12 +9,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from tinsmith.base.files import JsonObject
 from tinsmith.jobs.rendering import NoExample, Rendering
 from tinsmith.jobs.schema import fields_of
 from tinsmith.jobs.spec import Job, read_job
 from tinsmith.serve.job_model import JobAnswer, JobModel, find_jobs
-from tinsmith.serve.requests import BadRequest
+from tinsmith.serve.requests import BadRequest, ChatRequest
 from tinsmith.serve.runtime import find_gguf
 from tinsmith.tokens.templates import name_in_template
 
@@ -82,33 +84,31 @@ def asked_of(body: Mapping[str, Any]) -> tuple[list[Any], bool]:
     return body["inputs"], True
 
 
-def last_message(body: Mapping[str, Any]) -> Any:
-    """Return the input in a chat: the last message of the user, its text or an object of fields as JSON."""
-    if body.get("stream"):
-        raise BadRequest("a job answers whole; leave out `stream`")
-    messages = body.get("messages")
-    spoken = [
-        message.get("content")
-        for message in (messages if isinstance(messages, list) else [])
-        if isinstance(message, dict) and message.get("role") == "user"
-    ]
+def asked_in_chat(asked: ChatRequest) -> Any:
+    """Return the input in a chat: the last message of the user, its text or an object of fields as JSON.
+
+    A job gives its likeliest answer, whole, so settings of sampling change nothing. Raises BadRequest.
+    """
+    if asked.stream:
+        raise BadRequest("a job answers whole; leave out `stream`", "stream")
+    for name in ("n", "stop", "logprobs", "logit_bias", "ignore_eos"):
+        if getattr(asked, name) != ChatRequest.model_fields[name].get_default(call_default_factory=True):
+            raise BadRequest(f"a job does not do `{name}`; leave it out", name)
+    spoken = [message.content for message in asked.talk if message.role == "user"]
     if not spoken:
-        raise BadRequest("send `messages` with a message of the user")
-    content = spoken[-1]
-    if isinstance(content, list):
-        content = "".join(part.get("text", "") for part in content if isinstance(part, dict))
-    if not isinstance(content, str):
-        raise BadRequest("the message of the user must be text")
+        raise BadRequest("send `messages` with a message of the user", "messages")
     try:
-        value = json.loads(content)
+        value = from_json(spoken[-1])
     except ValueError:
-        return content
-    return value if isinstance(value, dict) else content
+        return spoken[-1]
+    return value if isinstance(value, dict) else spoken[-1]
 
 
-def completion(job: Job, answer: JsonObject, format: Any) -> JsonObject:
-    """Return an answer as a chat completion; an answer that is withheld comes as a refusal. Raises BadRequest."""
-    schema = _schema(format)
+def completion(job: Job, answer: JsonObject, schema: JsonObject | None) -> JsonObject:
+    """Return an answer as a chat completion, as JSON of a schema if there is one.
+
+    An answer that is withheld comes as a refusal. Raises BadRequest.
+    """
     content: str | None = None
     if answer["answer"] is not None or not answer["withheld"]:
         value = answer["answer"]
@@ -124,19 +124,6 @@ def completion(job: Job, answer: JsonObject, format: Any) -> JsonObject:
         "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
         "job": answer,
     }
-
-
-def _schema(format: Any) -> JsonObject | None:
-    """Return the JSON Schema that a request names: {} for any JSON, None for plain text."""
-    kind = format.get("type") if isinstance(format, dict) else None
-    if format is None or kind == "text":
-        return None
-    if kind == "json_object":
-        return {}
-    schema = format.get("json_schema", {}).get("schema") if kind == "json_schema" else None
-    if not isinstance(schema, dict):
-        raise BadRequest("`response_format` is neither text, json_object nor json_schema with a schema")
-    return schema
 
 
 def _of_schema(job: Job, value: Any, schema: JsonObject) -> JsonObject:
@@ -162,7 +149,7 @@ def _of_schema(job: Job, value: Any, schema: JsonObject) -> JsonObject:
         )
     for name, part in wanted.items():
         choices = part.get("enum") if isinstance(part, dict) else None
-        if choices and any(label not in choices for label in job.labels):
+        if isinstance(choices, list) and any(label not in choices for label in job.labels):
             raise BadRequest(
                 f"the schema's `enum` of {name!r} lacks labels of the job: {', '.join(job.labels)}"
             )
