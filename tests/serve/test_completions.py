@@ -70,8 +70,7 @@ def test_typed_markup_is_text_when_it_is_asked(bundle, client, messages):
     if talk[-1].role == "assistant":
         expected = len(encoder.encode(talk, where="here").ids) - 2  # without the end of the turn
     else:
-        encoded = encoder.encode([*talk, Message("assistant", "a")], where="here", known=len(talk))
-        expected = encoded.marks.index(1)
+        expected = encoder.encode([*talk, Message("assistant", "a")], where="here").last_target
     assert usage["prompt_tokens"] == expected
 
 

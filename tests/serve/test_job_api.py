@@ -151,6 +151,9 @@ def test_a_chat_keeps_to_the_schema_or_says_that_it_cannot(client):
     found = json.loads(whole.json()["choices"][0]["message"]["content"])
     assert found.keys() == {"sort"}
     assert found["sort"] in LABELS
+    odd = schema_of("sort")
+    odd["json_schema"]["schema"]["properties"]["sort"]["enum"] = 5
+    assert chat(client, "The fee is due.", response_format=odd).status_code == 200
     plain = chat(client, "The fee is due.", response_format={"type": "json_object"}).json()
     assert json.loads(plain["choices"][0]["message"]["content"]).keys() == {"kind"}
     narrow = chat(client, "The fee is due.", response_format=schema_of("sort", "licence"))

@@ -31,8 +31,8 @@ def model(request, tmp_path_factory):
 
 def learnt(encoder: ChatEncoder, talk: list[Message]) -> list[int]:
     """Return what the trainer puts before the next answer of a talk."""
-    encoded = encoder.encode([*talk, Message("assistant", "Yes.")], where="here", known=len(talk))
-    return encoded.ids[: encoded.marks.index(1)]
+    encoded = encoder.encode([*talk, Message("assistant", "Yes.")], where="here")
+    return encoded.ids[: encoded.last_target]
 
 
 def test_conversations_have_the_tokens_of_training(model):

@@ -2,8 +2,6 @@
 
 import asyncio
 
-import pytest
-
 from tinsmith.serve import room as module
 from tinsmith.serve.room import Context, Room, context_for
 
@@ -51,23 +49,46 @@ def test_slots_and_tokens_are_never_given_out_twice():
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("asked", [False, True], ids=["while it waits", "as it is let in"])
-def test_who_leaves_makes_room(asked):
+def test_who_leaves_while_it_waits_is_overtaken():
+    async def run() -> None:
+        room = Room(slots=2, tokens=100)
+        await waiting(room, 60)
+        leaves = await waiting(room, 100)
+        last = await waiting(room, 40)
+        assert not last.done()
+        leaves.cancel()
+        await settled()
+        assert last.done()
+        assert not room._waiting
+
+    asyncio.run(run())
+
+
+def test_who_leaves_as_it_is_let_in_gives_its_room_back():
     async def run() -> None:
         room = Room(slots=2, tokens=100)
         first = await waiting(room, 100)
         leaves = await waiting(room, 100)
         last = await waiting(room, 50)
-        if asked:
-            room.give_back(first.result())  # the waiting one is let in, and leaves before it hears of it
+        room.give_back(first.result())  # lets the next one in, which leaves before it hears of it
         leaves.cancel()
         await settled()
-        if not asked:
-            room.give_back(first.result())
-            await settled()
         assert last.done()
-        assert not room._waiting
         assert len(room._free) == 1
+
+    asyncio.run(run())
+
+
+def test_who_has_just_left_is_not_let_in():
+    async def run() -> None:
+        room = Room(slots=2, tokens=100)
+        first = await waiting(room, 100)
+        leaves = await waiting(room, 100)
+        leaves.cancel()
+        room.give_back(first.result())
+        await settled()
+        assert leaves.cancelled()
+        assert len(room._free) == 2
 
     asyncio.run(run())
 

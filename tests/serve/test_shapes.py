@@ -21,7 +21,7 @@ def streamed(text: str, size: int, *, thinks: bool = False) -> tuple[str, str]:
     ("text", "thinks", "thoughts", "answer"),
     [
         ("Yes, it is.", False, "", "Yes, it is."),
-        ("<think>\nhm < 3\n</think>\n\nYes.", False, "\nhm < 3\n", "Yes."),
+        ("<think>\nhm < 3\n</think>\n\nYes, it is.", False, "\nhm < 3\n", "Yes, it is."),
         ("hm</thin king</think>Yes.", True, "hm</thin king", "Yes."),
         ("never done </think", True, "never done </think", ""),
         ("a <think> inside", False, "", "a <think> inside"),

@@ -4,7 +4,7 @@ import pytest
 from tokenizers import AddedToken, pre_tokenizers
 
 from tinsmith.base.errors import RecipeError
-from tinsmith.tokens.chat import ChatEncoder, Message, Refused
+from tinsmith.tokens.chat import ChatEncoder, Encoded, Message, Refused
 from tinsmith.tokens.encoding import encode
 from tinsmith.tokens.vocabulary import CHATML, train_vocabulary
 from tiny_model import tiny_tokenizer
@@ -154,6 +154,34 @@ def test_white_space_that_markup_takes_is_left_out() -> None:
     assert ChatEncoder(tokenizer).encode(TALK, where="here").ids == ids
 
 
+# What a role ends with and an answer begins with would make one token, if they were not apart.
+SPACED = CHATML.replace("\n' + message['content']", " ' + message['content']").replace(
+    "assistant\n", "assistant "
+)
+
+
+def test_where_the_last_answer_begins() -> None:
+    assert [
+        Encoded([0] * len(marks), marks).last_target for marks in ([0, 1, 1, 0], [1, 0, 0, 1], [1], [1, 0])
+    ] == [
+        1,
+        3,
+        0,
+        0,
+    ]
+
+
+def test_a_past_answer_is_encoded_apart_from_its_role() -> None:
+    found = encoder(SPACED)
+    talk = [ASKED, Message("assistant", "the fee"), AGAIN]
+    text = found.tokenizer.apply_chat_template(
+        [message._asdict() for message in talk], tokenize=False, add_generation_prompt=True
+    )
+    made = found.encode([*talk, MORE], where="here")
+    assert found.prompt(talk) == made.ids[: made.last_target]
+    assert found.prompt(talk) != found.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
 @pytest.mark.parametrize("template", [CHATML, TRIMMED])
 def test_a_prompt_has_the_tokens_before_an_answer(template: str) -> None:
     found = encoder(template)
@@ -169,8 +197,8 @@ def test_a_prompt_has_the_tokens_before_an_answer(template: str) -> None:
         [SAID, ASKED],
     ]
     for talk in talks:
-        made = found.encode([*talk, MORE], where="here", known=len(talk))
-        assert found.prompt(talk) == made.ids[: made.marks.index(1)]
+        made = found.encode([*talk, MORE], where="here")
+        assert found.prompt(talk) == made.ids[: made.last_target]
 
 
 def test_a_last_message_of_the_assistant_is_continued() -> None:

@@ -100,10 +100,10 @@ def _learnt(encoder: ChatEncoder, messages: Sequence[dict[str, str]]) -> list[in
     """Return the ids that the trainer puts before an answer; None where the template takes no such conversation."""
     answered = [*(Message(**message) for message in messages), Message("assistant", "Yes.")]
     try:
-        encoded = encoder.encode(answered, where="parity gate", known=len(messages))
+        encoded = encoder.encode(answered, where="parity gate")
     except (Refused, RecipeError):
         return None
-    return encoded.ids[: encoded.marks.index(1)]
+    return encoded.ids[: encoded.last_target]
 
 
 def _compare_ids(number: int, prompt: Prompt, ids: Sequence[int]) -> Iterator[Finding]:

@@ -44,6 +44,14 @@ class Encoded:
     ids: list[int]
     marks: list[int]
 
+    @property
+    def last_target(self) -> int:
+        """Return where the last answer that is a target begins."""
+        backwards = self.marks[::-1]
+        last = backwards.index(1)
+        begin = next((place for place in range(last, len(backwards)) if not backwards[place]), len(backwards))
+        return len(self.marks) - begin
+
 
 class _Piece(NamedTuple):
     text: str
