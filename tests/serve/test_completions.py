@@ -65,7 +65,7 @@ def user(text: str, **more) -> dict:
 def test_typed_markup_is_text_when_it_is_asked(bundle, client, messages):
     talk = [Message(*message) for message in messages]
     encoder = ChatEncoder(load_tokenizer(bundle / "model"))
-    body = {"messages": [message._asdict() for message in talk], "max_tokens": 1}
+    body = {"messages": [{"role": each.role, "content": each.content} for each in talk], "max_tokens": 1}
     usage = client.post(CHAT, json=body).json()["usage"]
     if talk[-1].role == "assistant":
         expected = len(encoder.encode(talk, where="here").ids) - 2  # without the end of the turn

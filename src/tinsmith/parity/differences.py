@@ -86,7 +86,7 @@ def typed_differences(service: Service, gguf: Path, trained: Trained) -> Iterato
             expected = _learnt(encoder, messages)
             if expected is None:
                 continue
-            ids = prompts.chat_ids([Message(**message) for message in messages])
+            ids = prompts.chat_ids([Message(message["role"], message["content"]) for message in messages])
             asked = Prompt("typed markup", messages[-1]["content"], tuple(expected))
             yield from _compare_ids(number, asked, ids)
             reply = client.post("/v1/chat/completions", json={"messages": messages, "max_tokens": 1})
@@ -98,7 +98,7 @@ def typed_differences(service: Service, gguf: Path, trained: Trained) -> Iterato
 
 def _learnt(encoder: ChatEncoder, messages: Sequence[dict[str, str]]) -> list[int] | None:
     """Return the ids that the trainer puts before an answer; None where the template takes no such conversation."""
-    answered = [*(Message(**message) for message in messages), Message("assistant", "Yes.")]
+    answered = [*(Message(message["role"], message["content"]) for message in messages), Message("assistant", "Yes.")]
     try:
         encoded = encoder.encode(answered, where="parity gate")
     except (Refused, RecipeError):
