@@ -5,22 +5,25 @@ import json
 from contextlib import nullcontext
 
 import httpx
-import psutil
 import pytest
 
 from tinsmith.base.errors import AssetError
 from tinsmith.serve import chat as module
 from tinsmith.serve.chat import chat
-from tinsmith.serve.runtime import find_gguf
-from tinsmith.serve.served import served_model
+from tinsmith.serve.runtime import LlamaServer, find_gguf
+from tinsmith.serve.served import service
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_server(bundle):
-    """Start the server of all talks once."""
-    with pytest.MonkeyPatch.context() as patch, served_model(find_gguf(bundle)) as served:
+def backend(bundle):
+    """Start the server of all talks once, and return it."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        LlamaServer(find_gguf(bundle)) as backend,
+        service(backend) as served,
+    ):
         patch.setattr(module, "served_model", lambda gguf: nullcontext(served))
-        yield
+        yield backend
 
 
 def talk(bundle, text, **options):
@@ -87,16 +90,15 @@ def test_a_talk_that_became_too_long_is_told_until_it_starts_over(bundle):
     assert shown.endswith(once)
 
 
-def test_a_server_that_stopped_is_started_again_and_the_talk_goes_on(bundle, monkeypatch):
+def test_a_server_that_stopped_is_started_again_and_the_talk_goes_on(bundle, backend, monkeypatch):
     once = talk(bundle, "The licence?\n")
     answer, asked = module._answer, []
 
     def die_first(client, body, sink):
         asked.append(body)
         if len(asked) == 1:
-            (server,) = (p for p in psutil.Process().children() if "tinsmith.serve.native" in p.cmdline())
-            server.kill()
-            server.wait()
+            backend._process.kill()
+            backend._process.wait()
         return answer(client, body, sink)
 
     monkeypatch.setattr(module, "_answer", die_first)

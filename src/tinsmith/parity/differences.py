@@ -98,7 +98,10 @@ def typed_differences(service: Service, gguf: Path, trained: Trained) -> Iterato
 
 def _learnt(encoder: ChatEncoder, messages: Sequence[dict[str, str]]) -> list[int] | None:
     """Return the ids that the trainer puts before an answer; None where the template takes no such conversation."""
-    answered = [*(Message(message["role"], message["content"]) for message in messages), Message("assistant", "Yes.")]
+    answered = [
+        *(Message(message["role"], message["content"]) for message in messages),
+        Message("assistant", "Yes."),
+    ]
     try:
         encoded = encoder.encode(answered, where="parity gate")
     except (Refused, RecipeError):
