@@ -285,9 +285,9 @@ def test_a_client_that_leaves_while_it_waits_is_forgotten(bundle):
         found: list = []
         first = threading.Thread(target=stream, args=(client, long, found))
         first.start()
-        time.sleep(0.2)
+        time.sleep(0.05)
         with pytest.raises(httpx.ReadTimeout):
-            client.post(TEXT, json=long, timeout=0.1)
+            client.post(TEXT, json=long, timeout=0.05)
         last = client.post(TEXT, json=long | {"max_tokens": 1}).json()
         first.join()
     assert found == [(200, "length", 450)]

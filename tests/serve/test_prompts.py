@@ -5,7 +5,9 @@ from contextlib import closing
 
 import pytest
 
+from small_models import byte_tokenizer, tiny_model
 from tinsmith.gguf.writer import write_gguf
+from tinsmith.model.export import save_model
 from tinsmith.parity.conversations import conversations, typed_markup
 from tinsmith.serve.prompts import Prompts
 from tinsmith.serve.requests import BadRequest
@@ -99,3 +101,15 @@ def test_an_empty_prompt_is_refused_unless_a_token_begins_every_text(model):
         else:
             with pytest.raises(BadRequest, match="is empty"):
                 asyncio.run(prompts.of_text("", markup=False))
+
+
+def test_without_a_template_a_conversation_is_plain_text_where_that_is_asked_for(tmp_path):
+    tokenizer = byte_tokenizer()
+    save_model(tiny_model(size=len(tokenizer)), tokenizer, tmp_path / "model", "float32")
+    write_gguf(tmp_path / "model", tmp_path / "m.gguf", "f16")
+    talk = [Message("system", "Be kind."), Message("user", "<eos>?")]
+    with closing(Prompts(tmp_path / "m.gguf", plain_chats=True)) as prompts:
+        assert prompts.chats
+        assert prompts.chat_ids(talk) == encode(tokenizer, "Be kind.\n\n<eos>?\n\n")
+    with closing(Prompts(tmp_path / "m.gguf")) as prompts:
+        assert not prompts.chats

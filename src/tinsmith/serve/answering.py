@@ -68,11 +68,11 @@ class Part:
 class Answering:
     """A running server of llama.cpp with its room. For one event loop, in an `async with` block."""
 
-    def __init__(self, backend: LlamaServer) -> None:
+    def __init__(self, backend: LlamaServer, plain_chats: bool = False) -> None:
         self.backend = backend
         slots, tokens = backend.settings["slots"], backend.settings["context"]
         each = tokens if backend.settings["shared"] else tokens // slots
-        self.prompts = Prompts(backend.gguf, each)
+        self.prompts = Prompts(backend.gguf, each, plain_chats)
         self.room = Room(slots, tokens or self.prompts.context)
         self._schemas: dict[bytes, bool] = {}
         self._leaving: set[asyncio.Task[None]] = set()

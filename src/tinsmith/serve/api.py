@@ -29,6 +29,7 @@ from starlette.requests import ClientDisconnect
 
 from tinsmith.base.errors import RunError, TinsmithError
 from tinsmith.base.files import JsonObject
+from tinsmith.gguf.vocabulary import read_vocabulary
 from tinsmith.serve.answering import Answering, BackendError
 from tinsmith.serve.completions import chat, complete, error_body
 from tinsmith.serve.find_bundle import expect_bundle
@@ -57,17 +58,19 @@ def create_app(
     api_key: str | None,
     hosts: frozenset[str] | None = None,
     jobs: Jobs | None = None,
+    plain_chats: bool = False,
 ) -> FastAPI:
     """Return the app for a running server, for jobs, or for both.
 
-    `hosts` are the only host names that it answers to (None: any).
+    `hosts` are the only host names that it answers to (None: any). With `plain_chats`, a model without a chat template
+    is asked conversations as plain text.
     """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             if backend:
-                app.state.answering = await stack.enter_async_context(Answering(backend))
+                app.state.answering = await stack.enter_async_context(Answering(backend, plain_chats))
             yield
         if jobs:
             jobs.close()
@@ -195,6 +198,8 @@ def serve(
     jobs = Jobs(bundle_or_gguf, format)
     general = not jobs.specs or (bundle_or_gguf / "gguf").is_dir()
     gguf = find_gguf(bundle_or_gguf, format) if general else None
+    if gguf:
+        read_vocabulary(gguf)  # an unknown one is refused before anything starts
     # Bind before loading the model, so that a port in use is reported at once.
     sock = _bind(host, port)
     with ExitStack() as stack:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tinsmith.gguf.header import read_metadata
 from tinsmith.gguf.tokenizer import build_tokenizer
 from tinsmith.gguf.vocabulary import read_vocabulary
 from tinsmith.serve.requests import BadRequest
@@ -22,22 +21,23 @@ _LAST_TOKENS = 8  # of a prompt, among which a template opens the model's though
 class Prompts:
     """The prompts of a GGUF file's model, at most `context` tokens long each; made in a thread of their own.
 
-    The tokenizer is opened at once, in that thread. Raises AssetError at the first prompt if it cannot be.
+    The tokenizer is built at once, in that thread. With `plain_chats`, a model without a chat template reads the
+    messages of a conversation one below the other. Raises AssetError for a vocabulary that is not known.
     """
 
-    def __init__(self, gguf: Path, context: int = 0) -> None:
-        metadata = read_metadata(gguf)
-        self.chats = "tokenizer.chat_template" in metadata
+    def __init__(self, gguf: Path, context: int = 0, plain_chats: bool = False) -> None:
+        vocabulary = read_vocabulary(gguf)
+        has_template = bool(vocabulary.chat_template)
+        self.chats = has_template or plain_chats
         self.context = min(context or trained_context(gguf), trained_context(gguf))
-        tokens = metadata["tokenizer.ggml.tokens"]
-        self.vocabulary = len(tokens)
+        self.vocabulary = len(vocabulary.tokens)
         # A text of more characters than this has too many tokens, which is seen without making them.
-        self._most_characters = self.context * max(map(len, tokens))
+        self._most_characters = self.context * max(map(len, vocabulary.tokens))
         # One thread, since a tokenizer cannot be used by two at once.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="prompts")
-        self._tokenizer = self._thread.submit(lambda: build_tokenizer(read_vocabulary(gguf)))
+        self._tokenizer = self._thread.submit(build_tokenizer, vocabulary)
         self._encoder = (
-            self._thread.submit(lambda: ChatEncoder(self._tokenizer.result())) if self.chats else None
+            self._thread.submit(lambda: ChatEncoder(self._tokenizer.result())) if has_template else None
         )
 
     def close(self) -> None:
@@ -76,7 +76,8 @@ class Prompts:
 
     def chat_ids(self, messages: Messages) -> list[int]:
         """Return the ids of a conversation, in the thread that asks. Raises BadRequest."""
-        assert self._encoder is not None
+        if self._encoder is None:
+            return self._text("".join(f"{message.content}\n\n" for message in messages), markup=False)
         try:
             return self._encoder.result().prompt(messages)
         except Refused as refused:

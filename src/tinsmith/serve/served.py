@@ -18,6 +18,7 @@ import httpx
 import uvicorn
 
 from tinsmith.base.errors import RunError
+from tinsmith.gguf.vocabulary import read_vocabulary
 from tinsmith.serve.api import create_app
 from tinsmith.serve.runtime import ONE_REQUEST_EACH, LlamaServer
 
@@ -43,26 +44,30 @@ class Service:
 
 
 @contextmanager
-def served_model(gguf: Path, *, context: int = 0, slots: int = 1) -> Iterator[Service]:
+def served_model(
+    gguf: Path, *, context: int = 0, slots: int = 1, plain_chats: bool = False
+) -> Iterator[Service]:
     """Serve a GGUF file; `slots` requests are answered at once, each of up to `context` tokens (0: the model's own).
 
-    Raises AssetError for a file that llama.cpp cannot open, RunError if the service does not get ready.
+    With `plain_chats`, a model without a chat template reads conversations as plain text. Raises AssetError for a file
+    that cannot be opened, RunError if the service does not get ready.
     """
     assert context or slots == 1
+    read_vocabulary(gguf)  # an unknown one is refused before anything starts
     with (
         LlamaServer(gguf, context=slots * context, slots=slots, shared=slots == 1) as backend,
-        service(backend) as found,
+        service(backend, plain_chats=plain_chats) as found,
     ):
         yield found
 
 
 @contextmanager
-def service(backend: LlamaServer) -> Iterator[Service]:
+def service(backend: LlamaServer, *, plain_chats: bool = False) -> Iterator[Service]:
     """Run the service before a running server, in a thread. Raises RunError if it does not get ready."""
     key = secrets.token_urlsafe(24)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        app = create_app(backend, api_key=key, hosts=frozenset({"127.0.0.1"}))
+        app = create_app(backend, api_key=key, hosts=frozenset({"127.0.0.1"}), plain_chats=plain_chats)
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -116,7 +116,9 @@ def _local(
         )
     meter = stack.enter_context(EnergyMeter())
     context = min(_CONTEXT_TOKENS, trained_context(asset.path))
-    server = stack.enter_context(served_model(asset.path, context=context, slots=config.parallel))
+    # Pretrained models are asked too, whatever comes of it.
+    served = served_model(asset.path, context=context, slots=config.parallel, plain_chats=True)
+    server = stack.enter_context(served)
     client = LLMClient(
         "openai",
         asset.name,

@@ -141,7 +141,7 @@ def _asks(recipe: Recipe) -> tuple[Outbound, ...]:
 
 STAGE = Stage(
     "evaluate",
-    version=13,
+    version=14,
     purpose="measuring",
     estimate=_estimate,
     inputs=("ingest", "split", "refine", "tokenize", "train", "examples", "learn", "package"),

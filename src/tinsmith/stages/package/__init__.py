@@ -57,7 +57,7 @@ def _starts_from_base(recipe: Recipe) -> bool:
 
 STAGE = Stage(
     "package",
-    version=7,
+    version=8,
     purpose="exports and parity",
     estimate=_estimate,
     inputs=("split", "tokenize", "train", "examples", "learn"),

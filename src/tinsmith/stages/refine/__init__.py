@@ -64,7 +64,7 @@ def _asks(recipe: Recipe) -> tuple[Outbound, ...]:
 
 STAGE = Stage(
     "refine",
-    version=2,
+    version=3,
     purpose="learnt from training documents",
     estimate=_estimate,
     inputs=("split",),
