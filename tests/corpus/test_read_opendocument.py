@@ -148,3 +148,9 @@ def test_hidden_and_unread_text_of_rtf_is_a_loss(tmp_path: Path) -> None:
         ("document", "not_read", "embedded objects", 1),
         ("document", "not_read", "symbols", 2),
     ]
+
+
+def test_a_title_in_two_forms_stays_out_of_the_text_of_rtf(tmp_path: Path) -> None:
+    title = r"{\info{\upr{\title r?sum?}{\*\ud\uc0{\title r{\uc1\u233?}sum{\uc1\u233?}}}}}"
+    (tmp_path / "a.rtf").write_text(r"{\rtf1\ansi" + title + "Body}")
+    assert [each["text"] for each in read_file(tmp_path / "a.rtf").documents] == ["Body"]

@@ -171,3 +171,8 @@ def test_hidden_sheets_of_old_workbooks_are_found_by_their_record() -> None:
     )
     assert hidden_sheets(data) == ["Größe", "Deep"]
     assert hidden_sheets(data[:560]) == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_value_that_is_not_a_number_is_shown_and_ends_nothing(value: float) -> None:
+    assert show_number(value, "0.00") == str(value)

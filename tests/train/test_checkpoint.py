@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import tinsmith.train.checkpoint as checkpoint
 from small_vocabulary import write_bpe
 from tinsmith.base.errors import RunError, TrainingError
+from tinsmith.base.files import read_json, write_json
 from tinsmith.tokens.tokenizer import load_tokenizer
 from tinsmith.train.attention import isolate_sequences
 from tinsmith.train.budget import TrainProgress
@@ -127,3 +128,19 @@ def test_the_trained_model_opens_in_transformers_without_leftovers(tmp_path: Pat
     assert AutoTokenizer.from_pretrained(tmp_path / "model").eos_token == "<|im_end|>"
     ids = torch.tensor([[5, 6, 7]])
     assert torch.isfinite(again(ids).logits).all()
+
+
+def test_a_changed_bit_is_damage_and_one_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    models = saved(tmp_path, 1, 2)
+    path = tmp_path / "step-000000002" / "weights.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(data)
+    done, model, said = load(tmp_path)
+    assert (done.step, len(said)) == (1, 1)
+    assert weights_equal(model, models[1])
+    state = tmp_path / "step-000000001" / "state.json"
+    facts = {name: value for name, value in read_json(state).items() if name not in ("files", "sha256")}
+    size = sum(file.stat().st_size for file in state.parent.glob("*.safetensors"))
+    write_json(state, facts | {"bytes": size})
+    assert load(tmp_path)[0].step == 1

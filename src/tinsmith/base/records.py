@@ -74,6 +74,9 @@ _LENIENT = json.JSONDecoder(strict=False, object_pairs_hook=_object)
 _STRICT = json.JSONDecoder(object_pairs_hook=_object)
 
 
+_LONG = 1 << 20  # characters, after which what was read of a broken file is cut off
+
+
 def _parse_stream(text: str) -> list[Numbered]:
     """Return JSON values that follow each other, each over any number of lines; a broken one is unreadable.
 
@@ -94,6 +97,11 @@ def _parse_stream(text: str) -> list[Numbered]:
         except (ValueError, RecursionError):
             value, position = UNREADABLE, _next_object(text, position)
         records.append((line, value))
+        # An error costs as much as the text before it is long, since its line is counted.
+        if value is UNREADABLE and position > _LONG:
+            cut = _line_start(text, position)
+            line += len(LINE_END.findall(text, counted, cut))
+            text, position, counted = text[cut:], position - cut, 0
     return records
 
 
@@ -103,8 +111,13 @@ def _between(text: str, position: int) -> int:
     return found.end()
 
 
+def _line_start(text: str, position: int) -> int:
+    feed = text.rfind("\n", 0, position)
+    return max(feed, text.rfind("\r", max(feed, 0), position)) + 1
+
+
 def _next_object(text: str, position: int) -> int:
-    begin = max(text.rfind("\n", 0, position), text.rfind("\r", 0, position)) + 1
+    begin = _line_start(text, position)
     indent = text[begin:position] if text[begin:position].isspace() else ""
     found = re.compile(rf"[\r\n]{indent}(?=\{{)").search(text, position)
     return found.end() if found else len(text)

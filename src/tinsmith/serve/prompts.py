@@ -46,6 +46,8 @@ class Prompts:
 
     async def of_chat(self, messages: Messages) -> list[int]:
         """Return the ids of a conversation up to where the answer begins. Raises BadRequest."""
+        if len(messages) >= self.context:  # each takes a token or more, and time
+            raise self._too_long(f"{len(messages):,} messages")
         characters = sum(len(message.content) for message in messages)
         return await self._made(characters, lambda: self.chat_ids(messages))
 

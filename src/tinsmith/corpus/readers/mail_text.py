@@ -145,7 +145,7 @@ def decode_header(raw: str) -> str:
 
 def unflow(text: str, *, delete_space: bool) -> str:
     """Join lines that end in a space, as format=flowed has it (RFC 3676); `delete_space` drops that space."""
-    lines: list[str] = []
+    lines: list[list[str]] = []
     flows, depth = False, 0
     for raw in text.split("\n"):
         line = raw.rstrip("\r")
@@ -154,8 +154,8 @@ def unflow(text: str, *, delete_space: bool) -> str:
         fixed = content == _SIGNATURE or not content.endswith(" ")
         kept = content[:-1] if delete_space and not fixed else content
         if flows and quotes == depth and content != _SIGNATURE:
-            lines[-1] += kept
+            lines[-1].append(kept)
         else:
-            lines.append(f"{'>' * quotes} {kept}" if quotes else kept)
+            lines.append([f"{'>' * quotes} {kept}" if quotes else kept])
         flows, depth = not fixed, quotes
-    return "\n".join(line if line == _SIGNATURE else line.rstrip() for line in lines)
+    return "\n".join(line if line == _SIGNATURE else line.rstrip() for line in map("".join, lines))

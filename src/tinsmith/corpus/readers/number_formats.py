@@ -80,6 +80,8 @@ class Section:
 
 def show_number(value: float, code: str, *, from_1904: bool = False) -> str:
     """Return a number as a format code shows it. Dates are ISO 8601 and times have 24 hours, whatever their order."""
+    if not math.isfinite(value):
+        return show_general(value)
     section, signed = _choose(_sections(code), value)
     if not section.tokens or section.is_general:
         shown = show_general(value)

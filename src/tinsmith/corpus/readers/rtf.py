@@ -233,7 +233,8 @@ class _Reader:
         elif word == "upr":
             self._change(old_text=True)
         elif word == "ud":
-            self._change(skips=False, old_text=False)
+            # As the group around both forms is, which may be the document's title or author.
+            self._change(skips=bool(self.stack) and self.stack[-1].skips, old_text=False)
         elif word in _APART and not self.state.skips:
             self.flows.append(_Flow())
             self._change(flow=len(self.flows) - 1, in_table=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 _FIRST = 0x21
 _PRIVATE = 0xF000  # Office moves the codes of such fonts here
@@ -54,7 +55,7 @@ def symbol(font: str, code: int) -> str:
     low = code - _PRIVATE if private else code
     table = _table(font)
     if table is None or low > 0xFF:
-        return "" if private else chr(code)
+        return "" if private or code > sys.maxunicode else chr(code)
     if low < _FIRST or code == 0xA0:  # spaces
         return " "
     return table[low - _FIRST].strip()
