@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,7 @@ FONTS = r"{\fonttbl{\f0\fcharset204 A;}{\f1\fcharset0 B;}{\f2\fcharset128 C;}{\f
         (r"One{\footnote A note.\par More.} ends.\par Two", "One ends.\n\nTwo\n\nA note.\n\nMore."),
         (r"See{\shp{\*\shpinst{\sp{\sn n}{\sv v}}{\shptxt In a box}}{\shprslt again}}.", "See.\n\nIn a box"),
         (r"{\upr{ol\'64}{\*\ud{new \u1076?}}}", "new д"),
-        (r"10{\super 6} x{\super 2} 3/4\line a\~b\_c\-d \endash  \{x\}", "10^6 x2 3/4\na\xa0b-cd – {x}"),
+        (r"10{\super 6} x{\super 2} 3/4\line a\~b\_c\-d \endash  \{x\}", "10^6 x^2 3/4\na\xa0b-cd – {x}"),
         (r"cut {\b off \u233", "cut off é"),
     ],
 )  # fmt: skip
@@ -154,3 +155,34 @@ def test_a_title_in_two_forms_stays_out_of_the_text_of_rtf(tmp_path: Path) -> No
     title = r"{\info{\upr{\title r?sum?}{\*\ud\uc0{\title r{\uc1\u233?}sum{\uc1\u233?}}}}}"
     (tmp_path / "a.rtf").write_text(r"{\rtf1\ansi" + title + "Body}")
     assert [each["text"] for each in read_file(tmp_path / "a.rtf").documents] == ["Body"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (r"10{\super 6} cells", "10^6 cells"),
+        (r"m{\super 2}", "m^2"),
+        (r"10{\super 1}{\super 2}", "10^12"),
+        (r"H{\sub 2}O and 1{\super st}", "H2O and 1st"),
+        (r"{\up6 1}/{\dn4 2} of it", "1/2 of it"),
+    ],
+)
+def test_a_raised_figure_of_rtf_changes_no_number(tmp_path: Path, text: str, shown: str) -> None:
+    (tmp_path / "a.rtf").write_text(r"{\rtf1\ansi " + text + "}")
+    assert [each["text"] for each in read_file(tmp_path / "a.rtf").documents] == [shown]
+
+
+@pytest.mark.parametrize(
+    ("position", "shown"), [("super 58%", "10^6 cells"), ("33% 58%", "10^6 cells"), ("0% 100%", "106 cells")]
+)
+def test_a_raised_figure_of_odt_changes_no_number(tmp_path: Path, position: str, shown: str) -> None:
+    style = f"<s:style s:name='up'><s:text-properties s:text-position='{position}'/></s:style>"
+    body = "<t:p>10<t:span t:style-name='up'>6</t:span> cells</t:p>"
+    names = "xmlns:o='office' xmlns:t='text' xmlns:s='style'"
+    content = (
+        f"<o:document-content {names}>{style}<o:body><o:text>{body}</o:text></o:body></o:document-content>"
+    )
+    with zipfile.ZipFile(tmp_path / "a.odt", "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.text")
+        archive.writestr("content.xml", content)
+    assert [each["text"] for each in read_file(tmp_path / "a.odt").documents] == [shown]

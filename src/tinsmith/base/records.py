@@ -74,7 +74,7 @@ _LENIENT = json.JSONDecoder(strict=False, object_pairs_hook=_object)
 _STRICT = json.JSONDecoder(object_pairs_hook=_object)
 
 
-_LONG = 1 << 20  # characters, after which what was read of a broken file is cut off
+_LONG = 1 << 16  # characters, after which what was read of a broken file is cut off
 
 
 def _parse_stream(text: str) -> list[Numbered]:

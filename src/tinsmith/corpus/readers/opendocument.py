@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from tinsmith.corpus.readers.archive import local, parse_xml, read_member
 from tinsmith.corpus.readers.base import Loss, Part, Piece, Unreadable, join_blocks, name_set
+from tinsmith.corpus.readers.raised import LEVEL, LOWERED, RAISED, write_raised
 from tinsmith.corpus.readers.sheets import UNCOMPUTED, Sheet, join_sheets, one_line
 
 _SKIPPED = name_set("tracked-changes annotation annotation-end note-citation title desc forms ruby-text")
@@ -73,6 +74,7 @@ class _Document:
             roots.append(parse_xml(read_member(archive, "styles.xml")))
         styles = [node for each in roots for node in each.iter() if local(node) == "style"]
         self.hidden_styles = _hiding(styles, "text-properties", "display", ("none",))
+        self.shifts = _shifts(styles)
         self.hidden_tables = _hiding(styles, "table-properties", "display", ("false",))
         self.hidden_slides = _hiding(styles, "drawing-page-properties", "visibility", ("hidden",))
 
@@ -104,7 +106,7 @@ class _Document:
             if hides or _attribute(node, "style-name") in self.hidden_styles:
                 self._hide("hidden paragraphs", any(part.strip() for part in parts))
                 return
-            blocks.append("".join(parts))
+            blocks.append(write_raised("".join(parts)))
             for each in apart:
                 self.collect(each, blocks)
         elif name == "table":
@@ -137,7 +139,10 @@ class _Document:
             elif name == "span" and _attribute(child, "style-name") in self.hidden_styles:
                 self._hide("hidden text", any(text.strip() for text in child.itertext()))
             elif name not in _SKIPPED:
+                shift = self.shifts.get(_attribute(child, "style-name"), "") if name == "span" else ""
+                parts.append(shift)
                 hides = self._inline(child, parts, apart) or hides
+                parts.append(LEVEL if shift else "")
             parts.append(_SPACES.sub(" ", child.tail or ""))
         return hides
 
@@ -219,21 +224,34 @@ def _hiding(
     styles: list[ElementTree.Element], properties: str, name: str, values: tuple[str, ...]
 ) -> set[str]:
     """Return the names of styles with one of these values, themselves or from a parent."""
+    return {style for style, value in _values(styles, properties, name).items() if value in values}
+
+
+def _shifts(styles: list[ElementTree.Element]) -> dict[str, str]:
+    """Return the mark of raised or lowered text of each style that shifts it: `super 58%`, `-33% 58%`."""
+    shifts = {}
+    for style, value in _values(styles, "text-properties", "text-position").items():
+        if position := re.match(r"(super)|(sub)|(-?)\d*[1-9]", value):
+            shifts[style] = LOWERED if position[2] or position[3] else RAISED
+    return shifts
+
+
+def _values(styles: list[ElementTree.Element], properties: str, name: str) -> dict[str, str]:
+    """Return a property of each style, its own or that of the nearest parent which has it."""
     own: dict[str, str] = {}
     parents: dict[str, str] = {}
     for style in styles:
         known = _attribute(style, "name")
         parents[known] = _attribute(style, "parent-style-name")
         own[known] = next((_attribute(each, name) for each in style if local(each) == properties), "")
-    hiding = set()
+    found = {}
     for known in own:
         nearest, seen = known, set()
         while nearest in own and not own[nearest] and nearest not in seen:
             seen.add(nearest)
             nearest = parents[nearest]
-        if own.get(nearest) in values:
-            hiding.add(known)
-    return hiding
+        found[known] = own.get(nearest, "")
+    return found
 
 
 def _rows(table: ElementTree.Element) -> Iterator[ElementTree.Element]:

@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from tinsmith.corpus.readers.base import Loss, Part, Piece, Unreadable, join_blocks, name_set
+from tinsmith.corpus.readers.raised import LEVEL, LOWERED, RAISED, write_raised
 
 _TOKEN = re.compile(
     rb"\\(?P<word>[a-zA-Z]+)(?P<number>-?\d{1,9})? ?|\\'(?P<byte>[0-9a-fA-F]{2})|\\(?P<symbol>[^a-zA-Z])"
@@ -71,6 +72,8 @@ _CHARSETS = {
 }
 _SETS = {"ansi": "cp1252", "mac": "mac_roman", "pc": "cp437", "pca": "cp850"}
 
+_SHIFTS = {"super": RAISED, "up": RAISED, "sub": LOWERED, "dn": LOWERED, "nosupersub": ""}
+
 
 @dataclass(frozen=True)
 class _State:
@@ -83,7 +86,7 @@ class _State:
     old_text: bool = False  # within text that is followed by the same in Unicode
     hides: bool = False
     deleted: bool = False
-    raised: bool = False
+    shift: str = ""  # the mark of raised or lowered text
     in_table: bool = False
     flow: int = 0  # 0 is the page, others are notes and boxes
 
@@ -101,7 +104,7 @@ class _Flow:
         """Return the current paragraph and begin the next; halves of a character become one."""
         text = "".join(self.parts).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         self.parts.clear()
-        return text
+        return write_raised(text)
 
     def end_paragraph(self, in_table: bool) -> None:
         """End a paragraph; within a cell it is a part of the cell."""
@@ -252,13 +255,13 @@ class _Reader:
         elif word == "f":
             self._change(font=number)
         elif word == "plain":
-            self._change(font=self.default_font, hides=False, deleted=False, raised=False)
+            self._change(font=self.default_font, hides=False, deleted=False, shift="")
         elif word == "v":
             self._change(hides=on)
         elif word == "deleted":
             self._change(deleted=on)
-        elif word in ("super", "nosupersub"):
-            self._change(raised=word == "super" and on)
+        elif word in _SHIFTS:
+            self._change(shift=_SHIFTS[word] if on else "")
         elif word in ("pard", "intbl"):
             self._change(in_table=word == "intbl")
         elif word == "object":
@@ -322,9 +325,13 @@ class _Reader:
             # A run is counted once, however many pieces it comes in.
             self.lost["hidden", hidden] += hidden != self.was_hidden and bool(text.strip())
         else:
-            parts = self.flow.parts
-            joins = self.state.raised and text[0].isdigit() and "".join(parts[-1:])[-1:].isdigit()
-            parts.append(f"^{text}" if joins else text)
+            parts, shift = self.flow.parts, self.state.shift
+            if (
+                shift and parts and parts[-1].startswith(shift)
+            ):  # one piece, whatever stands between in the file
+                parts[-1] = f"{parts[-1].removesuffix(LEVEL)}{text}{LEVEL}"
+            else:
+                parts.append(f"{shift}{text}{LEVEL}" if shift else text)
         self.was_hidden = hidden if text.strip() else self.was_hidden
 
 
