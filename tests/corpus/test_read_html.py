@@ -318,7 +318,7 @@ def test_what_shows_another_file_is_counted() -> None:
         ("<sup>1</sup>Includes, <sup>2</sup>2023, <sup>14</sup>C", "1 Includes, 2 2023, 14C"),
         (
             "H<sub>2</sub>O, log<sub>10</sub>100, 10<sub>2</sub>, x<sub>n+1</sub>",
-            "H2O, log_10 100, 10_2, x_(n+1)",
+            "H2O, log10 100, 10_2, x_(n+1)",
         ),
         (
             "10<span style='vertical-align:super'>6</span> and 5<i style='position:relative;top:-4pt'>2</i>",
@@ -356,3 +356,17 @@ def test_every_detail_of_a_loss_is_known(tmp_path: Path) -> None:
     result = read_file(tmp_path / "a.html")
     assert (result.reason, result.documents) == ("hidden", [])
     assert result.reason in REASONS
+
+
+@pytest.mark.parametrize(
+    ("markup", "shown"),
+    [
+        ("revenue<sup>a</sup> rose", "revenue^a rose"),
+        ("2.5<sup>a</sup>", "2.5^a"),
+        ("CO<sup>2-</sup>", "CO^(2-)"),
+        ("1234<sup>o</sup> and 2<sup>o</sup>", "1234^o and 2o"),
+    ],
+)
+def test_marks_of_notes_are_written_as_in_office_files(tmp_path: Path, markup: str, shown: str) -> None:
+    (tmp_path / "a.html").write_text(f"<!DOCTYPE html><p>{markup}</p>")
+    assert [each["text"] for each in read_file(tmp_path / "a.html").documents] == [shown]

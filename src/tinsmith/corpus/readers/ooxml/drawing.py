@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinsmith.corpus.readers.archive import local
+from tinsmith.corpus.readers.line import LEVEL, LOWERED, RAISED, Line
 from tinsmith.corpus.readers.numerals import letters, roman, write_number
 from tinsmith.corpus.readers.ooxml.equations import equation
-from tinsmith.corpus.readers.ooxml.line import LEVEL, LOWERED, RAISED, Line
 from tinsmith.corpus.readers.ooxml.package import Element, attribute, child, children, number
 from tinsmith.corpus.readers.ooxml.symbols import is_symbol_font, translate
 

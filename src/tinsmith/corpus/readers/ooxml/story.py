@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 from tinsmith.corpus.readers.archive import local
 from tinsmith.corpus.readers.base import Piece, name_set
+from tinsmith.corpus.readers.line import Line, append
 from tinsmith.corpus.readers.ooxml.charts import read_chart, read_diagram
 from tinsmith.corpus.readers.ooxml.context import Context
 from tinsmith.corpus.readers.ooxml.drawing import paragraphs
 from tinsmith.corpus.readers.ooxml.equations import equation
 from tinsmith.corpus.readers.ooxml.fields import CHECKED, UNCHECKED, Fields, computed
-from tinsmith.corpus.readers.ooxml.line import Line, append
 from tinsmith.corpus.readers.ooxml.numbering import Counters
 from tinsmith.corpus.readers.ooxml.package import (
     Element,

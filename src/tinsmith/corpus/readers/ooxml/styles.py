@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from tinsmith.corpus.readers.archive import local
-from tinsmith.corpus.readers.ooxml.line import LEVEL, LOWERED, RAISED
+from tinsmith.corpus.readers.line import LEVEL, LOWERED, RAISED
 from tinsmith.corpus.readers.ooxml.package import Element, attribute, child, is_on, number, value
 from tinsmith.corpus.readers.ooxml.symbols import is_symbol_font
 

@@ -19,6 +19,8 @@ _ABBREVIATIONS = name_set("mc me mes lle lles gr ie ies rs te ta o os")
 _MARKS = ("tm", "sm")
 _SHORT_NUMBER = re.compile(r"(?<![\d.,])\d{1,3}$")
 _SIMPLE = re.compile(r"[+\-−–±]?(?:\d+(?:\.\d+)?|[^\W\d_]+)|\([^()]*\)")
+_ISOTOPE = re.compile(r"[A-Z][a-z]?(?![a-z])")
+_BELOW = re.compile(r"\s?⁄\s?(\d+)")  # of a fraction whose denominator is not lowered
 # The levels of a fraction that is written with raised and lowered figures, and the pattern of its text.
 _FRACTIONS = (
     ((RAISED,), r"(\d+)[/⁄](\d+)"),
@@ -55,7 +57,8 @@ class Line:
             level, text = self._runs[index]
             fraction, taken = _fraction(self._runs[index : index + 3], written)
             if fraction or level in (LEVEL, _EQUATION):
-                written = append(written, fraction or text, spaced=loose)
+                isotope = written[-1:].isdigit() and _ISOTOPE.match(text)
+                written = append(written, fraction or text, spaced=loose and not isotope)
                 loose = False
             else:
                 loose = not written[-1:].strip()
@@ -80,6 +83,10 @@ def _fraction(runs: Sequence[_Run], written: str) -> tuple[str, int]:
             # A raised 3/2 behind a number is its exponent, a raised 1/2 is half more.
             if match and (len(levels) > 1 or int(match[1]) < int(match[2]) or not written[-1:].isdigit()):
                 return f"{match[1]}/{match[2]}{match[3]}", len(levels)
+    if len(runs) > 1 and (runs[0][0], runs[1][0]) == (RAISED, LEVEL):
+        above, below = runs[0][1].strip(), _BELOW.match(runs[1][1])
+        if above.isdecimal() and below:
+            return f"{above}/{below[1]}{runs[1][1][below.end() :]}", 2
     return "", 1
 
 
