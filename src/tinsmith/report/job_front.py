@@ -137,7 +137,8 @@ def _sure(result: JobResult) -> str:
     if total == 1:
         judged = "shown to be worse" if groups[WORSE] else "not shown to be better"
         return f"{ours} is {judged} than {_some(result, result.duels, 1)}."
-    parts = [f"{ours} is shown to be better than {better or 'none'} of {total} others"]
+    shown = f"is shown to be better than {better}" if better else "is not shown to be better than any"
+    parts = [f"{ours} {shown} of {total} others"]
     # With losses beside what is not shown, fewer names, so that the picture fits a phone below them.
     most = 1 if groups[UNCLEAR] and groups[WORSE] else _NAMED
     if groups[UNCLEAR]:

@@ -14,7 +14,7 @@ def _estimate(recipe: Recipe, scale: Scale) -> Cost:
 
 STAGE = Stage(
     "report",
-    version=6,
+    version=7,
     purpose="bundle and page",
     estimate=_estimate,
     inputs=(
